@@ -1,0 +1,142 @@
+// Package runtime is what ships in a user's program: it opens a packed model
+// (.sgp), binds generated kernels by CPU feature, and runs layers.
+//
+// It must not import ir, codegen, asm, ptx, autotune or avo.
+package runtime
+
+// Kernels are generated into the user's package and handed over as a Set. The
+// types below are the whole contract between a generated kernel and the code
+// that drives it. Common to all of them:
+//
+//   - T is the width in float32 of one tile row, a power of two and a multiple
+//     of the vector length; a tile is [K, T], contiguous, 64-byte aligned.
+//   - Strides (ldx, ldy) are in bytes.
+//   - fma(a, b, c) is the exactly rounded float32 fused multiply-add; each
+//     output is one chain of them in the order of the loops below, so every
+//     ISA and the pure-Go fallback give the same bits.
+//   - clamp(a) = min(max(a, lo), hi) as: if lo > a {a = lo}; if a > hi {a = hi},
+//     so a NaN stays. lo = -Inf, hi = +Inf leaves a as it is.
+//   - A kernel reads and writes exactly what its loop names: full tiles and
+//     full slabs only. The driver gives tails a scratch tile.
+
+// PanelFunc computes n panels of MR output rows over one K-block; lanes are
+// batch columns. Ops PanelGrouped, PanelBlock.
+//
+//	for p := range n {
+//		acc[i][:] = bias != nil ? bias[p*MR+i] : y[rows[p*MR+i]][:]   // i < MR
+//		for s := 1; s < 1<<MR; s++ {           // PanelBlock: only s = 1<<MR - 1
+//			for range runs[next] {
+//				k := idx[next]
+//				for each set bit i of s, ascending {
+//					acc[i][:] = fma(w[next], x[k][:], acc[i][:])   // T lanes
+//				}
+//			}
+//		}
+//		y[rows[p*MR+i]][:] = clamp(acc[i][:])
+//	}
+//
+// y row r begins at y + r*ldy. runs has 1<<MR - 1 counts a panel (PanelBlock:
+// one), in the order of s.
+type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int)
+
+// PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
+//
+//	for k := range kb { acc[i][:] = fma(w[p][k][i], x[k][:], acc[i][:]) }
+type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int)
+
+// LanesFunc computes n slabs of S output rows for NB tokens; lanes are output
+// rows. x is token-major, token b at x + b*ldx; y likewise, slab j of token b
+// at y + b*ldy + j*S*4. bias is [n, S], never nil. Each format walks w and its
+// metadata as one stream over the slabs:
+//
+//	for j := range n {
+//		acc[b][l] = bias[j][l]                       // b < NB, l < S
+//		LanesDense: for kk := range k { acc[b][l] = fma(w[j][kk][l], x[b][kk], acc[b][l]) }
+//		LanesList:  for range cnt[j] { kk := uint16 meta[next]; acc[b][l] = fma(w[next S][l], x[b][kk], acc[b][l]) }
+//		LanesNM:    for g := range k/M { for q := range N {          // stored ascending in each lane
+//		                acc[b][l] = fma(w[next S][l], x[b][g*M+i(j,g,q,l)], acc[b][l]) }}
+//		LanesMask:  for kk := range k { bits := S bits of meta[next S/8 bytes];
+//		                wl := bits>>l&1 != 0 ? w[next] : +0; acc[b][l] = fma(wl, x[b][kk], acc[b][l]) }
+//		LanesDelta: c[l] = 0; for range cnt[j] { c[l] += meta[next S bytes][l]
+//		                acc[b][l] = fma(w[next S][l], x[b][c[l]], acc[b][l]) }
+//		y[b][j][l] = clamp(acc[b][l])
+//	}
+//
+// LanesNM, M a power of two, B = log2 M (at least 1), P = 32/B indices a word:
+// meta is uint32 [words, S] a slab; lane l reads its own words. With N <= P one
+// word holds P/N groups, index q of the e-th group in it at bit (e*N+q)*B;
+// otherwise a group takes ceil(N/P) words, index q in word q/P at bit (q%P)*B.
+// Every bit pattern is a valid index.
+//
+// LanesMask may read up to 64 bytes beyond the last value; the packer appends
+// them. LanesDelta has NB = 1; S = 8.
+type LanesFunc func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int)
+
+// DeltaTileFunc is LanesDelta with lanes = batch columns: x is a tile [K, T],
+// y row j*S+l begins at y + (j*S+l)*ldy, and
+//
+//	acc[l][:] = fma(w[next][l], x[c[l]][:], acc[l][:])           // T lanes
+type DeltaTileFunc func(y *float32, ldy uintptr, x, w *float32, meta *byte, cnt *uint32, bias *float32, lo, hi float32, n int)
+
+// TileFunc moves a tile between a matrix and a [rows, T] scratch tile.
+//
+//	CopyTile:    tile[k][c] = c < cols ? src[k][c] : 0           rows k, src row stride ld
+//	TransTile:   tile[k][c] = src[min(c, cols-1)][k]             src is [cols, rows], row stride ld
+//	UntransTile: dst[c][r] = tile[r][c] for c < cols, r < rows   dst row stride ld
+//
+// TransTile may write tile rows up to the next multiple of 16.
+type TileFunc func(tile, m *float32, ld uintptr, rows, cols int)
+
+// MapFunc applies an activation to n float32 in place. Ops Gelu… (see act.go).
+type MapFunc func(y *float32, n int)
+
+// KernelOp names what a kernel computes.
+type KernelOp uint8
+
+// The kernel ops, with the coordinates that each uses.
+const (
+	PanelGrouped KernelOp = iota + 1 // MR, T
+	PanelBlock                       // MR, T
+	PanelDense                       // MR, T
+	LanesDense                       // S, NB
+	LanesList                        // S, NB
+	LanesNM                          // S, NB, N, M
+	LanesMask                        // S, NB
+	LanesDelta                       // S
+	DeltaTile                        // S, T
+	CopyTile                         // T
+	TransTile                        // T
+	UntransTile                      // T
+	MapGelu                          // none
+	MapGeluTanh
+	MapSilu
+	MapSigmoid
+	MapTanh
+)
+
+// KernelKey is a kernel's place: its op and the coordinates that the op uses;
+// the others are 0.
+type KernelKey struct {
+	Op    KernelOp
+	MR, T uint8
+	S, NB uint8
+	N, M  uint8
+}
+
+// ISA is an instruction set level that a kernel needs.
+type ISA uint8
+
+// Instruction set levels, ascending within an architecture.
+const (
+	Generic ISA = iota // pure Go
+	AVX2               // AVX2 and FMA
+	AVX512             // F, BW, DQ, VL
+	NEON
+)
+
+// Kernel is one generated function with its place.
+type Kernel struct {
+	Key KernelKey
+	ISA ISA
+	Fn  any // PanelFunc, PanelDenseFunc, LanesFunc, DeltaTileFunc, TileFunc or MapFunc
+}
