@@ -1,0 +1,71 @@
+# make demo and make test do all the set-up they need; both work offline once
+# the Go modules are there.
+
+GO      ?= go
+export CGO_ENABLED = 0
+
+STATICCHECK_VERSION = v0.8.2
+STATICCHECK         = $(CURDIR)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
+# The nested modules with tests of their own; bench needs cgo and is apart.
+MODULES             = . examples
+# Packages whose tests run kernels, repeated under each cap of SPARSEGEN_ISA.
+KERNEL_PACKAGES     = ./runtime/... ./codegen/...
+QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
+# One library that each peer of bench needs, as the C compiler finds it.
+BENCH_HEADERS       = /usr/include/libxsmm.h /usr/include/xnnpack.h
+
+.PHONY: all demo test lint build unit isa arm64 bench-build bench generate golden clean
+
+all: test
+
+## demo: the whole way on a real model, with a table of speed-ups at the end
+demo:
+	$(GO) run ./cmd/sparsegen demo
+
+## test: everything that must hold before a change lands
+test: lint build unit isa arm64 bench-build
+
+lint: $(STATICCHECK)
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "not gofmt-clean:"; echo "$$out"; exit 1; }
+	@for m in $(MODULES); do (echo "lint $$m" && cd $$m && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
+
+$(STATICCHECK):
+	@mkdir -p $(@D)
+	GOBIN=$(@D) $(GO) install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	@mv $(@D)/staticcheck $@
+
+build:
+	@for m in $(MODULES); do for a in amd64 arm64; do \
+		(echo "build $$m for $$a" && cd $$m && GOARCH=$$a $(GO) build ./...) || exit 1; done; done
+
+unit:
+	@for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+
+isa:
+	@for i in generic avx2 avx512; do \
+		echo "kernels capped at $$i"; SPARSEGEN_ISA=$$i $(GO) test -count=1 $(KERNEL_PACKAGES) || exit 1; done
+
+# The pure-Go kernels on another architecture, where an emulator is at hand.
+arm64:
+ifeq ($(QEMU_ARM64),)
+	@echo "skip the arm64 run: no qemu-aarch64 (Debian: qemu-user-static)"
+else
+	GOARCH=arm64 $(GO) test -exec $(QEMU_ARM64) ./runtime/... ./patterns/... ./ir/...
+endif
+
+bench-build:
+	@if [ -d bench ] && ls $(BENCH_HEADERS) >/dev/null 2>&1; then \
+		echo "build bench" && cd bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
+	else echo "skip bench: its peers are not installed (see bench/README.md)"; fi
+
+## bench: us and the peers side by side; prints a table, writes bench/results.json
+bench:
+	cd bench && CGO_ENABLED=1 $(GO) run .
+
+## generate: every generated file of the repository, anew
+generate:
+	cd examples && $(GO) generate ./...
+	$(GO) test ./golden -update
+
+clean:
+	rm -rf .cache bin
