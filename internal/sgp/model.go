@@ -1,0 +1,201 @@
+// Package sgp reads and writes packed models: the .sgp file that a packer makes
+// from masked weights and that the runtime maps and runs. docs/file-format.md
+// describes the bytes.
+//
+// Validate is the one place that decides whether a model is safe to run: after
+// it, no index, count or offset in the model can lead a kernel outside its
+// operands, whatever the values are.
+//
+// This package must not import any other package of this module.
+package sgp
+
+// Model is a packed model: the layers of one spec.
+type Model struct {
+	// Fingerprint identifies the packing: a hash over what the packer makes of a
+	// fixed pseudo-random input. A runtime refuses kernels of another packing.
+	Fingerprint uint64
+	Layers      []Layer
+}
+
+// Layer is one callable unit: ops in the order in which they run.
+type Layer struct {
+	Name               string
+	BatchMin, BatchMax int     // inclusive, 1 <= BatchMin <= BatchMax
+	Values             []Value // the tensors between the ops
+	Inputs, Outputs    []int   // indices into Values, in the caller's order
+	Ops                []Op
+}
+
+// Value is a float32 tensor with one batch axis, row-major. The batch axis is
+// the first (token-major, [t, features...]) or the last (feature-major,
+// [features..., t]).
+type Value struct {
+	Name string // "" for a value without a name
+	Dims []int  // extents; 0 is the batch axis
+}
+
+// Features is the number of elements a batch item has.
+func (v Value) Features() int {
+	n := 1
+	for _, d := range v.Dims {
+		if d != 0 {
+			n *= d
+		}
+	}
+	return n
+}
+
+// FeatureMajor reports whether the batch axis is the last of several.
+func (v Value) FeatureMajor() bool { return len(v.Dims) > 1 && v.Dims[0] != 0 }
+
+// OpKind names an operation. The map kinds (Relu to Clamp) may also be fused to
+// a linear op as its activation.
+type OpKind uint8
+
+// The operations. Args of each, all with the layout of Out:
+const (
+	None      OpKind = iota // only as Linear.Act: no activation
+	LinearOp                // x; Op.Linear says the rest
+	Relu                    // x; max(x, 0)
+	Clamp                   // x; Lo, Hi
+	Gelu                    // x; the erf form
+	GeluTanh                // x; the tanh form
+	Silu                    // x
+	Sigmoid                 // x
+	Tanh                    // x
+	Add                     // x, y of the same shape
+	Mul                     // x, y of the same shape
+	Softmax                 // x; over groups of Group features
+	LayerNorm               // x; over groups of Group features; Eps, Gain, Bias
+	RMSNorm                 // x; over groups of Group features; Eps, Gain
+	numKinds
+)
+
+// Op is one operation.
+type Op struct {
+	Kind   OpKind
+	Args   []int // indices into Layer.Values
+	Out    int   // index into Layer.Values; each value is written by one op
+	Lo, Hi float32
+	Eps    float32
+	// Group is the number of consecutive features that are normalised together;
+	// it divides Features. For [t, f] it is f.
+	Group      int
+	Gain, Bias []float32 // [Group] or nil (1 and 0)
+	Linear     *Linear
+}
+
+// Linear is y = act(W x + bias) with W a sparse [Out, In] matrix. x and y have
+// the same layout; each [t, In] and [t, Out], or [In, t] and [Out, t].
+type Linear struct {
+	Out, In int
+	Bias    []float32 // [Out] in the order of the output rows, or nil for zero
+	// Act is applied to the result: None, Relu, Clamp with Lo and Hi, or one of
+	// Gelu, GeluTanh, Silu, Sigmoid, Tanh.
+	Act    OpKind
+	Lo, Hi float32
+	// Variants are packings for ranges of the batch: ascending, without a gap,
+	// together exactly Layer.BatchMin..BatchMax. Variants may share slices; the
+	// file then holds them once.
+	Variants []Variant
+}
+
+// Variant is one packing of a linear's weights. Exactly one of Panel and Lanes
+// is set.
+type Variant struct {
+	BatchMin, BatchMax int // inclusive
+	Panel              *Panel
+	Lanes              *Lanes
+}
+
+// Panel is the form for kernels whose lanes are batch columns. An output row
+// that no segment names is act(bias).
+type Panel struct {
+	// KB is the length of a K-block: the K columns are cut into ceil(K/KB)
+	// blocks, the last one shorter. K is len(Cols), or In when Cols is nil.
+	KB       int
+	Cols     []uint32 // kept input columns in the order of k; nil: all
+	Segments []Segment
+}
+
+// SegmentKind is how a segment stores its panels.
+type SegmentKind uint8
+
+// Segment kinds; they have the streams of the kernels of the same name in
+// package runtime.
+const (
+	Grouped SegmentKind = iota + 1 // idx grouped by which rows of the panel share it
+	Block                          // MR×1 blocks
+	Dense                          // all elements
+)
+
+// Segment is a run of panels of MR output rows each. Its streams hold K-block
+// outermost, then the panels in order, as the runtime's kernels walk them:
+//
+//	Grouped: Runs [blocks, panels, 2^MR-1], Idx one per column of a run,
+//	         W one per set bit of the run's row set
+//	Block:   Runs [blocks, panels], Idx one per column, W [columns, MR]
+//	Dense:   W [blocks, panels, kb, MR], kb the length of that K-block
+//
+// Idx counts from the K-block's first column. MR is at most 8.
+type Segment struct {
+	Kind SegmentKind
+	MR   int
+	Rows []uint32 // [panels, MR]: the output row of each panel row; a row occurs once in a Panel
+	W    []float32
+	Idx  []uint16
+	Runs []uint16
+}
+
+// LanesKind is how a Lanes form stores its slabs.
+type LanesKind uint8
+
+// Lanes kinds; they have the streams of the LanesFunc of the same name in
+// package runtime.
+const (
+	LanesDense LanesKind = iota + 1 // W [slabs, K, S]
+	LanesList                       // Cnt [slabs], Meta uint16 [sum Cnt], W [sum Cnt, S]
+	LanesNM                         // Meta uint32 [slabs, words, S], W [slabs, K/M, N, S]
+	LanesMask                       // Meta [slabs, K, S/8], W [set bits] and 16 more
+	LanesDelta                      // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
+	DeltaTile                       // LanesDelta's streams, for kernels whose lanes are batch columns
+)
+
+// Lanes is the form for kernels whose lanes are output rows: slabs of S rows.
+// Slab j, lane l is output row j*S+l, or Rows[j*S+l]; lanes beyond the last row
+// are padding. An output row that Rows leaves out is act(bias).
+type Lanes struct {
+	Kind LanesKind
+	S    int
+	N, M int      // LanesNM: N of M, M a power of two from 2 to 128
+	Cols []uint32 // kept input columns in the order of k; nil: all
+	Rows []uint32 // output row of each lane, each row at most once; nil: all rows in order
+	W    []float32
+	Meta []byte // little-endian where its elements are wider than a byte
+	Cnt  []uint32
+}
+
+// Slabs is the number of slabs of S rows that a matrix of out rows has.
+func (l *Lanes) Slabs(out int) int {
+	rows := out
+	if l.Rows != nil {
+		rows = len(l.Rows)
+	}
+	return (rows + l.S - 1) / l.S
+}
+
+// NMWords is the number of index words of a lane for k/m groups: with B = log2 m
+// bits an index, a word holds P = 32/B of them, so either several groups fit a
+// word or a group takes several words.
+func NMWords(k, n, m int) int {
+	bits := 1
+	for 1<<bits < m {
+		bits++
+	}
+	groups, per := k/m, 32/bits
+	if n <= per {
+		e := per / n
+		return (groups + e - 1) / e
+	}
+	return groups * ((n + per - 1) / per)
+}
