@@ -1,0 +1,72 @@
+package weights
+
+import "os"
+
+// mapping is a file's content, mapped or read.
+type mapping struct {
+	data    []byte
+	release func() error
+}
+
+func (m *mapping) close() error {
+	if m.release == nil {
+		return nil
+	}
+	r := m.release
+	m.release, m.data = nil, nil
+	return r()
+}
+
+// mapFile makes a regular file's content readable as a slice.
+func mapFile(path string) (*mapping, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrInvalid}
+	}
+	if st.Size() == 0 {
+		return nil, fault(path, 0, "the file is empty")
+	}
+	return mapContent(f, st.Size())
+}
+
+// blob is a run of bytes in one or several parts (shards), addressed as one.
+type blob struct {
+	parts [][]byte
+	size  int64
+}
+
+func (b *blob) add(part []byte) {
+	b.parts = append(b.parts, part)
+	b.size += int64(len(part))
+}
+
+// slice returns n bytes at off; both lie inside (the readers check at open). It
+// copies only where the range crosses parts.
+func (b *blob) slice(off, n int64) []byte {
+	i := 0
+	for i < len(b.parts) && off >= int64(len(b.parts[i])) {
+		off -= int64(len(b.parts[i]))
+		i++
+	}
+	if n == 0 {
+		return nil
+	}
+	if off+n <= int64(len(b.parts[i])) {
+		return b.parts[i][off : off+n : off+n]
+	}
+	out := make([]byte, 0, n)
+	for ; int64(len(out)) < n; i++ {
+		part := b.parts[i][off:]
+		out = append(out, part[:min(int64(len(part)), n-int64(len(out)))]...)
+		off = 0
+	}
+	return out
+}

@@ -1,0 +1,93 @@
+package weights
+
+import "fmt"
+
+// Orientation says which axis of a stored matrix is the output.
+type Orientation uint8
+
+const (
+	// Auto follows the file's format: TensorFlow.js kernels are [..., in, out],
+	// all others count as [out, in, ...].
+	Auto Orientation = iota
+	OutIn
+	InOut
+)
+
+// String is the orientation as the command line writes it.
+func (o Orientation) String() string { return [...]string{"auto", "out-in", "in-out"}[o] }
+
+// View reads a tensor of rank 2 or more as a weight matrix of Rows output
+// features by Cols input features. Further axes (a convolution's window) belong
+// to the input side: [out, in, kh, kw] has in*kh*kw columns and
+// [kh, kw, in, out] has kh*kw*in.
+type View struct {
+	Rows, Cols int
+	// Transposed says that the tensor is stored as [Cols, Rows].
+	Transposed bool
+}
+
+// Index is the place of element (r, c) in the stored row-major order.
+func (v View) Index(r, c int) int {
+	if v.Transposed {
+		return c*v.Rows + r
+	}
+	return r*v.Cols + c
+}
+
+// Apply returns stored values in the view's row-major order: values itself where
+// nothing moves, else a copy.
+func (v View) Apply(values []float32) []float32 {
+	if !v.Transposed {
+		return values
+	}
+	out := make([]float32, len(values))
+	const tile = 32 // both sides stay in the cache
+	for r0 := 0; r0 < v.Rows; r0 += tile {
+		for c0 := 0; c0 < v.Cols; c0 += tile {
+			for r := r0; r < min(r0+tile, v.Rows); r++ {
+				for c := c0; c < min(c0+tile, v.Cols); c++ {
+					out[r*v.Cols+c] = values[c*v.Rows+r]
+				}
+			}
+		}
+	}
+	return out
+}
+
+// View says how the named tensor reads as a matrix.
+func (f *File) View(name string, o Orientation) (View, error) {
+	t, err := f.lookup(name)
+	if err != nil {
+		return View{}, err
+	}
+	n := len(t.Shape)
+	if n < 2 {
+		return View{}, fmt.Errorf("%s: tensor %q of shape %v is not a matrix", f.Path, name, t.Shape)
+	}
+	if o == InOut || o == Auto && f.Format == TFJS {
+		return View{Rows: t.Shape[n-1], Cols: product(t.Shape[:n-1]), Transposed: true}, nil
+	}
+	return View{Rows: t.Shape[0], Cols: product(t.Shape[1:])}, nil
+}
+
+func product(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
+// Matrix returns the named tensor as a row-major [Rows, Cols] matrix of output
+// by input features.
+func (f *File) Matrix(name string, o Orientation) (View, []float32, error) {
+	v, err := f.View(name, o)
+	if err != nil {
+		return View{}, nil, err
+	}
+	values, err := f.Float32(name)
+	if err != nil {
+		return View{}, nil, err
+	}
+	return v, v.Apply(values), nil
+}
