@@ -93,6 +93,15 @@ func (d DType) String() string {
 // Size is the bytes of one element; 0 for types of less than a byte.
 func (d DType) Size() int { return dtypes[d].bits / 8 }
 
+// IsFloat reports whether the elements are floating-point numbers that Float32
+// converts.
+func (d DType) IsFloat() bool {
+	return d == F8E5M2 || d == F8E4M3 || d == F16 || d == BF16 || d == F32 || d == F64
+}
+
+// Convertible reports whether Float32 converts the elements.
+func (d DType) Convertible() bool { return dtypes[d].decode != nil }
+
 // parseDType reads safetensors' name of a type. String is ours alone.
 func parseDType(s string) (DType, bool) {
 	for d := Bool; d < String; d++ {

@@ -6,15 +6,43 @@ import "fmt"
 type Orientation uint8
 
 const (
-	// Auto follows the file's format: TensorFlow.js kernels are [..., in, out],
-	// all others count as [out, in, ...].
+	// Auto is what File.Orientation says.
 	Auto Orientation = iota
 	OutIn
 	InOut
 )
 
+var orientationNames = [...]string{"auto", "out-in", "in-out"}
+
 // String is the orientation as the command line writes it.
-func (o Orientation) String() string { return [...]string{"auto", "out-in", "in-out"}[o] }
+func (o Orientation) String() string { return orientationNames[o] }
+
+// ParseOrientation reads "auto", "out-in" or "in-out".
+func ParseOrientation(s string) (Orientation, error) {
+	for o, name := range orientationNames {
+		if s == name {
+			return Orientation(o), nil
+		}
+	}
+	return Auto, fmt.Errorf("orientation %q is none of auto, out-in, in-out", s)
+}
+
+// OrientationKey is the safetensors metadata key under which a file converted
+// from another format notes the orientation of its matrices.
+const OrientationKey = "sparsegen.orientation"
+
+// Orientation is the file's own: what its metadata says under OrientationKey,
+// else in-out for the TensorFlow formats, whose kernels are [..., in, out], and
+// out-in, that is [out, in, ...], for all others.
+func (f *File) Orientation() Orientation {
+	if o, err := ParseOrientation(f.Metadata[OrientationKey]); err == nil && o != Auto {
+		return o
+	}
+	if f.Format == TFJS {
+		return InOut
+	}
+	return OutIn
+}
 
 // View reads a tensor of rank 2 or more as a weight matrix of Rows output
 // features by Cols input features. Further axes (a convolution's window) belong
@@ -64,7 +92,10 @@ func (f *File) View(name string, o Orientation) (View, error) {
 	if n < 2 {
 		return View{}, fmt.Errorf("%s: tensor %q of shape %v is not a matrix", f.Path, name, t.Shape)
 	}
-	if o == InOut || o == Auto && f.Format == TFJS {
+	if o == Auto {
+		o = f.Orientation()
+	}
+	if o == InOut {
 		return View{Rows: t.Shape[n-1], Cols: product(t.Shape[:n-1]), Transposed: true}, nil
 	}
 	return View{Rows: t.Shape[0], Cols: product(t.Shape[1:])}, nil

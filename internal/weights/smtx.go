@@ -110,6 +110,23 @@ func (f *File) Topology(name string) (*CSR, error) {
 // row-major: 0 off the topology, on it uniform in ±[1/4, 1). The same seed gives
 // the same values everywhere.
 func (f *File) RandomFloat32(name string, seed uint64) ([]float32, error) {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	return f.fill(name, func() float32 {
+		bits := rng.Uint64()
+		v := 0.25 + 0.75*float32(bits>>41)*0x1p-23
+		if bits&1 != 0 {
+			v = -v
+		}
+		return v
+	})
+}
+
+// Ones fills a bare topology with ones, dense and row-major.
+func (f *File) Ones(name string) ([]float32, error) {
+	return f.fill(name, func() float32 { return 1 })
+}
+
+func (f *File) fill(name string, value func() float32) ([]float32, error) {
 	m, err := f.Topology(name)
 	if err != nil {
 		return nil, err
@@ -118,15 +135,9 @@ func (f *File) RandomFloat32(name string, seed uint64) ([]float32, error) {
 		return nil, fmt.Errorf("%s: tensor %q: %d×%d elements are above the limit of %d for a dense copy", f.Path, name, m.Rows, m.Cols, maxDense)
 	}
 	out := make([]float32, m.Rows*m.Cols)
-	rng := rand.New(rand.NewPCG(seed, 0))
 	for r := range m.Rows {
 		for _, c := range m.ColIndices[m.RowOffsets[r]:m.RowOffsets[r+1]] {
-			bits := rng.Uint64()
-			v := 0.25 + 0.75*float32(bits>>41)*0x1p-23
-			if bits&1 != 0 {
-				v = -v
-			}
-			out[r*m.Cols+int(c)] = v
+			out[r*m.Cols+int(c)] = value()
 		}
 	}
 	return out, nil

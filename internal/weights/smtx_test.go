@@ -27,6 +27,9 @@ func TestSMTX(t *testing.T) {
 	other, err := f.RandomFloat32("m", 8)
 	require.NoError(t, err)
 	require.NotEqual(t, a, other)
+	ones, err := f.Ones("m")
+	require.NoError(t, err)
+	require.Equal(t, []float32{0, 1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 0}, ones)
 	for i, kept := range []bool{false, true, false, true, false, false, false, false, true, true, true, false} {
 		require.Equal(t, kept, a[i] != 0, i)
 		require.Less(t, max(a[i], -a[i]), float32(1))
