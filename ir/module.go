@@ -1,6 +1,19 @@
+// Package ir is the language of sparsegen: a spec says which layers there are
+// and where the non-zeros of their weights may be. Parse reads a spec, Check
+// gives it a meaning (a Module), Print and Format write it canonically, and
+// Builder makes a Module from Go. docs/ir.md is the manual, docs/errors.md
+// explains the errors. Package eval, below this one, says what a layer computes.
+//
+// This package must not import any other package of this module but patterns.
 package ir
 
-import "github.com/sparsegen/sparsegen/patterns"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sparsegen/sparsegen/patterns"
+)
 
 // Module is a checked spec: shapes are known, every name is resolved, every
 // pattern divides the weight it lies on.
@@ -88,4 +101,82 @@ type Weight struct {
 type Pos struct {
 	File      string
 	Line, Col int
+}
+
+// Layer returns the layer of that name, or nil.
+func (m *Module) Layer(name string) *Layer {
+	for _, l := range m.Layers {
+		if l.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// String is the extent as a spec writes it.
+func (e Extent) String() string {
+	if e.Sym != "" {
+		return e.Sym
+	}
+	return strconv.Itoa(e.N)
+}
+
+// Of is the extent's size; dims gives the symbols. ok is false for a symbol
+// that dims lacks.
+func (e Extent) Of(dims map[string]int) (n int, ok bool) {
+	if e.Sym == "" {
+		return e.N, true
+	}
+	n, ok = dims[e.Sym]
+	return n, ok
+}
+
+// Size is the value's shape in numbers; dims gives the symbols.
+func (v *Value) Size(dims map[string]int) ([]int, error) {
+	shape := make([]int, len(v.Shape))
+	for i, e := range v.Shape {
+		n, ok := e.Of(dims)
+		if !ok {
+			return nil, fmt.Errorf("the extent %s of %s has no size", e.Sym, v)
+		}
+		shape[i] = n
+	}
+	return shape, nil
+}
+
+// String is the value as a spec declares it: "x f32[t, 512]".
+func (v *Value) String() string {
+	parts := make([]string, len(v.Shape))
+	for i, e := range v.Shape {
+		parts[i] = e.String()
+	}
+	name := v.Name
+	if name == "" {
+		name = "_"
+	}
+	return name + " " + v.DType.String() + "[" + strings.Join(parts, ", ") + "]"
+}
+
+// dtypeNames are the names of the element types, by DType.
+var dtypeNames = [...]string{F32: "f32", F16: "f16", BF16: "bf16", I8: "i8", U8: "u8", I32: "i32"}
+
+// String is the name of the element type in a spec.
+func (d DType) String() string {
+	if int(d) < len(dtypeNames) && d != 0 {
+		return dtypeNames[d]
+	}
+	return "dtype(" + strconv.Itoa(int(d)) + ")"
+}
+
+// Float reports whether the element type is a floating-point type.
+func (d DType) Float() bool { return d == F32 || d == F16 || d == BF16 }
+
+// parseDType returns the element type of that name, or 0.
+func parseDType(name string) DType {
+	for d, n := range dtypeNames {
+		if n == name && n != "" {
+			return DType(d)
+		}
+	}
+	return 0
 }

@@ -1,0 +1,190 @@
+package ir
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// tokenKind is the kind of a token.
+type tokenKind uint8
+
+const (
+	tokEOF tokenKind = iota
+	tokName
+	tokNumber
+	tokString
+	tokWeight // w"name"
+	tokList   // @name
+	tokOp     // operator or bracket
+)
+
+// token is a piece of the source: text is src[at:end].
+type token struct {
+	kind tokenKind
+	nl   bool // first token of its line
+	at   int
+	end  int
+}
+
+// comment is a // comment of the source, from at to end.
+type comment struct{ at, end int }
+
+// operators are the operators and brackets, longest first.
+var operators = [...]string{
+	"..", "==", "!=", "<=", ">=",
+	"(", ")", "[", "]", "{", "}", ",", ";", ":", ".", "=", "|", "&", "<", ">", "+", "-", "*", "/",
+}
+
+// lex cuts the source into tokens, the last of which is tokEOF, and comments.
+// What cannot be a token is reported and left out.
+func lex(src *source, report func(at int, code Code, msg, hint string)) ([]token, []comment) {
+	s := src.text
+	tokens := make([]token, 0, len(s)/4+8)
+	var comments []comment
+	nl := true
+	add := func(kind tokenKind, at, end int) {
+		tokens = append(tokens, token{kind, nl, at, end})
+		nl = false
+	}
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '\n':
+			nl = true
+			i++
+		case c == ' ' || c == '\t' || c == '\r':
+			i++
+		case c == '/' && strings.HasPrefix(s[i:], "//"):
+			end := lineEnd(s, i)
+			comments = append(comments, comment{i, end})
+			i = end
+		case c == '"' || c == 'w' && i+1 < len(s) && s[i+1] == '"':
+			kind, open := tokString, i
+			if c == 'w' {
+				kind, open = tokWeight, i+1
+			}
+			end, ok := stringEnd(s, open)
+			switch {
+			case !ok:
+				report(open, codeString, "the string is not closed on its line", `end it with "`)
+			case !validQuoted(s[open:end]):
+				report(open, codeString, "the string holds an unknown escape", `write \\ for a backslash and \" for a quote`)
+			default:
+				add(kind, i, end)
+			}
+			i = end
+		case c == '@' && i+1 < len(s) && isLetter(s[i+1]):
+			end := nameEnd(s, i+1)
+			add(tokList, i, end)
+			i = end
+		case isLetter(c):
+			end := nameEnd(s, i)
+			add(tokName, i, end)
+			i = end
+		case isDigit(c):
+			end := numberEnd(s, i)
+			if _, err := strconv.ParseFloat(s[i:end], 64); err != nil {
+				report(i, codeNumber, "cannot read the number "+s[i:end], "write 12, 0.5 or 1e-5")
+			} else {
+				add(tokNumber, i, end)
+			}
+			i = end
+		default:
+			if op := operatorAt(s[i:]); op != "" {
+				add(tokOp, i, i+len(op))
+				i += len(op)
+				continue
+			}
+			r, n := utf8.DecodeRuneInString(s[i:])
+			hint := ""
+			if c == '#' {
+				hint = "a comment starts with //"
+			}
+			report(i, codeChar, "unexpected character "+strconv.QuoteRune(r), hint)
+			i += n
+		}
+	}
+	nl = true
+	add(tokEOF, len(s), len(s))
+	return tokens, comments
+}
+
+func isLetter(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func operatorAt(s string) string {
+	for _, op := range operators {
+		if strings.HasPrefix(s, op) {
+			return op
+		}
+	}
+	return ""
+}
+
+// lineEnd is the offset of the line end at or after i, without a carriage return.
+func lineEnd(s string, i int) int {
+	if n := strings.IndexByte(s[i:], '\n'); n >= 0 {
+		return i + n
+	}
+	return len(s)
+}
+
+func nameEnd(s string, i int) int {
+	for i < len(s) && (isLetter(s[i]) || isDigit(s[i])) {
+		i++
+	}
+	return i
+}
+
+// numberEnd takes digits, a fraction only when a digit follows its point (so
+// that 1..128 is a range), an exponent, and letters stuck to them, which make
+// the number unreadable as a whole.
+func numberEnd(s string, i int) int {
+	digits := func() {
+		for i < len(s) && isDigit(s[i]) {
+			i++
+		}
+	}
+	digits()
+	if i+1 < len(s) && s[i] == '.' && isDigit(s[i+1]) {
+		i++
+		digits()
+	}
+	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
+		j := i + 1
+		if j < len(s) && (s[j] == '+' || s[j] == '-') {
+			j++
+		}
+		if j < len(s) && isDigit(s[j]) {
+			i = j
+			digits()
+		}
+	}
+	return nameEnd(s, i)
+}
+
+// stringEnd is the offset after the quote that closes the string opened at i,
+// or the end of the line when none does.
+func stringEnd(s string, i int) (end int, ok bool) {
+	for j := i + 1; j < len(s) && s[j] != '\n'; j++ {
+		switch s[j] {
+		case '\\':
+			j++
+			if j < len(s) && s[j] == '\n' {
+				return j, false
+			}
+		case '"':
+			return j + 1, true
+		}
+	}
+	return lineEnd(s, i), false
+}
+
+func validQuoted(q string) bool {
+	_, err := strconv.Unquote(q)
+	return err == nil
+}
