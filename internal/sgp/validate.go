@@ -1,0 +1,427 @@
+package sgp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// MaxExtent is the largest extent of any axis: features, batch, rows, columns.
+const MaxExtent = math.MaxInt32
+
+// maskTail is the number of float32 that a LanesMask kernel may read beyond the
+// last value.
+const maskTail = 16
+
+// Validate reports the first thing in m that a kernel could not run safely, or
+// that says nothing a runtime could do. Its error names the layer, op and form.
+func (m *Model) Validate() error {
+	seen := make(map[string]bool, len(m.Layers))
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		if l.Name == "" {
+			return fmt.Errorf("layer %d has no name", i)
+		}
+		if seen[l.Name] {
+			return fmt.Errorf("layer %q occurs twice", l.Name)
+		}
+		seen[l.Name] = true
+		if err := l.validate(); err != nil {
+			return fmt.Errorf("layer %q: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+func (l *Layer) validate() error {
+	if l.BatchMin < 1 || l.BatchMax < l.BatchMin || l.BatchMax > MaxExtent {
+		return fmt.Errorf("batch range %d..%d", l.BatchMin, l.BatchMax)
+	}
+	for i, v := range l.Values {
+		if err := v.validate(); err != nil {
+			return fmt.Errorf("value %d (%q): %w", i, v.Name, err)
+		}
+		if _, ok := mul(v.Features(), l.BatchMax); !ok {
+			return fmt.Errorf("value %d (%q): more than %d elements", i, v.Name, math.MaxInt)
+		}
+	}
+	written := make([]bool, len(l.Values))
+	for _, i := range l.Inputs {
+		if i < 0 || i >= len(l.Values) {
+			return fmt.Errorf("input: no value %d", i)
+		}
+		if written[i] {
+			return fmt.Errorf("value %d is an input twice", i)
+		}
+		written[i] = true
+	}
+	for i := range l.Ops {
+		if err := l.validateOp(&l.Ops[i], written); err != nil {
+			return fmt.Errorf("op %d: %w", i, err)
+		}
+	}
+	if len(l.Inputs) == 0 || len(l.Outputs) == 0 {
+		return errors.New("no input or no output")
+	}
+	input := make(map[int]bool, len(l.Inputs))
+	for _, i := range l.Inputs {
+		input[i] = true
+	}
+	given := make(map[int]bool, len(l.Outputs))
+	for _, i := range l.Outputs {
+		if i < 0 || i >= len(l.Values) || !written[i] || input[i] {
+			return fmt.Errorf("output: value %d is not the result of an op", i)
+		}
+		if given[i] {
+			return fmt.Errorf("value %d is an output twice", i)
+		}
+		given[i] = true
+	}
+	return nil
+}
+
+func (v Value) validate() error {
+	if len(v.Dims) < 1 || len(v.Dims) > 8 {
+		return fmt.Errorf("rank %d is not in 1..8", len(v.Dims))
+	}
+	n, batch := 1, 0
+	for i, d := range v.Dims {
+		if d == 0 {
+			batch++
+			if i != 0 && i != len(v.Dims)-1 {
+				return errors.New("the batch axis is neither first nor last")
+			}
+			continue
+		}
+		var ok bool
+		if n, ok = mul(n, d); d < 0 || !ok || n > MaxExtent {
+			return fmt.Errorf("extents %v are out of range", v.Dims)
+		}
+	}
+	if batch != 1 {
+		return fmt.Errorf("%d batch axes", batch)
+	}
+	return nil
+}
+
+// opArgs is the number of arguments of each kind.
+var opArgs = [numKinds]int{
+	LinearOp: 1, Relu: 1, Clamp: 1, Gelu: 1, GeluTanh: 1, Silu: 1, Sigmoid: 1, Tanh: 1,
+	Add: 2, Mul: 2, Softmax: 1, LayerNorm: 1, RMSNorm: 1,
+}
+
+func (l *Layer) validateOp(op *Op, written []bool) error {
+	if op.Kind >= numKinds || opArgs[op.Kind] == 0 {
+		return fmt.Errorf("unknown kind %d", op.Kind)
+	}
+	if len(op.Args) != opArgs[op.Kind] {
+		return fmt.Errorf("%d arguments where its kind has %d", len(op.Args), opArgs[op.Kind])
+	}
+	for _, a := range op.Args {
+		if a < 0 || a >= len(l.Values) || !written[a] {
+			return fmt.Errorf("argument: value %d is not known yet", a)
+		}
+	}
+	if op.Out < 0 || op.Out >= len(l.Values) || written[op.Out] {
+		return fmt.Errorf("result: value %d does not exist or is written already", op.Out)
+	}
+	written[op.Out] = true
+	out := l.Values[op.Out]
+	for _, a := range op.Args {
+		x := l.Values[a]
+		if x.FeatureMajor() != out.FeatureMajor() {
+			return errors.New("an argument has another layout than the result")
+		}
+		if op.Kind != LinearOp && x.Features() != out.Features() {
+			return fmt.Errorf("an argument has %d features, the result %d", x.Features(), out.Features())
+		}
+	}
+	if (op.Kind == LinearOp) != (op.Linear != nil) {
+		return errors.New("a linear op and its weights belong together")
+	}
+	switch op.Kind {
+	case LinearOp:
+		x := l.Values[op.Args[0]]
+		if op.Linear.In != x.Features() || op.Linear.Out != out.Features() {
+			return fmt.Errorf("linear [%d, %d] between %d and %d features", op.Linear.Out, op.Linear.In, x.Features(), out.Features())
+		}
+		return op.Linear.validate(l)
+	case Softmax, LayerNorm, RMSNorm:
+		if op.Group < 1 || out.Features()%op.Group != 0 {
+			return fmt.Errorf("group of %d among %d features", op.Group, out.Features())
+		}
+		if (op.Gain != nil && len(op.Gain) != op.Group) || (op.Bias != nil && len(op.Bias) != op.Group) {
+			return fmt.Errorf("gain of %d, bias of %d for groups of %d", len(op.Gain), len(op.Bias), op.Group)
+		}
+	}
+	return nil
+}
+
+func (lin *Linear) validate(l *Layer) error {
+	if lin.Bias != nil && len(lin.Bias) != lin.Out {
+		return fmt.Errorf("bias of %d for %d outputs", len(lin.Bias), lin.Out)
+	}
+	switch lin.Act {
+	case None, Relu, Clamp, Gelu, GeluTanh, Silu, Sigmoid, Tanh:
+	default:
+		return fmt.Errorf("kind %d is no activation", lin.Act)
+	}
+	if len(lin.Variants) == 0 {
+		return errors.New("no variant")
+	}
+	next := l.BatchMin
+	for i := range lin.Variants {
+		v := &lin.Variants[i]
+		if v.BatchMin != next || v.BatchMax < v.BatchMin {
+			return fmt.Errorf("variant %d covers batch %d..%d, after %d", i, v.BatchMin, v.BatchMax, next-1)
+		}
+		next = v.BatchMax + 1
+		var err error
+		switch {
+		case (v.Panel != nil) == (v.Lanes != nil):
+			err = errors.New("not exactly one form")
+		case v.Panel != nil:
+			err = v.Panel.validate(lin)
+		default:
+			err = v.Lanes.validate(lin)
+		}
+		if err != nil {
+			return fmt.Errorf("variant for batch %d..%d: %w", v.BatchMin, v.BatchMax, err)
+		}
+	}
+	if next != l.BatchMax+1 {
+		return fmt.Errorf("variants end at batch %d of %d", next-1, l.BatchMax)
+	}
+	return nil
+}
+
+// keptColumns checks cols and returns K.
+func keptColumns(cols []uint32, in int) (int, error) {
+	if cols == nil {
+		return in, nil
+	}
+	if len(cols) == 0 || len(cols) > MaxExtent {
+		return 0, fmt.Errorf("cols: %d kept columns", len(cols))
+	}
+	for i, c := range cols {
+		if int64(c) >= int64(in) {
+			return 0, fmt.Errorf("cols[%d] = %d is not below %d", i, c, in)
+		}
+	}
+	return len(cols), nil
+}
+
+// distinctRows reports a row that is out of range or occurs twice.
+func distinctRows(rows []uint32, out int) error {
+	sorted := slices.Clone(rows)
+	slices.Sort(sorted)
+	for i, r := range sorted {
+		if int64(r) >= int64(out) {
+			return fmt.Errorf("rows: %d is not below %d", r, out)
+		}
+		if i > 0 && r == sorted[i-1] {
+			return fmt.Errorf("rows: %d occurs twice", r)
+		}
+	}
+	return nil
+}
+
+func (p *Panel) validate(lin *Linear) error {
+	k, err := keptColumns(p.Cols, lin.In)
+	if err != nil {
+		return err
+	}
+	if p.KB < 1 || p.KB > 1<<16 {
+		return fmt.Errorf("K-block of %d is not in 1..65536", p.KB)
+	}
+	var rows []uint32
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		if s.MR < 1 || s.MR > 8 {
+			return fmt.Errorf("segment %d: panels of %d rows are not in 1..8", i, s.MR)
+		}
+		if len(s.Rows) == 0 || len(s.Rows)%s.MR != 0 {
+			return fmt.Errorf("segment %d: %d rows in panels of %d", i, len(s.Rows), s.MR)
+		}
+		rows = append(rows, s.Rows...)
+		if err := s.validate(k, p.KB); err != nil {
+			return fmt.Errorf("segment %d: %w", i, err)
+		}
+	}
+	return distinctRows(rows, lin.Out)
+}
+
+func (s *Segment) validate(k, kb int) error {
+	blocks, panels := (k+kb-1)/kb, len(s.Rows)/s.MR
+	if s.Kind == Dense {
+		if want, ok := mul(len(s.Rows), k); !ok || want != len(s.W) || len(s.Idx) != 0 || len(s.Runs) != 0 {
+			return fmt.Errorf("dense panels of %d rows, K = %d, with %d weights, %d indices, %d runs", len(s.Rows), k, len(s.W), len(s.Idx), len(s.Runs))
+		}
+		return nil
+	}
+	sets := 1 // runs a panel
+	switch s.Kind {
+	case Grouped:
+		sets = 1<<s.MR - 1
+	case Block:
+	default:
+		return fmt.Errorf("unknown kind %d", s.Kind)
+	}
+	if want, ok := mul(blocks, panels, sets); !ok || want != len(s.Runs) {
+		return fmt.Errorf("%d runs for %d blocks of %d panels", len(s.Runs), blocks, panels)
+	}
+	// Both sums stay below 2^16 * len(Runs) * 8, far from overflow.
+	idx, w := 0, 0
+	for b := range blocks {
+		end := idx
+		for i, n := range s.Runs[b*panels*sets : (b+1)*panels*sets] {
+			rows := s.MR
+			if s.Kind == Grouped {
+				rows = bits.OnesCount(uint(i%sets + 1))
+			}
+			end += int(n)
+			w += int(n) * rows
+		}
+		if end > len(s.Idx) {
+			return fmt.Errorf("runs need more than the %d indices", len(s.Idx))
+		}
+		length := min(kb, k-b*kb)
+		for i, c := range s.Idx[idx:end] {
+			if int(c) >= length {
+				return fmt.Errorf("idx[%d] = %d is not below the K-block's %d", idx+i, c, length)
+			}
+		}
+		idx = end
+	}
+	if idx != len(s.Idx) || w != len(s.W) {
+		return fmt.Errorf("runs need %d indices and %d weights, there are %d and %d", idx, w, len(s.Idx), len(s.W))
+	}
+	return nil
+}
+
+func (f *Lanes) validate(lin *Linear) error {
+	k, err := keptColumns(f.Cols, lin.In)
+	if err != nil {
+		return err
+	}
+	if f.S < 1 || f.S > 128 {
+		return fmt.Errorf("slabs of %d rows are not in 1..128", f.S)
+	}
+	if f.Rows != nil {
+		if len(f.Rows) == 0 {
+			return errors.New("rows: no row kept")
+		}
+		if err := distinctRows(f.Rows, lin.Out); err != nil {
+			return err
+		}
+	}
+	slabs := f.Slabs(lin.Out)
+	size := func(meta, w, cnt int, ok bool) error {
+		if !ok || len(f.Meta) != meta || len(f.W) != w || len(f.Cnt) != cnt {
+			return fmt.Errorf("%d bytes of metadata, %d weights, %d counts for %d slabs of %d, K = %d", len(f.Meta), len(f.W), len(f.Cnt), slabs, f.S, k)
+		}
+		return nil
+	}
+	switch f.Kind {
+	case LanesDense:
+		w, ok := mul(slabs, k, f.S)
+		return size(0, w, 0, ok)
+	case LanesNM:
+		if f.M < 2 || f.M > 128 || f.M&(f.M-1) != 0 || f.N < 1 || f.N > f.M {
+			return fmt.Errorf("%d:%d is no N:M with M a power of two in 2..128", f.N, f.M)
+		}
+		if k%f.M != 0 {
+			return fmt.Errorf("K = %d is not a multiple of M = %d", k, f.M)
+		}
+		meta, ok1 := mul(slabs, NMWords(k, f.N, f.M), f.S, 4)
+		w, ok2 := mul(slabs, k/f.M, f.N, f.S)
+		return size(meta, w, 0, ok1 && ok2)
+	case LanesMask:
+		if f.S%8 != 0 {
+			return fmt.Errorf("mask slabs of %d rows: not a multiple of 8", f.S)
+		}
+		meta, ok := mul(slabs, k, f.S/8)
+		return size(meta, onesCount(f.Meta)+maskTail, 0, ok)
+	case LanesList, LanesDelta, DeltaTile:
+		if len(f.Cnt) != slabs {
+			return fmt.Errorf("%d counts for %d slabs", len(f.Cnt), slabs)
+		}
+		sum := 0
+		for _, c := range f.Cnt {
+			sum += int(c)
+			if sum > len(f.W) {
+				return fmt.Errorf("counts need more than the %d weights", len(f.W))
+			}
+		}
+		w, ok := mul(sum, f.S)
+		if f.Kind == LanesList {
+			if err := size(2*sum, w, slabs, ok); err != nil {
+				return err
+			}
+			return f.validateList(k)
+		}
+		if f.S != 8 {
+			return fmt.Errorf("delta slabs of %d rows: 8 is the only one", f.S)
+		}
+		if err := size(w, w, slabs, ok); err != nil {
+			return err
+		}
+		return f.validateDelta(k)
+	}
+	return fmt.Errorf("unknown kind %d", f.Kind)
+}
+
+func (f *Lanes) validateList(k int) error {
+	for i := 0; i < len(f.Meta); i += 2 {
+		if c := int(f.Meta[i]) | int(f.Meta[i+1])<<8; c >= k {
+			return fmt.Errorf("index %d = %d is not below %d", i/2, c, k)
+		}
+	}
+	return nil
+}
+
+// validateDelta follows each lane's column; it only ever grows.
+func (f *Lanes) validateDelta(k int) error {
+	at := 0
+	for j, n := range f.Cnt {
+		var c [8]int
+		steps := f.Meta[at*8 : (at+int(n))*8]
+		for i, d := range steps {
+			c[i%8] += int(d)
+		}
+		for l := range c {
+			if c[l] >= k && n > 0 {
+				return fmt.Errorf("slab %d lane %d steps to column %d of %d", j, l, c[l], k)
+			}
+		}
+		at += int(n)
+	}
+	return nil
+}
+
+func onesCount(b []byte) int {
+	n := 0
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+			uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56)
+	}
+	for _, c := range b {
+		n += bits.OnesCount8(c)
+	}
+	return n
+}
+
+// mul multiplies non-negative factors; ok is false when the product is not an int.
+func mul(factors ...int) (p int, ok bool) {
+	p = 1
+	for _, f := range factors {
+		hi, lo := bits.Mul64(uint64(p), uint64(f))
+		if f < 0 || hi != 0 || lo > math.MaxInt {
+			return 0, false
+		}
+		p = int(lo)
+	}
+	return p, true
+}

@@ -1,0 +1,293 @@
+package sgp
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+)
+
+// WriteFile validates m and writes it to path: to a temporary file beside it
+// first, which then takes path's place, so that a failed write leaves what was
+// there. Equal models give equal bytes.
+func WriteFile(path string, m *Model) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	buf := bufio.NewWriterSize(tmp, 1<<20)
+	err = Write(buf, m)
+	if err == nil {
+		err = buf.Flush()
+	}
+	if err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if cerr := tmp.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	return err
+}
+
+// Write validates m and writes it to w.
+func Write(w io.Writer, m *Model) error {
+	if !littleEndian() {
+		return errBigEndian
+	}
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("sgp: %w", err)
+	}
+	e := encoder{byChecksum: make(map[uint32][]int)}
+	e.model(m)
+	order := e.order()
+
+	header := binary.LittleEndian.AppendUint32(nil, uint32(len(order)))
+	size := 4 + len(order)*entrySize + len(e.structure)
+	for _, s := range order {
+		size += 4 * s.chunks()
+	}
+	if size > maxHeader {
+		return fmt.Errorf("sgp: a header of %d bytes is over %d", size, maxHeader)
+	}
+	end, prev := int64(preambleSize+size), indexRegion
+	for i, s := range order {
+		s.offset = place(end, i == 0, prev, s.region)
+		end, prev = s.offset+s.length, s.region
+		header = binary.LittleEndian.AppendUint64(header, uint64(s.offset))
+		header = binary.LittleEndian.AppendUint64(header, uint64(s.length))
+		header = append(header, byte(s.dtype), byte(s.region), 0, 0, 0, 0, 0, 0)
+	}
+	for _, s := range order {
+		for b := range chunked(s.bytes) {
+			header = binary.LittleEndian.AppendUint32(header, checksum(b))
+		}
+	}
+	header = append(header, e.structure...)
+
+	pre := append(make([]byte, 0, preambleSize), magic...)
+	pre = binary.LittleEndian.AppendUint32(pre, version)
+	pre = binary.LittleEndian.AppendUint32(pre, uint32(len(header)))
+	pre = binary.LittleEndian.AppendUint64(pre, uint64(end))
+	pre = binary.LittleEndian.AppendUint64(pre, m.Fingerprint)
+	pre = pre[:preambleSize]
+	binary.LittleEndian.PutUint32(pre[preambleSize-4:], headerChecksum(pre, header))
+
+	out := positioned{w: w}
+	out.write(pre)
+	out.write(header)
+	for _, s := range order {
+		out.write(make([]byte, s.offset-out.at))
+		out.write(s.bytes)
+	}
+	return out.err
+}
+
+// positioned counts what it has written and keeps the first error.
+type positioned struct {
+	w   io.Writer
+	at  int64
+	err error
+}
+
+func (p *positioned) write(b []byte) {
+	if p.err != nil {
+		return
+	}
+	n, err := p.w.Write(b)
+	p.at, p.err = p.at+int64(n), err
+}
+
+// chunked yields b in pieces of chunkSize.
+func chunked(b []byte) func(yield func([]byte) bool) {
+	return func(yield func([]byte) bool) {
+		for len(b) > 0 {
+			n := min(len(b), chunkSize)
+			if !yield(b[:n]) {
+				return
+			}
+			b = b[n:]
+		}
+	}
+}
+
+// encoder collects a model's sections and its structure, which names sections
+// by their place in the table, counted from 1; 0 is a nil slice.
+type encoder struct {
+	structure  []byte
+	refs       []ref // where structure names a section
+	sections   []*section
+	byChecksum map[uint32][]int // sections of equal content are one
+}
+
+type ref struct{ at, section int }
+
+const refSize = 4
+
+// order is the sections as the file has them, the index region first; it
+// resolves the references to that order.
+func (e *encoder) order() []*section {
+	order := make([]*section, 0, len(e.sections))
+	number := make([]uint32, len(e.sections))
+	for _, r := range []region{indexRegion, valueRegion} {
+		for i, s := range e.sections {
+			if s.region == r {
+				order = append(order, s)
+				number[i] = uint32(len(order))
+			}
+		}
+	}
+	for _, r := range e.refs {
+		binary.LittleEndian.PutUint32(e.structure[r.at:], number[r.section])
+	}
+	return order
+}
+
+func (e *encoder) section(b []byte, isNil bool, d dtype, r region) {
+	at := len(e.structure)
+	e.structure = append(e.structure, make([]byte, refSize)...)
+	if isNil {
+		return
+	}
+	sum := checksum(b)
+	for _, i := range e.byChecksum[sum] {
+		if s := e.sections[i]; s.dtype == d && s.region == r && bytes.Equal(s.bytes, b) {
+			e.refs = append(e.refs, ref{at, i})
+			return
+		}
+	}
+	e.byChecksum[sum] = append(e.byChecksum[sum], len(e.sections))
+	e.refs = append(e.refs, ref{at, len(e.sections)})
+	e.sections = append(e.sections, &section{length: int64(len(b)), dtype: d, region: r, bytes: b})
+}
+
+func (e *encoder) f32s(s []float32) { e.section(bytesOf(s), s == nil, f32, valueRegion) }
+func (e *encoder) u32s(s []uint32)  { e.section(bytesOf(s), s == nil, u32, indexRegion) }
+func (e *encoder) u16s(s []uint16)  { e.section(bytesOf(s), s == nil, u16, indexRegion) }
+
+func (e *encoder) int(n int) { e.structure = binary.AppendUvarint(e.structure, uint64(n)) }
+func (e *encoder) ints(s []int) {
+	e.int(len(s))
+	for _, n := range s {
+		e.int(n)
+	}
+}
+func (e *encoder) float(f float32) {
+	e.structure = binary.LittleEndian.AppendUint32(e.structure, math.Float32bits(f))
+}
+func (e *encoder) string(s string) {
+	e.int(len(s))
+	e.structure = append(e.structure, s...)
+}
+
+func (e *encoder) model(m *Model) {
+	e.int(len(m.Layers))
+	for i := range m.Layers {
+		l := &m.Layers[i]
+		e.string(l.Name)
+		e.int(l.BatchMin)
+		e.int(l.BatchMax)
+		e.int(len(l.Values))
+		for _, v := range l.Values {
+			e.string(v.Name)
+			e.ints(v.Dims)
+		}
+		e.ints(l.Inputs)
+		e.ints(l.Outputs)
+		e.int(len(l.Ops))
+		for j := range l.Ops {
+			e.op(&l.Ops[j])
+		}
+	}
+}
+
+func (e *encoder) op(op *Op) {
+	e.int(int(op.Kind))
+	e.ints(op.Args)
+	e.int(op.Out)
+	e.float(op.Lo)
+	e.float(op.Hi)
+	e.float(op.Eps)
+	e.int(op.Group)
+	e.f32s(op.Gain)
+	e.f32s(op.Bias)
+	lin := op.Linear
+	if lin == nil {
+		return // the kind says so
+	}
+	e.int(lin.Out)
+	e.int(lin.In)
+	e.f32s(lin.Bias)
+	e.int(int(lin.Act))
+	e.float(lin.Lo)
+	e.float(lin.Hi)
+	e.int(len(lin.Variants))
+	for i := range lin.Variants {
+		v := &lin.Variants[i]
+		e.int(v.BatchMin)
+		e.int(v.BatchMax)
+		if v.Panel != nil {
+			e.int(formPanel)
+			e.panel(v.Panel)
+		} else {
+			e.int(formLanes)
+			e.lanes(v.Lanes)
+		}
+	}
+}
+
+const (
+	formPanel = iota + 1
+	formLanes
+)
+
+func (e *encoder) panel(p *Panel) {
+	e.int(p.KB)
+	e.u32s(p.Cols)
+	e.int(len(p.Segments))
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		e.int(int(s.Kind))
+		e.int(s.MR)
+		e.u32s(s.Rows)
+		e.f32s(s.W)
+		e.u16s(s.Idx)
+		e.u16s(s.Runs)
+	}
+}
+
+func (e *encoder) lanes(f *Lanes) {
+	e.int(int(f.Kind))
+	e.int(f.S)
+	e.int(f.N)
+	e.int(f.M)
+	e.u32s(f.Cols)
+	e.u32s(f.Rows)
+	e.f32s(f.W)
+	e.section(f.Meta, f.Meta == nil, u8, f.metaRegion())
+	e.u32s(f.Cnt)
+}
+
+// metaRegion is where a form's metadata lies: every bit pattern of N:M indices
+// is valid, so that nothing needs to copy them.
+func (f *Lanes) metaRegion() region {
+	if f.Kind == LanesNM {
+		return valueRegion
+	}
+	return indexRegion
+}
