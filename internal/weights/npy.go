@@ -248,7 +248,7 @@ func WriteNPY(path string, shape []int, values []float32) error {
 		if _, err := io.WriteString(w, string(head)+dict); err != nil {
 			return err
 		}
-		_, err := w.Write(f32Bytes(values))
+		_, err := w.Write(Float32Bytes(values))
 		return err
 	})
 }

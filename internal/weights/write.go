@@ -29,7 +29,7 @@ type Entry struct {
 
 // Float32Entry is an F32 tensor of the given shape.
 func Float32Entry(name string, shape []int, values []float32) Entry {
-	return Entry{Name: name, DType: F32, Shape: shape, Data: func() ([]byte, error) { return f32Bytes(values), nil }}
+	return Entry{Name: name, DType: F32, Shape: shape, Data: func() ([]byte, error) { return Float32Bytes(values), nil }}
 }
 
 // WriteSafetensors writes the tensors, with metadata where it is not empty. The
@@ -130,7 +130,8 @@ func quoteJSON(v any) string {
 	return string(b)
 }
 
-func f32Bytes(values []float32) []byte {
+// Float32Bytes is the values as an F32 tensor's stored bytes.
+func Float32Bytes(values []float32) []byte {
 	b := make([]byte, 4*len(values))
 	for i, v := range values {
 		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(v))
