@@ -1,0 +1,236 @@
+package kerneltest
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// generator draws the arguments of one call.
+type generator struct {
+	*rand.Rand
+	strict  bool
+	special bool // values include infinities, NaN, zeros of both signs and subnormals
+}
+
+// size draws a count from 1, or from 0 in strict calls, to most.
+func (g generator) size(most int) int {
+	if g.strict && g.IntN(16) == 0 {
+		return 0
+	}
+	return 1 + g.IntN(most)
+}
+
+func (g generator) bounds() (lo, hi float32) {
+	inf := float32(math.Inf(1))
+	switch g.IntN(4) {
+	case 0:
+		return 0, inf
+	case 1:
+		return -0.75, 1.5
+	default:
+		return -inf, inf
+	}
+}
+
+func (g generator) float() float32 {
+	if g.special && g.IntN(24) == 0 {
+		inf := float32(math.Inf(1))
+		specials := [...]float32{inf, -inf, float32(math.NaN()), 0, float32(math.Copysign(0, -1)), 0x1p-149, -0x1.8p-130, math.MaxFloat32, 1}
+		return specials[g.IntN(len(specials))]
+	}
+	return float32(g.NormFloat64() * math.Exp2(float64(g.IntN(7)-3)))
+}
+
+func (g generator) floats(n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = g.float()
+	}
+	return v
+}
+
+// output makes the memory for rows output rows of width elements, with gaps
+// between rows and, often, bands before and after.
+func (g generator) output(c *Call, rows, width int) {
+	c.ldout = width + g.IntN(9)
+	c.at = g.IntN(20)
+	size := c.at + g.IntN(3)*g.IntN(20)
+	if rows > 0 {
+		size += (rows-1)*c.ldout + width
+	}
+	c.out = g.floats(size)
+}
+
+// input makes x, rows of width elements with gaps between.
+func (g generator) input(c *Call, rows, width int) {
+	c.ldx = width + g.IntN(9)
+	if rows > 0 {
+		c.x = g.floats((rows-1)*c.ldx + width)
+	}
+}
+
+func (g generator) panel(c *Call) {
+	mr, t := int(c.key.MR), int(c.key.T)
+	c.n, c.k = g.size(3), g.size(20)
+	spare := g.IntN(4)
+	for _, r := range g.Perm(c.n*mr + spare)[:c.n*mr] {
+		c.rows = append(c.rows, uint32(r))
+	}
+	g.output(c, c.n*mr+spare, t)
+	c.x = g.floats(c.k * t)
+	if g.IntN(2) == 0 {
+		c.bias = g.floats(c.n * mr)
+	}
+	values := c.n * c.k * mr
+	if c.key.Op != runtime.PanelDense {
+		values = g.runs(c)
+	}
+	c.w = g.floats(values)
+}
+
+// runs draws the entries of PanelGrouped and PanelBlock and returns how many
+// values of w they take.
+func (g generator) runs(c *Call) (values int) {
+	subsets := []uint{1<<c.key.MR - 1}
+	if c.key.Op == runtime.PanelGrouped {
+		subsets = nil
+		for s := uint(1); s < 1<<c.key.MR; s++ {
+			subsets = append(subsets, s)
+		}
+	}
+	for range c.n {
+		sparse := g.IntN(3) // some panels have few entries, some none
+		for _, s := range subsets {
+			run := 0
+			if c.k > 0 && g.IntN(len(subsets)/8+1) < sparse {
+				run = g.IntN(7)
+			}
+			c.runs = append(c.runs, uint16(run))
+			values += run * bits.OnesCount(s)
+			for range run {
+				c.idx = append(c.idx, uint16(g.IntN(c.k)))
+			}
+		}
+	}
+	return values
+}
+
+func (g generator) lanes(c *Call) {
+	s, nb := int(c.key.S), max(1, int(c.key.NB))
+	c.n, c.k = g.size(3), g.size(20)
+	switch c.key.Op {
+	case runtime.LanesDense:
+		c.w = g.floats(c.n * c.k * s)
+	case runtime.LanesList:
+		for range c.n {
+			count := 0
+			if c.k > 0 {
+				count = g.IntN(9)
+			}
+			c.cnt = append(c.cnt, uint32(count))
+			for range count {
+				c.meta = binary.NativeEndian.AppendUint16(c.meta, uint16(g.IntN(c.k)))
+			}
+			c.w = append(c.w, g.floats(count*s)...)
+		}
+	case runtime.LanesNM:
+		n, m := int(c.key.N), int(c.key.M)
+		groups := g.size(max(2, 40/m))
+		c.k = groups * m
+		perWord := 32 / (bits.Len8(c.key.M) - 1)
+		words := (n + perWord - 1) / perWord * groups
+		if n <= perWord {
+			words = (groups + perWord/n - 1) / (perWord / n)
+		}
+		for range c.n * words * s {
+			c.meta = binary.NativeEndian.AppendUint32(c.meta, g.Uint32())
+		}
+		c.w = g.floats(c.n * groups * n * s)
+	case runtime.LanesMask:
+		values, dense := 0, g.IntN(3)
+		for range c.n * c.k * s / 8 {
+			mask := uint8(g.Uint32())
+			switch dense {
+			case 0:
+				mask &= uint8(g.Uint32()) & uint8(g.Uint32())
+			case 1:
+				mask |= uint8(g.Uint32())
+			}
+			c.meta = append(c.meta, mask)
+			values += bits.OnesCount8(mask)
+		}
+		if !g.strict {
+			values += 16 // the packer's padding
+		}
+		c.w = g.floats(values)
+	case runtime.LanesDelta:
+		c.k = 1 + g.IntN(700)
+		g.deltas(c)
+	}
+	c.bias = g.floats(c.n * s)
+	g.input(c, nb, c.k)
+	g.output(c, nb, c.n*s)
+}
+
+func (g generator) deltaTile(c *Call) {
+	c.n, c.k = g.size(3), 1+g.IntN(400)
+	g.deltas(c)
+	c.bias = g.floats(c.n * int(c.key.S))
+	c.x = g.floats(c.k * int(c.key.T))
+	g.output(c, c.n*int(c.key.S), int(c.key.T))
+}
+
+// deltas draws entries of LanesDelta whose indices stay below c.k.
+func (g generator) deltas(c *Call) {
+	s := int(c.key.S)
+	for range c.n {
+		count := g.IntN(9)
+		c.cnt = append(c.cnt, uint32(count))
+		left := make([]int, s)
+		for l := range left {
+			left[l] = c.k - 1
+		}
+		for range count {
+			for l := range left {
+				d := g.IntN(min(left[l], 255) + 1)
+				left[l] -= d
+				c.meta = append(c.meta, byte(d))
+			}
+		}
+		c.w = append(c.w, g.floats(count*s)...)
+	}
+}
+
+func (g generator) tile(c *Call) {
+	t := int(c.key.T)
+	c.n, c.k = g.size(40), 1+g.IntN(t)
+	switch c.key.Op {
+	case runtime.CopyTile:
+		if g.strict && g.IntN(16) == 0 {
+			c.k = 0
+		}
+		g.input(c, c.n, c.k)
+		g.tileOutput(c, c.n)
+	case runtime.TransTile:
+		g.input(c, c.k, c.n)
+		rows := c.n
+		if !g.strict {
+			rows = (rows + 15) &^ 15
+		}
+		g.tileOutput(c, rows)
+		c.open = (rows - c.n) * t
+	case runtime.UntransTile:
+		c.x = g.floats(c.n * t)
+		g.output(c, c.k, c.n)
+	}
+}
+
+// tileOutput makes an output tile, which is contiguous and nothing but itself.
+func (g generator) tileOutput(c *Call, rows int) {
+	c.ldout = int(c.key.T)
+	c.out = g.floats(rows * c.ldout)
+}

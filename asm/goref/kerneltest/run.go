@@ -1,0 +1,142 @@
+package kerneltest
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"unsafe"
+
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// Run calls fn, a runtime.PanelFunc or whichever type the key has, and returns
+// the memory that holds the output afterwards. It returns an error if fn has
+// another type, panics, or touches memory outside its arguments.
+func (c *Call) Run(fn any) (image []float32, err error) {
+	// Most errors are at the end of an argument, so most calls guard the ends.
+	m := memory{guardStart: c.seed%4 == 3}
+	defer m.free()
+
+	tile := uintptr(64) // alignment that the contract promises for tiles
+	if c.strict {
+		tile = 4
+	}
+	xAlign, outAlign := uintptr(4), uintptr(4)
+	switch c.key.Op {
+	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
+		xAlign = tile
+	case runtime.CopyTile, runtime.TransTile:
+		outAlign = tile
+	}
+	out := place(&m, "output", c.out, outAlign)
+	x := place(&m, "x", c.x, xAlign)
+	w := place(&m, "w", c.w, 4)
+	rows := place(&m, "rows", c.rows, 4)
+	cnt := place(&m, "cnt", c.cnt, 4)
+	idx := place(&m, "idx", c.idx, 2)
+	runs := place(&m, "runs", c.runs, 2)
+	metaAlign := uintptr(1)
+	switch c.key.Op {
+	case runtime.LanesNM:
+		metaAlign = 4
+	case runtime.LanesList:
+		metaAlign = 2
+	}
+	meta := place(&m, "meta", c.meta, metaAlign)
+	var bias *float32
+	if c.bias != nil {
+		bias = place(&m, "bias", c.bias, 4)
+	}
+	if m.err != nil {
+		return nil, fmt.Errorf("%v: %w", c, m.err)
+	}
+
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			image, err = nil, fmt.Errorf("%v: %s", c, m.describe(r))
+		}
+	}()
+	y := (*float32)(unsafe.Add(unsafe.Pointer(out), c.at*4))
+	ldy, ldx := uintptr(c.ldout*4), uintptr(c.ldx*4)
+	switch f := fn.(type) {
+	case runtime.PanelFunc:
+		f(y, ldy, rows, x, w, idx, runs, bias, c.lo, c.hi, c.n)
+	case runtime.PanelDenseFunc:
+		f(y, ldy, rows, x, w, bias, c.lo, c.hi, c.n, c.k)
+	case runtime.LanesFunc:
+		f(y, ldy, x, ldx, w, meta, cnt, c.k, bias, c.lo, c.hi, c.n)
+	case runtime.DeltaTileFunc:
+		f(y, ldy, x, w, meta, cnt, bias, c.lo, c.hi, c.n)
+	case runtime.TileFunc:
+		if c.key.Op == runtime.UntransTile {
+			f(x, y, ldy, c.n, c.k)
+		} else {
+			f(y, x, ldx, c.n, c.k)
+		}
+	case runtime.MapFunc:
+		f(y, c.n)
+	default:
+		return nil, fmt.Errorf("%v: a kernel of type %T", c, fn)
+	}
+	return slices.Clone(unsafe.Slice(out, len(c.out))), nil
+}
+
+// memory is the memory of one call's arguments.
+type memory struct {
+	guardStart bool // the inaccessible page before an argument adjoins it, not the one after
+	regions    []region
+	err        error
+}
+
+// region is one argument's memory: all of it, and the argument within.
+type region struct {
+	name       string
+	all        []byte
+	start, end uintptr
+}
+
+// place copies data into a region of its own.
+func place[T any](m *memory, name string, data []T, align uintptr) *T {
+	size := len(data) * int(unsafe.Sizeof(*new(T)))
+	all, lower, upper, err := mapGuarded(size + int(align))
+	if err != nil {
+		m.err = err
+		return nil
+	}
+	base := unsafe.Pointer(unsafe.SliceData(all))
+	offset := (uintptr(upper-size)+uintptr(base))&^(align-1) - uintptr(base)
+	if m.guardStart {
+		offset = (uintptr(lower)+uintptr(base)+align-1)&^(align-1) - uintptr(base)
+	}
+	at := unsafe.Add(base, offset)
+	copy(unsafe.Slice((*T)(at), len(data)), data)
+	m.regions = append(m.regions, region{name, all, uintptr(at), uintptr(at) + uintptr(size)})
+	return (*T)(at)
+}
+
+func (m *memory) free() {
+	for _, r := range m.regions {
+		unmap(r.all)
+	}
+}
+
+// describe explains a recovered panic of a kernel.
+func (m *memory) describe(r any) string {
+	fault, ok := r.(interface{ Addr() uintptr })
+	if !ok {
+		return fmt.Sprintf("the kernel panics: %v", r)
+	}
+	at := fault.Addr()
+	for _, r := range m.regions {
+		base := uintptr(unsafe.Pointer(unsafe.SliceData(r.all)))
+		switch {
+		case at < base || at >= base+uintptr(len(r.all)):
+		case at >= r.end:
+			return fmt.Sprintf("the kernel touches a byte %d bytes beyond the end of %s", at-r.end, r.name)
+		default:
+			return fmt.Sprintf("the kernel touches a byte %d bytes before %s", r.start-at, r.name)
+		}
+	}
+	return fmt.Sprintf("the kernel touches address %#x, far from its arguments", at)
+}
