@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -78,6 +79,16 @@ func (k KernelKey) String() string {
 		}
 	}
 	return b.String()
+}
+
+// Compare orders keys by op, then by coordinates.
+func (k KernelKey) Compare(o KernelKey) int {
+	return cmp.Or(
+		cmp.Compare(k.Op, o.Op),
+		cmp.Compare(k.MR, o.MR), cmp.Compare(k.T, o.T),
+		cmp.Compare(k.S, o.S), cmp.Compare(k.NB, o.NB),
+		cmp.Compare(k.N, o.N), cmp.Compare(k.M, o.M),
+	)
 }
 
 // ParseKernelKey reads what String prints and checks the key.

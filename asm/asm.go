@@ -1,0 +1,143 @@
+// Package asm is the portable vector builder: a microkernel is written once
+// against Builder, for any vector length, and asm/amd64 (and later asm/arm64)
+// turn the recorded program into assembly.
+//
+// A program is data: a list of Inst over virtual registers. This package must
+// not import avo, nor know a mnemonic of any instruction set.
+package asm
+
+import "fmt"
+
+// Machine describes the vector unit that a program is built for.
+type Machine struct {
+	Name  string // avx2, avx512, neon
+	Lanes int    // float32 a vector register
+	Regs  int    // vector registers
+	// BroadcastOperand says that a multiply-add takes a float32 in memory,
+	// repeated in all lanes, as its operand (EVEX embedded broadcast).
+	BroadcastOperand bool
+}
+
+// Kind is a register's kind.
+type Kind uint8
+
+// The register kinds.
+const (
+	IntReg  Kind = iota + 1 // 64-bit general purpose
+	VecReg                  // Machine.Lanes float32
+	MaskReg                 // one bit a lane
+)
+
+// Reg is a virtual register. The zero Reg is none.
+type Reg struct {
+	Kind Kind
+	ID   int
+}
+
+// IsZero reports whether r is no register.
+func (r Reg) IsZero() bool { return r.Kind == 0 }
+
+func (r Reg) String() string {
+	return fmt.Sprintf("%c%d", " ivk"[r.Kind], r.ID)
+}
+
+// Mem is the address Base + Index*Scale + Disp, in bytes.
+type Mem struct {
+	Base, Index Reg
+	Scale       int // 1, 2, 4 or 8; with an Index only
+	Disp        int
+}
+
+// At is the address r + disp.
+func At(r Reg, disp int) Mem { return Mem{Base: r, Disp: disp} }
+
+// Plus is m moved by disp bytes.
+func (m Mem) Plus(disp int) Mem { m.Disp += disp; return m }
+
+// Op is an instruction of the portable machine.
+type Op uint8
+
+// The instructions. Dst is the first register written; acc means that Dst is
+// also read.
+const (
+	OpArg        Op = iota + 1 // Dst int = argument Name
+	OpSetArg                   // argument Name = A; a spill slot that costs no frame
+	OpMovI                     // Dst = Imm
+	OpMov                      // Dst = A
+	OpAdd                      // Dst acc += A
+	OpAddI                     // Dst acc += Imm
+	OpMul                      // Dst acc *= A
+	OpMulI                     // Dst = A * Imm
+	OpShlI                     // Dst acc <<= Imm
+	OpShrI                     // Dst acc >>= Imm (unsigned)
+	OpAndI                     // Dst acc &= Imm
+	OpPopcnt                   // Dst = bits set in A
+	OpMin                      // Dst acc = min(Dst, A), signed
+	OpMax                      // Dst acc = max(Dst, A), signed
+	OpLoadU                    // Dst int = zero-extended Imm bytes at Mem
+	OpLea                      // Dst int = address Mem
+	OpLabel                    // Name:
+	OpJump                     // goto Name
+	OpJumpZ                    // if A == 0 goto Name
+	OpJumpGE                   // if A >= Imm goto Name, signed
+	OpJumpLE                   // if A <= Imm goto Name, signed
+	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
+	OpPrefetch                 // hint: line at Mem will be read
+	OpZero                     // Dst vec = +0
+	OpVMov                     // Dst vec = A
+	OpLoad                     // Dst vec = Lanes float32 at Mem
+	OpLoadMask                 // Dst vec = lanes of Mask from Mem, others +0; others are not touched in memory
+	OpStore                    // Lanes float32 at Mem = A
+	OpStoreMask                // lanes of Mask at Mem = A; others untouched
+	OpBcast                    // Dst vec = float32 at Mem in every lane
+	OpBcastArg                 // Dst vec = float32 argument Name in every lane
+	OpBcastN                   // Dst vec = Imm float32 at Mem, repeated
+	OpBcastConst               // Dst vec = the 32 bits Imm in every lane
+	OpFMA                      // Dst acc = A*B + Dst, one rounding
+	OpFMAMem                   // Dst acc = A*vec at Mem + Dst
+	OpFMABcast                 // Dst acc = A*(float32 at Mem) + Dst
+	OpFMA213                   // Dst acc = Dst*A + B, one rounding
+	OpVAdd                     // Dst = A + B
+	OpVSub                     // Dst = A - B
+	OpVMul                     // Dst = A * B
+	OpVDiv                     // Dst = A / B
+	OpVMax                     // Dst = A > B ? A : B (B where either is NaN)
+	OpVMin                     // Dst = A < B ? A : B
+	OpVAnd                     // Dst = A & B, bitwise
+	OpVAndNot                  // Dst = ^A & B, bitwise
+	OpVOr                      // Dst = A | B, bitwise
+	OpVAddI32                  // Dst = A + B, 32-bit integers
+	OpVShlI                    // Dst = A << Imm, 32-bit lanes
+	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
+	OpSelectGT                 // Dst acc: where A > B, Dst = C (Vs[0]); ordered compare
+	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes)
+	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
+	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; B vec is scratch
+	OpGather8                  // Dst vec (8 lanes): lane l = float32 at Mem.Base + Vs[l]*4 (ints)
+	OpTranspose                // Vs = Lanes registers, transposed as a square in place
+)
+
+// Inst is one instruction.
+type Inst struct {
+	Op      Op
+	Dst     Reg
+	A, B    Reg
+	Mask    Reg
+	Vs      []Reg
+	Mem     Mem
+	Imm     int64
+	Name    string
+	Comment string
+}
+
+// Arg is one argument of a Func, with its Go type.
+type Arg struct{ Name, Type string }
+
+// Func is a recorded program.
+type Func struct {
+	Name    string
+	Doc     []string
+	Machine Machine
+	Args    []Arg
+	Insts   []Inst
+}

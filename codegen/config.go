@@ -1,0 +1,189 @@
+package codegen
+
+import (
+	"fmt"
+	"math/bits"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// Config is one way to compute a linear layer: small integers, all of them
+// enumerable. The fields that Op does not use are 0.
+type Config struct {
+	Op runtime.KernelOp // PanelGrouped … DeltaTile
+	MR int              // panel: rows a panel
+	KB int              // panel: columns a K-block
+	S  int              // lanes: rows a slab
+	N  int              // LanesNM
+	M  int              // LanesNM
+	// Compact drops the input columns in which no row keeps anything, and
+	// gathers the others from the activations.
+	Compact bool
+}
+
+// String is the configuration in words, such as "panelGrouped mr=4 kb=256".
+func (c Config) String() string {
+	s := c.Op.String()
+	for _, f := range []struct {
+		name string
+		v    int
+	}{{"mr", c.MR}, {"kb", c.KB}, {"s", c.S}, {"n", c.N}, {"m", c.M}} {
+		if f.v != 0 {
+			s += fmt.Sprintf(" %s=%d", f.name, f.v)
+		}
+	}
+	if c.Compact {
+		s += " compact"
+	}
+	return s
+}
+
+// panelKinds and lanesKinds map kernel ops to the packed file's kinds.
+var (
+	panelKinds = map[runtime.KernelOp]sgp.SegmentKind{
+		runtime.PanelGrouped: sgp.Grouped, runtime.PanelBlock: sgp.Block, runtime.PanelDense: sgp.Dense,
+	}
+	lanesKinds = map[runtime.KernelOp]sgp.LanesKind{
+		runtime.LanesDense: sgp.LanesDense, runtime.LanesList: sgp.LanesList, runtime.LanesNM: sgp.LanesNM,
+		runtime.LanesMask: sgp.LanesMask, runtime.LanesDelta: sgp.LanesDelta, runtime.DeltaTile: sgp.DeltaTile,
+	}
+)
+
+// Panel reports whether the lanes of c's kernels are batch columns and its
+// form a panel form.
+func (c Config) Panel() bool { return panelKinds[c.Op] != 0 }
+
+// Pack packs what mask keeps of m, a [out, in] matrix, for c. The batch range
+// of the result is left open.
+func (c Config) Pack(m patterns.Matrix, mask *patterns.Mask) (sgp.Variant, error) {
+	if mask.Rows != m.Rows || mask.Cols != m.Cols {
+		return sgp.Variant{}, fmt.Errorf("codegen: mask is [%d, %d], matrix [%d, %d]", mask.Rows, mask.Cols, m.Rows, m.Cols)
+	}
+	o := operand{m: m, mask: mask, rows: liveRows(mask)}
+	if c.Compact {
+		if cols := liveCols(mask); len(cols) < m.Cols {
+			o.cols = cols
+			if len(cols) == 0 {
+				o.cols = []uint32{}
+			}
+		}
+	}
+	if kind := panelKinds[c.Op]; kind != 0 {
+		if c.KB < 1 || c.KB > maxKB {
+			return sgp.Variant{}, fmt.Errorf("codegen: K-block of %d columns, want 1 to %d", c.KB, maxKB)
+		}
+		return sgp.Variant{Panel: packPanel(o, kind, c.MR, c.KB)}, nil
+	}
+	l, err := packLanes(o, lanesKinds[c.Op], c.S, c.N, c.M)
+	if err != nil {
+		return sgp.Variant{}, err
+	}
+	return sgp.Variant{Lanes: l}, nil
+}
+
+// ladder is the kernels of one ISA for one configuration: the tile widths or
+// token counts among which the driver chooses, widest first.
+type ladder struct {
+	isa    runtime.ISA
+	widths []int
+}
+
+// tileWidths are the T for which panel kernels of mr rows exist. A tile of
+// accumulators must fit the vector registers.
+var tileWidths = map[runtime.KernelOp]map[int][]ladder{
+	runtime.PanelGrouped: {
+		1: {{runtime.AVX512, []int{128, 64, 32, 16}}, {runtime.AVX2, []int{64, 32, 16, 8}}},
+		4: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+	},
+	runtime.PanelBlock: {
+		4: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+		8: {{runtime.AVX512, []int{32, 16}}, {runtime.AVX2, []int{8}}},
+	},
+	runtime.PanelDense: {
+		1: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+		6: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+	},
+}
+
+// lanesTokens are the NB for which lanes kernels exist.
+func lanesTokens(c Config) []ladder {
+	switch c.Op {
+	case runtime.LanesDense:
+		return []ladder{{runtime.AVX512, []int{12, 8, 4, 2, 1}}, {runtime.AVX2, []int{2, 1}}}
+	case runtime.LanesNM:
+		narrow := []int{2, 1}
+		if c.M > 8 { // the table alone takes half of the registers
+			narrow = []int{1}
+		}
+		return []ladder{{runtime.AVX512, []int{8, 4, 2, 1}}, {runtime.AVX2, narrow}}
+	case runtime.LanesDelta:
+		return []ladder{{runtime.AVX2, []int{1}}}
+	default:
+		return []ladder{{runtime.AVX512, []int{8, 4, 2, 1}}, {runtime.AVX2, []int{2, 1}}}
+	}
+}
+
+// Kernel is one kernel to emit: its key and the instruction set level.
+type Kernel struct {
+	Key runtime.KernelKey
+	ISA runtime.ISA
+}
+
+// Kernels are the kernels that a layer with this configuration may call, for
+// all instruction sets. tokenMajor says how its activations lie.
+func (c Config) Kernels(tokenMajor bool) []Kernel {
+	var ks []Kernel
+	add := func(isa runtime.ISA, k runtime.KernelKey) { ks = append(ks, Kernel{k, isa}) }
+	tiles := func(isa runtime.ISA, t int) {
+		if tokenMajor {
+			add(isa, runtime.KernelKey{Op: runtime.TransTile, T: uint8(t)})
+			add(isa, runtime.KernelKey{Op: runtime.UntransTile, T: uint8(t)})
+		} else {
+			add(isa, runtime.KernelKey{Op: runtime.CopyTile, T: uint8(t)})
+		}
+	}
+	panels := func(op runtime.KernelOp, mr int) {
+		for _, l := range tileWidths[op][mr] {
+			for _, t := range l.widths {
+				add(l.isa, runtime.KernelKey{Op: op, MR: uint8(mr), T: uint8(t)})
+				tiles(l.isa, t)
+			}
+		}
+	}
+	switch {
+	case c.Panel():
+		panels(c.Op, c.MR)
+		if c.MR > 1 { // rows that fill no panel
+			rest := c.Op
+			if rest == runtime.PanelBlock {
+				rest = runtime.PanelGrouped
+			}
+			panels(rest, 1)
+		}
+	case c.Op == runtime.DeltaTile:
+		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8} {
+			add(isa, runtime.KernelKey{Op: c.Op, S: uint8(c.S), T: uint8(t)})
+			tiles(isa, t)
+		}
+	default:
+		for _, l := range lanesTokens(c) {
+			for _, nb := range l.widths {
+				k := runtime.KernelKey{Op: c.Op, S: uint8(c.S), NB: uint8(nb), N: uint8(c.N), M: uint8(c.M)}
+				if c.Op == runtime.LanesDelta {
+					k.NB = 0
+				}
+				add(l.isa, k)
+			}
+		}
+		if !tokenMajor {
+			tiles(runtime.AVX512, 16)
+			tiles(runtime.AVX2, 8)
+		}
+	}
+	return ks
+}
+
+// powerOfTwo reports whether m is one.
+func powerOfTwo(m int) bool { return m > 0 && bits.OnesCount(uint(m)) == 1 }
