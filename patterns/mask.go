@@ -177,6 +177,39 @@ func (m *Mask) All() iter.Seq2[int, int] {
 	}
 }
 
+// coords yields each c < n for which an element is kept in rows [r0, r1) and the
+// span columns from (base+c)*span on, ascending.
+func (m *Mask) coords(r0, r1, base, n, span int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		end := (base + n) * span
+		for at := base * span; at < end; {
+			first := end
+			for r := r0; r < r1; r++ {
+				first = m.next(r, at, first)
+			}
+			if first == end {
+				return
+			}
+			c := first / span
+			if !yield(c - base) {
+				return
+			}
+			at = (c + 1) * span
+		}
+	}
+}
+
+// next is the first kept column of row r in [from, end), or end.
+func (m *Mask) next(r, from, end int) int {
+	row := m.row(r)
+	for c := from; c < end; c = c&^63 + 64 {
+		if w := row[c>>6] >> (c & 63); w != 0 {
+			return min(c+bits.TrailingZeros64(w), end)
+		}
+	}
+	return end
+}
+
 // Clone returns a copy.
 func (m *Mask) Clone() *Mask {
 	k := *m

@@ -76,14 +76,11 @@ func (p perm) index(rows, cols int) []int32 {
 	for i := range order {
 		order[i] = int32(i)
 	}
-	// Fisher and Yates' shuffle, drawn from splitmix64 (Steele et al. 2014), so
-	// that a seed means the same order everywhere and for ever.
-	s := p.seed
+	// Fisher and Yates' shuffle, so that a seed means the same order everywhere
+	// and for ever.
+	rng := splitmix(p.seed)
 	for i := len(order) - 1; i > 0; i-- {
-		s += 0x9e3779b97f4a7c15
-		z := (s ^ s>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		j, _ := bits.Mul64(z^z>>31, uint64(i+1))
+		j, _ := bits.Mul64(rng.next(), uint64(i+1))
 		order[i], order[j] = order[j], order[i]
 	}
 	return order
