@@ -46,16 +46,6 @@ func NewBuffer(n int) (*Buffer, error) {
 	return &Buffer{unsafe.Slice((*float32)(unsafe.Pointer(&raw[offset])), n), raw}, nil
 }
 
-// bufferOf returns a buffer that holds a copy of v.
-func bufferOf(v []float32) (*Buffer, error) {
-	b, err := NewBuffer(len(v))
-	if err != nil {
-		return nil, err
-	}
-	copy(b.Data, v)
-	return b, nil
-}
-
 // Free unmaps the buffer; Data must not be used afterwards.
 func (b *Buffer) Free() {
 	if b.raw != nil {
