@@ -1,0 +1,121 @@
+// Command sparsegen compiles kernels for sparse neural networks.
+//
+// A spec (.sg) names the layers of a model and where their weights may be
+// non-zero. sparsegen gen writes the kernels as Go and Go assembly into a
+// package of yours, sparsegen pack writes the weights in the order in which the
+// kernels read them, and package runtime runs both. The usual line in a package
+// is
+//
+//	//go:generate go tool sparsegen gen
+//
+// Exit status: 0 done, 1 findings (drift, a check that failed), 2 a fault of
+// usage or input.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/tool"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	root := newRoot(console(os.Stdout, os.Stderr))
+	err := root.ExecuteContext(ctx)
+	os.Exit(report(os.Stderr, err))
+}
+
+// report prints an error and returns the exit status.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	var spec ir.ErrorList
+	var findings *tool.Findings
+	switch {
+	case errors.As(err, &findings):
+		if findings.Summary != "" {
+			fmt.Fprintln(w, findings.Summary)
+		}
+		return 1
+	case errors.As(err, &spec):
+		if err := spec.WriteText(w); err != nil {
+			return 2
+		}
+	default:
+		fmt.Fprintln(w, "sparsegen:", err)
+	}
+	return 2
+}
+
+func console(out, log *os.File) tool.Console {
+	return tool.Console{Out: out, Log: log, Live: isTerminal(log)}
+}
+
+// isTerminal tells a terminal from a file or a pipe. A terminal that says it is
+// dumb cannot redraw a line.
+func isTerminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+}
+
+func newRoot(c tool.Console) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sparsegen",
+		Short: "Compile kernels for sparse neural networks",
+		Long: `sparsegen compiles kernels for sparse neural networks.
+
+A spec (model.sg) names layers and where their weights may be non-zero;
+sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
+		Example: `  sparsegen demo                        the whole way on a real model
+  sparsegen init                        a starter spec in this folder
+  sparsegen inspect model.safetensors   what sparsity is there
+  sparsegen gen                         kernels from the folder's spec`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(c.Out)
+	root.SetErr(c.Log)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	root.AddGroup(
+		&cobra.Group{ID: "spec", Title: "Work on a spec:"},
+		&cobra.Group{ID: "weights", Title: "Work on weights:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, cmd := range cmds {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	add("spec", fmtCmd(c), vetCmd(c))
+	add("weights", pruneCmd(c))
+	root.AddCommand(versionCmd(c))
+	return root
+}
+
+// specArg completes and reads the one optional SPEC argument.
+func specArg(cmd *cobra.Command) {
+	cmd.Args = cobra.MaximumNArgs(1)
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"sg"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+}
+
+// first is the first argument, or "".
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
