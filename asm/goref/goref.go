@@ -77,7 +77,7 @@ func File(pkg, header string, keys []runtime.KernelKey) ([]byte, error) {
 	body.WriteString("// genericKernels lists the kernels of this file; they run on every platform.\n")
 	body.WriteString("func genericKernels() []runtime.Kernel {\n\treturn []runtime.Kernel{\n")
 	for _, key := range keys {
-		fmt.Fprintf(&body, "{Key: %s, ISA: runtime.Generic, Fn: runtime.%s(%s)},\n", KeyLiteral(key), funcType(key.Op), Name(key))
+		fmt.Fprintf(&body, "{Key: %s, ISA: runtime.Generic, Fn: runtime.%s(%s)},\n", KeyLiteral(key), FuncType(key.Op), Name(key))
 	}
 	body.WriteString("\t}\n}\n")
 	for _, key := range keys {
@@ -126,8 +126,9 @@ func compareKeys(a, b runtime.KernelKey) int {
 	)
 }
 
-// funcType names the type in package runtime that an op's kernels have.
-func funcType(op runtime.KernelOp) string {
+// FuncType names the type in package runtime that an op's kernels have, such as
+// PanelFunc.
+func FuncType(op runtime.KernelOp) string {
 	switch op {
 	case runtime.PanelGrouped, runtime.PanelBlock:
 		return "PanelFunc"

@@ -2,11 +2,13 @@ package goref_test
 
 import (
 	"flag"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -76,16 +78,41 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// mutants are kernels with one mistake each, made by a textual replacement, and
+// what the comparison with the contract must say of it.
+var mutants = []struct{ key, old, new, message string }{
+	{"panelDense MR=4 T=16", "runtime.FMA32(wk, xk[l], a[l])", "float32(wk*xk[l]) + a[l]", "want"},
+	{"panelGrouped MR=4 T=16", "a[l] = runtime.FMA32(wk, xk[l], a[l])", "a[l] = runtime.FMA32(xk[l], a[l], wk)", "want"},
+	{"panelBlock MR=4 T=16", "range ks[:run]", "range slices.Backward(ks[:run])", "want"},
+	{"panelBlock MR=4 T=8", "if panelBias == nil {", "if true {", "want"},
+	{"panelDense MR=6 T=16", "if lo > a {", "if !(a >= lo) {", "got -Inf"},
+	{"panelDense MR=8 T=16", "if a > hi {", "if a >= hi && false {", "want"},
+	{"panelDense MR=4 T=8", "out[i][l] = a\n", "out[i][l] = a\n*(*float32)(unsafe.Add(unsafe.Pointer(out[i]), 8*4)) = a\n", ""},
+	{"lanesMask S=16 NB=2", "a[l] = runtime", "if wk[l] == 0 { continue }\na[l] = runtime", "want"},
+	{"lanesMask S=8 NB=1", "masks[l/8]>>(l%8)", "masks[l/8]>>(7-l%8)", "want"},
+	{"lanesDense S=16 NB=2", "var tokens", "if v := *(*float32)(unsafe.Add(unsafe.Pointer(w), n*k*16*4)); v != v { return }\nvar tokens", "0 bytes beyond the end of w"},
+	{"lanesDelta S=8", "counts := unsafe.Slice(cnt, n)", "counts := unsafe.Slice(cnt, n)\nif v := *(*byte)(unsafe.Add(unsafe.Pointer(bias), -1)); v == 1 { return }", "1 bytes before bias"},
+	{"lanesNM S=16 NB=1 N=2 M=4", "range 2 {", "range 2 {\nq = 1 - q", "want"},
+	{"lanesList S=16 NB=1", "ks = ks[counts[j]:]", "ks = ks[min(1, len(ks)):]", ""},
+	{"deltaTile S=8 T=16", "uint32(delta[l])", "uint32(int8(delta[l]))", ""},
+	{"copyTile T=16", "clear(dst[copy(dst, src):])", "copy(dst, src)", "want 0"},
+	{"transTile T=16", "min(c, cols-1)", "min(c, cols)", ""},
+	{"untransTile T=16", "for c := range cols {", "for c := range min(16, cols+1) {", ""},
+}
+
 // TestContract builds and vets a package with the kernels of many keys, and
-// compares each, on random calls, with an interpreter of the contract.
+// compares each, on random calls, with an interpreter of the contract. The
+// same comparison must find every mutant.
 func TestContract(t *testing.T) {
 	file, err := goref.File("kern", header, manyKeys(t))
 	require.NoError(t, err)
 	m, err := gobuild.New(t.Context(), t.TempDir(), map[string][]byte{
-		goref.FileName: file,
+		goref.FileName:    file,
+		"mutants_test.go": mutantsFile(t),
 		"kern_test.go": []byte(`package kern
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/sparsegen/sparsegen/asm/goref/kerneltest"
@@ -95,7 +122,27 @@ func TestContract(t *testing.T) {
 	for _, k := range genericKernels() {
 		t.Run(k.Key.Name(), func(t *testing.T) {
 			kerneltest.Check(t, k, 60, kerneltest.Rules{Strict: true})
+			kerneltest.Check(t, k, 10, kerneltest.Rules{})
+			kerneltest.Same(t, k, k, 5)
 		})
+	}
+}
+
+func TestMutants(t *testing.T) {
+	for i, k := range mutants() {
+		found := ""
+		for seed := uint64(0); seed < 60 && (found == "" || !strings.Contains(found, messages[i])); seed++ {
+			c, err := kerneltest.New(k.Key, seed, kerneltest.Rules{Strict: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Compare(k.Fn, c.Want()); err != nil {
+				found += err.Error() + "\n"
+			}
+		}
+		if found == "" || !strings.Contains(found, messages[i]) {
+			t.Errorf("mutant %d of %v: want an error with %q, got:\n%s", i, k.Key, messages[i], found)
+		}
 	}
 }
 `),
@@ -105,6 +152,43 @@ func TestContract(t *testing.T) {
 	out, err := m.Test(t.Context(), "-count=1", "-gcflags="+gobuild.ModulePath+"/...=-d=checkptr")
 	require.NoError(t, err)
 	require.Contains(t, string(out), "ok")
+}
+
+// mutantsFile declares mutants() and the messages that the comparison must give.
+func mutantsFile(t *testing.T) []byte {
+	var list, messages, functions strings.Builder
+	for i, m := range mutants {
+		if strings.Contains(m.message, "bytes") && goruntime.GOOS != "linux" && goruntime.GOOS != "darwin" {
+			continue // no guard pages
+		}
+		key := parseKeys(t, m.key)[0]
+		name, source, err := goref.Func(key)
+		require.NoError(t, err)
+		text := string(source)
+		require.Contains(t, text, m.old, m.key)
+		text = strings.Replace(text, m.old, m.new, 1)
+		mutant := fmt.Sprintf("%s_mutant%d", name, i)
+		functions.WriteString(strings.ReplaceAll(text, name, mutant) + "\n")
+		fmt.Fprintf(&list, "{Key: %s, Fn: runtime.%s(%s)},\n", goref.KeyLiteral(key), goref.FuncType(key.Op), mutant)
+		fmt.Fprintf(&messages, "%q,\n", m.message)
+	}
+	return []byte(`package kern
+
+import (
+	"math/bits"
+	"slices"
+	"unsafe"
+
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+var messages = []string{` + "\n" + messages.String() + `}
+
+func mutants() []runtime.Kernel {
+	return []runtime.Kernel{` + "\n" + list.String() + `}
+}
+
+` + functions.String())
 }
 
 // TestFileIsASet checks that order and repetition of keys do not matter, that a

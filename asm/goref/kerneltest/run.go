@@ -1,6 +1,7 @@
 package kerneltest
 
 import (
+	"bytes"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -9,9 +10,12 @@ import (
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
+// output is the name of the memory that a kernel writes, in errors.
+const output = "the output's memory"
+
 // Run calls fn, a runtime.PanelFunc or whichever type the key has, and returns
 // the memory that holds the output afterwards. It returns an error if fn has
-// another type, panics, or touches memory outside its arguments.
+// another type, panics, touches memory outside its arguments, or writes to an input.
 func (c *Call) Run(fn any) (image []float32, err error) {
 	// Most errors are at the end of an argument, so most calls guard the ends.
 	m := memory{guardStart: c.seed%4 == 3}
@@ -28,7 +32,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	case runtime.CopyTile, runtime.TransTile:
 		outAlign = tile
 	}
-	out := place(&m, "output", c.out, outAlign)
+	out := place(&m, output, c.out, outAlign)
 	x := place(&m, "x", c.x, xAlign)
 	w := place(&m, "w", c.w, 4)
 	rows := place(&m, "rows", c.rows, 4)
@@ -79,6 +83,9 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	default:
 		return nil, fmt.Errorf("%v: a kernel of type %T", c, fn)
 	}
+	if err := m.changed(); err != nil {
+		return nil, fmt.Errorf("%v: %w", c, err)
+	}
 	return slices.Clone(unsafe.Slice(out, len(c.out))), nil
 }
 
@@ -89,14 +96,17 @@ type memory struct {
 	err        error
 }
 
-// region is one argument's memory: all of it, and the argument within.
+// region is one argument's memory.
 type region struct {
 	name       string
 	all        []byte
-	start, end uintptr
+	usable     []byte  // the part of all that can be accessed
+	before     []byte  // usable as it was before the call
+	start, end uintptr // the argument
 }
 
-// place copies data into a region of its own.
+// place copies data into a region of its own. Bytes around it are 0xff: as
+// float32 they are NaN, so what is wrongly read spoils the result.
 func place[T any](m *memory, name string, data []T, align uintptr) *T {
 	size := len(data) * int(unsafe.Sizeof(*new(T)))
 	all, lower, upper, err := mapGuarded(size + int(align))
@@ -110,9 +120,50 @@ func place[T any](m *memory, name string, data []T, align uintptr) *T {
 		offset = (uintptr(lower)+uintptr(base)+align-1)&^(align-1) - uintptr(base)
 	}
 	at := unsafe.Add(base, offset)
+	usable := all[lower:upper]
+	for i := range usable {
+		usable[i] = 0xff
+	}
 	copy(unsafe.Slice((*T)(at), len(data)), data)
-	m.regions = append(m.regions, region{name, all, uintptr(at), uintptr(at) + uintptr(size)})
+	m.regions = append(m.regions, region{
+		name: name, all: all, usable: usable, before: slices.Clone(usable),
+		start: uintptr(at), end: uintptr(at) + uintptr(size),
+	})
 	return (*T)(at)
+}
+
+// changed returns an error if anything but the output has been written.
+func (m *memory) changed() error {
+	for _, r := range m.regions {
+		base, size := uintptr(unsafe.Pointer(unsafe.SliceData(r.usable))), uintptr(len(r.usable))
+		keep := [][2]uintptr{{0, size}}
+		if r.name == output {
+			keep = [][2]uintptr{{0, r.start - base}, {r.end - base, size}}
+		}
+		for _, span := range keep {
+			if bytes.Equal(r.usable[span[0]:span[1]], r.before[span[0]:span[1]]) {
+				continue
+			}
+			for i := span[0]; i < span[1]; i++ {
+				if r.usable[i] != r.before[i] {
+					return fmt.Errorf("the kernel writes %s", r.locate(base+i))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// locate describes an address in or near the region's argument.
+func (r region) locate(at uintptr) string {
+	switch {
+	case at < r.start:
+		return fmt.Sprintf("a byte %d bytes before %s", r.start-at, r.name)
+	case at >= r.end:
+		return fmt.Sprintf("a byte %d bytes beyond the end of %s", at-r.end, r.name)
+	default:
+		return fmt.Sprintf("byte %d of %s", at-r.start, r.name)
+	}
 }
 
 func (m *memory) free() {
@@ -130,12 +181,8 @@ func (m *memory) describe(r any) string {
 	at := fault.Addr()
 	for _, r := range m.regions {
 		base := uintptr(unsafe.Pointer(unsafe.SliceData(r.all)))
-		switch {
-		case at < base || at >= base+uintptr(len(r.all)):
-		case at >= r.end:
-			return fmt.Sprintf("the kernel touches a byte %d bytes beyond the end of %s", at-r.end, r.name)
-		default:
-			return fmt.Sprintf("the kernel touches a byte %d bytes before %s", r.start-at, r.name)
+		if at >= base && at < base+uintptr(len(r.all)) {
+			return "the kernel touches " + r.locate(at)
 		}
 	}
 	return fmt.Sprintf("the kernel touches address %#x, far from its arguments", at)
