@@ -211,7 +211,8 @@ func (c *checker) layer(d *LayerDecl) {
 		checker: c,
 		l:       &Layer{Name: d.Name, Pos: c.src.pos(d.At)},
 		values:  make(map[string]*value, 8),
-		outs:    map[string]int{},
+		outs:    make(map[string]int, 2),
+		x:       extents{cells: make([]cell, 0, 32)},
 		partial: d.bad,
 		before:  len(c.errs),
 	}
@@ -328,7 +329,7 @@ func (lc *layerChecker) declare(g *Param, id Ident, dims, used map[string]bool) 
 			if used != nil {
 				used[e.Name] = true
 			}
-			if !dims[e.Name] && first && e.Name != "" {
+			if !dims[e.Name] && first && e.Name != "" && !lc.partial {
 				lc.reportf(e.At, codeRange, fmt.Sprintf("add to the layer's first line: where %s in 1..128", e.Name), "the extent %s has no range", e.Name)
 				dims[e.Name] = true // said once a layer
 			}

@@ -19,32 +19,29 @@ const (
 	tokOp     // operator or bracket
 )
 
-// token is a piece of the source: text is src[at:end].
+// token is a piece of the source, small because a spec has many.
 type token struct {
-	kind tokenKind
-	nl   bool // first token of its line
-	at   int
-	end  int
+	kind        tokenKind
+	nl          bool // first token of its line
+	start, stop int32
 }
+
+// at is the offset of the token's first byte, end the one after its last.
+func (t token) at() int  { return int(t.start) }
+func (t token) end() int { return int(t.stop) }
 
 // comment is a // comment of the source, from at to end.
 type comment struct{ at, end int }
-
-// operators are the operators and brackets, longest first.
-var operators = [...]string{
-	"..", "==", "!=", "<=", ">=",
-	"(", ")", "[", "]", "{", "}", ",", ";", ":", ".", "=", "|", "&", "<", ">", "+", "-", "*", "/",
-}
 
 // lex cuts the source into tokens, the last of which is tokEOF, and comments.
 // What cannot be a token is reported and left out.
 func lex(src *source, report func(at int, code Code, msg, hint string)) ([]token, []comment) {
 	s := src.text
-	tokens := make([]token, 0, len(s)/4+8)
+	tokens := make([]token, 0, len(s)/2+8)
 	var comments []comment
 	nl := true
 	add := func(kind tokenKind, at, end int) {
-		tokens = append(tokens, token{kind, nl, at, end})
+		tokens = append(tokens, token{kind, nl, int32(at), int32(end)})
 		nl = false
 	}
 	for i := 0; i < len(s); {
@@ -116,11 +113,16 @@ func isLetter(c byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
+// operatorAt is the operator or bracket that s starts with, or "".
 func operatorAt(s string) string {
-	for _, op := range operators {
-		if strings.HasPrefix(s, op) {
-			return op
+	if len(s) > 1 {
+		switch s[:2] {
+		case "..", "==", "!=", "<=", ">=":
+			return s[:2]
 		}
+	}
+	if strings.IndexByte("()[]{},;:.=|&<>+-*/", s[0]) >= 0 {
+		return s[:1]
 	}
 	return ""
 }

@@ -98,18 +98,18 @@ func (p *parser) fail(at int, code Code, msg, hint string) {
 func (p *parser) tok() token {
 	if p.failed {
 		n := len(p.src.text)
-		return token{kind: tokEOF, nl: true, at: n, end: n}
+		return token{kind: tokEOF, nl: true, start: int32(n), stop: int32(n)}
 	}
 	return p.tokens[p.i]
 }
 
-func (p *parser) text(t token) string { return p.src.text[t.at:t.end] }
+func (p *parser) text(t token) string { return p.src.text[t.at():t.end()] }
 
 // next takes the current token.
 func (p *parser) next() token {
 	t := p.tok()
 	if t.kind != tokEOF {
-		p.end = t.end
+		p.end = t.end()
 		p.i++
 	}
 	return t
@@ -151,7 +151,7 @@ func (p *parser) unexpected(want, hint string) {
 		return
 	}
 	t := p.tok()
-	at, found := t.at, p.text(t)
+	at, found := t.at(), p.text(t)
 	switch {
 	case t.kind == tokEOF && p.i == 0:
 		at, found = 0, "an empty spec"
@@ -177,7 +177,7 @@ func (p *parser) expectClose(open token, op string) {
 		return
 	}
 	if t := p.tok(); t.nl {
-		p.fail(open.at, codeUnclosed, p.text(open)+" is not closed",
+		p.fail(open.at(), codeUnclosed, p.text(open)+" is not closed",
 			fmt.Sprintf("add %s, or a comma if the list goes on in the next line", op))
 		return
 	}
@@ -198,17 +198,17 @@ func (p *parser) ident(what string) Ident {
 	}
 	name := p.text(t)
 	if isKeyword(name) {
-		p.fail(t.at, codeSyntax, fmt.Sprintf("%q is a word of the language and cannot be %s", name, what), "choose another name")
+		p.fail(t.at(), codeSyntax, fmt.Sprintf("%q is a word of the language and cannot be %s", name, what), "choose another name")
 	}
 	p.next()
-	return Ident{At: t.at, Name: name}
+	return Ident{At: t.at(), Name: name}
 }
 
 // enter counts one level of nesting; leave undoes it.
 func (p *parser) enter() {
 	p.depth++
 	if p.depth > maxNesting {
-		p.fail(p.tok().at, codeLimit, fmt.Sprintf("more than %d brackets inside each other", maxNesting), "split the expression into statements")
+		p.fail(p.tok().at(), codeLimit, fmt.Sprintf("more than %d brackets inside each other", maxNesting), "split the expression into statements")
 	}
 }
 
@@ -224,7 +224,7 @@ func (p *parser) above(first bool) []string {
 			out = append(out, "")
 		}
 	}
-	for p.c < len(p.comments) && p.comments[p.c].at < t.at {
+	for p.c < len(p.comments) && p.comments[p.c].at < t.at() {
 		c := p.comments[p.c]
 		gap(c.at)
 		out = append(out, p.commentText(c))
@@ -232,7 +232,7 @@ func (p *parser) above(first bool) []string {
 		p.c++
 	}
 	if t.kind != tokEOF && !p.is("}") {
-		gap(t.at)
+		gap(t.at())
 	}
 	return out
 }
@@ -253,7 +253,7 @@ func (p *parser) after() string {
 		return ""
 	}
 	c := p.comments[p.c]
-	if c.at < p.end || strings.Contains(p.src.text[p.end:c.at], "\n") || c.at > p.tokens[p.i].at {
+	if c.at < p.end || strings.Contains(p.src.text[p.end:c.at], "\n") || c.at > p.tokens[p.i].at() {
 		return ""
 	}
 	p.end = c.end
@@ -311,7 +311,7 @@ func (p *parser) header() int {
 	const hint = "start the spec with the line: sparsegen 1"
 	t := p.tok()
 	if !p.isWord("sparsegen") {
-		p.report(t.at, codeHeader, "the spec does not start with its language version", hint)
+		p.report(t.at(), codeHeader, "the spec does not start with its language version", hint)
 		return version
 	}
 	p.next()
@@ -323,7 +323,7 @@ func (p *parser) header() int {
 		p.skipTo(func() bool { return p.tok().nl })
 		return version
 	case v != version:
-		p.report(n.at, codeHeader, fmt.Sprintf("the spec is written in language version %d; this sparsegen reads version %d", v, version), "")
+		p.report(n.at(), codeHeader, fmt.Sprintf("the spec is written in language version %d; this sparsegen reads version %d", v, version), "")
 	}
 	p.next()
 	p.endOfLine()
@@ -352,9 +352,9 @@ func (p *parser) decl() Decl {
 		return p.layer()
 	case t.kind == tokName && word == "weights":
 		p.next()
-		d := &WeightsDecl{At: t.at}
+		d := &WeightsDecl{At: t.at()}
 		if s := p.tok(); s.kind == tokString && !s.nl {
-			d.At = s.at
+			d.At = s.at()
 			d.File = p.unquote(p.next())
 		} else {
 			p.unexpected(`a file name such as "model.safetensors"`, "")
@@ -363,7 +363,7 @@ func (p *parser) decl() Decl {
 		return d
 	case t.kind == tokName && word == "target":
 		p.next()
-		d := &TargetDecl{At: t.at}
+		d := &TargetDecl{At: t.at()}
 		for ok := true; ok; ok = p.accept(",") {
 			d.Targets = append(d.Targets, p.target())
 		}
@@ -374,7 +374,7 @@ func (p *parser) decl() Decl {
 		if t.kind == tokName {
 			hint = suggest(word, keywords[1:4])
 		}
-		p.fail(t.at, codeSyntax, "expected weights, layer or target, found "+word, hint)
+		p.fail(t.at(), codeSyntax, "expected weights, layer or target, found "+word, hint)
 		return nil
 	}
 }
@@ -403,7 +403,7 @@ func (p *parser) targetWord(what string) Ident {
 		p.unexpected(what, "")
 	}
 	p.next()
-	return Ident{At: t.at, Name: p.text(t)}
+	return Ident{At: t.at(), Name: p.text(t)}
 }
 
 func (p *parser) unquote(t token) string {
@@ -420,8 +420,8 @@ func (p *parser) layer() *LayerDecl {
 	d := &LayerDecl{}
 	name := p.ident("the name of a layer")
 	d.At, d.Name = name.At, name.Name
-	d.Inputs = p.params("the inputs")
-	d.Outputs = p.params("the outputs")
+	d.Inputs = p.params("the inputs of a layer stand in parentheses, each with a type: (x f32[t, 512])")
+	d.Outputs = p.params("the outputs of a layer stand in parentheses, each with a type: (y f32[t, 512])")
 	if p.isWord("where") {
 		p.next()
 		for ok := true; ok; ok = p.accept(",") {
@@ -446,8 +446,8 @@ func (p *parser) layer() *LayerDecl {
 }
 
 // params parses `(x f32[t, 512], q, k bf16[t, 64])`.
-func (p *parser) params(what string) []*Param {
-	open := p.expect("(", fmt.Sprintf("%s of a layer stand in parentheses, each with a type: (x f32[t, 512])", what))
+func (p *parser) params(hint string) []*Param {
+	open := p.expect("(", hint)
 	p.enter()
 	defer p.leave()
 	var out []*Param
@@ -475,12 +475,12 @@ func (p *parser) params(what string) []*Param {
 
 func (p *parser) typ() Type {
 	t := p.next()
-	ty := Type{DType: Ident{At: t.at, Name: p.text(t)}}
+	ty := Type{DType: Ident{At: t.at(), Name: p.text(t)}}
 	open := p.expect("[", "a type has a shape: f32[t, 512]")
 	for !p.failed {
 		switch e := p.tok(); e.kind {
 		case tokNumber:
-			ty.Shape = append(ty.Shape, &Number{At: e.at, Text: p.text(p.next())})
+			ty.Shape = append(ty.Shape, &Number{At: e.at(), Text: p.text(p.next())})
 		case tokName:
 			id := p.ident("an extent")
 			ty.Shape = append(ty.Shape, &Name{At: id.At, Name: id.Name})
@@ -513,7 +513,7 @@ func (p *parser) rangeEnd() *Number {
 		p.unexpected("a number", "write the range of an extent as: where t in 1..128")
 	}
 	p.next()
-	return &Number{At: t.at, Text: p.text(t)}
+	return &Number{At: t.at(), Text: p.text(t)}
 }
 
 // block parses `{ statements }`; the current token is the brace.
@@ -532,7 +532,7 @@ func (p *parser) block() Block {
 			if p.is("}") {
 				p.next()
 			} else {
-				p.report(open.at, codeUnclosed, "{ is not closed", "end the block with }")
+				p.report(open.at(), codeUnclosed, "{ is not closed", "end the block with }")
 			}
 			b.Trailing = above
 			b.Close = p.after()
@@ -551,7 +551,7 @@ func (p *parser) block() Block {
 }
 
 func (p *parser) stmt() *Stmt {
-	s := &Stmt{At: p.tok().at}
+	s := &Stmt{At: p.tok().at()}
 	if p.atAssignment() {
 		for ok := true; ok; ok = p.accept(",") {
 			s.Names = append(s.Names, p.stmtName())
@@ -594,7 +594,7 @@ func (p *parser) stmtName() Ident {
 	t := p.next()
 	name := p.text(t)
 	if isKeyword(name) {
-		p.fail(t.at, codeSyntax, fmt.Sprintf("%q is a word of the language and cannot name a value", name), "choose another name")
+		p.fail(t.at(), codeSyntax, fmt.Sprintf("%q is a word of the language and cannot name a value", name), "choose another name")
 	}
-	return Ident{At: t.at, Name: name}
+	return Ident{At: t.at(), Name: name}
 }

@@ -40,13 +40,13 @@ func (p *parser) binary(least int) Expr {
 		}
 		p.limitChain(n, t)
 		p.next()
-		x = &Binary{At: t.at, Op: op, X: x, Y: p.binary(prec + 1)}
+		x = &Binary{At: t.at(), Op: op, X: x, Y: p.binary(prec + 1)}
 	}
 }
 
 func (p *parser) limitChain(n int, t token) {
 	if n >= maxChain {
-		p.fail(t.at, codeLimit, fmt.Sprintf("more than %d operators in a row", maxChain), "split the expression into statements")
+		p.fail(t.at(), codeLimit, fmt.Sprintf("more than %d operators in a row", maxChain), "split the expression into statements")
 	}
 }
 
@@ -54,7 +54,7 @@ func (p *parser) unary() Expr {
 	if t := p.tok(); p.accept("-") {
 		p.enter()
 		defer p.leave()
-		return &Unary{At: t.at, X: p.unary()}
+		return &Unary{At: t.at(), X: p.unary()}
 	}
 	return p.postfix(p.primary())
 }
@@ -66,19 +66,19 @@ func (p *parser) primary() Expr {
 			break
 		}
 		p.next()
-		return &Name{At: t.at, Name: p.text(t)}
+		return &Name{At: t.at(), Name: p.text(t)}
 	case tokNumber:
 		p.next()
-		return &Number{At: t.at, Text: p.text(t)}
+		return &Number{At: t.at(), Text: p.text(t)}
 	case tokString:
 		p.next()
-		return &String{At: t.at, Value: p.unquote(t)}
+		return &String{At: t.at(), Value: p.unquote(t)}
 	case tokWeight:
 		p.next()
-		return &WeightRef{At: t.at, Tensor: p.unquote(t)}
+		return &WeightRef{At: t.at(), Tensor: p.unquote(t)}
 	case tokList:
 		p.next()
-		return &ListRef{At: t.at, Name: p.text(t)[1:]}
+		return &ListRef{At: t.at(), Name: p.text(t)[1:]}
 	case tokOp:
 		switch p.text(t) {
 		case "(":
@@ -88,7 +88,7 @@ func (p *parser) primary() Expr {
 			return x
 		case "[":
 			p.next()
-			x := &Seq{At: t.at}
+			x := &Seq{At: t.at()}
 			p.list(t, "]", func() { x.Items = append(x.Items, p.expr()) })
 			return x
 		case ".":
@@ -134,10 +134,10 @@ func (p *parser) postfix(x Expr) Expr {
 		case "[":
 			p.limitChain(n, t)
 			p.next()
-			index := &Index{At: t.at, X: x}
+			index := &Index{At: t.at(), X: x}
 			p.list(t, "]", func() { index.Items = append(index.Items, p.indexItem()) })
 			if len(index.Items) == 0 {
-				p.fail(t.at, codeSyntax, "the index is empty", "")
+				p.fail(t.at(), codeSyntax, "the index is empty", "")
 			}
 			x = index
 		case ".":
@@ -148,7 +148,7 @@ func (p *parser) postfix(x Expr) Expr {
 				p.unexpected("a name after the point", "")
 			}
 			p.next()
-			x = &Field{At: f.at, X: x, Name: p.text(f)}
+			x = &Field{At: f.at(), X: x, Name: p.text(f)}
 		default:
 			return x
 		}
@@ -158,7 +158,7 @@ func (p *parser) postfix(x Expr) Expr {
 func (p *parser) arg() *Arg {
 	a := &Arg{}
 	if t := p.tok(); t.kind == tokName && p.peekIs("=") {
-		a.Name = Ident{At: t.at, Name: p.text(t)}
+		a.Name = Ident{At: t.at(), Name: p.text(t)}
 		p.next()
 		p.next()
 	}
@@ -168,7 +168,7 @@ func (p *parser) arg() *Arg {
 	}
 	a.Value = p.expr()
 	if p.accept(":") {
-		a.patAt = p.tok().at
+		a.patAt = p.tok().at()
 		p.inPattern = true
 		a.Pattern = p.expr()
 		p.inPattern = false
@@ -186,7 +186,7 @@ func (p *parser) indexItem() Expr {
 	if !p.accept(":") {
 		return lo
 	}
-	s := &Slice{At: t.at, Lo: lo}
+	s := &Slice{At: t.at(), Lo: lo}
 	if !p.is(",") && !p.is("]") && !p.is(")") {
 		s.Hi = p.expr()
 	}

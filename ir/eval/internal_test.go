@@ -1,0 +1,56 @@
+package eval
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestBoundsCarryOperandErrors moves operands anywhere within their bounds: the
+// exact result must stay within the bound of the result.
+func TestBoundsCarryOperandErrors(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for name, f := range map[string]function{
+		"sigmoid": sigmoid, "tanh": tanh, "silu": silu, "geluErf": geluErf, "geluTanh": geluTanh,
+		"relu": clamped(0, math.Inf(1)), "clamp": clamped(-1, 2),
+	} {
+		for range 20000 {
+			x, e := 4*rng.NormFloat64(), math.Exp(8*rng.Float64()-6)
+			y, bound := f(x, e)
+			moved, _ := f(x+e*(2*rng.Float64()-1), 0)
+			require.LessOrEqual(t, math.Abs(moved-y), bound, "%s at %g with error %g", name, x, e)
+		}
+	}
+	g, b := make([]float32, 16), make([]float32, 16)
+	for i := range g {
+		g[i], b[i] = float32(rng.NormFloat64()), float32(rng.NormFloat64())
+	}
+	for name, f := range map[string]func(x, e, y, bound []float64){
+		"softmax":   softmax,
+		"layernorm": norm{center: true, eps: 1e-5, gain: g, bias: b}.row,
+		"rmsnorm":   norm{eps: 1e-5, gain: g}.row,
+	} {
+		for range 5000 {
+			x, moved, e, y, bound, z := make([]float64, 16), make([]float64, 16), make([]float64, 16), make([]float64, 16), make([]float64, 16), make([]float64, 16)
+			scale, err := math.Exp(3*rng.NormFloat64()), math.Exp(9*rng.Float64()-9)
+			for i := range x {
+				x[i] = scale * rng.NormFloat64()
+				e[i] = err * scale * rng.Float64()
+				moved[i] = x[i] + e[i]*(2*rng.Float64()-1)
+			}
+			f(x, e, y, bound)
+			f(moved, make([]float64, 16), z, make([]float64, 16))
+			for i := range x {
+				require.LessOrEqual(t, math.Abs(z[i]-y[i]), bound[i], "%s, scale %g, error %g", name, scale, err)
+			}
+		}
+	}
+}
+
+func TestReluBeyondItsBoundIsExact(t *testing.T) {
+	y, bound := clamped(0, math.Inf(1))(-3, 0.5)
+	require.Zero(t, y)
+	require.Zero(t, bound)
+}
