@@ -12,7 +12,6 @@ package goref
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
 	"fmt"
 	"go/format"
@@ -70,7 +69,7 @@ func File(pkg, header string, keys []runtime.KernelKey) ([]byte, error) {
 		}
 	}
 	keys = slices.Clone(keys)
-	slices.SortFunc(keys, compareKeys)
+	slices.SortFunc(keys, runtime.KernelKey.Compare)
 	keys = slices.Compact(keys)
 
 	var body bytes.Buffer
@@ -115,15 +114,6 @@ func KeyLiteral(key runtime.KernelKey) string {
 	}
 	b.WriteByte('}')
 	return b.String()
-}
-
-func compareKeys(a, b runtime.KernelKey) int {
-	return cmp.Or(
-		cmp.Compare(a.Op, b.Op),
-		cmp.Compare(a.MR, b.MR), cmp.Compare(a.T, b.T),
-		cmp.Compare(a.S, b.S), cmp.Compare(a.NB, b.NB),
-		cmp.Compare(a.N, b.N), cmp.Compare(a.M, b.M),
-	)
 }
 
 // FuncType names the type in package runtime that an op's kernels have, such as
