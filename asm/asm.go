@@ -112,8 +112,11 @@ const (
 	OpSelectGT                 // Dst acc: where A > B, Dst = C (Vs[0]); ordered compare
 	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes)
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
-	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; B vec is scratch
-	OpGather8                  // Dst vec (8 lanes): lane l = float32 at Mem.Base + Vs[l]*4 (ints)
+	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function
+	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
+	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
+	OpStoreLow                 // float32 at Mem = lane 0 of A
+	OpFMALow                   // lane 0 of Dst acc = A*(float32 at Mem) + Dst; A is lane 0
 	OpTranspose                // Vs = Lanes registers, transposed as a square in place
 )
 

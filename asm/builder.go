@@ -161,10 +161,20 @@ func (b *Builder) MaskFirst(k, n Reg) { b.add(Inst{Op: OpMaskFirst, Dst: k, A: n
 func (b *Builder) Select(d, idx Reg, table []Reg, n int) {
 	b.add(Inst{Op: OpSelect, Dst: d, A: idx, Vs: table, Imm: int64(n)})
 }
-func (b *Builder) Expand(d Reg, m Mem, bits Reg) {
-	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits})
+
+// Expander is what Expand needs besides its operands; one serves a function.
+type Expander struct{ table, zero Reg }
+
+// ExpandInit prepares Expand, outside of loops.
+func (b *Builder) ExpandInit() Expander {
+	e := Expander{b.Int(), b.Vec()}
+	b.add(Inst{Op: OpExpandInit, Dst: e.table, B: e.zero})
+	return e
 }
-func (b *Builder) Gather8(d Reg, base Reg, offsets []Reg) {
-	b.add(Inst{Op: OpGather8, Dst: d, Mem: At(base, 0), Vs: offsets})
+func (b *Builder) Expand(e Expander, d Reg, m Mem, bits Reg) {
+	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits, Vs: []Reg{e.table, e.zero}})
 }
-func (b *Builder) Transpose(rs []Reg) { b.add(Inst{Op: OpTranspose, Vs: rs}) }
+func (b *Builder) LoadLow(d Reg, m Mem)   { b.add(Inst{Op: OpLoadLow, Dst: d, Mem: m}) }
+func (b *Builder) StoreLow(m Mem, a Reg)  { b.add(Inst{Op: OpStoreLow, A: a, Mem: m}) }
+func (b *Builder) FMALow(d, x Reg, m Mem) { b.add(Inst{Op: OpFMALow, Dst: d, A: x, Mem: m}) }
+func (b *Builder) Transpose(rs []Reg)     { b.add(Inst{Op: OpTranspose, Vs: rs}) }

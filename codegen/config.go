@@ -107,22 +107,23 @@ var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 	},
 }
 
-// lanesTokens are the NB for which lanes kernels exist.
+// lanesTokens are the NB for which lanes kernels of c exist: with AVX2, the
+// accumulators of a slab of 16 rows times NB tokens are 2*NB of 16 registers.
 func lanesTokens(c Config) []ladder {
-	switch c.Op {
-	case runtime.LanesDense:
-		return []ladder{{runtime.AVX512, []int{12, 8, 4, 2, 1}}, {runtime.AVX2, []int{2, 1}}}
-	case runtime.LanesNM:
-		narrow := []int{2, 1}
-		if c.M > 8 { // the table alone takes half of the registers
-			narrow = []int{1}
-		}
-		return []ladder{{runtime.AVX512, []int{8, 4, 2, 1}}, {runtime.AVX2, narrow}}
-	case runtime.LanesDelta:
+	wide, narrow := []int{8, 4, 2, 1}, []int{4, 2, 1}
+	switch {
+	case c.Op == runtime.LanesDense:
+		wide, narrow = []int{12, 8, 4, 2, 1}, []int{6, 4, 2, 1}
+	case c.Op == runtime.LanesMask:
+		narrow = []int{2, 1}
+	case c.Op == runtime.LanesNM && c.M == 16:
+		narrow = []int{2, 1}
+	case c.Op == runtime.LanesNM && c.M > 16: // the table alone takes four registers
+		narrow = []int{1}
+	case c.Op == runtime.LanesDelta:
 		return []ladder{{runtime.AVX2, []int{1}}}
-	default:
-		return []ladder{{runtime.AVX512, []int{8, 4, 2, 1}}, {runtime.AVX2, []int{2, 1}}}
 	}
+	return []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}}
 }
 
 // Kernel is one kernel to emit: its key and the instruction set level.

@@ -177,14 +177,14 @@ func (s *slab) list(cnt asm.Reg) {
 func (s *slab) mask() {
 	xp, k := s.Int(), s.Arg("k")
 	lanes := s.Machine().Lanes
+	ex := s.ExpandInit()
 	s.Mov(xp, s.x)
 	s.While("k", k, func() {
 		wv := s.Vecs(s.sv)
 		for v := range s.sv {
 			m, n := s.Int(), s.Int()
 			s.LoadU(m, lanes/8, asm.At(s.meta, v*lanes/8))
-			s.Zero(wv[v]) // breaks Expand's false dependency on its destination
-			s.Expand(wv[v], asm.At(s.w, 0), m)
+			s.Expand(ex, wv[v], asm.At(s.w, 0), m)
 			s.Popcnt(n, m)
 			s.Lea(s.w, asm.Mem{Base: s.w, Index: n, Scale: 4})
 		}
@@ -267,7 +267,7 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 	m, lanes := int(s.key.M), s.Machine().Lanes
 	at := func(v int) asm.Mem { return asm.At(s.w, j*int(s.key.S)*4+v*s.vb) }
 	var wv []asm.Reg
-	if s.nb > 1 && s.Machine().Regs > 16 {
+	if s.nb > 1 && m <= lanes {
 		wv = s.Vecs(s.sv)
 		for v := range s.sv {
 			s.Load(wv[v], at(v))
@@ -301,19 +301,16 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	x, w, meta := b.Arg("x"), b.Arg("w"), b.Arg("meta")
-	acc := b.Vecs(1)
-	if tile {
-		acc = b.Vecs(s)
-	}
+	acc := b.Vecs(s)
 	slab := b.NewLabel("slab")
 	b.Label(slab)
 	bias := b.Arg("bias")
-	if tile {
-		for l := range s {
+	for l := range s {
+		if tile {
 			b.Bcast(acc[l], asm.At(bias, 4*l))
+		} else {
+			b.LoadLow(acc[l], asm.At(bias, 4*l))
 		}
-	} else {
-		b.Load(acc[0], asm.At(bias, 0))
 	}
 	b.AddI(bias, 4*s)
 	b.SetArg("bias", bias)
@@ -332,6 +329,9 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 			b.LoadU(d, 1, asm.At(meta, l))
 			if !tile {
 				b.Add(off[l], d)
+				xv := b.Vec()
+				b.LoadLow(xv, asm.Mem{Base: x, Index: off[l], Scale: 4})
+				b.FMALow(acc[l], xv, asm.At(w, 4*l))
 				continue
 			}
 			// off counts in units of 8 bytes, a row of the tile is T/2 of them.
@@ -339,11 +339,6 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 			wv := b.Vec()
 			b.Bcast(wv, asm.At(w, 4*l))
 			b.FMAMem(acc[l], wv, asm.Mem{Base: x, Index: off[l], Scale: 8})
-		}
-		if !tile {
-			xv := b.Vec()
-			b.Gather8(xv, x, off[:])
-			b.FMAMem(acc[0], xv, asm.At(w, 0))
 		}
 		b.AddI(meta, s)
 		b.AddI(w, 4*s)
@@ -355,9 +350,11 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 	for l := range acc {
 		b.VMax(acc[l], lo, acc[l])
 		b.VMin(acc[l], hi, acc[l])
-		b.Store(asm.At(y, 0), acc[l])
 		if tile {
+			b.Store(asm.At(y, 0), acc[l])
 			b.Add(y, ldy)
+		} else {
+			b.StoreLow(asm.At(y, 4*l), acc[l])
 		}
 	}
 	if !tile {

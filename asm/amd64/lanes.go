@@ -85,46 +85,33 @@ func (l *lowerer) selectLanes(i *asm.Inst) error {
 	return nil
 }
 
-// expand places consecutive values into the lanes whose bit is set. On Zen 4
-// VEXPANDPS waits for its destination's old value, so callers rotate it.
+// expandInit loads what expand needs; EVEX machines need nothing.
+func (l *lowerer) expandInit(i *asm.Inst) {
+	if l.wide {
+		return
+	}
+	l.ctx.LEAQ(l.data.ranks(l.ctx), l.r(i.Dst))
+	z := l.r(i.B)
+	l.ctx.VXORPS(z, z, z)
+}
+
+// expand places consecutive values into the lanes whose bit is set.
 func (l *lowerer) expand(i *asm.Inst) {
 	c, d := l.ctx, l.r(i.Dst)
 	if l.wide {
+		// On Zen 4 VEXPANDPS waits for its destination's old value: cut that.
 		k := c.K()
+		c.VPXORD(d, d, d)
 		c.KMOVW(l.gp(i.A).As32(), k)
 		c.VEXPANDPS_Z(l.mem(i.Mem), k, d)
 		return
 	}
 	// Row b of the table holds, for each lane, the rank of its bit among the
 	// set bits of b, or -1.
-	p, b, idx, z := c.GP64(), c.GP64(), c.YMM(), c.YMM()
-	c.LEAQ(l.data.ranks(c), p)
-	c.MOVBLZX(l.gp(i.A).As8(), b.As32())
-	c.VPMOVSXBD(operand.Mem{Base: p, Index: b, Scale: 8}, idx)
-	c.VXORPS(z, z, z)
+	idx := c.YMM()
+	c.VPMOVSXBD(operand.Mem{Base: l.r(i.Vs[0]), Index: l.r(i.A), Scale: 8}, idx)
 	c.VPERMPS(l.mem(i.Mem), idx, d)
-	c.VBLENDVPS(idx, z, d, d)
-}
-
-// gather8 builds eight lanes from eight scalars; on Zen 4 this is faster than
-// VGATHERDPS.
-func (l *lowerer) gather8(i *asm.Inst) error {
-	if l.wide || len(i.Vs) != 8 {
-		return fmt.Errorf("gather8 needs a machine of 8 lanes and 8 offsets")
-	}
-	c := l.ctx
-	at := func(k int) operand.Mem {
-		return operand.Mem{Base: l.r(i.Mem.Base), Index: l.r(i.Vs[k]), Scale: 4, Disp: i.Mem.Disp}
-	}
-	d, hi := l.r(i.Dst).(reg.Vec), c.XMM()
-	for h, x := range []reg.Register{d.AsX(), hi} {
-		c.VMOVSS(at(4*h), x)
-		for k := 1; k < 4; k++ {
-			c.VINSERTPS(operand.U8(uint8(k<<4)), at(4*h+k), x, x)
-		}
-	}
-	c.VINSERTF128(operand.U8(1), hi, l.r(i.Dst), l.r(i.Dst))
-	return nil
+	c.VBLENDVPS(idx, l.r(i.Vs[1]), d, d)
 }
 
 func (l *lowerer) transpose(i *asm.Inst) error {

@@ -86,6 +86,9 @@ func (l *lowerer) vec() reg.VecVirtual {
 	return l.ctx.YMM()
 }
 
+// low is the 128-bit register that holds lane 0 of v.
+func (l *lowerer) low(v asm.Reg) reg.Register { return l.r(v).(reg.Vec).AsX() }
+
 func (l *lowerer) gp(v asm.Reg) reg.GP { return l.r(v).(reg.GP) }
 
 func (l *lowerer) mem(m asm.Mem) operand.Mem {
@@ -179,8 +182,14 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		return l.selectLanes(i)
 	case asm.OpExpand:
 		l.expand(i)
-	case asm.OpGather8:
-		return l.gather8(i)
+	case asm.OpExpandInit:
+		l.expandInit(i)
+	case asm.OpLoadLow:
+		c.VMOVSS(l.mem(i.Mem), l.low(i.Dst))
+	case asm.OpStoreLow:
+		c.VMOVSS(l.low(i.A), l.mem(i.Mem))
+	case asm.OpFMALow:
+		c.VFMADD231SS(l.mem(i.Mem), l.low(i.A), l.low(i.Dst))
 	case asm.OpTranspose:
 		return l.transpose(i)
 	default:
