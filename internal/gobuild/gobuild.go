@@ -110,7 +110,7 @@ func requirement(ctx context.Context) (mod, sum []byte, err error) {
 
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range append(info.Deps, &info.Main) {
-			if m.Path == sparsegen && m.Replace == nil && strings.HasPrefix(m.Version, "v") {
+			if m.Path == sparsegen && m.Replace == nil && strings.HasPrefix(m.Version, "v") && !strings.HasSuffix(m.Version, "+dirty") {
 				return fmt.Appendf(mod, "require %s %s\n", sparsegen, m.Version), nil, nil
 			}
 		}

@@ -3,6 +3,7 @@ package gobuild_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,4 +90,31 @@ func TestContextStopsTheCommand(t *testing.T) {
 	defer cancel()
 	_, err = m.Test(ctx)
 	require.ErrorContains(t, err, "too long")
+}
+
+// TestInAUsersModule runs where `go tool sparsegen` does: in a module that
+// requires sparsegen.
+func TestInAUsersModule(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	require.NoError(t, err)
+	user := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(user, "go.mod"), fmt.Appendf(nil,
+		"module user\n\ngo 1.26.0\n\nrequire github.com/sparsegen/sparsegen v0.0.0\n\nreplace github.com/sparsegen/sparsegen => %q\n", root), 0o666))
+	require.NoError(t, os.WriteFile(filepath.Join(user, "go.sum"), sum, 0o666))
+	t.Chdir(user)
+
+	m, err := gobuild.New(t.Context(), filepath.Join(user, ".cache", "build"), map[string][]byte{
+		"a.go": source("package a\n\nimport _ \"github.com/sparsegen/sparsegen/runtime\"\n"),
+	})
+	require.NoError(t, err)
+	m.Env = offline
+	require.NoError(t, m.Build(t.Context(), ".", ""))
+}
+
+func TestOutsideModules(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, err := gobuild.New(t.Context(), t.TempDir(), nil)
+	require.ErrorContains(t, err, "cannot find github.com/sparsegen/sparsegen to build against")
 }
