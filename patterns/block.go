@@ -1,9 +1,6 @@
 package patterns
 
-import (
-	"fmt"
-	"math"
-)
+import "fmt"
 
 // block keeps whole blocks of r rows and c columns, aligned to their size.
 type block struct {
@@ -21,13 +18,16 @@ func (p block) String() string {
 }
 
 func (p block) Validate(rows, cols int) error {
+	if err := shape(rows, cols); err != nil {
+		return err
+	}
 	if rows%p.r != 0 {
 		return fmt.Errorf("%v: %d rows do not divide into blocks of %d", p, rows, p.r)
 	}
 	if cols%p.c != 0 {
 		return fmt.Errorf("%v: %d columns do not divide into blocks of %d", p, cols, p.c)
 	}
-	return shape(rows, cols)
+	return nil
 }
 
 func (p block) Density(rows, cols int) float64 {
@@ -48,12 +48,11 @@ func (p block) Prune(m Matrix) (*Mask, error) {
 		}
 	}
 	k := NewMask(m.Rows, m.Cols)
-	keepLargest(len(sums), budget(len(sums), p.sparsity), 64,
-		func(i int) uint64 { return math.Float64bits(sums[i]) },
-		func(i int) {
-			r, c := i/across*p.r, i%across*p.c
+	keepLargest(m.Rows/p.r, across, budget(len(sums), p.sparsity), 64,
+		func(i, j int) uint64 { return sumKey(sums[i*across+j]) },
+		func(i, j int) {
 			for d := range p.r {
-				k.SetRange(r+d, c, c+p.c)
+				k.SetRange(i*p.r+d, j*p.c, (j+1)*p.c)
 			}
 		})
 	return k, nil

@@ -47,9 +47,9 @@ func (p channel) Prune(m Matrix) (*Mask, error) {
 		}
 	}
 	kept := NewMask(1, len(sums))
-	keepLargest(len(sums), budget(len(sums), p.sparsity), 64,
-		func(i int) uint64 { return sumKey(sums[i]) },
-		func(i int) { kept.Set(0, i) })
+	keepLargest(1, len(sums), budget(len(sums), p.sparsity), 64,
+		func(_, i int) uint64 { return sumKey(sums[i]) },
+		kept.Set)
 	k := NewMask(m.Rows, m.Cols)
 	for r := range m.Rows {
 		if p.axis == ColAxis {
@@ -96,4 +96,43 @@ func live(mask *Mask) (rows, cols *Mask) {
 		}
 	}
 	return rows, cols
+}
+
+// proposeChannel looks for rows, columns or both that are empty while the rest
+// is full.
+func proposeChannel(p *profile) []Pattern {
+	var out []Pattern
+	for _, axis := range []Axis{RowAxis, ColAxis} {
+		_, s := fullChannels(p.mask, axis)
+		if sparsity, ok := p.candidate(s); ok {
+			out = append(out, channel{axis, sparsity})
+		}
+	}
+	rows, cols := p.rows.Count(), p.cols.Count()
+	if s := (share{rows * cols, p.m.Rows * p.m.Cols, p.nnz, rows * cols}); len(out) == 0 && p.exact == nil && rows < p.m.Rows && cols < p.m.Cols {
+		if _, ok := p.candidate(s); ok {
+			out = append(out, intersect{[]Pattern{channel{axis: RowAxis}, channel{axis: ColAxis}}})
+		}
+	}
+	return out
+}
+
+// fullChannels is the rows or columns of which at least half is kept.
+func fullChannels(mask *Mask, axis Axis) (full *Mask, s share) {
+	count, size := mask.ColCounts, mask.Rows
+	if axis == RowAxis {
+		count, size = mask.RowCounts, mask.Cols
+	}
+	counts := count()
+	full = NewMask(1, len(counts))
+	s.total = len(counts)
+	for i, n := range counts {
+		if 2*n >= size {
+			full.Set(0, i)
+			s.stored++
+			s.inside += n
+		}
+	}
+	s.room = s.stored * size
+	return full, s
 }

@@ -38,12 +38,15 @@ func (p diag) String() string {
 }
 
 func (p diag) Validate(rows, cols int) error {
+	if err := shape(rows, cols); err != nil {
+		return err
+	}
 	for _, o := range p.offsets {
-		if o+p.width <= -rows || o >= cols {
+		if o+p.width <= 1-rows || o >= cols {
 			return fmt.Errorf("diag: offset %d leaves a matrix [%d, %d]", o, rows, cols)
 		}
 	}
-	return shape(rows, cols)
+	return nil
 }
 
 // diagonals is every diagonal that is kept and meets the matrix, ascending.
@@ -88,4 +91,58 @@ func (p diag) Levels(rows, cols int) []Level {
 		denseLevel(RowAxis, rows),
 		{Kind: Offset, Axis: ColAxis, Extent: cols, Const: true, Coords: p.diagonals(rows, cols)},
 	}
+}
+
+// proposeDiag looks for full diagonals.
+func proposeDiag(p *profile) []Pattern {
+	rows, cols := p.m.Rows, p.m.Cols
+	if min(rows, cols) < leastDiagonal {
+		return nil
+	}
+	counts := make([]int, rows+cols-1)
+	for r := range rows {
+		for c := range p.mask.RowCols(r) {
+			counts[c-r+rows-1]++
+		}
+	}
+	s := share{total: rows * cols}
+	full := NewMask(1, len(counts))
+	for i, n := range counts {
+		if size := diagonalLen(i-rows+1, rows, cols); 2*n >= size {
+			full.Set(0, i)
+			s.stored += size
+			s.inside += n
+		}
+	}
+	s.room = s.stored
+	if _, ok := p.candidate(s); !ok {
+		return nil
+	}
+	return []Pattern{newDiag(runs(full.RowCols(0)), 1-rows)}
+}
+
+// leastDiagonal is the smaller extent from which on diagonals are looked for: in
+// a matrix of few rows any element is most of its diagonal.
+const leastDiagonal = 8
+
+// newDiag is the diagonals of ranges, each base higher, as offsets of the
+// greatest common width.
+func newDiag(ranges [][2]int, base int) diag {
+	p := diag{}
+	for _, r := range ranges {
+		p.width = gcd(p.width, r[1]-r[0])
+	}
+	for _, r := range ranges {
+		for o := r[0]; o < r[1]; o += p.width {
+			p.offsets = append(p.offsets, base+o)
+		}
+	}
+	return p
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }

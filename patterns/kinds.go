@@ -7,6 +7,9 @@ type kind struct {
 	name  string // as written; an operator for a combinator
 	usage string
 	parse func(c *call) Pattern
+	// propose lists candidates for a matrix with zeros, of which Detect keeps
+	// those that fit; nil where there are none to look for.
+	propose func(p *profile) []Pattern
 }
 
 // kinds is the table of patterns, the most structured first: Detect prefers
@@ -14,16 +17,16 @@ type kind struct {
 // reaches the table.
 func kinds() []kind {
 	return []kind{
-		{"stripe", "stripe(A:B,...)", parseStripe},
-		{"channel", "channel(rows|cols[,sparsity=S])", parseChannel},
-		{"diag", "diag(O,...[,width=W])", parseDiag},
-		{"block", "block(R,C[,sparsity=S])", parseBlock},
-		{"nm", "nm(N,M)", parseNM},
-		{"unstructured", "unstructured[(sparsity=S)]", parseUnstructured},
-		{"dense", "dense", parseDense},
-		{"perm", "perm(P,rows|cols,I0,I1,...) or perm(P,rows|cols,seed=S)", parsePerm},
-		{"|", "A | B", parseUnion},
-		{"&", "A & B", parseIntersect},
+		{"stripe", "stripe(A:B,...)", parseStripe, proposeStripe},
+		{"channel", "channel(rows|cols[,sparsity=S])", parseChannel, proposeChannel},
+		{"diag", "diag(O,...[,width=W])", parseDiag, proposeDiag},
+		{"block", "block(R,C[,sparsity=S])", parseBlock, proposeBlock},
+		{"nm", "nm(N,M)", parseNM, proposeNM},
+		{"unstructured", "unstructured[(sparsity=S)]", parseUnstructured, proposeUnstructured},
+		{"dense", "dense", parseDense, nil},
+		{"perm", "perm(P,rows|cols,I0,I1,...) or perm(P,rows|cols,seed=S)", parsePerm, nil},
+		{"|", "A | B", parseUnion, nil},
+		{"&", "A & B", parseIntersect, nil},
 	}
 }
 

@@ -2,22 +2,24 @@ package patterns
 
 import "math"
 
-// keepLargest calls keep, in ascending order, for the k of the indices 0..n-1
-// with the largest non-zero keys; ties go to the lowest index. Only the upper
-// width bits of a key (a multiple of 16) are looked at.
+// keepLargest calls keep, in row-major order, for the k elements of a [rows,
+// cols] grid with the largest non-zero keys; ties go to the lowest index. Only
+// the upper width bits of a key (a multiple of 16) are looked at.
 //
 // It is a radix selection: each round fixes 16 more bits of the smallest key
 // that is kept, so the time is linear and the result does not depend on any
 // choice of pivot.
-func keepLargest(n, k, width int, key func(i int) uint64, keep func(i int)) {
+func keepLargest(rows, cols, k, width int, key func(r, c int) uint64, keep func(r, c int)) {
 	var least uint64 // smallest kept key, as far as its bits are known
 	left := k        // how many keys equal to least, in those bits, are kept
 	known := 0
 	for ; known < width; known += 16 {
 		var count [1 << 16]int
-		for i := range n {
-			if x := key(i); x>>(64-known) == least>>(64-known) {
-				count[x<<known>>48]++
+		for r := range rows {
+			for c := range cols {
+				if x := key(r, c); x>>(64-known) == least>>(64-known) {
+					count[x<<known>>48]++
+				}
 			}
 		}
 		d := len(count) - 1
@@ -31,18 +33,20 @@ func keepLargest(n, k, width int, key func(i int) uint64, keep func(i int)) {
 		}
 	}
 	shift := 64 - known
-	for i := range n {
-		x := key(i)
-		switch {
-		case x == 0 || x>>shift < least>>shift:
-			continue
-		case x>>shift == least>>shift:
-			if left == 0 {
+	for r := range rows {
+		for c := range cols {
+			x := key(r, c)
+			if x == 0 || x>>shift < least>>shift {
 				continue
 			}
-			left--
+			if x>>shift == least>>shift {
+				if left == 0 {
+					continue
+				}
+				left--
+			}
+			keep(r, c)
 		}
-		keep(i)
 	}
 }
 

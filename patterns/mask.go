@@ -281,3 +281,12 @@ func (m *Mask) indicator() Matrix {
 	}
 	return w
 }
+
+// RowCounts is the number of kept elements of every row, [Rows].
+func (m *Mask) RowCounts() []int {
+	n := make([]int, m.Rows)
+	for r := range n {
+		n[r] = m.RowCount(r)
+	}
+	return n
+}

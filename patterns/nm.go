@@ -19,10 +19,13 @@ func parseNM(c *call) Pattern {
 func (p nm) String() string { return fmt.Sprintf("nm(%d,%d)", p.n, p.m) }
 
 func (p nm) Validate(rows, cols int) error {
+	if err := shape(rows, cols); err != nil {
+		return err
+	}
 	if cols%p.m != 0 {
 		return fmt.Errorf("%v: %d columns do not divide into groups of %d", p, cols, p.m)
 	}
-	return shape(rows, cols)
+	return nil
 }
 
 func (p nm) Density(rows, cols int) float64 { return float64(p.n) / float64(p.m) }
@@ -85,4 +88,37 @@ func (p nm) Levels(rows, cols int) []Level {
 		denseLevel(ColAxis, cols/p.m),
 		{Kind: NofM, Axis: ColAxis, Size: p.n, Extent: p.m, N: p.n, M: p.m},
 	}
+}
+
+// proposeNM looks for an N that nine tenths of the groups of M hold exactly. The
+// smallest M stands for its multiples. Empty rows do not count as groups.
+func proposeNM(p *profile) []Pattern {
+	var out []Pattern
+	seen := map[float64]bool{}
+	for m := 2; m <= maxM; m++ {
+		if p.m.Cols%m != 0 {
+			continue
+		}
+		var count [maxM + 1]int
+		groups := 0
+		for r := range p.rows.RowCols(0) {
+			for c := 0; c < p.m.Cols; c += m {
+				count[bits.OnesCount32(p.mask.field(r, c, m))]++
+			}
+			groups += p.m.Cols / m
+		}
+		for n := 1; n < m; n++ {
+			ratio := float64(n) / float64(m)
+			if count[n] == 0 || float64(count[n]) < fullEnough*float64(groups) || seen[ratio] {
+				continue
+			}
+			seen[ratio] = true
+			if rows := p.rows.Count(); float64(rows) > denseAbove*float64(p.m.Rows) {
+				out = append(out, nm{n, m})
+			} else {
+				out = append(out, intersect{[]Pattern{channel{axis: RowAxis}, nm{n, m}}})
+			}
+		}
+	}
+	return out
 }

@@ -52,6 +52,7 @@ func Pack(p Pattern, m Matrix, mask *Mask) (*Packed, error) {
 	k.view = newView(k.Levels)
 	k.mask = k.view.reorder(mask)
 	k.share()
+	k.Values = make([]float32, 0, mask.Count())
 	k.level(0, 0, 0)
 	if kept := mask.Count(); k.kept != kept {
 		return nil, fmt.Errorf("pack: the levels of %v store %d of %d kept elements", p, k.kept, kept)
@@ -119,6 +120,11 @@ func (k *packer) level(i, row, col int) {
 	}
 	l := &k.Levels[i]
 	switch {
+	case l.Kind == Dense: // as below, only faster
+		for c := range l.Size {
+			r, c := l.step(row, col, c)
+			k.level(i+1, r, c)
+		}
 	case l.Kind == NofM:
 		for _, c := range k.group(i, row, col) {
 			l.Crd.add(c)

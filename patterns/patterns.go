@@ -83,14 +83,20 @@ func (m Matrix) check() error {
 	return nil
 }
 
-// maxExtent bounds rows and columns, so that products of an extent and a small
-// number fit into an int32 and rows*cols into an int64.
-const maxExtent = 1 << 28
+// maxExtent bounds rows and columns, so that any coordinate fits into an int32,
+// and maxElements a matrix, so that a mask of it fits into memory.
+const (
+	maxExtent   = 1 << 28
+	maxElements = 1 << 32
+)
 
 // shape reports why [rows, cols] is no matrix shape.
 func shape(rows, cols int) error {
 	if rows < 1 || cols < 1 || rows > maxExtent || cols > maxExtent {
 		return fmt.Errorf("shape [%d, %d] is outside 1..%d", rows, cols, maxExtent)
+	}
+	if int64(rows)*int64(cols) > maxElements {
+		return fmt.Errorf("shape [%d, %d] has more than %d elements", rows, cols, int64(maxElements))
 	}
 	return nil
 }

@@ -59,6 +59,9 @@ func (p perm) String() string {
 }
 
 func (p perm) Validate(rows, cols int) error {
+	if err := shape(rows, cols); err != nil {
+		return err
+	}
 	if n := (channel{axis: p.axis}).total(rows, cols); p.order != nil && len(p.order) != n {
 		return fmt.Errorf("perm: an order of %d %v does not cover %d", len(p.order), p.axis, n)
 	}

@@ -48,10 +48,13 @@ func (p stripe) String() string {
 }
 
 func (p stripe) Validate(rows, cols int) error {
+	if err := shape(rows, cols); err != nil {
+		return err
+	}
 	if last := p.ranges[len(p.ranges)-1]; last[1] > cols {
 		return fmt.Errorf("stripe: range %d:%d leaves a matrix of %d columns", last[0], last[1], cols)
 	}
-	return shape(rows, cols)
+	return nil
 }
 
 func (p stripe) Density(rows, cols int) float64 {
@@ -83,4 +86,20 @@ func (p stripe) Levels(rows, cols int) []Level {
 		run.Coords = append(run.Coords, int32(r[0]), int32(r[1]-r[0]))
 	}
 	return []Level{denseLevel(RowAxis, rows), run}
+}
+
+// leastRun is the shortest mean length of a detected stripe's ranges: kept
+// columns that lie scattered are channels.
+const leastRun = 8
+
+// proposeStripe looks for full columns that lie side by side.
+func proposeStripe(p *profile) []Pattern {
+	full, s := fullChannels(p.mask, ColAxis)
+	if _, ok := p.candidate(s); !ok {
+		return nil
+	}
+	if ranges := runs(full.RowCols(0)); len(ranges)*leastRun <= s.stored {
+		return []Pattern{stripe{ranges}}
+	}
+	return nil
 }

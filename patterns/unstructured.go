@@ -26,9 +26,9 @@ func (p unstructured) Prune(m Matrix) (*Mask, error) {
 		return MaskOf(m), nil
 	}
 	k := NewMask(m.Rows, m.Cols)
-	keepLargest(m.Rows*m.Cols, budget(m.Rows*m.Cols, p.sparsity), 32,
-		func(i int) uint64 { return uint64(magnitude(m.Data[i/m.Cols*m.Stride+i%m.Cols])) << 32 },
-		func(i int) { k.Set(i/m.Cols, i%m.Cols) })
+	keepLargest(m.Rows, m.Cols, budget(m.Rows*m.Cols, p.sparsity), 32,
+		func(r, c int) uint64 { return uint64(magnitude(m.Data[r*m.Stride+c])) << 32 },
+		k.Set)
 	return k, nil
 }
 
@@ -41,4 +41,12 @@ func (p unstructured) Levels(rows, cols int) []Level {
 		denseLevel(RowAxis, rows),
 		{Kind: List, Axis: ColAxis, Extent: cols},
 	}
+}
+
+// proposeUnstructured needs nothing but zeros.
+func proposeUnstructured(p *profile) []Pattern {
+	if p.exact != nil {
+		return []Pattern{unstructured{sparsityFor(p.nnz, p.m.Rows*p.m.Cols)}}
+	}
+	return []Pattern{unstructured{}}
 }
