@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sparsegen/sparsegen/bench/peers"
+	"github.com/sparsegen/sparsegen/internal/weights"
 )
 
 // Case is one row of the grid: a product y = x·wᵀ whose weights have zeros.
@@ -115,7 +116,7 @@ func dlmcCases(dir string) ([]Case, error) {
 	sort.Strings(files)
 	var cases []Case
 	for _, path := range files {
-		t, err := readTopology(path)
+		t, err := topology(path)
 		if err != nil {
 			return nil, err
 		}
@@ -124,10 +125,30 @@ func dlmcCases(dir string) ([]Case, error) {
 			return nil, err
 		}
 		p := Pattern{filepath.ToSlash(strings.TrimSuffix(name, ".smtx")), "unstructured",
-			func(*rand.Rand, int, int) ([]bool, error) { return t.keep, nil }}
-		cases = append(cases, Case{"dlmc", peers.Problem{In: t.cols, Out: t.rows, Batch: dlmcColumns, Layout: peers.FeatureMajor}, p, false})
+			func(*rand.Rand, int, int) ([]bool, error) { return keepTopology(t), nil }}
+		cases = append(cases, Case{"dlmc", peers.Problem{In: t.Cols, Out: t.Rows, Batch: dlmcColumns, Layout: peers.FeatureMajor}, p, false})
 	}
 	return cases, nil
+}
+
+// topology reads the one matrix of an .smtx file.
+func topology(path string) (*weights.CSR, error) {
+	f, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Topology(f.Names()[0])
+}
+
+func keepTopology(t *weights.CSR) []bool {
+	keep := make([]bool, t.Rows*t.Cols)
+	for r := range t.Rows {
+		for _, c := range t.ColIndices[t.RowOffsets[r]:t.RowOffsets[r+1]] {
+			keep[r*t.Cols+int(c)] = true
+		}
+	}
+	return keep
 }
 
 func keepAll(_ *rand.Rand, out, in int) ([]bool, error) {
@@ -204,8 +225,8 @@ func values(rng *rand.Rand, v []float32) {
 	}
 }
 
-// weights draws the matrix of a case, [out, in], pruned to its pattern.
-func weights(rng *rand.Rand, p Pattern, out, in int) ([]float32, error) {
+// drawWeights draws the matrix of a case, [out, in], pruned to its pattern.
+func drawWeights(rng *rand.Rand, p Pattern, out, in int) ([]float32, error) {
 	keep, err := p.Keep(rng, out, in)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.Label, err)

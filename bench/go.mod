@@ -3,6 +3,7 @@ module github.com/sparsegen/sparsegen/bench
 go 1.26.0
 
 require (
+	github.com/sparsegen/sparsegen v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/sys v0.50.0
 )

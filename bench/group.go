@@ -92,7 +92,7 @@ func (g *group) enterAll(a *arena, ours Ours, set settings) (field []*contender,
 		field = append(field, a.enter(s, pattern, w, ref, pool))
 	}
 	p := a.p
-	w, err := weights(rngFor(g.cases[0].shape()+"/w", set.Seed), dense, p.Out, p.In)
+	w, err := drawWeights(rngFor(g.cases[0].shape()+"/w", set.Seed), dense, p.Out, p.In)
 	if err != nil {
 		return field, nil, err
 	}
@@ -108,7 +108,7 @@ func (g *group) enterAll(a *arena, ours Ours, set settings) (field []*contender,
 		}}, "", w, ref)
 	}
 	for _, c := range g.cases {
-		w, err := weights(rngFor(c.Name(), set.Seed), c.Pattern, p.Out, p.In)
+		w, err := drawWeights(rngFor(c.Name(), set.Seed), c.Pattern, p.Out, p.In)
 		if err != nil {
 			return field, nil, fmt.Errorf("%s: %w", c.Name(), err)
 		}
@@ -176,6 +176,8 @@ func (v heldVariant) Close() { v.owner.Close() }
 
 // timeAll runs the rounds: every contender once a round, in random order.
 func timeAll(field []*contender, cold bool, set settings) {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var ready []*contender
 	for _, c := range field {
 		if c.err == nil {
@@ -185,8 +187,6 @@ func timeAll(field []*contender, cold bool, set settings) {
 			ready = append(ready, c)
 		}
 	}
-	runtime.GC()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	order := rand.New(rand.NewPCG(set.Seed, uint64(len(ready))))
 	start := time.Now()
 	for round := 0; round < set.Rounds || (round < 4*set.Rounds && time.Since(start) < set.Budget); round++ {

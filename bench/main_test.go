@@ -163,3 +163,26 @@ func TestReportIsReplacedWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, files, 1)
 }
+
+// crowd does its work on another thread, where the clock does not see it.
+type crowd struct{ plain }
+
+func (c crowd) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
+	r, err := c.plain.Prepare(w, out, in, pattern, layout, batch)
+	return crowdRunner{r}, err
+}
+
+type crowdRunner struct{ OursRunner }
+
+func (r crowdRunner) Run(x, y []float32) {
+	done := make(chan struct{})
+	go func() { r.OursRunner.Run(x, y); close(done) }()
+	<-done
+}
+
+func TestRunRefusesOtherThreads(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := run([]string{"-dlmc", "none", "-rounds", "1", "-budget", "0", "-run", `linear/384x1536/b8/nm\(2,4\)`}, &out, &errs, crowd{})
+	require.Equal(t, findings, code)
+	require.Contains(t, errs.String(), "linear/384x1536/b8/nm(2,4): ours: uses other threads")
+}
