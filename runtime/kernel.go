@@ -134,6 +134,14 @@ const (
 	NEON
 )
 
+// Set is the kernels that one generated package offers.
+type Set struct {
+	// Packing is the fingerprint of the packer that these kernels were generated
+	// with. Open refuses a file of another packing.
+	Packing uint64
+	Kernels []Kernel
+}
+
 // Kernel is one generated function with its place.
 type Kernel struct {
 	Key KernelKey

@@ -1,0 +1,305 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+// slabBytes bounds the weights that one call walks, so that they are still in
+// the second-level cache for the next tokens.
+const slabBytes = 256 << 10
+
+// lanesLinear is a linear op whose kernels have output rows as lanes. Slabs
+// are outermost, tokens within, so that weights come from memory once.
+type lanesLinear struct {
+	linear
+	slab    int // S
+	rows    []uint32
+	bias    []float32
+	w       []float32
+	meta    []byte
+	cnt     []uint32
+	kernels []lanesKernel // by tokens, ascending
+	chunks  []slabChunk
+	stored  int // multiply-adds a token
+
+	// Of the run at hand.
+	c       *control
+	x, y    []float32 // x is token-major [at least batch, k]
+	ldx     int
+	batch   int
+	yRow    int // strides of y
+	yColumn int
+}
+
+type lanesKernel struct {
+	tokens int
+	f      LanesFunc
+}
+
+// slabChunk is what one kernel call does: n slabs from the first on.
+type slabChunk struct {
+	first, n int
+	w, meta  int  // where they begin in the streams
+	partial  bool // the last slab has lanes beyond the last row
+}
+
+var lanesOps = [...]KernelOp{
+	sgp.LanesDense: LanesDense, sgp.LanesList: LanesList, sgp.LanesNM: LanesNM,
+	sgp.LanesMask: LanesMask, sgp.LanesDelta: LanesDelta,
+}
+
+func bindLanes(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (*lanesLinear, error) {
+	d := &lanesLinear{linear: base, slab: f.S, rows: f.Rows, w: f.W, meta: f.Meta, cnt: f.Cnt}
+	d.threads, d.maxBatch = size.threads, size.batch
+	d.keep(f.Cols)
+	slabs := f.Slabs(d.out)
+	var covered []bool
+	d.bias, covered = d.slabBias(f, slabs)
+	d.setConstant(covered)
+	if err := d.bindKernels(l, f, k); err != nil {
+		return nil, err
+	}
+	d.cutSlabs(f, slabs)
+	return d, nil
+}
+
+func (d *lanesLinear) bindKernels(l *sgp.Layer, f *sgp.Lanes, k kernels) error {
+	key := KernelKey{Op: lanesOps[f.Kind], S: uint8(f.S)}
+	if f.Kind == sgp.LanesNM {
+		key.N, key.M = uint8(f.N), uint8(f.M)
+	}
+	ladder := []int{1}
+	if f.Kind != sgp.LanesDelta {
+		var err error
+		if ladder, err = k.ladder(l.Name, []KernelKey{key}, func(k *KernelKey) *uint8 { return &k.NB }); err != nil {
+			return err
+		}
+	}
+	for _, n := range ladder {
+		if f.Kind != sgp.LanesDelta {
+			key.NB = uint8(n)
+		}
+		fn, err := find[LanesFunc](k, l.Name, key)
+		if err != nil {
+			return err
+		}
+		d.kernels = append(d.kernels, lanesKernel{n, fn})
+	}
+	return nil
+}
+
+// cutSlabs cuts the slabs into chunks; a partial last slab is one of its own,
+// because only its lanes need scratch.
+func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
+	covered := d.out
+	if d.rows != nil {
+		covered = len(d.rows)
+	}
+	cost := make([]int, slabs) // multiply-adds of each slab for one token
+	wSize := func(j int) int { return cost[j] }
+	metaSize := func(int) int { return 0 }
+	for j := range cost {
+		switch f.Kind {
+		case sgp.LanesDense:
+			cost[j] = d.k * f.S
+		case sgp.LanesNM:
+			cost[j] = d.k / f.M * f.N * f.S
+		case sgp.LanesMask:
+			cost[j] = d.k * f.S
+		default:
+			cost[j] = int(f.Cnt[j]) * f.S
+		}
+		d.stored += cost[j]
+	}
+	switch f.Kind {
+	case sgp.LanesNM:
+		metaSize = func(int) int { return sgp.NMWords(d.k, f.N, f.M) * f.S * 4 }
+	case sgp.LanesMask:
+		bytes := d.k * f.S / 8
+		metaSize = func(int) int { return bytes }
+		wSize = func(j int) int { return onesCountBytes(f.Meta[j*bytes:][:bytes]) }
+	case sgp.LanesList:
+		metaSize = func(j int) int { return int(f.Cnt[j]) * 2 }
+	case sgp.LanesDelta:
+		metaSize = func(j int) int { return int(f.Cnt[j]) * f.S }
+	}
+	limit := min(slabBytes/4, callFMA/d.kernels[len(d.kernels)-1].tokens)
+	if d.threads > 1 {
+		limit = min(limit, max(d.stored/(4*d.threads), 256))
+	}
+	w, meta := 0, 0
+	for j := 0; j < slabs; {
+		c := slabChunk{first: j, w: w, meta: meta, partial: (j+1)*f.S > covered}
+		for sum := 0; j < slabs && (c.n == 0 || sum+cost[j] <= limit && (j+1)*f.S <= covered); j++ {
+			sum += cost[j]
+			w += wSize(j)
+			meta += metaSize(j)
+			c.n++
+		}
+		d.chunks = append(d.chunks, c)
+	}
+}
+
+// scratch has token-major x where the kernels cannot use the caller's, and a
+// y [tokens, slabs] for each thread.
+func (d *lanesLinear) scratch() int {
+	return d.xSize() + d.threads*d.ySize()
+}
+
+func (d *lanesLinear) most() int { return d.kernels[len(d.kernels)-1].tokens }
+
+func (d *lanesLinear) xSize() int {
+	tokens := d.most()
+	if d.cols != nil || d.featureMajor {
+		tokens = max(tokens, d.maxBatch)
+	}
+	return roundUp(tokens*d.k, 16)
+}
+
+func (d *lanesLinear) ySize() int {
+	n := 0
+	for _, c := range d.chunks {
+		n = max(n, c.n)
+	}
+	return roundUp(d.most()*n*d.slab, 16)
+}
+
+func (d *lanesLinear) run(c *control, x, _, y []float32, batch int) error {
+	d.c, d.x, d.y, d.ldx, d.batch = c, x, y, d.in, batch
+	d.yRow, d.yColumn = d.strides(batch)
+	if d.cols != nil || d.featureMajor || d.tokensAt(0) > batch {
+		d.gather()
+	}
+	if c.team == nil || d.stored*batch < shareFMA {
+		for u := range d.chunks {
+			if err := d.unit(0, u); err != nil {
+				return err
+			}
+		}
+	} else if err := c.team.run(d, len(d.chunks)); err != nil {
+		return err
+	}
+	if len(d.constRows) > 0 {
+		d.fillConstant(y, batch, 0, batch)
+	}
+	return nil
+}
+
+// tokensAt is the number of tokens of the call that begins at token b: the
+// largest kernel, then for a rest the smallest that holds it, unless more than
+// half of the rest would be computed for nothing.
+func (d *lanesLinear) tokensAt(b int) int { return d.kernels[d.kernelAt(b)].tokens }
+
+func (d *lanesLinear) kernelAt(b int) int {
+	rest, best := d.batch-b, 0
+	for i := range d.kernels {
+		n := d.kernels[i].tokens
+		if n <= rest {
+			best = i
+		} else if 2*n <= 3*rest {
+			return i
+		}
+	}
+	return best
+}
+
+// gather makes x token-major with the kept columns only. A batch smaller than
+// the kernel for it is filled up with zero tokens.
+func (d *lanesLinear) gather() {
+	xs := d.c.scratch[:d.xSize()]
+	token, feature := d.in, 1
+	if d.featureMajor {
+		token, feature = 1, d.batch
+	}
+	for b := range d.batch {
+		dst, src := xs[b*d.k:][:d.k], d.x[b*token:]
+		switch {
+		case d.cols != nil:
+			for k, c := range d.cols {
+				dst[k] = src[int(c)*feature]
+			}
+		case feature == 1:
+			copy(dst, src)
+		default:
+			for k := range dst {
+				dst[k] = src[k*feature]
+			}
+		}
+	}
+	if n := d.tokensAt(0); n > d.batch {
+		clear(xs[d.batch*d.k : n*d.k])
+	}
+	d.x, d.ldx = xs, d.k
+}
+
+// unit computes one chunk of slabs for all tokens. A rest smaller than its
+// kernel begins earlier: it computes the last tokens before it once more, to the
+// same bits.
+func (d *lanesLinear) unit(worker, u int) error {
+	c := &d.chunks[u]
+	if d.c.stopped() {
+		return errStopped
+	}
+	var (
+		bias   = &d.bias[c.first*d.slab]
+		w      = from(d.w, c.w)
+		meta   = from(d.meta, c.meta)
+		cnt    = from(d.cnt, c.first)
+		direct = !d.featureMajor && d.rows == nil && !c.partial
+		lanes  = c.n * d.slab
+	)
+	for b := 0; b < d.batch; {
+		k := &d.kernels[d.kernelAt(b)]
+		begin := max(0, min(b, d.batch-k.tokens))
+		b = begin + k.tokens
+		x := &d.x[begin*d.ldx]
+		if direct && b <= d.batch {
+			at := begin*d.out + c.first*d.slab
+			k.f(&d.y[at], uintptr(d.out)*4, x, uintptr(d.ldx)*4, w, meta, cnt, d.k, bias, d.lo, d.hi, c.n)
+			if d.act != nil {
+				for i := range k.tokens {
+					d.act(&d.y[at+i*d.out], lanes)
+				}
+			}
+			continue
+		}
+		y := d.c.scratch[d.xSize()+worker*d.ySize():][:d.ySize()]
+		k.f(&y[0], uintptr(lanes)*4, x, uintptr(d.ldx)*4, w, meta, cnt, d.k, bias, d.lo, d.hi, c.n)
+		if d.act != nil {
+			d.act(&y[0], k.tokens*lanes)
+		}
+		for i := range min(k.tokens, d.batch-begin) {
+			d.scatter(c, begin+i, y[i*lanes:][:lanes])
+		}
+	}
+	return nil
+}
+
+// scatter writes the lanes of a chunk for one token to their rows of y.
+func (d *lanesLinear) scatter(c *slabChunk, token int, lanes []float32) {
+	first := c.first * d.slab
+	if d.rows != nil {
+		rows := d.rows[first:min(first+len(lanes), len(d.rows))]
+		for i, r := range rows {
+			d.y[int(r)*d.yRow+token*d.yColumn] = lanes[i]
+		}
+		return
+	}
+	for i, v := range lanes[:min(len(lanes), d.out-first)] {
+		d.y[(first+i)*d.yRow+token*d.yColumn] = v
+	}
+}
+
+func onesCountBytes(b []byte) int {
+	n := 0
+	for ; len(b) >= 8; b = b[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(b))
+	}
+	for _, c := range b {
+		n += bits.OnesCount8(c)
+	}
+	return n
+}

@@ -1,0 +1,208 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+// testKernels is a set with everything the tests' packings need.
+func testKernels() Set {
+	var keys []KernelKey
+	for _, t := range []uint8{4, 8, 16} {
+		for _, op := range []KernelOp{PanelGrouped, PanelBlock, PanelDense} {
+			keys = append(keys, KernelKey{Op: op, MR: 1, T: t}, KernelKey{Op: op, MR: 3, T: t}, KernelKey{Op: op, MR: 4, T: t})
+		}
+		keys = append(keys, KernelKey{Op: DeltaTile, S: 8, T: t}, KernelKey{Op: CopyTile, T: t}, KernelKey{Op: TransTile, T: t}, KernelKey{Op: UntransTile, T: t})
+	}
+	for _, nb := range []uint8{1, 2, 4, 8} {
+		for _, op := range []KernelOp{LanesDense, LanesList, LanesMask} {
+			keys = append(keys, KernelKey{Op: op, S: 8, NB: nb}, KernelKey{Op: op, S: 16, NB: nb})
+		}
+		for _, nm := range [][2]uint8{{2, 4}, {1, 4}, {1, 16}, {5, 32}, {7, 32}} {
+			keys = append(keys, KernelKey{Op: LanesNM, S: 8, NB: nb, N: nm[0], M: nm[1]})
+		}
+	}
+	keys = append(keys, KernelKey{Op: LanesDelta, S: 8})
+	return genericSet(keys...)
+}
+
+// openModel writes m and opens it with the test kernels.
+func openModel(t testing.TB, m *sgp.Model, sets ...Set) *Model {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "model.sgp")
+	require.NoError(t, sgp.WriteFile(path, m))
+	if sets == nil {
+		sets = []Set{testKernels()}
+	}
+	opened, err := Open(path, sets...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, opened.Close()) })
+	return opened
+}
+
+// linearLayer is a layer of one linear op.
+func linearLayer(lin *sgp.Linear, featureMajor bool, batchMax int) *sgp.Model {
+	dims := func(n int) []int {
+		if featureMajor {
+			return []int{n, 0}
+		}
+		return []int{0, n}
+	}
+	return &sgp.Model{Layers: []sgp.Layer{{
+		Name: "l", BatchMin: 1, BatchMax: batchMax,
+		Values: []sgp.Value{{Name: "x", Dims: dims(lin.In)}, {Name: "y", Dims: dims(lin.Out)}},
+		Inputs: []int{0}, Outputs: []int{1},
+		Ops: []sgp.Op{{Kind: sgp.LinearOp, Args: []int{0}, Out: 1, Linear: lin}},
+	}}}
+}
+
+// reference is y and the bound of its error, in float64, for x in either layout.
+func reference(d dense, lin *sgp.Linear, x []float32, featureMajor bool, batch int) (y, bound []float64) {
+	y, bound = make([]float64, d.out*batch), make([]float64, d.out*batch)
+	const u = 0x1p-24
+	gamma := 2 * float64(d.in+2) * u
+	for b := range batch {
+		for r := range d.out {
+			sum, abs := 0.0, 0.0
+			if lin.Bias != nil {
+				sum, abs = float64(lin.Bias[r]), math.Abs(float64(lin.Bias[r]))
+			}
+			for c := range d.in {
+				xi := b*d.in + c
+				if featureMajor {
+					xi = c*batch + b
+				}
+				p := float64(d.at(r, c)) * float64(x[xi])
+				sum, abs = sum+p, abs+math.Abs(p)
+			}
+			i := b*d.out + r
+			if featureMajor {
+				i = r*batch + b
+			}
+			y[i], bound[i] = actReference(lin, sum), 2*gamma*abs
+		}
+	}
+	return y, bound
+}
+
+func actReference(lin *sgp.Linear, v float64) float64 {
+	switch lin.Act {
+	case sgp.Relu:
+		return max(v, 0)
+	case sgp.Clamp:
+		return min(max(v, float64(lin.Lo)), float64(lin.Hi))
+	case sgp.Gelu:
+		return 0.5 * v * (1 + math.Erf(v/math.Sqrt2))
+	}
+	return v
+}
+
+// packing is one form of a test.
+type packing struct {
+	name string
+	make func(rng *rand.Rand) (dense, *sgp.Variant)
+}
+
+// packings covers every form, with K-blocks, kept rows and columns, partial
+// slabs and rows in another order.
+func packings() []packing {
+	panel := func(kind sgp.SegmentKind, mr, kb int, out, in int, density float64, compact bool) packing {
+		return packing{fmt.Sprintf("panel%d/mr%d/kb%d/%dx%d/%v", kind, mr, kb, out, in, compact), func(rng *rand.Rand) (dense, *sgp.Variant) {
+			d := randomDense(rng, out, in, density)
+			rows, cols := d.kept()
+			if !compact {
+				cols = nil
+			}
+			rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+			return d, &sgp.Variant{Panel: packPanel(d, kind, mr, kb, rows, cols)}
+		}}
+	}
+	lanes := func(kind sgp.LanesKind, s, n, m, out, in int, density float64, compact bool) packing {
+		return packing{fmt.Sprintf("lanes%d/s%d/%d:%d/%dx%d/%v", kind, s, n, m, out, in, compact), func(rng *rand.Rand) (dense, *sgp.Variant) {
+			d := randomDense(rng, out, in, density)
+			if n != 0 {
+				d = randomNM(rng, out, in, n, m)
+			}
+			var rows, cols []uint32
+			if compact {
+				rows, cols = d.kept()
+				rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+			}
+			return d, &sgp.Variant{Lanes: packLanes(d, kind, s, n, m, rows, cols)}
+		}}
+	}
+	return []packing{
+		panel(sgp.Grouped, 4, 16, 22, 40, 0.4, false),
+		panel(sgp.Grouped, 3, 7, 13, 40, 0.06, true),
+		panel(sgp.Block, 4, 64, 32, 40, 0.2, false),
+		panel(sgp.Dense, 4, 16, 19, 33, 1, false),
+		panel(sgp.Dense, 3, 50, 9, 33, 0.04, true),
+		panel(sgp.Grouped, 4, 16, 5, 4, 0, false),
+		lanes(sgp.LanesDense, 8, 0, 0, 21, 33, 1, false),
+		lanes(sgp.LanesDense, 16, 0, 0, 48, 33, 0.05, true),
+		lanes(sgp.LanesList, 8, 0, 0, 21, 300, 0.05, false),
+		lanes(sgp.LanesList, 16, 0, 0, 64, 40, 0.02, true),
+		lanes(sgp.LanesNM, 8, 2, 4, 24, 40, 0, false),
+		lanes(sgp.LanesNM, 8, 1, 4, 21, 36, 0, false),
+		lanes(sgp.LanesNM, 8, 1, 16, 8, 144, 0, false),
+		lanes(sgp.LanesNM, 8, 5, 32, 16, 96, 0, false),
+		lanes(sgp.LanesNM, 8, 7, 32, 17, 96, 0, false),
+		lanes(sgp.LanesMask, 8, 0, 0, 24, 33, 0.4, false),
+		lanes(sgp.LanesMask, 16, 0, 0, 41, 33, 0.03, true),
+		lanes(sgp.LanesDelta, 8, 0, 0, 24, 700, 0.01, false),
+		lanes(sgp.LanesDelta, 8, 0, 0, 29, 60, 0.03, true),
+		lanes(sgp.DeltaTile, 8, 0, 0, 24, 700, 0.01, false),
+		lanes(sgp.DeltaTile, 8, 0, 0, 29, 60, 0.03, true),
+	}
+}
+
+// TestLinear runs every form, in both layouts, with each activation, over
+// batches that leave every kind of tail, against the float64 reference.
+func TestLinear(t *testing.T) {
+	const batchMax = 21
+	for pi, p := range packings() {
+		t.Run(p.name, func(t *testing.T) {
+			for _, featureMajor := range []bool{false, true} {
+				rng := rand.New(rand.NewPCG(uint64(pi), 7))
+				d, v := p.make(rng)
+				act := []sgp.OpKind{sgp.None, sgp.Relu, sgp.Clamp, sgp.Gelu}[rng.IntN(4)]
+				lin := &sgp.Linear{Out: d.out, In: d.in, Act: act, Lo: -2, Hi: 3.5}
+				if rng.IntN(3) > 0 {
+					lin.Bias = randomFloats(rng, d.out)
+				}
+				v.BatchMin, v.BatchMax = 1, batchMax
+				lin.Variants = []sgp.Variant{*v}
+				s, err := openModel(t, linearLayer(lin, featureMajor, batchMax)).NewSession("l")
+				require.NoError(t, err)
+				for batch := 1; batch <= batchMax; batch++ {
+					x := randomFloats(rng, d.in*batch)
+					y := randomFloats(rng, d.out*batch)
+					require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+					want, bound := reference(d, lin, x, featureMajor, batch)
+					for i := range y {
+						// The map activations add a few units in the last place.
+						if diff := math.Abs(float64(y[i]) - want[i]); !(diff <= 1.2*bound[i]+1e-6*math.Abs(want[i])) {
+							t.Fatalf("batch %d, feature-major %v, act %d: y[%d] = %v, want %v, off by %g of %g", batch, featureMajor, act, i, y[i], want[i], diff, bound[i])
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func randomFloats(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	return x
+}

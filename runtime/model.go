@@ -1,0 +1,147 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+// The errors of misuse, to compare with errors.Is.
+var (
+	// ErrClosed is the error of a closed Model or Session.
+	ErrClosed = errors.New("closed")
+	// ErrBusy is the error of a Session that runs in another goroutine, and of
+	// closing a Model with such a Session.
+	ErrBusy = errors.New("running in another goroutine")
+	// ErrNoLayer is the error of a layer name that the file does not have.
+	ErrNoLayer = errors.New("no such layer")
+	// ErrBatch is the error of a batch outside the layer's or session's range.
+	ErrBatch = errors.New("batch out of range")
+	// ErrLength is the error of an input or output of the wrong length, or of a
+	// wrong number of them.
+	ErrLength = errors.New("wrong length")
+	// ErrOverlap is the error of an output that shares memory with an input or
+	// another output.
+	ErrOverlap = errors.New("input and output overlap")
+)
+
+// Model is an open packed model with the kernels to run it. It is immutable
+// and safe for concurrent use.
+type Model struct {
+	path string
+	sets []Set
+
+	mu       sync.Mutex
+	file     *sgp.File // nil once closed
+	sessions map[*Session]struct{}
+}
+
+// Open maps the packed model at path, checks all of it, and checks that the
+// kernels of sets, as generated packages offer them, suffice for every layer:
+//
+//	m, err := runtime.Open("model.sgp", model.Kernels())
+//
+// A damaged file gives an error with the path and the offset. A kernel that is
+// missing gives a *MissingKernelError. SPARSEGEN_ISA (generic, avx2, avx512,
+// neon) caps the instruction set of this and later sessions; a name that this
+// architecture does not have is an error.
+func Open(path string, sets ...Set) (*Model, error) {
+	isa, err := capFromEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	f, err := sgp.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{path: path, sets: slices.Clone(sets), file: f, sessions: make(map[*Session]struct{})}
+	if err := m.check(isa); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return m, nil
+}
+
+func (m *Model) check(isa ISA) error {
+	for _, s := range m.sets {
+		if s.Packing != m.file.Model.Fingerprint {
+			return fmt.Errorf("%s: packed by another version of the packer (%016x) than the kernels are generated for (%016x); run: go tool sparsegen gen && go tool sparsegen pack",
+				m.path, m.file.Model.Fingerprint, s.Packing)
+		}
+	}
+	k := newKernels(m.sets, isa)
+	for i := range m.file.Model.Layers {
+		l := &m.file.Model.Layers[i]
+		if _, err := bindLayer(l, k, sizes{threads: 1, batch: l.BatchMin}); err != nil {
+			return fmt.Errorf("%s: %w", m.path, err)
+		}
+	}
+	return nil
+}
+
+// Layers lists the layers in the order of the file; it is empty once the model
+// is closed.
+func (m *Model) Layers() []Layer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return nil
+	}
+	var all []Layer
+	for i := range m.file.Model.Layers {
+		l := &m.file.Model.Layers[i]
+		all = append(all, Layer{l.Name, l.BatchMin, l.BatchMax, tensors(l, l.Inputs), tensors(l, l.Outputs)})
+	}
+	return all
+}
+
+// Layer describes what a session of a layer takes and gives.
+type Layer struct {
+	Name               string
+	BatchMin, BatchMax int // inclusive
+	Inputs, Outputs    []Tensor
+}
+
+// Tensor is one input or output: float32, row-major.
+type Tensor struct {
+	Name string
+	Dims []int // extents; 0 is the batch axis
+}
+
+func tensors(l *sgp.Layer, values []int) []Tensor {
+	var ts []Tensor
+	for _, i := range values {
+		ts = append(ts, Tensor{l.Values[i].Name, slices.Clone(l.Values[i].Dims)})
+	}
+	return ts
+}
+
+// Close unmaps the file and closes the model's sessions. It refuses with
+// ErrBusy while one of them runs; then nothing is closed. Closing twice is not
+// an error.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return nil
+	}
+	var stopped []*Session
+	for s := range m.sessions {
+		if !s.state.CompareAndSwap(idle, closed) {
+			for _, s := range stopped {
+				s.state.Store(idle)
+			}
+			return fmt.Errorf("%s: close: a session of layer %q is %w", m.path, s.layer, ErrBusy)
+		}
+		stopped = append(stopped, s)
+	}
+	for _, s := range stopped {
+		s.release()
+	}
+	clear(m.sessions)
+	err := m.file.Close()
+	m.file = nil
+	return err
+}

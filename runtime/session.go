@@ -1,0 +1,205 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+// Session runs one layer. It owns the memory and the helper goroutines that
+// this takes; kernels are bound when it is made. One goroutine may use it at a
+// time: a second one gets ErrBusy.
+type Session struct {
+	model *Model
+	layer string
+	state atomic.Uint32
+
+	plan
+	control control
+}
+
+const (
+	idle uint32 = iota
+	running
+	closed
+)
+
+// Option is a choice for NewSession.
+type Option func(*options) error
+
+type options struct {
+	threads, maxBatch int
+	isa               ISA
+	capped            bool
+}
+
+// Threads lets n goroutines, the caller's among them, share a run: n-1 helpers
+// that sleep between runs. The default is 1. Work that is too small to share
+// runs on the caller's alone. Results do not depend on n.
+func Threads(n int) Option {
+	return func(o *options) error {
+		if n < 1 || n > 1024 {
+			return fmt.Errorf("threads: %d is not in 1..1024", n)
+		}
+		o.threads = n
+		return nil
+	}
+}
+
+// WithISA caps the instruction set, in place of SPARSEGEN_ISA. Results do not
+// depend on it.
+func WithISA(cap ISA) Option {
+	return func(o *options) error {
+		if _, err := ParseISA(cap.String()); err != nil {
+			return err
+		}
+		o.isa, o.capped = cap, true
+		return nil
+	}
+}
+
+// MaxBatch is the largest batch that the session will be given; memory is
+// reserved for it. The default is the layer's largest.
+func MaxBatch(n int) Option {
+	return func(o *options) error {
+		if n < 1 {
+			return fmt.Errorf("max batch %d: %w", n, ErrBatch)
+		}
+		o.maxBatch = n
+		return nil
+	}
+}
+
+// NewSession prepares to run a layer. Close the session to stop its helpers and
+// to free its memory before the model is closed.
+func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
+	o := options{threads: 1}
+	for _, opt := range opts {
+		if err := opt(&o); err != nil {
+			return nil, fmt.Errorf("session of layer %q: %w", layer, err)
+		}
+	}
+	if !o.capped {
+		var err error
+		if o.isa, err = capFromEnvironment(); err != nil {
+			return nil, err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return nil, fmt.Errorf("%s: model is %w", m.path, ErrClosed)
+	}
+	var l *sgp.Layer
+	for i := range m.file.Model.Layers {
+		if m.file.Model.Layers[i].Name == layer {
+			l = &m.file.Model.Layers[i]
+		}
+	}
+	if l == nil {
+		return nil, fmt.Errorf("%s: %w: %q", m.path, ErrNoLayer, layer)
+	}
+	if o.maxBatch == 0 {
+		o.maxBatch = l.BatchMax
+	}
+	if o.maxBatch < l.BatchMin || o.maxBatch > l.BatchMax {
+		return nil, fmt.Errorf("session of layer %q: max batch %d: %w: the layer takes %d..%d", layer, o.maxBatch, ErrBatch, l.BatchMin, l.BatchMax)
+	}
+	p, err := bindLayer(l, newKernels(m.sets, o.isa), sizes{o.threads, o.maxBatch})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.path, err)
+	}
+	s := &Session{model: m, layer: layer, plan: *p}
+	if s.control.scratch, err = s.allocate(); err != nil {
+		return nil, fmt.Errorf("session of layer %q for batch %d: %w", layer, o.maxBatch, err)
+	}
+	if o.threads > 1 {
+		s.control.team = newTeam(o.threads)
+	}
+	m.sessions[s] = struct{}{}
+	return s, nil
+}
+
+// Close stops the helpers and frees the session's memory. It gives ErrBusy
+// while the session runs; closing twice is not an error.
+func (s *Session) Close() error {
+	if !s.state.CompareAndSwap(idle, closed) {
+		if s.state.Load() == closed {
+			return nil
+		}
+		return fmt.Errorf("session of layer %q: close: %w", s.layer, ErrBusy)
+	}
+	s.model.mu.Lock()
+	delete(s.model.sessions, s)
+	s.model.mu.Unlock()
+	s.release()
+	return nil
+}
+
+func (s *Session) release() {
+	if s.control.team != nil {
+		s.control.team.stop()
+	}
+	s.plan, s.control = plan{}, control{}
+}
+
+// Run computes the layer: one slice for each input and each output, in the
+// layer's order, row-major. The batch is inferred from the lengths. Outputs must
+// not overlap inputs or each other. Run allocates nothing.
+//
+// A mistake in the arguments gives an error (ErrLength, ErrBatch, ErrOverlap,
+// ErrBusy, ErrClosed) before anything is written. When ctx ends, Run returns its
+// error within about a tile's time; outputs then hold anything. So they do when
+// the model's file was made shorter while it is mapped, which is an error too.
+func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
+	if !s.state.CompareAndSwap(idle, running) {
+		return s.refusal()
+	}
+	old := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(old)
+		p := recover()
+		s.state.Store(idle)
+		if p != nil {
+			err = fmt.Errorf("%s: layer %q: %w", s.model.path, s.layer, faultError(p))
+		}
+	}()
+	batch, err := s.bindArguments(in, out)
+	if err != nil {
+		return err
+	}
+	s.control.done = ctx.Done()
+	if s.control.done != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for i := range s.steps {
+		st := &s.steps[i]
+		if err := st.op.run(&s.control, s.values[st.x], s.values[st.y], s.values[st.out], batch); err != nil {
+			if errors.Is(err, errStopped) {
+				return ctx.Err()
+			}
+			return fmt.Errorf("%s: layer %q: %w", s.model.path, s.layer, err)
+		}
+	}
+	return nil
+}
+
+func (s *Session) refusal() error {
+	if s.state.Load() == closed {
+		return fmt.Errorf("session of layer %q is %w", s.layer, ErrClosed)
+	}
+	return fmt.Errorf("session of layer %q is %w", s.layer, ErrBusy)
+}
+
+// faultError is the error of a recovered panic that is a memory fault; any
+// other panic is a defect and goes on.
+func faultError(p any) error {
+	if !sgp.IsFault(p) {
+		panic(p)
+	}
+	return fmt.Errorf("memory fault: was the file made shorter while it is mapped? (%v)", p)
+}

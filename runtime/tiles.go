@@ -1,0 +1,451 @@
+package runtime
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+// A kernel call lasts about 50 µs at most, so that the garbage collector never
+// waits long: callFMA multiply-adds at some 8 a nanosecond.
+const callFMA = 400_000
+
+// tileLinear is a linear op whose kernels have batch columns as lanes: panels,
+// and delta slabs in tiles. The batch is cut into tiles T columns wide. For each
+// tile, K-block by K-block, x's part is packed to [kb, T] and the kernels go over
+// it; y accumulates in the output itself, where that is feature-major and the
+// tile is full, or in scratch [rows, T].
+type tileLinear struct {
+	linear
+	kb, blocks int
+	widths     []tileWidth // by T, ascending
+	segments   []segment
+	chunks     []tileChunk
+	// inScratch says that the kernels' row order is not the output's, so that y
+	// always goes through scratch; its row i is output row rows[i], or i.
+	inScratch   bool
+	rows        []uint32
+	scratchRows int
+	perColumn   int // stored elements: multiply-adds a batch column
+
+	// Of the run at hand.
+	c      *control
+	x, y   []float32
+	batch  int
+	tiles  []tile
+	groups int            // each tile is this many units, by ranges of chunks
+	left   []atomic.Int32 // by tile: groups that are not finished
+}
+
+// tileWidth is the kernels for one T, by segment where it says so.
+type tileWidth struct {
+	t           int
+	panel       []PanelFunc
+	dense       []PanelDenseFunc
+	delta       DeltaTileFunc
+	load, store TileFunc // CopyTile or TransTile; UntransTile or nil
+}
+
+// segment is what the kernels of one key work through.
+type segment struct {
+	op   KernelOp
+	mr   int // rows of a panel or slab
+	rows []uint32
+	bias []float32 // in panel or slab order
+	w    []float32
+	idx  []uint16
+	runs []uint16
+	meta []byte
+	cnt  []uint32
+}
+
+// tileChunk is what one kernel call does in one K-block: n panels or slabs of a
+// segment from the first on. at holds the streams' offsets, by K-block.
+type tileChunk struct {
+	segment, first, n int
+	at                []streamOffset
+}
+
+type streamOffset struct{ w, idx, runs int }
+
+// tile is a range of batch columns, at most as wide as its width's T.
+type tile struct{ first, cols, width int }
+
+func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (*tileLinear, error) {
+	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out}
+	d.keep(p.Cols)
+	d.blocks = (d.k + d.kb - 1) / d.kb
+	covered := make([]bool, base.out)
+	var keys []KernelKey
+	for i := range p.Segments {
+		s := &p.Segments[i]
+		op := map[sgp.SegmentKind]KernelOp{sgp.Grouped: PanelGrouped, sgp.Block: PanelBlock, sgp.Dense: PanelDense}[s.Kind]
+		keys = append(keys, KernelKey{Op: op, MR: uint8(s.MR)})
+		bias := make([]float32, len(s.Rows))
+		for i, r := range s.Rows {
+			covered[r] = true
+			bias[i] = base.biasOf(int(r))
+		}
+		d.segments = append(d.segments, segment{op: op, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
+		d.perColumn += len(s.W)
+	}
+	d.setConstant(covered)
+	if err := d.bindWidths(l, keys, k); err != nil {
+		return nil, err
+	}
+	limit := d.chunkLimit(size)
+	for i := range d.segments {
+		d.cutPanels(i, limit)
+	}
+	d.reserve(size)
+	return d, nil
+}
+
+func bindDeltaTile(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (*tileLinear, error) {
+	d := &tileLinear{linear: base, rows: f.Rows, perColumn: len(f.W)}
+	d.keep(f.Cols)
+	d.kb, d.blocks = d.k, 1
+	slabs := f.Slabs(base.out)
+	d.scratchRows = slabs * f.S
+	d.inScratch = f.Rows != nil || d.scratchRows != base.out
+	bias, covered := d.slabBias(f, slabs)
+	d.setConstant(covered)
+	d.segments = []segment{{op: DeltaTile, mr: f.S, bias: bias, w: f.W, meta: f.Meta, cnt: f.Cnt}}
+	if err := d.bindWidths(l, []KernelKey{{Op: DeltaTile, S: uint8(f.S)}}, k); err != nil {
+		return nil, err
+	}
+	limit, entry := d.chunkLimit(size), 0
+	for j := 0; j < slabs; {
+		c := tileChunk{first: j, at: []streamOffset{{w: entry * f.S}}}
+		for stored := 0; j < slabs && (c.n == 0 || stored+int(f.Cnt[j])*f.S <= limit); j++ {
+			stored += int(f.Cnt[j]) * f.S
+			entry += int(f.Cnt[j])
+			c.n++
+		}
+		d.chunks = append(d.chunks, c)
+	}
+	d.reserve(size)
+	return d, nil
+}
+
+// bindWidths finds the tile widths for which every key and the tile moves have
+// kernels.
+func (d *tileLinear) bindWidths(l *sgp.Layer, keys []KernelKey, k kernels) error {
+	load := KernelKey{Op: TransTile}
+	if d.featureMajor {
+		load.Op = CopyTile
+	}
+	need := append(slices.Clone(keys), load)
+	if !d.featureMajor {
+		need = append(need, KernelKey{Op: UntransTile})
+	}
+	ts, err := k.ladder(l.Name, need, func(k *KernelKey) *uint8 { return &k.T })
+	if err != nil {
+		return err
+	}
+	for _, t := range ts {
+		w := tileWidth{t: t, panel: make([]PanelFunc, len(keys)), dense: make([]PanelDenseFunc, len(keys))}
+		at := func(key KernelKey) KernelKey { key.T = uint8(t); return key }
+		for i, key := range keys {
+			switch key.Op {
+			case PanelDense:
+				w.dense[i], err = find[PanelDenseFunc](k, l.Name, at(key))
+			case DeltaTile:
+				w.delta, err = find[DeltaTileFunc](k, l.Name, at(key))
+			default:
+				w.panel[i], err = find[PanelFunc](k, l.Name, at(key))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if w.load, err = find[TileFunc](k, l.Name, at(load)); err != nil {
+			return err
+		}
+		if !d.featureMajor {
+			if w.store, err = find[TileFunc](k, l.Name, at(KernelKey{Op: UntransTile})); err != nil {
+				return err
+			}
+		}
+		d.widths = append(d.widths, w)
+	}
+	return nil
+}
+
+// chunkLimit is the number of stored elements of a K-block that one call takes
+// on: short calls, and several for each thread.
+func (d *tileLinear) chunkLimit(size sizes) int {
+	limit := callFMA / d.widths[len(d.widths)-1].t
+	if size.threads > 1 {
+		limit = min(limit, max(d.perColumn/max(1, d.blocks)/(4*size.threads), 256))
+	}
+	return limit
+}
+
+// cutPanels cuts a segment into chunks whose stored elements stay below limit
+// in each K-block; a chunk has at least one panel.
+func (d *tileLinear) cutPanels(seg, limit int) {
+	s := &d.segments[seg]
+	panels := len(s.rows) / s.mr
+	at := make([]streamOffset, d.blocks)
+	for b := 1; b < d.blocks; b++ {
+		at[b] = at[b-1]
+		for p := range panels {
+			idx, w := s.panelSize(d, b-1, panels, p)
+			at[b].idx += idx
+			at[b].w += w
+			at[b].runs += s.sets()
+		}
+	}
+	sum := make([]int, d.blocks) // of the open chunk
+	for p := range panels {
+		fits := p > 0
+		for b := range d.blocks {
+			_, w := s.panelSize(d, b, panels, p)
+			fits = fits && sum[b]+w <= limit
+		}
+		if !fits {
+			d.chunks = append(d.chunks, tileChunk{segment: seg, first: p, at: slices.Clone(at)})
+			clear(sum)
+		}
+		d.chunks[len(d.chunks)-1].n++
+		for b := range d.blocks {
+			idx, w := s.panelSize(d, b, panels, p)
+			sum[b] += w
+			at[b].idx += idx
+			at[b].w += w
+			at[b].runs += s.sets()
+		}
+	}
+}
+
+// sets is the number of runs that a panel has in a K-block.
+func (s *segment) sets() int {
+	switch s.op {
+	case PanelGrouped:
+		return 1<<s.mr - 1
+	case PanelBlock:
+		return 1
+	}
+	return 0
+}
+
+// panelSize is the number of indices and weights of one panel in one K-block.
+func (s *segment) panelSize(d *tileLinear, block, panels, panel int) (idx, w int) {
+	if s.op == PanelDense {
+		return 0, min(d.kb, d.k-block*d.kb) * s.mr
+	}
+	sets := s.sets()
+	for i, n := range s.runs[(block*panels+panel)*sets:][:sets] {
+		rows := s.mr
+		if s.op == PanelGrouped {
+			rows = onesCount(i + 1)
+		}
+		idx += int(n)
+		w += int(n) * rows
+	}
+	return idx, w
+}
+
+// reserve makes room for the tiles of the largest batch.
+func (d *tileLinear) reserve(size sizes) {
+	d.threads, d.maxBatch = size.threads, size.batch
+	most := size.batch/d.widths[len(d.widths)-1].t + len(d.widths) + 1
+	d.tiles = make([]tile, 0, most)
+	d.left = make([]atomic.Int32, most)
+}
+
+// scratch has, for each thread, an x tile and a y tile. When a tile's rows are
+// shared out, the y tile belongs to the tile instead; there are fewer of those
+// than sharing tiles.
+func (d *tileLinear) scratch() int {
+	return d.threads*d.xTile() + max(d.threads, d.maxShared())*d.yTile()
+}
+
+func (d *tileLinear) widest() int { return d.widths[len(d.widths)-1].t }
+func (d *tileLinear) xTile() int  { return roundUp(min(d.kb, d.k), 16) * d.widest() }
+func (d *tileLinear) yTile() int  { return roundUp(d.scratchRows*d.widest(), 16) }
+
+// maxShared is the number of tiles below which tiles are cut into groups.
+func (d *tileLinear) maxShared() int {
+	if d.threads == 1 {
+		return 0
+	}
+	return min(cap(d.tiles), 4*d.threads)
+}
+
+func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
+	if batch != d.batch {
+		d.batch = batch
+		d.cutBatch()
+	}
+	d.c, d.x, d.y, d.groups = c, x, y, 1
+	if c.team == nil || d.perColumn*batch < shareFMA {
+		for u := range d.tiles {
+			if err := d.unit(0, u); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(d.tiles) < d.maxShared() {
+		d.groups = max(1, min(len(d.chunks), d.maxShared()/len(d.tiles), d.perColumn*batch/len(d.tiles)/unitFMA))
+	}
+	for i := range d.tiles {
+		d.left[i].Store(int32(d.groups))
+	}
+	return c.team.run(d, len(d.tiles)*d.groups)
+}
+
+// cutBatch covers the batch with tiles, wide ones first. What is left takes
+// one partly filled wider tile where that is at most half wasted on top,
+// otherwise the widest tile that it fills.
+func (d *tileLinear) cutBatch() {
+	d.tiles = d.tiles[:0]
+	for at := 0; at < d.batch; {
+		rest, width := d.batch-at, 0
+		for i, w := range d.widths {
+			if w.t <= rest {
+				width = i
+			} else if 2*w.t <= 3*rest {
+				width = i
+				break
+			}
+		}
+		cols := min(rest, d.widths[width].t)
+		d.tiles = append(d.tiles, tile{at, cols, width})
+		at += cols
+	}
+}
+
+// unit computes one group of chunks of one tile.
+func (d *tileLinear) unit(worker, u int) error {
+	i, group := u/d.groups, u%d.groups
+	t := d.tiles[i]
+	w := &d.widths[t.width]
+	x := d.c.scratch[worker*d.xTile():][:d.xTile()]
+	direct := d.featureMajor && t.cols == w.t && !d.inScratch
+	var y []float32 // row r begins at y[r*stride]
+	stride := w.t
+	if direct {
+		y, stride = d.y[t.first:], d.batch
+	} else {
+		slot := worker
+		if d.groups > 1 {
+			slot = i
+		}
+		y = d.c.scratch[d.threads*d.xTile()+slot*d.yTile():][:d.yTile()]
+	}
+	chunks := d.chunks[len(d.chunks)*group/d.groups : len(d.chunks)*(group+1)/d.groups]
+	for b := range d.blocks {
+		if d.c.stopped() {
+			return errStopped
+		}
+		kb := min(d.kb, d.k-b*d.kb)
+		d.load(x, t, w, b*d.kb, kb)
+		for c := range chunks {
+			d.call(w, &chunks[c], y, stride, x, b, kb)
+		}
+	}
+	if d.groups > 1 && d.left[i].Add(-1) > 0 {
+		return nil // another unit of this tile finishes it
+	}
+	if !direct {
+		d.store(y, t, w)
+	}
+	d.fillConstant(d.y, d.batch, t.first, t.cols)
+	return nil
+}
+
+// load packs columns t of x, features from..from+kb, to the tile [kb, T].
+func (d *tileLinear) load(x []float32, t tile, w *tileWidth, from, kb int) {
+	switch {
+	case d.cols == nil && d.featureMajor:
+		w.load(&x[0], &d.x[from*d.batch+t.first], uintptr(d.batch)*4, kb, t.cols)
+	case d.cols == nil:
+		w.load(&x[0], &d.x[t.first*d.in+from], uintptr(d.in)*4, kb, t.cols)
+	case d.featureMajor:
+		for k, c := range d.cols[from : from+kb] {
+			row := x[k*w.t:][:w.t]
+			clear(row[copy(row, d.x[int(c)*d.batch+t.first:][:t.cols]):])
+		}
+	default:
+		for j := range w.t {
+			src := d.x[(t.first+min(j, t.cols-1))*d.in:][:d.in]
+			for k, c := range d.cols[from : from+kb] {
+				x[k*w.t+j] = src[c]
+			}
+		}
+	}
+}
+
+// call runs one chunk's kernel over one K-block.
+func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x []float32, block, kb int) {
+	s := &d.segments[c.segment]
+	at := c.at[block]
+	lo, hi := d.lo, d.hi
+	var bias *float32
+	if block == 0 {
+		bias = &s.bias[c.first*s.mr]
+	}
+	last := block == d.blocks-1
+	if !last {
+		lo, hi = noClamp()
+	}
+	ld := uintptr(stride) * 4
+	switch s.op {
+	case PanelDense:
+		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], &x[0], from(s.w, at.w), bias, lo, hi, c.n, kb)
+	case DeltaTile:
+		w.delta(&y[c.first*s.mr*stride], ld, &x[0], from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
+	default:
+		w.panel[c.segment](&y[0], ld, &s.rows[c.first*s.mr], &x[0], from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs), bias, lo, hi, c.n)
+	}
+	if !last || d.act == nil {
+		return
+	}
+	for i := c.first * s.mr; i < (c.first+c.n)*s.mr; i++ {
+		row := i
+		if s.rows != nil {
+			row = int(s.rows[i])
+		}
+		d.act(&y[row*stride], w.t)
+	}
+}
+
+// store moves a tile from scratch to the output.
+func (d *tileLinear) store(y []float32, t tile, w *tileWidth) {
+	if !d.featureMajor && d.rows == nil {
+		w.store(&y[0], &d.y[t.first*d.out], uintptr(d.out)*4, d.out, t.cols)
+		return
+	}
+	n := d.out
+	if d.rows != nil {
+		n = len(d.rows)
+	}
+	row, column := d.strides(d.batch)
+	for i := range n {
+		r := i
+		if d.rows != nil {
+			r = int(d.rows[i])
+		}
+		src := y[i*w.t:][:t.cols]
+		if column == 1 {
+			copy(d.y[r*row+t.first:], src)
+			continue
+		}
+		for j, v := range src {
+			d.y[r*row+(t.first+j)*column] = v
+		}
+	}
+}
+
+// from is a pointer to s[i], or nil where nothing is stored from there on; the
+// kernel then reads nothing.
+func from[T any](s []T, i int) *T {
+	if i >= len(s) {
+		return nil
+	}
+	return &s[i]
+}
