@@ -89,6 +89,7 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 		return fmt.Errorf("%w; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddGroup(
+		&cobra.Group{ID: "start", Title: "Start:"},
 		&cobra.Group{ID: "spec", Title: "Work on a spec:"},
 		&cobra.Group{ID: "weights", Title: "Work on weights:"},
 	)
@@ -98,8 +99,9 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 			root.AddCommand(cmd)
 		}
 	}
+	add("start", initCmd(c))
 	add("spec", fmtCmd(c), vetCmd(c))
-	add("weights", pruneCmd(c))
+	add("weights", inspectCmd(c), pruneCmd(c))
 	root.AddCommand(versionCmd(c))
 	return root
 }
