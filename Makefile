@@ -11,8 +11,8 @@ MODULES             = . examples
 # Packages whose tests run kernels, repeated under each cap of SPARSEGEN_ISA.
 KERNEL_PACKAGES     = ./runtime/... ./codegen/...
 QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-aarch64)
-# One library that each peer of bench needs, as the C compiler finds it.
-BENCH_HEADERS       = /usr/include/libxsmm.h /usr/include/xnnpack.h
+# What the peers of bench need, as the C compiler finds it.
+BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
 .PHONY: all demo test lint build unit isa arm64 bench-build bench generate golden clean
 
@@ -54,13 +54,14 @@ else
 endif
 
 bench-build:
-	@if [ -d bench ] && ls $(BENCH_HEADERS) >/dev/null 2>&1; then \
-		echo "build bench" && cd bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
+	@if $(BENCH_READY); then \
+		echo "vet and build bench" && cd bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
 	else echo "skip bench: its peers are not installed (see bench/README.md)"; fi
 
-## bench: us and the peers side by side; prints a table, writes bench/results.json
+## bench: us and the peers side by side; prints a table, writes .cache/bench.json
 bench:
-	cd bench && CGO_ENABLED=1 $(GO) run .
+	@mkdir -p .cache
+	cd bench && CGO_ENABLED=1 $(GO) run . -json ../.cache/bench.json $(BENCHFLAGS)
 
 ## generate: every generated file of the repository, anew
 generate:
