@@ -7,17 +7,6 @@ import (
 	"math"
 )
 
-// splitmix is the generator splitmix64 (Steele, Lea and Flood 2014).
-type splitmix uint64
-
-func (s *splitmix) next() uint64 {
-	*s += 0x9e3779b97f4a7c15
-	z := uint64(*s)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 // Fingerprint is a hash of what Pack makes of a fixed pseudo-random matrix of
 // shape [rows, cols] pruned to p. It changes when the layout does, and so says
 // whether packed data that an earlier version wrote can still be read.

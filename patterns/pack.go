@@ -70,7 +70,7 @@ func newPacked(levels []Level, rows, cols int) *Packed {
 		switch {
 		case l.Kind == NofM:
 			pl.Crd.Width = bits.Len(uint(l.M - 1))
-		case l.Kind == List && !l.Const:
+		case l.Kind == List:
 			pl.Crd.Width = 16
 			if l.Extent > 1<<16 {
 				pl.Crd.Width = 32
@@ -130,7 +130,7 @@ func (k *packer) level(i, row, col int) {
 			l.Crd.add(c)
 			k.level(i+1, row, col*l.Extent+c)
 		}
-	case l.Kind == List && !l.Const && !l.Shared:
+	case l.Kind == List && !l.Shared:
 		rows := k.view.span[i][RowAxis]
 		for c := range k.mask.coords(row*rows, (row+1)*rows, col*l.Extent, l.Extent, k.view.span[i][ColAxis]) {
 			l.Crd.add(c)

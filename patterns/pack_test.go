@@ -100,6 +100,7 @@ func TestLevelsAreTruthful(t *testing.T) {
 			} else {
 				extent[l.Axis] *= l.Extent
 			}
+			require.False(t, l.Kind == List && l.Const)
 			if c := l.Coordinates(); c != nil {
 				require.Len(t, c, l.Size)
 				require.True(t, c[0] >= 0 && c[len(c)-1] < l.Extent)
@@ -155,6 +156,7 @@ func TestLevelsCompose(t *testing.T) {
 		"stripe(0:8) | stripe(8:24)":        "rows dense; cols dense",
 		"stripe(0:8) | nm(2,4)":             "rows dense; cols list",
 		"diag(0) & dense":                   "rows dense; cols list",
+		"dense & channel(cols)":             "rows dense; cols list shared",
 		"perm(channel(cols),cols,seed=1)":   "rows dense; cols list shared perm",
 		"perm(diag(0,width=2),rows,seed=1)": "rows dense perm; cols offset",
 	} {

@@ -149,7 +149,7 @@ const (
 	Dense  LevelKind = iota // every coordinate 0..Size-1
 	NofM                    // N of each M consecutive coordinates
 	List                    // sorted list of coordinates, one list per parent position
-	Run                     // sorted runs, start and length, one list of runs per parent position
+	Run                     // sorted runs, start and length
 	Offset                  // coordinate = parent coordinate + one of a list of offsets
 )
 
@@ -191,9 +191,8 @@ type Level struct {
 	// alone and not from the data.
 	Const bool
 
-	// Coords holds what a Const level of these kinds enumerates: List the
-	// coordinates, Run the start and length of each run in turn, Offset the
-	// offsets. All ascend.
+	// Coords holds what a Const level enumerates: Run the start and length of
+	// each run in turn, Offset the offsets. Both ascend. A List is never Const.
 	Coords []int32
 	// Perm, where not nil, belongs to the innermost level of its axis and maps
 	// the combined coordinate to the matrix's own: index = Perm[coordinate].

@@ -2,7 +2,6 @@ package patterns
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,18 +74,7 @@ func (p perm) index(rows, cols int) []int32 {
 	if p.order != nil {
 		return p.order
 	}
-	order := make([]int32, channel{axis: p.axis}.total(rows, cols))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	// Fisher and Yates' shuffle, so that a seed means the same order everywhere
-	// and for ever.
-	rng := splitmix(p.seed)
-	for i := len(order) - 1; i > 0; i-- {
-		j, _ := bits.Mul64(rng.next(), uint64(i+1))
-		order[i], order[j] = order[j], order[i]
-	}
-	return order
+	return shuffled(channel{axis: p.axis}.total(rows, cols), p.seed)
 }
 
 // place maps an element of the reordered matrix to the matrix's own.

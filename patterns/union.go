@@ -1,9 +1,6 @@
 package patterns
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // union allows the masks that are the union of one allowed mask of each part.
 type union struct {
@@ -52,28 +49,7 @@ func (u union) parts() []Pattern { return u.written }
 
 func (u union) String() string { return joinParts(u.written, " | ") }
 
-func joinParts(parts []Pattern, sep string) string {
-	var s []string
-	for _, p := range parts {
-		if _, ok := p.(union); ok {
-			s = append(s, "("+p.String()+")")
-		} else {
-			s = append(s, p.String())
-		}
-	}
-	return strings.Join(s, sep)
-}
-
 func (u union) Validate(rows, cols int) error { return validateParts(u.written, rows, cols) }
-
-func validateParts(parts []Pattern, rows, cols int) error {
-	for _, p := range parts {
-		if err := p.Validate(rows, cols); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (u union) Density(rows, cols int) float64 {
 	d := u.constantMask(rows, cols).Density()

@@ -2,8 +2,8 @@ package patterns
 
 import "iter"
 
-// Coordinates is what a Const level of kind Dense, List or Run enumerates, and
-// nil for any other level.
+// Coordinates is what a Const level of kind Dense or Run enumerates, and nil for
+// any other level.
 func (l Level) Coordinates() []int {
 	if !l.Const || l.Kind == Offset {
 		return nil
@@ -22,12 +22,6 @@ func (l Level) fixedCoords(row int) iter.Seq[int] {
 		case Dense:
 			for c := range l.Size {
 				if !yield(c) {
-					return
-				}
-			}
-		case List:
-			for _, c := range l.Coords {
-				if !yield(int(c)) {
 					return
 				}
 			}
