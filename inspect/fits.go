@@ -2,13 +2,24 @@ package inspect
 
 import "github.com/sparsegen/sparsegen/patterns"
 
-// trials are the patterns whose loss the report states for every matrix that
-// they can cover, whether the matrix follows them or not.
-func trials() []string {
-	return []string{
-		"nm(2,4)", "nm(1,4)",
-		"block(4,1,sparsity=0.5)", "block(4,4,sparsity=0.5)", "channel(rows,sparsity=0.5)", "channel(cols,sparsity=0.5)",
-		"unstructured(sparsity=0.5)", "unstructured(sparsity=0.8)", "unstructured(sparsity=0.9)",
+// trial is a pattern whose loss the report states for every matrix that it can
+// cover, whether the matrix follows it or not.
+type trial struct {
+	pattern string
+	label   string // the head of its column
+}
+
+func trials() []trial {
+	return []trial{
+		{"nm(2,4)", "2:4"},
+		{"nm(1,4)", "1:4"},
+		{"block(4,1,sparsity=0.5)", "block 4×1 50%"},
+		{"block(4,4,sparsity=0.5)", "block 4×4 50%"},
+		{"channel(rows,sparsity=0.5)", "rows 50%"},
+		{"channel(cols,sparsity=0.5)", "cols 50%"},
+		{"unstructured(sparsity=0.5)", "any 50%"},
+		{"unstructured(sparsity=0.8)", "any 80%"},
+		{"unstructured(sparsity=0.9)", "any 90%"},
 	}
 }
 
@@ -26,8 +37,8 @@ func (m *Matrix) fit(values []float32, withTrials bool) error {
 	if !withTrials {
 		return nil
 	}
-	for _, s := range trials() {
-		p := patterns.MustParse(s)
+	for _, t := range trials() {
+		p := patterns.MustParse(t.pattern)
 		if p.Validate(m.Rows, m.Cols) != nil {
 			continue // the shape does not divide
 		}

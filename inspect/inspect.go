@@ -28,7 +28,7 @@ type Options struct {
 	// Trials also prunes each matrix to a list of common patterns, to state the
 	// loss of each.
 	Trials bool
-	// Pictures draws each matrix for WriteHTML.
+	// Pictures draws each matrix for WriteHTML; it brings Trials with it.
 	Pictures bool
 	// Progress, where set, is called after each tensor, from one goroutine at a
 	// time.

@@ -109,7 +109,7 @@ func (m *Matrix) measure(values []float32, s *Values, opts Options) error {
 			m.EmptyCols++
 		}
 	}
-	if err := m.fit(values, opts.Trials); err != nil {
+	if err := m.fit(values, opts.Trials || opts.Pictures); err != nil {
 		return err
 	}
 	if opts.Pictures {

@@ -38,11 +38,41 @@ func (f *File) writeText(w io.Writer, all bool) error {
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", shapeText(t.Shape), t.dtypeText(), t.densityText(), t.bytesText(), t.fitsText(3), quoteOdd(t.Name))
 	}
-	if err := tw.Flush(); err != nil || others == 0 {
+	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "and %d vectors, scalars and single rows (%s)\n", others, byteSize(bytes))
-	return err
+	if others > 0 {
+		fmt.Fprintf(w, "and %d vectors, scalars and single rows (%s)\n", others, byteSize(bytes))
+	}
+	return f.writeTrials(w)
+}
+
+// writeTrials prints the losses as a table, where there are any.
+func (f *File) writeTrials(w io.Writer) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	empty := true
+	for _, t := range f.Tensors {
+		if t.Matrix == nil || len(t.Matrix.Trials) == 0 {
+			continue
+		}
+		if empty {
+			empty = false
+			fmt.Fprintln(w, "\nlost if pruned to")
+			for _, tr := range trials() {
+				fmt.Fprintf(tw, "%s\t", tr.label)
+			}
+			fmt.Fprintln(tw, "name")
+		}
+		for _, tr := range trials() {
+			loss := "-"
+			if i := slices.IndexFunc(t.Matrix.Trials, func(f Fit) bool { return f.Pattern == tr.pattern }); i >= 0 {
+				loss = percent(t.Matrix.Trials[i].Loss)
+			}
+			fmt.Fprintf(tw, "%s\t", loss)
+		}
+		fmt.Fprintln(tw, quoteOdd(t.Name))
+	}
+	return tw.Flush()
 }
 
 func (f *File) bytesText() string {
