@@ -51,6 +51,9 @@ func Emit(kernels []Kernel, o EmitOptions) ([]File, error) {
 		if len(keys) == 0 || keys[len(keys)-1] != k.Key {
 			keys = append(keys, k.Key)
 		}
+		if k.ISA == runtime.Generic {
+			continue // printed with the keys
+		}
 		m, ok := machines[k.ISA]
 		if !ok {
 			return nil, fmt.Errorf("codegen: no machine for instruction set %v", k.ISA)

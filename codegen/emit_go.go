@@ -30,7 +30,7 @@ func setFiles(header, pkg string) (set, other []byte, err error) {
 	const imp = "import \"github.com/sparsegen/sparsegen/runtime\"\n\n"
 	set, err = format.Source(fmt.Appendf(nil, "// %s\n\npackage %s\n\n%s"+
 		"// Kernels is what runtime.Open needs to run the layers of this package's spec.\n"+
-		"func Kernels() []runtime.Kernel {\nreturn append(genericKernels(), nativeKernels()...)\n}\n", header, pkg, imp))
+		"func Kernels() runtime.Set {\nreturn runtime.Set{\nPacking: %#x,\nKernels: append(genericKernels(), nativeKernels()...),\n}\n}\n", header, pkg, imp, Fingerprint()))
 	if err != nil {
 		return nil, nil, err
 	}

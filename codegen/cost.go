@@ -1,0 +1,251 @@
+package codegen
+
+import (
+	"math/bits"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// The static cost model. It counts, from a packed form, what limits a kernel on
+// an out-of-order core: multiply-adds, loads and issue slots, chains of dependent
+// multiply-adds, mispredicted loop exits, and the bytes that come from each level
+// of the memory hierarchy. Its figures are cycles of one core; only their ratios
+// decide. docs/tuning.md explains it.
+
+// core describes the machine that a plan is made for: the figures are typical
+// of x86-64 server cores since 2020.
+type core struct {
+	lanes      int     // float32 a vector
+	fma        float64 // vector multiply-adds a cycle
+	load       float64 // vector loads a cycle
+	shuffle    float64 // multiply-adds that one lane shuffle displaces
+	issue      float64 // instructions a cycle
+	latency    float64 // of a multiply-add, in cycles
+	mispredict float64 // cycles lost at a loop exit that could not be foreseen
+	l2, l3     float64 // bytes a cycle
+	dram       float64
+	l2Size     int
+	l3Size     int
+}
+
+var cores = map[runtime.ISA]core{
+	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.6, issue: 5, latency: 4, mispredict: 14,
+		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20},
+	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
+		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20},
+}
+
+// stream is the cycles to stream n bytes of a working set of size bytes.
+func (m core) stream(n, size int) float64 {
+	switch {
+	case size <= m.l2Size*3/4:
+		return float64(n) / m.l2
+	case size <= m.l3Size:
+		return float64(n) / m.l3
+	default:
+		return float64(n) / m.dram
+	}
+}
+
+// streamBytes is the size of a variant's streams.
+func streamBytes(v sgp.Variant) int {
+	n := 0
+	if p := v.Panel; p != nil {
+		for _, s := range p.Segments {
+			n += 4*len(s.W) + 2*len(s.Idx) + 2*len(s.Runs)
+		}
+	}
+	if l := v.Lanes; l != nil {
+		n += 4*len(l.W) + len(l.Meta) + 4*len(l.Cnt)
+	}
+	return n
+}
+
+// estimate is the cycles of one run over batch columns of packed form v, whose
+// configuration is c.
+func estimate(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
+	m := cores[isa]
+	const call = 60 // driver and argument set-up, once a kernel call
+	if v.Panel != nil {
+		return call + estimatePanel(c, v, p, batch, isa, m)
+	}
+	if c.Op == runtime.DeltaTile {
+		return call + estimateDeltaTile(v, p, batch, isa, m)
+	}
+	return call + estimateLanes(c, v, p, batch, isa, m)
+}
+
+// widthsFor cuts batch into widths as the driver does: the widest that fits,
+// and the narrowest of all for a rest below it. widths descend.
+func widthsFor(batch int, widths []int) []int {
+	var cut []int
+	for batch > 0 {
+		t := widths[len(widths)-1]
+		for _, w := range widths {
+			if w <= batch {
+				t = w
+				break
+			}
+		}
+		cut = append(cut, t)
+		batch -= t
+	}
+	return cut
+}
+
+func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
+	widths := []int{m.lanes}
+	for _, l := range tileWidths[c.Op][c.MR] {
+		if l.isa == isa {
+			widths = l.widths
+		}
+	}
+	size := streamBytes(v)
+	k := p.In
+	if v.Panel.Cols != nil {
+		k = len(v.Panel.Cols)
+	}
+	total := 0.0
+	for _, t := range widthsFor(batch, widths) {
+		nv := float64(t / m.lanes)
+		work := 0.0
+		for _, s := range v.Panel.Segments {
+			work += segmentCycles(s, v.Panel.KB, k, nv, m)
+		}
+		// The activation tile beyond the first-level cache feeds every load.
+		tile := v.Panel.KB * t * 4
+		if tile > 28<<10 {
+			work *= 1.12
+		}
+		if tile > 100<<10 {
+			work *= 1.15
+		}
+		total += max(work, m.stream(size, size))
+		// Packing the tile, and for token-major the transposed way back.
+		moved := float64(k) * nv * 2
+		if p.TokenMajor {
+			moved = float64(k)*nv*5 + float64(p.Out)*nv*5
+		} else if v.Panel.Cols != nil {
+			moved *= 1.5
+		}
+		total += moved/m.load + 200
+	}
+	return total
+}
+
+func segmentCycles(s sgp.Segment, kb, k int, nv float64, m core) float64 {
+	cycles := 0.0
+	mr := float64(s.MR)
+	panels := float64(len(s.Rows) / s.MR)
+	blocks := float64((k + kb - 1) / kb)
+	if s.Kind == sgp.Dense {
+		perColumn := max(mr*nv/m.fma, (nv+mr)/m.load, (mr*nv+nv+mr+4)/m.issue, m.latency/4)
+		cycles += panels * float64(k) * perColumn
+	} else {
+		sets := 1<<s.MR - 1
+		if s.Kind == sgp.Block {
+			sets = 1
+		}
+		columns := make([]float64, s.MR+1) // by the number of rows that share one
+		runs := 0.0
+		for i, n := range s.Runs {
+			rows := s.MR
+			if s.Kind == sgp.Grouped {
+				rows = bits.OnesCount(uint(i%sets + 1))
+			}
+			columns[rows] += float64(n)
+			if n > 0 {
+				runs++
+			}
+		}
+		for rows, n := range columns {
+			r := float64(rows)
+			loads := nv + r
+			// Independent chains: other runs overlap only partly.
+			chain := m.latency * 0.55
+			cycles += n * max(r*nv/m.fma, loads/m.load, (r*nv+nv+r+5)/m.issue, chain)
+		}
+		cycles += runs * (m.mispredict*0.6 + 2)
+		cycles += float64(len(s.Runs)) * 1
+	}
+	// Accumulators in and out, once a K-block.
+	return cycles + blocks*panels*(2*mr*nv/m.load+8)
+}
+
+func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
+	l := v.Lanes
+	var tokens []int
+	for _, lad := range lanesTokens(c) {
+		if lad.isa == isa {
+			tokens = lad.widths
+		}
+	}
+	if tokens == nil { // an AVX2 kernel serves higher levels too
+		tokens, m.lanes = []int{1}, 8
+	}
+	k := p.In
+	if l.Cols != nil {
+		k = len(l.Cols)
+	}
+	slabs := float64(l.Slabs(p.Out))
+	sv := float64(l.S / m.lanes)
+	size := streamBytes(v)
+	compute := 0.0
+	for _, nb := range widthsFor(batch, tokens) {
+		t := float64(nb)
+		var steps, perStep float64 // columns a slab; cycles a column
+		switch c.Op {
+		case runtime.LanesDense, runtime.LanesList:
+			steps = float64(k)
+			if c.Op == runtime.LanesList {
+				sum := 0.0
+				for _, n := range l.Cnt {
+					sum += float64(n)
+				}
+				steps = sum / max(slabs, 1)
+			}
+			perStep = max(t*sv/m.fma, (sv+t)/m.load, (t*sv+sv+t+4)/m.issue, m.latency)
+		case runtime.LanesNM:
+			steps = float64(k / l.M * l.N)
+			tables := max(1, float64(l.M/m.lanes))
+			perStep = max(t*sv*(1+m.shuffle*tables)/m.fma, (sv+t*tables)/m.load,
+				(t*sv*2+2*sv+t*tables+1)/m.issue, m.latency)
+		case runtime.LanesMask:
+			steps = float64(k)
+			expand := 2.6 // cycles a vector
+			perStep = max(sv*expand+t*sv/m.fma, m.latency)
+		case runtime.LanesDelta:
+			sum := 0.0
+			for _, n := range l.Cnt {
+				sum += float64(n)
+			}
+			steps = sum / max(slabs, 1)
+			perStep = 8 * 1.3
+		}
+		compute += slabs * (steps*perStep + 20)
+	}
+	return max(compute, m.stream(size, size))
+}
+
+func estimateDeltaTile(v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
+	t := 8
+	if isa == runtime.AVX512 {
+		t = 16
+	}
+	sum := 0.0
+	for _, n := range v.Lanes.Cnt {
+		sum += float64(n)
+	}
+	size := streamBytes(v)
+	tiles := float64((batch + t - 1) / t)
+	work := max(sum*8*1.35, m.stream(size, size))
+	if p.In*t*4 > 28<<10 {
+		work *= 1.15
+	}
+	moved := float64(p.In) * 2 / m.load
+	if p.TokenMajor {
+		moved = (float64(p.In) + float64(p.Out)) * 3 / m.load
+	}
+	return tiles * (work + moved)
+}

@@ -1,0 +1,261 @@
+package codegen
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// Problem is one linear layer as the planner sees it: a [Out, In] matrix with
+// the levels of its pattern, over BatchMin..BatchMax columns.
+type Problem struct {
+	Out, In            int
+	BatchMin, BatchMax int
+	TokenMajor         bool // x is [t, In]; otherwise [In, t]
+	Levels             []patterns.Level
+}
+
+// structure is what the planner reads from a pattern's levels.
+type structure struct {
+	n, m      int  // an n-of-m level along the input axis
+	blockRows int  // rows that share a list of columns
+	listed    bool // some level is not dense
+	shared    bool // a list of whole rows or columns
+}
+
+func structureOf(levels []patterns.Level) structure {
+	var s structure
+	afterList := false
+	for _, l := range levels {
+		switch {
+		case l.Kind == patterns.NofM && l.Axis == patterns.ColAxis:
+			s.n, s.m, s.listed = l.N, l.M, true
+		case l.Kind == patterns.Dense:
+			if afterList && l.Axis == patterns.RowAxis {
+				s.blockRows = l.Size
+			}
+		default:
+			s.listed = true
+			s.shared = s.shared || l.Shared
+			afterList = true
+		}
+	}
+	return s
+}
+
+// Smallest and largest batch for which a form can pay.
+const (
+	panelFrom = 5  // below, most lanes of a tile are empty
+	lanesTo   = 16 // above, a feature-major batch would be transposed for nothing
+)
+
+// Candidates are the configurations among which the planner chooses: dense
+// first, then every form that the levels allow. They follow from the spec alone.
+func Candidates(p Problem) []Config {
+	s := structureOf(p.Levels)
+	var cs []Config
+	lanes := p.TokenMajor || p.BatchMin <= lanesTo
+	panels := p.BatchMax >= panelFrom
+	small := p.BatchMin <= lanesTo
+	compact := []bool{false}
+	if s.shared {
+		compact = []bool{false, true}
+	}
+	for _, co := range compact {
+		if lanes {
+			cs = append(cs, Config{Op: runtime.LanesDense, S: 16, Compact: co})
+		}
+		if panels {
+			cs = append(cs, Config{Op: runtime.PanelDense, MR: 6, KB: 256, Compact: co})
+		}
+	}
+	if !s.listed {
+		return cs
+	}
+	if s.m > 0 && s.m <= 32 && powerOfTwo(s.m) && lanes {
+		cs = append(cs, Config{Op: runtime.LanesNM, S: 16, N: s.n, M: s.m})
+	}
+	for _, r := range []int{8, 4} {
+		if s.blockRows%r == 0 && s.blockRows > 0 && panels {
+			for _, kb := range []int{256, 512} {
+				cs = append(cs, Config{Op: runtime.PanelBlock, MR: r, KB: kb})
+			}
+		}
+	}
+	if s.blockRows%16 == 0 && s.blockRows > 0 && lanes {
+		cs = append(cs, Config{Op: runtime.LanesList, S: 16})
+	}
+	if panels {
+		for _, kb := range []int{128, 256, 512} {
+			cs = append(cs, Config{Op: runtime.PanelGrouped, MR: 1, KB: kb}, Config{Op: runtime.PanelGrouped, MR: 4, KB: kb})
+		}
+	}
+	if small {
+		if p.BatchMin <= 4 {
+			cs = append(cs, Config{Op: runtime.LanesMask, S: 32}, Config{Op: runtime.LanesDelta, S: 8})
+		}
+		if p.BatchMax > 1 {
+			cs = append(cs, Config{Op: runtime.DeltaTile, S: 8})
+		}
+	}
+	return cs
+}
+
+// Kernels are the kernels that a layer with this problem may need, whichever
+// candidate its weights make best: what gen emits, from the spec alone.
+func (p Problem) Kernels() []Kernel {
+	var ks []Kernel
+	for _, c := range Candidates(p) {
+		ks = append(ks, c.Kernels(p.TokenMajor)...)
+	}
+	return Sort(ks)
+}
+
+// Choice is what the planner decided for a range of the batch.
+type Choice struct {
+	BatchMin, BatchMax int
+	Config             Config
+	Cycles             float64 // the model's estimate at BatchMax
+	DenseCycles        float64 // and that of the best dense form
+	Bytes              int     // of the packed form
+}
+
+// LayerPlan is the planner's decision and what it weighed.
+type LayerPlan struct {
+	Problem    Problem
+	Density    float64
+	Choices    []Choice
+	Considered []Considered
+}
+
+// Considered is one candidate with its estimates.
+type Considered struct {
+	Config Config
+	Bytes  int
+	Batch  []int // at these batches
+	Cycles []float64
+	Err    string // why it cannot be packed, if so
+}
+
+// margin is what a sparse form must save, by the model, before it replaces the
+// dense one: the model is not exact, and a plan must not lose.
+const margin = 0.97
+
+// batches are the batches at which candidates are compared: powers of two
+// within the range, and its ends.
+func (p Problem) batches() []int {
+	bs := []int{p.BatchMin}
+	for b := 1; b < p.BatchMax; b *= 2 {
+		if b > p.BatchMin {
+			bs = append(bs, b)
+		}
+	}
+	if p.BatchMax > p.BatchMin {
+		bs = append(bs, p.BatchMax)
+	}
+	return bs
+}
+
+// Plan chooses a configuration for each part of the batch range, and packs.
+// only limits the choice (nil allows all); isa is the level that the plan is
+// made for.
+func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool) ([]sgp.Variant, *LayerPlan, error) {
+	if cores[isa].lanes == 0 {
+		isa = runtime.AVX2
+	}
+	plan := &LayerPlan{Problem: p, Density: mask.Density()}
+	bs := p.batches()
+	type packed struct {
+		c Config
+		v sgp.Variant
+		t []float64
+	}
+	var forms []packed
+	for _, c := range Candidates(p) {
+		if only != nil && !only(c) {
+			continue
+		}
+		if hopeless(c, plan.Density) {
+			continue
+		}
+		v, err := c.Pack(m, mask)
+		if err != nil {
+			plan.Considered = append(plan.Considered, Considered{Config: c, Err: err.Error()})
+			continue
+		}
+		f := packed{c, v, make([]float64, len(bs))}
+		for i, b := range bs {
+			f.t[i] = estimate(c, v, p, b, isa)
+		}
+		forms = append(forms, f)
+		plan.Considered = append(plan.Considered, Considered{Config: c, Bytes: streamBytes(v), Batch: bs, Cycles: f.t})
+	}
+	if len(forms) == 0 {
+		return nil, nil, fmt.Errorf("codegen: no form for a [%d, %d] matrix at batch %d to %d", p.Out, p.In, p.BatchMin, p.BatchMax)
+	}
+	var vs []sgp.Variant
+	low := p.BatchMin
+	for i, b := range bs {
+		best, dense := -1, -1
+		for j, f := range forms {
+			if f.c.dense() && (dense < 0 || f.t[i] < forms[dense].t[i]) {
+				dense = j
+			}
+			if best < 0 || f.t[i] < forms[best].t[i] {
+				best = j
+			}
+		}
+		if dense >= 0 && forms[best].t[i] > margin*forms[dense].t[i] {
+			best = dense
+		}
+		f := forms[best]
+		last := len(plan.Choices) - 1
+		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Cycles: f.t[i], Bytes: streamBytes(f.v)}
+		if dense >= 0 {
+			ch.DenseCycles = forms[dense].t[i]
+		}
+		if last >= 0 && plan.Choices[last].Config == f.c {
+			ch.BatchMin = plan.Choices[last].BatchMin
+			plan.Choices[last] = ch
+			vs[last].BatchMax = b
+		} else {
+			v := f.v
+			v.BatchMin, v.BatchMax = low, b
+			plan.Choices = append(plan.Choices, ch)
+			vs = append(vs, v)
+		}
+		low = b + 1
+	}
+	return vs, plan, nil
+}
+
+// dense reports whether c stores every element of the kept rows and columns.
+func (c Config) dense() bool {
+	return (c.Op == runtime.LanesDense || c.Op == runtime.PanelDense) && !c.Compact
+}
+
+// hopeless spares packing a form that its density rules out.
+func hopeless(c Config, density float64) bool {
+	switch c.Op {
+	case runtime.LanesMask:
+		return density > 0.7
+	case runtime.LanesDelta, runtime.DeltaTile:
+		return density > 0.5
+	case runtime.PanelGrouped:
+		return density > 0.9
+	}
+	return false
+}
+
+// ISAs are the instruction set levels that kernels are emitted for.
+func ISAs() []runtime.ISA {
+	var isas []runtime.ISA
+	for isa := range machines {
+		isas = append(isas, isa)
+	}
+	slices.Sort(isas)
+	return isas
+}
