@@ -203,6 +203,7 @@ type layerChecker struct {
 	weights []*weightUse
 	outs    map[string]int // index in l.Outputs of outputs that are not computed yet
 	partial bool           // parts of the layer are missing: syntax errors
+	unnamed bool           // among them names that the layer defines
 	before  int            // errors before this layer
 }
 
@@ -214,6 +215,7 @@ func (c *checker) layer(d *LayerDecl) {
 		outs:    make(map[string]int, 2),
 		x:       extents{cells: make([]cell, 0, 32)},
 		partial: d.bad,
+		unnamed: d.bad,
 		before:  len(c.errs),
 	}
 	lc.signature(d)
@@ -239,17 +241,12 @@ func (lc *layerChecker) signature(d *LayerDecl) {
 	}
 	for _, r := range d.Where {
 		if r.Dim.Name != "" && !usedDims[r.Dim.Name] && !lc.partial {
-			lc.reportf(r.Dim.At, codeRange, "", "no input has the extent %s", r.Dim.Name)
+			lc.reportf(r.Dim.At, codeRange, "a symbolic extent is known from an input", "no input has the extent %s", r.Dim.Name)
 		}
 	}
 	for _, g := range d.Outputs {
 		for _, id := range g.Names {
 			v := lc.declare(g, id, dims, nil)
-			for _, e := range g.Type.Shape {
-				if n, ok := e.(*Name); ok && dims[n.Name] && !usedDims[n.Name] && !lc.partial {
-					lc.reportf(n.At, codeRange, "a symbolic extent is known from an input", "no input has the extent %s", n.Name)
-				}
-			}
 			_, twice := lc.outs[id.Name]
 			_, input := lc.values[id.Name]
 			if twice || input {
@@ -357,6 +354,7 @@ func (lc *layerChecker) define(id Ident, v *value) {
 func (lc *layerChecker) stmt(s *Stmt) {
 	if s.bad {
 		lc.partial = true
+		lc.unnamed = lc.unnamed || len(s.Names) == 0
 		if s.Value != nil {
 			lc.markUsed(s.Value)
 		}
@@ -449,13 +447,16 @@ func (lc *layerChecker) finish(d *LayerDecl) {
 		lc.closeWeight(u, open)
 	}
 	for _, v := range lc.made {
-		lc.closeValue(v)
+		if !lc.closeValue(v) {
+			return
+		}
 	}
 }
 
-func (lc *layerChecker) closeValue(v *value) {
+// closeValue fills in the shape of a value; false when it is too large.
+func (lc *layerChecker) closeValue(v *value) bool {
 	if v.bad {
-		return
+		return true
 	}
 	v.v.Shape = make([]Extent, len(v.ext))
 	elements := int64(1)
@@ -470,9 +471,9 @@ func (lc *layerChecker) closeValue(v *value) {
 		}
 		if n > 0 && elements > maxElements/n {
 			lc.reportf(v.at, codeExtent, "", "a value of shape %s has more than %d elements", lc.x.string(v.ext), int64(maxElements))
-			v.bad = true
-			return
+			return false
 		}
 		elements *= max(n, 1)
 	}
+	return true
 }

@@ -57,7 +57,7 @@ func (lc *layerChecker) lookup(e *Name) *value {
 		v.used = true
 		return v
 	}
-	if e.Name == "" {
+	if e.Name == "" || lc.unnamed {
 		return bad()
 	}
 	hint := ""

@@ -304,24 +304,19 @@ func (lc *layerChecker) compareWithFile(u *weightUse) {
 		lc.reportf(u.at, codeFileShape, "", "%q must be %s, but in the file %s", name, u.kind(), problem)
 		return
 	}
-	here := lc.x.string(u.ext)
-	fits := true
-	for i, n := range want {
-		fits = lc.x.equate(u.ext[i], lc.x.fixed(Extent{N: n})) && fits
-	}
-	if fits {
+	if lc.x.take(u.ext, want) {
 		return
 	}
+	here := lc.x.string(u.ext)
 	if len(u.ext) == 1 {
 		lc.reportf(u.at, codeFileShape, "", "%q has shape %s in the file, but here it must be %s", name, shapeText(fs.shape), here)
 		return
 	}
 	hint := fmt.Sprintf("the file's tensor is read as [out, in] = %s", shapeText(want))
-	if swapped := fmt.Sprintf("[%d, %d]", want[1], want[0]); swapped == here {
+	if lc.x.take(u.ext, []int{want[1], want[0]}) {
+		hint = fmt.Sprintf("the file holds [in, out]: write w%s.T", strconv.Quote(name))
 		if u.w.Transposed {
 			hint = "the file holds [out, in]: remove .T"
-		} else {
-			hint = fmt.Sprintf("the file holds [in, out]: write w%s.T", strconv.Quote(name))
 		}
 	}
 	lc.reportf(u.at, codeFileShape, hint, "%q has shape %s in the file, but here [out, in] must be %s", name, shapeText(fs.shape), here)

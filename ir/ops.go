@@ -39,7 +39,7 @@ const (
 type ShapeRule uint8
 
 const (
-	// SameShape: all values and the result have one shape.
+	// SameShape: all values and the result y have one shape.
 	SameShape ShapeRule = iota
 	// AxisShape: the result has the value's shape; vectors have its extent at axis.
 	AxisShape
@@ -52,8 +52,8 @@ const (
 func (r ShapeRule) String() string {
 	return [...]string{
 		"y like x",
-		"y like x; vectors [x at axis]",
-		"x [t, in], y [t, out]; axis=0: x [in, t], y [out, t]",
+		"y like x; gain, bias as long as axis",
+		"x [t, in], w [out, in], bias [out], y [t, out]; axis=0: x [in, t], y [out, t]",
 	}[r]
 }
 
@@ -65,7 +65,7 @@ const (
 
 var (
 	valueX   = ParamDef{Name: "x", Kind: ValueParam, Required: true}
-	valueY   = ParamDef{Name: "y", Kind: ValueParam, Required: true}
+	valueZ   = ParamDef{Name: "z", Kind: ValueParam, Required: true}
 	vecGain  = ParamDef{Name: "gain", Kind: VectorParam}
 	vecBias  = ParamDef{Name: "bias", Kind: VectorParam}
 	axisLast = ParamDef{Name: "axis", Kind: AxisParam}
@@ -86,8 +86,8 @@ var opTable = []OpDef{
 	{Name: "clamp", Params: []ParamDef{
 		valueX, {Name: "lo", Kind: NumberParam, Required: true}, {Name: "hi", Kind: NumberParam, Required: true},
 	}, Shape: SameShape, Formula: "min(max(x, lo), hi)", valid: loBelowHi},
-	{Name: "add", Params: []ParamDef{valueX, valueY}, Shape: SameShape, Formula: "x + y"},
-	{Name: "mul", Params: []ParamDef{valueX, valueY}, Shape: SameShape, Formula: "x·y"},
+	{Name: "add", Params: []ParamDef{valueX, valueZ}, Shape: SameShape, Formula: "x + z"},
+	{Name: "mul", Params: []ParamDef{valueX, valueZ}, Shape: SameShape, Formula: "x·z"},
 	{Name: "softmax", Params: []ParamDef{valueX, axisLast}, Shape: AxisShape, Formula: "exp(x - max x) / Σ exp(x - max x) along axis"},
 	{Name: "layernorm", Params: []ParamDef{
 		valueX, vecGain, vecBias, {Name: "eps", Kind: NumberParam, Default: 1e-5}, axisLast,

@@ -220,7 +220,8 @@ func (p *parser) above(first bool) []string {
 	var out []string
 	t := p.tokens[p.i]
 	gap := func(to int) {
-		if !(first && len(out) == 0) && strings.Count(p.src.text[p.end:to], "\n") > 1 {
+		skipped := p.end > to // by an error in front of the comment
+		if !(first && len(out) == 0) && !skipped && strings.Count(p.src.text[p.end:to], "\n") > 1 {
 			out = append(out, "")
 		}
 	}
@@ -228,7 +229,7 @@ func (p *parser) above(first bool) []string {
 		c := p.comments[p.c]
 		gap(c.at)
 		out = append(out, p.commentText(c))
-		p.end = c.end
+		p.end = max(p.end, c.end)
 		p.c++
 	}
 	if t.kind != tokEOF && !p.is("}") {
@@ -279,6 +280,9 @@ func (p *parser) file(f *File) {
 			p.failed, p.depth = false, 0
 			p.i = max(p.i, start+1)
 			p.skipTo(func() bool { return p.atDecl() })
+			if _, isLayer := d.(*LayerDecl); !isLayer {
+				continue
+			}
 		}
 		if d == nil {
 			continue
@@ -540,6 +544,7 @@ func (p *parser) block() Block {
 		}
 		start, depth := p.i, p.depth
 		s := p.stmt()
+		s.bad = p.hasError(s.At, p.end) // the lexer left out a token
 		if p.failed {
 			p.failed, p.depth, s.bad = false, depth, true
 			p.i = max(p.i, start+1)
@@ -548,6 +553,15 @@ func (p *parser) block() Block {
 		s.Above = append(above, s.Above...)
 		b.Stmts = append(b.Stmts, s)
 	}
+}
+
+// hasError reports whether a line of the bytes from at to end has an error.
+func (p *parser) hasError(at, end int) bool {
+	if len(p.errs) == 0 {
+		return false
+	}
+	first, last := p.src.pos(at).Line, p.src.pos(end).Line
+	return slices.ContainsFunc(p.errs, func(e *Error) bool { return first <= e.Pos.Line && e.Pos.Line <= last })
 }
 
 func (p *parser) stmt() *Stmt {

@@ -68,7 +68,22 @@ func (x *extents) equateAll(a, b []int) bool {
 	return ok
 }
 
-// String is the shape [t, 512] of cells, with ? for what is open.
+// take gives cells their numbers. It reports false, and changes nothing, when
+// one of them is known to be something else.
+func (x *extents) take(cells, shape []int) bool {
+	for i, c := range cells {
+		if e, known := x.get(c); known && e != (Extent{N: shape[i]}) {
+			return false
+		}
+	}
+	for i, c := range cells {
+		r := x.root(c)
+		x.cells[r].e, x.cells[r].known = Extent{N: shape[i]}, true
+	}
+	return true
+}
+
+// string is the shape [t, 512] of cells, with ? for what is open.
 func (x *extents) string(cells []int) string {
 	s := "["
 	for i, c := range cells {

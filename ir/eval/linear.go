@@ -57,47 +57,63 @@ func Linear(w patterns.Matrix, mask *patterns.Mask, bias []float32, x *Tensor, a
 	shape := append([]int(nil), x.Shape...)
 	shape[in] = w.Rows
 	y := newTensor(shape)
-	xStep, xRow := 1, w.Cols // of x: from feature to feature, from row to row
-	yStep, yRow := 1, w.Rows
-	if axis == 0 {
-		xStep, xRow, yStep, yRow = t, 1, t, 1
-	}
+	// Feature-major copies make the inner loop contiguous: xs[c] holds feature c
+	// of all rows.
+	xs, es := byFeature(x.Data, w.Cols, t, axis), byFeature(x.Bound, w.Cols, t, axis)
 	exact := !anyPositive(x.Bound)
-	kept := make([]int, 0, w.Cols)
+	sum, mag, spread := make([]float64, t), make([]float64, t), make([]float64, t)
 	for o := range w.Rows {
-		row := w.Data[o*w.Stride:][:w.Cols]
-		kept = kept[:0]
-		for c := range row {
-			if mask == nil || mask.At(o, c) {
-				kept = append(kept, c)
-			}
-		}
-		terms := len(kept)
-		b := 0.0
+		b, terms := 0.0, 0
 		if bias != nil {
-			b = float64(bias[o])
+			b, terms = float64(bias[o]), 1
+		}
+		for r := range t {
+			sum[r], mag[r], spread[r] = b, math.Abs(b), 0
+		}
+		for c, v := range w.Data[o*w.Stride:][:w.Cols] {
+			if mask != nil && !mask.At(o, c) {
+				continue
+			}
 			terms++
+			wv := float64(v)
+			for r, xv := range xs[c*t:][:t] {
+				p := wv * xv
+				sum[r] += p
+				mag[r] += math.Abs(p)
+			}
+			if exact {
+				continue
+			}
+			for r, e := range es[c*t:][:t] {
+				spread[r] += math.Abs(wv) * e
+			}
 		}
 		g := 2 * gamma(terms)
-		floor := float64(terms) * tiny
 		for r := range t {
-			sum, mag, spread := b, math.Abs(b), 0.0
-			base := r * xRow
-			for _, c := range kept {
-				wv := float64(row[c])
-				p := wv * x.Data[base+c*xStep]
-				sum += p
-				mag += math.Abs(p)
-				if !exact {
-					spread += math.Abs(wv) * x.Bound[base+c*xStep]
-				}
+			i := o*t + r
+			if axis == 1 {
+				i = r*w.Rows + o
 			}
-			i := r*yRow + o*yStep
-			y.Data[i] = sum
-			y.Bound[i] = g*(mag+spread) + spread + floor
+			y.Data[i] = sum[r]
+			y.Bound[i] = g*(mag[r]+spread[r]) + spread[r] + float64(terms)*tiny
 		}
 	}
 	return y, nil
+}
+
+// byFeature returns [features, t] data: x itself with axis 0, its transpose with
+// axis 1.
+func byFeature(x []float64, features, t, axis int) []float64 {
+	if axis == 0 || t == 1 {
+		return x
+	}
+	out := make([]float64, len(x))
+	for r := range t {
+		for c := range features {
+			out[c*t+r] = x[r*features+c]
+		}
+	}
+	return out
 }
 
 func anyPositive(xs []float64) bool {
