@@ -180,7 +180,8 @@ func npmPack(ctx context.Context, p Package, into string) error {
 	if err != nil {
 		return ErrNoNPM
 	}
-	cmd := exec.CommandContext(ctx, npm, "pack", p.Spec(), "--ignore-scripts", "--silent", "--pack-destination", into)
+	cmd := exec.CommandContext(ctx, npm, "pack", p.Spec(), "--ignore-scripts", "--pack-destination", into,
+		"--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 	cmd.Dir = into // outside any project and its npm settings
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -188,12 +189,12 @@ func npmPack(ctx context.Context, p Package, into string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("npm pack: %w: %s", err, lastLines(stderr.String(), 3))
+		return fmt.Errorf("npm pack: %w: %s", err, firstLines(stderr.String(), 4))
 	}
 	return nil
 }
 
-func lastLines(s string, n int) string {
+func firstLines(s string, n int) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+	return strings.Join(lines[:min(len(lines), n)], "; ")
 }

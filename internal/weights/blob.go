@@ -19,6 +19,12 @@ func (m *mapping) close() error {
 
 // mapFile makes a regular file's content readable as a slice.
 func mapFile(path string) (*mapping, error) {
+	// Opening a pipe would wait for its writer.
+	if st, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if !st.Mode().IsRegular() {
+		return nil, fault(path, 0, "not a regular file")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -27,9 +33,6 @@ func mapFile(path string) (*mapping, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrInvalid}
 	}
 	if st.Size() == 0 {
 		return nil, fault(path, 0, "the file is empty")

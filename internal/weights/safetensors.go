@@ -2,8 +2,9 @@ package weights
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"math"
 	"slices"
@@ -59,10 +60,7 @@ func (f *File) checkCover(start int64, data []byte) error {
 		order[i] = &f.tensors[i]
 	}
 	slices.SortStableFunc(order, func(a, b *tensor) int {
-		if a.off != b.off {
-			return int(min(1, max(-1, a.off-b.off)))
-		}
-		return int(min(1, max(-1, a.Bytes-b.Bytes)))
+		return cmp.Or(cmp.Compare(a.off, b.off), cmp.Compare(a.Bytes, b.Bytes)) // empty tensors go first
 	})
 	at := int64(0)
 	for _, t := range order {
@@ -257,9 +255,8 @@ func (p *headerParser) token() (json.Token, error) {
 		return nil, fault(p.path, 8+p.end, "header: the JSON ends too early")
 	}
 	var syntax *json.SyntaxError
-	if s, ok := err.(*json.SyntaxError); ok {
-		syntax = s
+	if errors.As(err, &syntax) {
 		return nil, fault(p.path, 8+syntax.Offset, "header: %v", err)
 	}
-	return nil, p.fault("%s", fmt.Sprint(err))
+	return nil, p.fault("%v", err)
 }

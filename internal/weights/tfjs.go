@@ -50,7 +50,7 @@ func (f *File) readTFJS(b []byte) error {
 	if len(model.WeightsManifest) == 0 {
 		return faultAt(f.Path, "weightsManifest", "missing or empty: not a TensorFlow.js model with weights")
 	}
-	shards := map[string][]byte{}
+	shards := map[string]bool{}
 	for i, g := range model.WeightsManifest {
 		if err := f.readGroup(g, fmt.Sprintf("%s[%d]", root, i), shards); err != nil {
 			return err
@@ -71,7 +71,7 @@ func jsonFault(path string, err error) error {
 	return fault(path, 0, "%v", err)
 }
 
-func (f *File) readGroup(g tfGroup, at string, shards map[string][]byte) error {
+func (f *File) readGroup(g tfGroup, at string, shards map[string]bool) error {
 	var all blob
 	for i, p := range g.Paths {
 		data, err := f.shard(p, fmt.Sprintf("%s.paths[%d]", at, i), shards)
@@ -109,21 +109,24 @@ func (f *File) readGroup(g tfGroup, at string, shards map[string][]byte) error {
 	return nil
 }
 
-// shard maps a file beside the manifest. A manifest may not reach outside its
-// own folder.
-func (f *File) shard(p, at string, shards map[string][]byte) ([]byte, error) {
-	if data, ok := shards[p]; ok {
-		return data, nil
-	}
-	if !filepath.IsLocal(filepath.FromSlash(p)) || strings.ContainsAny(p, "\\\x00") {
+// shard maps a file beside the manifest. A manifest may neither reach outside its
+// own folder nor name a shard twice, which would make tensors larger than their
+// files.
+func (f *File) shard(p, at string, taken map[string]bool) ([]byte, error) {
+	local := filepath.FromSlash(p)
+	if !filepath.IsLocal(local) || strings.ContainsAny(p, "\\\x00") {
 		return nil, faultAt(f.Path, at, "the path %q leaves the model's folder", p)
 	}
-	m, err := mapFile(filepath.Join(filepath.Dir(f.Path), filepath.FromSlash(p)))
+	path := filepath.Join(filepath.Dir(f.Path), local)
+	if taken[path] {
+		return nil, faultAt(f.Path, at, "the shard %q is listed twice", p)
+	}
+	taken[path] = true
+	m, err := mapFile(path)
 	if err != nil {
 		return nil, faultAt(f.Path, at, "%v", err)
 	}
 	f.maps = append(f.maps, m)
-	shards[p] = m.data
 	return m.data, nil
 }
 

@@ -101,12 +101,14 @@ func TestTFJSFaults(t *testing.T) {
 		"many strings":  {one(`{"name":"a","shape":[1099511627776],"dtype":"string"}`), "do not fit"},
 		"long string":   {one(`{"name":"a","shape":[1],"dtype":"string"}`), "inside a string"},
 		"same name":     {one(`{"name":"a","shape":[2],"dtype":"bool"},{"name":"a","shape":[2],"dtype":"bool"}`), `the same name "a"`},
-		"missing shard": {at("t"), "weightsManifest[0].paths[0]: open "},
+		"missing shard": {at("t"), "weightsManifest[0].paths[0]: stat "},
 		"folder":        {at("."), "weightsManifest[0].paths[0]"},
 		"parent":        {at("../s"), "leaves the model's folder"},
 		"inner parent":  {at("a/../../s"), "leaves the model's folder"},
 		"absolute":      {at("/etc/passwd"), "leaves the model's folder"},
 		"backslash":     {at(`..\\s`), "leaves the model's folder"},
+		"twice":         {`[{"paths":["s","./s"],"weights":[]}]`, `[0].paths[1]: the shard "./s" is listed twice`},
+		"twice, groups": {`[{"paths":["s"],"weights":[{"name":"a","shape":[1],"dtype":"float32"}]},{"paths":["s"],"weights":[]}]`, "[1].paths[0]: the shard"},
 		"bare manifest": {`[{"paths":["../s"],"weights":[]}]`, "[0].paths[0]: the path"},
 	} {
 		dir := model(t, c.manifest, map[string][]byte{"s": {250, 0, 0, 0}})

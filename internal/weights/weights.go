@@ -90,7 +90,8 @@ var ErrNoValues = errors.New("the file holds positions of non-zeros but no value
 // Open opens a weights file and checks its structure. The format follows from
 // the file's extension (.safetensors, .npy, .smtx, .json) or else from its
 // first bytes. For a directory, its model.json or else its model.safetensors is
-// opened.
+// opened. Where the platform allows, the file is mapped; nobody may truncate it
+// while it is open.
 func Open(path string) (*File, error) {
 	if st, err := os.Stat(path); err != nil {
 		return nil, err
