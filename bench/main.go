@@ -22,7 +22,12 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, nil))
+	ours, err := newGenerated()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(usage)
+	}
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, ours))
 }
 
 // Exit codes.

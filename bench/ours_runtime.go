@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sparsegen/sparsegen/bench/kernels"
+	"github.com/sparsegen/sparsegen/bench/peers"
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// generated is Ours through the whole way that a user takes: plan, packed file,
+// Open, Session.Run, on one thread.
+type generated struct{ isa runtime.ISA }
+
+func newGenerated() (*generated, error) {
+	isa := runtime.Generic
+	for _, level := range codegen.ISAs() {
+		if level.Available() {
+			isa = level
+		}
+	}
+	if name := os.Getenv("SPARSEGEN_ISA"); name != "" {
+		limit, err := runtime.ParseISA(name)
+		if err != nil {
+			return nil, err
+		}
+		isa = min(isa, limit)
+	}
+	return &generated{isa}, nil
+}
+
+func (g *generated) Library() string { return "sparsegen, " + g.isa.String() }
+
+func (g *generated) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
+	return g.prepare(w, out, in, pattern, layout, batch, nil)
+}
+
+func (g *generated) prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int, only func(codegen.Config) bool) (*generatedRunner, error) {
+	p, err := patterns.Parse(pattern)
+	if err != nil {
+		return nil, err
+	}
+	m := patterns.Matrix{Rows: out, Cols: in, Stride: in, Data: w}
+	mask := patterns.MaskOf(m)
+	if pattern == "dense" {
+		if mask, err = p.Prune(m); err != nil {
+			return nil, err
+		}
+	}
+	problem := codegen.Problem{
+		Out: out, In: in, BatchMin: batch, BatchMax: batch,
+		TokenMajor: layout == peers.TokenMajor, Levels: p.Levels(out, in),
+	}
+	variants, plan, err := codegen.Plan(problem, m, mask, g.isa, only)
+	if err != nil {
+		return nil, err
+	}
+	x, y := []int{0, in}, []int{0, out}
+	if layout == peers.FeatureMajor {
+		x, y = []int{in, 0}, []int{out, 0}
+	}
+	model := &sgp.Model{Fingerprint: codegen.Fingerprint(), Layers: []sgp.Layer{{
+		Name: "l", BatchMin: batch, BatchMax: batch,
+		Values: []sgp.Value{{Name: "x", Dims: x}, {Name: "y", Dims: y}}, Inputs: []int{0}, Outputs: []int{1},
+		Ops: []sgp.Op{{Kind: sgp.LinearOp, Args: []int{0}, Out: 1, Linear: &sgp.Linear{Out: out, In: in, Variants: variants}}},
+	}}}
+	dir, err := os.MkdirTemp("", "sparsegen-bench")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir) // the mapping keeps the file's pages
+	file := filepath.Join(dir, "l.sgp")
+	if err := sgp.WriteFile(file, model); err != nil {
+		return nil, err
+	}
+	r := &generatedRunner{bytes: int64(plan.Choices[0].Bytes), plan: plan}
+	if r.model, err = runtime.Open(file, kernels.Kernels()); err != nil {
+		return nil, err
+	}
+	if r.session, err = r.model.NewSession("l", runtime.WithISA(g.isa)); err != nil {
+		return nil, err
+	}
+	r.variants = func() []Variant {
+		var vs []Variant
+		for _, c := range plan.Considered {
+			if c.Err != "" || c.Config == plan.Choices[0].Config {
+				continue
+			}
+			v, err := g.prepare(w, out, in, pattern, layout, batch, func(o codegen.Config) bool { return o == c.Config })
+			if err == nil {
+				vs = append(vs, Variant{c.Config.String(), v})
+			}
+		}
+		return vs
+	}
+	return r, nil
+}
+
+type generatedRunner struct {
+	model    *runtime.Model
+	session  *runtime.Session
+	bytes    int64
+	plan     *codegen.LayerPlan
+	variants func() []Variant
+	in, out  [1][]float32
+}
+
+func (r *generatedRunner) Run(x, y []float32) {
+	r.in[0], r.out[0] = x, y
+	if err := r.session.Run(context.Background(), r.in[:], r.out[:]); err != nil {
+		panic(err) // sizes are the grid's own
+	}
+}
+
+func (r *generatedRunner) Describe() string {
+	c := r.plan.Choices[0]
+	return fmt.Sprintf("%s (model: %.0f cycles, dense %.0f)", c.Config, c.Cycles, c.DenseCycles)
+}
+
+func (r *generatedRunner) Bytes() int64 { return r.bytes }
+
+func (r *generatedRunner) Close() { _ = r.model.Close() }
+
+func (r *generatedRunner) Variants() []Variant { return r.variants() }
