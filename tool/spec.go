@@ -49,14 +49,21 @@ func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// readSpec finds, parses and checks a spec by its text alone.
+// readSpec finds, parses and checks a spec by its text alone, or, where it leaves
+// shapes open, with the shapes that its weight files hold.
 func readSpec(arg string) (path string, m *ir.Module, err error) {
 	path, src, err := specText(arg)
 	if err != nil {
 		return path, nil, err
 	}
 	m, err = ir.Load(path, src, ir.Options{})
-	return path, m, err
+	if err == nil {
+		return path, m, nil
+	}
+	if _, filled, s, e := readModel(path, nil); e == nil {
+		return path, filled, s.Close()
+	}
+	return path, nil, err
 }
 
 func specText(arg string) (path string, src []byte, err error) {

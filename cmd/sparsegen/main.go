@@ -92,6 +92,7 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 		&cobra.Group{ID: "start", Title: "Start:"},
 		&cobra.Group{ID: "spec", Title: "Work on a spec:"},
 		&cobra.Group{ID: "weights", Title: "Work on weights:"},
+		&cobra.Group{ID: "measure", Title: "Try and measure:"},
 	)
 	add := func(group string, cmds ...*cobra.Command) {
 		for _, cmd := range cmds {
@@ -100,8 +101,9 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 		}
 	}
 	add("start", initCmd(c))
-	add("spec", fmtCmd(c), vetCmd(c))
+	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
+	add("measure", runCmd(c), benchCmd(c))
 	root.AddCommand(versionCmd(c))
 	return root
 }
@@ -112,6 +114,13 @@ func specArg(cmd *cobra.Command) {
 	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{"sg"}, cobra.ShellCompDirectiveFilterFileExt
 	}
+}
+
+// sourceFlags are the flags about where weights come from.
+func sourceFlags(cmd *cobra.Command, o *tool.Source) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.Weights, "weights", "w", nil, "weight `file` instead of the spec's; may be repeated")
+	f.BoolVar(&o.Prune, "prune", false, "prune weights to their patterns instead of refusing those that do not fit")
 }
 
 // first is the first argument, or "".

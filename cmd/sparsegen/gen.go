@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparsegen/sparsegen/tool"
+)
+
+func genCmd(c tool.Console) *cobra.Command {
+	var o tool.GenOptions
+	cmd := &cobra.Command{
+		Use:   "gen [SPEC]",
+		Short: "Write the kernels of a spec",
+		Long: `Write the kernels that a spec's layers need into a Go package: sparsegen_*.go and
+sparsegen_*.s. The spec alone decides what is written; weight files are looked at
+only for shapes that the spec leaves open. Files whose content stays the same are
+left alone, files of an earlier run that are no longer needed go. A failed run
+changes nothing.`,
+		Example: `  //go:generate go tool sparsegen gen         the usual line in a package
+  sparsegen gen --check                       in CI: a diff and exit 1 on drift
+  sparsegen gen --out kernels --target 'amd64(avx2)'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Spec = first(args)
+			if o.Package == "" {
+				o.Fallback = os.Getenv("GOPACKAGE") // go generate sets it
+			}
+			return tool.Gen(cmd.Context(), c, o)
+		},
+	}
+	specArg(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.Check, "check", false, "print a diff instead of writing; exit 1 where there is one")
+	f.StringVarP(&o.Out, "out", "o", "", "output `folder` (default: the spec's)")
+	f.StringVar(&o.Package, "pkg", "", "package `name` (default: that of the folder's Go files, or the folder's)")
+	f.StringVar(&o.Targets, "target", "", "targets instead of the spec's, such as 'amd64(avx2, avx512)'")
+	return cmd
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sparsegen/sparsegen/tool"
+)
+
+func runCmd(c tool.Console) *cobra.Command {
+	var o tool.RunOptions
+	cmd := &cobra.Command{
+		Use:   "run [SPEC] --layer NAME --in x.npy --out y.npy",
+		Short: "Compile a layer, load it and run it once",
+		Long: `Compile a layer into a program of its own, load its weights and run it once.
+Inputs and outputs are float32 .npy files, one for each input and output of the
+layer in the spec's order.
+
+--check compares the result with the float64 reference: every element must lie
+within its error bound. Exit status 1 where one does not.`,
+		Example: `  sparsegen run --layer ffn --in x.npy --out y.npy --check
+  sparsegen run model.sg --layer ffn --in x.npy --out y.npy --isa generic`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Spec = first(args)
+			return tool.Run(cmd.Context(), c, o)
+		},
+	}
+	specArg(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&o.Layer, "layer", "l", "", "layer (default: the spec's only one)")
+	f.StringArrayVarP(&o.In, "in", "i", nil, "input `file`; repeat for several inputs")
+	f.StringArrayVarP(&o.Out, "out", "o", nil, "output `file`; repeat for several outputs")
+	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2 or avx512")
+	sourceFlags(cmd, &o.Source)
+	f.BoolVar(&o.Check, "check", false, "compare with the float64 reference")
+	return cmd
+}

@@ -1,0 +1,185 @@
+package tool
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/ir"
+)
+
+// BenchOptions are the options of Bench.
+type BenchOptions struct {
+	Source
+	Layer   string        // "" is all of them
+	Batches []int         // nil is 1, 8, 32 and 128 as far as the spec allows
+	Time    time.Duration // for each layer and batch
+	ISA     string        // cap on the instruction set; "" is this machine's best
+	JSON    bool
+}
+
+// Measurement is the time of one layer at one batch, as planned for its
+// patterns and on dense kernels of sparsegen's own. Times are nanoseconds a run;
+// a spread is the distance of the quartiles over the median.
+type Measurement struct {
+	Layer   string  `json:"layer"`
+	Batch   int     `json:"batch"`
+	ISA     string  `json:"isa"`
+	Clock   string  `json:"clock"`
+	Density float64 `json:"density"` // stored weights over all, of the whole layer
+
+	Dense        float64 `json:"dense_ns"`
+	DenseSpread  float64 `json:"dense_spread"`
+	Sparse       float64 `json:"sparse_ns"`
+	SparseSpread float64 `json:"sparse_spread"`
+	Speedup      float64 `json:"speedup"`
+	Blocks       int     `json:"blocks"`
+}
+
+// Bench times a spec's layers against the same layers on dense kernels, in one
+// process, on one thread, alternating.
+func Bench(ctx context.Context, c Console, o BenchOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Module.Layers, err = layers(m.Module, o.Layer); err != nil {
+		return err
+	}
+	list, err := measure(ctx, c, m, o)
+	if err != nil {
+		return err
+	}
+	if o.JSON {
+		enc := json.NewEncoder(c.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(list)
+	}
+	return printMeasurements(c.Out, list)
+}
+
+// measure packs, compiles and times all layers of m.
+func measure(ctx context.Context, c Console, m *model, o BenchOptions) ([]Measurement, error) {
+	var timings []timing
+	for _, l := range m.Layers {
+		batches, err := batchesOf(l, o.Batches)
+		if err != nil {
+			return nil, err
+		}
+		for _, b := range batches {
+			timings = append(timings, timing{l.Name, b})
+		}
+	}
+	isa, err := planLevel(m.Module, o.ISA)
+	if err != nil {
+		return nil, err
+	}
+	p := newProgress(c, 2*len(m.Layers)+1+len(timings))
+	defer p.end()
+	sparse, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	if err != nil {
+		return nil, err
+	}
+	dense, _, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune, Only: onlyDense})
+	if err != nil {
+		return nil, err
+	}
+	p.step("compile")
+	prog, err := buildProgram(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	defer prog.close()
+	j := job{ISA: o.ISA, Timings: timings, Time: o.Time}
+	if j.Model, err = prog.pack("sparse.sgp", sparse); err != nil {
+		return nil, err
+	}
+	if j.Dense, err = prog.pack("dense.sgp", dense); err != nil {
+		return nil, err
+	}
+	density := layerDensity(reports)
+	var list []Measurement
+	next := func() {
+		if n := len(list); n < len(timings) {
+			p.step("time %s at batch %d", timings[n].Layer, timings[n].Batch)
+		}
+	}
+	next()
+	err = prog.do(ctx, j, func(line []byte) error {
+		var r result
+		if err := json.Unmarshal(line, &r); err != nil {
+			return err
+		}
+		list = append(list, Measurement{
+			Layer: r.Layer, Batch: r.Batch, ISA: isa.String(), Clock: r.Clock, Density: density[r.Layer],
+			Dense: r.Dense, DenseSpread: r.DenseIQR, Sparse: r.Sparse, SparseSpread: r.SparseIQR,
+			Speedup: r.Dense / r.Sparse, Blocks: r.Blocks,
+		})
+		next()
+		return nil
+	})
+	return list, err
+}
+
+// layerDensity is the share of a layer's weights that are stored, over all of its
+// matrices.
+func layerDensity(reports []codegen.LayerReport) map[string]float64 {
+	kept, all := map[string]float64{}, map[string]float64{}
+	for _, r := range reports {
+		n := float64(r.Plan.Problem.Out) * float64(r.Plan.Problem.In)
+		kept[r.Layer] += n * r.Plan.Density
+		all[r.Layer] += n
+	}
+	for name, n := range all {
+		kept[name] /= n
+	}
+	return kept
+}
+
+// batchesOf is which batches of a layer to time.
+func batchesOf(l *ir.Layer, asked []int) ([]int, error) {
+	if len(l.Dims) != 1 {
+		return nil, fmt.Errorf("layer %s has %d symbolic extents; bench times layers with one", l.Name, len(l.Dims))
+	}
+	d := l.Dims[0]
+	if len(asked) > 0 {
+		for _, b := range asked {
+			if b < d.Min || b > d.Max {
+				return nil, fmt.Errorf("--batch %d: layer %s takes %s in %d..%d", b, l.Name, d.Name, d.Min, d.Max)
+			}
+		}
+		return asked, nil
+	}
+	var list []int
+	for _, b := range []int{1, 8, 32, 128} {
+		if d.Min <= b && b <= d.Max {
+			list = append(list, b)
+		}
+	}
+	if len(list) == 0 {
+		list = []int{d.Max}
+	}
+	return list, nil
+}
+
+func printMeasurements(w io.Writer, list []Measurement) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "layer\tdensity\tbatch\tdense µs\t±\tsparse µs\t±\tspeed-up\t")
+	for _, r := range list {
+		fmt.Fprintf(tw, "%s\t%.1f%%\t%d\t%.2f\t%.1f%%\t%.2f\t%.1f%%\t%.2f×\t\n", r.Layer, 100*r.Density, r.Batch,
+			r.Dense/1e3, 100*r.DenseSpread, r.Sparse/1e3, 100*r.SparseSpread, r.Speedup)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "medians of %s on one thread, warm weights; ± is the middle half of the blocks\n", list[0].Clock)
+	return err
+}

@@ -1,0 +1,88 @@
+package tool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/ir"
+)
+
+// Source says which spec a command works on and where its weights come from.
+type Source struct {
+	Spec    string   // file or folder; "" is the working folder's spec
+	Weights []string // weight files in place of those that the spec names
+	// Prune drops what a weight holds outside its pattern, by magnitude. Without
+	// it such a weight is an error.
+	Prune bool
+}
+
+// model is a checked spec with weights that fit it.
+type model struct {
+	path string
+	*ir.Module
+	*store
+}
+
+// open reads a spec and its weights and checks that the weights fit.
+func (o Source) open(c Console) (*model, error) {
+	path, m, s, err := readModel(o.Spec, o.Weights)
+	if err != nil {
+		return nil, err
+	}
+	if !o.Prune {
+		list, err := misfits(c, m, s)
+		if err == nil && len(list) > 0 {
+			err = list
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return &model{path, m, s}, nil
+}
+
+// PackOptions are the options of Pack.
+type PackOptions struct {
+	Source
+	Out string // "" is the spec's name with .sgp
+	ISA string // level to plan for; "" is this machine's best of the spec's
+}
+
+// Pack writes the packed model that the runtime opens. The result depends on the
+// spec, the weights, the level that is planned for and this version of
+// sparsegen, and on nothing else.
+func Pack(ctx context.Context, c Console, o PackOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if o.Out == "" {
+		o.Out = strings.TrimSuffix(m.path, filepath.Ext(m.path)) + ".sgp"
+	}
+	isa, err := planLevel(m.Module, o.ISA)
+	if err != nil {
+		return err
+	}
+	p := newProgress(c, len(m.Layers))
+	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	p.end()
+	if err != nil {
+		return err
+	}
+	if err := sgp.WriteFile(o.Out, packed); err != nil {
+		return err
+	}
+	if o.Prune {
+		for _, r := range reports {
+			fmt.Fprintf(c.Out, "layer %s: %s keeps %.1f%% of the magnitude of %s\n", r.Layer, r.Pattern, 100*r.Kept, r.Tensor)
+		}
+	}
+	fmt.Fprintf(c.Out, "wrote %s, planned for %v\n", o.Out, isa)
+	return nil
+}

@@ -1,0 +1,139 @@
+package tool
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sparsegen/sparsegen/internal/gobuild"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+)
+
+//go:embed program/*.go.txt
+var programText embed.FS
+
+// program is a compiled program with kernels and packed models in a folder of
+// its own, which close removes.
+type program struct {
+	dir, binary string
+}
+
+// job is what a program does; program/main.go.txt has the same type.
+type job struct {
+	Model, Dense string
+	ISA          string
+	Layer        string
+	In, Out      []string
+	Timings      []timing
+	Time         time.Duration
+}
+
+type timing struct {
+	Layer string
+	Batch int
+}
+
+// result is what a program reports for one timing.
+type result struct {
+	timing
+	Clock               string
+	Sparse, Dense       float64
+	SparseIQR, DenseIQR float64
+	Blocks              int
+}
+
+// buildProgram compiles a program that holds a module's kernels.
+func buildProgram(ctx context.Context, m *model) (*program, error) {
+	generated, err := kernelFiles(m.Module, "kernels", filepath.Base(m.path))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, f := range generated {
+		files["kernels/"+f.Name] = f.Data
+	}
+	texts, err := programText.ReadDir("program")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range texts {
+		text, err := programText.ReadFile("program/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		files[strings.TrimSuffix(e.Name(), ".txt")] = text
+	}
+	dir, err := os.MkdirTemp("", "sparsegen-*")
+	if err != nil {
+		return nil, err
+	}
+	p := &program{dir: dir, binary: filepath.Join(dir, "program")}
+	built, err := gobuild.New(ctx, filepath.Join(dir, "src"), files)
+	if err == nil {
+		err = built.Build(ctx, ".", p.binary)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *program) close() error { return os.RemoveAll(p.dir) }
+
+func (p *program) path(name string) string { return filepath.Join(p.dir, name) }
+
+// pack writes a packed model into the program's folder.
+func (p *program) pack(name string, m *sgp.Model) (path string, err error) {
+	path = p.path(name)
+	return path, sgp.WriteFile(path, m)
+}
+
+// do runs the program on a job and hands over each line that it prints.
+func (p *program) do(ctx context.Context, j job, each func(line []byte) error) error {
+	in, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	var stderr bytes.Buffer
+	out := &lineWriter{each: each}
+	cmd := exec.CommandContext(ctx, p.binary)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if msg := strings.TrimSpace(stderr.String()); msg != "" {
+			return fmt.Errorf("the compiled program: %s", msg)
+		}
+		return fmt.Errorf("the compiled program: %w", err)
+	}
+	return nil
+}
+
+// lineWriter calls each for every whole line written to it.
+type lineWriter struct {
+	rest []byte
+	each func(line []byte) error
+}
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for {
+		line, rest, ok := bytes.Cut(w.rest, []byte("\n"))
+		if !ok {
+			return len(p), nil
+		}
+		if err := w.each(line); err != nil {
+			return 0, err
+		}
+		w.rest = rest
+	}
+}

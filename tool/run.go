@@ -1,0 +1,210 @@
+package tool
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/weights"
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/ir/eval"
+)
+
+// RunOptions are the options of Run.
+type RunOptions struct {
+	Source
+	Layer string   // "" is the spec's only one
+	In    []string // .npy files, one for each input
+	Out   []string // .npy files, one for each output; may be empty with Check
+	ISA   string   // cap on the instruction set; "" is this machine's best
+	Check bool     // compare with the float64 reference
+}
+
+// Run compiles a layer into a program of its own and runs it once. With Check
+// the error is Findings where an element lies outside its error bound.
+func Run(ctx context.Context, c Console, o RunOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if o.Layer == "" && len(m.Layers) > 1 {
+		_, err := layers(m.Module, "?")
+		return fmt.Errorf("name a layer with --layer: %w", err)
+	}
+	chosen, err := layers(m.Module, o.Layer)
+	if err != nil {
+		return err
+	}
+	m.Module.Layers = chosen
+	l := chosen[0]
+	if len(o.In) != len(l.Inputs) {
+		return fmt.Errorf("layer %s has %d inputs, --in names %d files", l.Name, len(l.Inputs), len(o.In))
+	}
+	if len(o.Out) != len(l.Outputs) && !(o.Check && len(o.Out) == 0) {
+		return fmt.Errorf("layer %s has %d outputs, --out names %d files", l.Name, len(l.Outputs), len(o.Out))
+	}
+	dims := map[string]int{}
+	var inputs [][]float32
+	for k, file := range o.In {
+		x, err := readInput(file, l.Inputs[k], dims)
+		if err != nil {
+			return err
+		}
+		inputs = append(inputs, x)
+	}
+	for _, d := range l.Dims {
+		if n := dims[d.Name]; n < d.Min || n > d.Max {
+			return fmt.Errorf("%s is %d in the input; layer %s takes %d..%d", d.Name, n, l.Name, d.Min, d.Max)
+		}
+	}
+	outputs, err := runOnce(ctx, c, m, l, inputs, dims, o.ISA, o.Prune)
+	if err != nil {
+		return err
+	}
+	for k, file := range o.Out {
+		shape, err := l.Outputs[k].Size(dims)
+		if err != nil {
+			return err
+		}
+		if err := weights.WriteNPY(file, shape, outputs[k]); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.Out, "wrote", file)
+	}
+	if !o.Check {
+		return nil
+	}
+	worst, err := compare(m, l, inputs, outputs, dims)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.Out, worst)
+	if worst.outside > 0 {
+		return &Findings{Summary: fmt.Sprintf("layer %s leaves its error bound", l.Name)}
+	}
+	return nil
+}
+
+// readInput reads a layer's input and notes its symbolic extents in dims.
+func readInput(file string, v *ir.Value, dims map[string]int) ([]float32, error) {
+	shape, x, err := weights.ReadNPY(file)
+	if err != nil {
+		return nil, err
+	}
+	fits := len(shape) == len(v.Shape)
+	for i := 0; fits && i < len(shape); i++ {
+		e := v.Shape[i]
+		n, known := dims[e.Sym]
+		switch {
+		case e.Sym == "":
+			fits = e.N == shape[i]
+		case known:
+			fits = n == shape[i]
+		default:
+			dims[e.Sym] = shape[i]
+		}
+	}
+	if !fits {
+		return nil, fmt.Errorf("%s: shape %v does not fit input %v", file, shape, v)
+	}
+	return x, nil
+}
+
+// runOnce builds and runs a program for one layer.
+func runOnce(ctx context.Context, c Console, m *model, l *ir.Layer, inputs [][]float32, dims map[string]int, isa string, prune bool) ([][]float32, error) {
+	p := newProgress(c, 3)
+	defer p.end()
+	level, err := planLevel(m.Module, isa)
+	if err != nil {
+		return nil, err
+	}
+	packed, _, err := packModel(ctx, p, m, codegen.PackOptions{ISA: level, Prune: prune})
+	if err != nil {
+		return nil, err
+	}
+	p.step("compile")
+	prog, err := buildProgram(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	defer prog.close()
+	j := job{ISA: isa, Layer: l.Name}
+	if j.Model, err = prog.pack("model.sgp", packed); err != nil {
+		return nil, err
+	}
+	for k, x := range inputs {
+		j.In = append(j.In, prog.path(fmt.Sprintf("in%d", k)))
+		if err := os.WriteFile(j.In[k], weights.Float32Bytes(x), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	for k := range l.Outputs {
+		j.Out = append(j.Out, prog.path(fmt.Sprintf("out%d", k)))
+	}
+	p.step("run")
+	if err := prog.do(ctx, j, func([]byte) error { return nil }); err != nil {
+		return nil, err
+	}
+	var outputs [][]float32
+	for _, file := range j.Out {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		y := make([]float32, len(raw)/4)
+		for i := range y {
+			y[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+		outputs = append(outputs, y)
+	}
+	return outputs, nil
+}
+
+// deviation is how far results are from the reference, in error bounds.
+type deviation struct {
+	elements, outside int
+	worst             float64 // |difference| over the bound
+	where             string
+}
+
+func (d deviation) String() string {
+	if d.outside == 0 {
+		return fmt.Sprintf("all %d elements within the bound; the furthest, %s, at %.2g of it", d.elements, d.where, d.worst)
+	}
+	return fmt.Sprintf("%d of %d elements outside the bound; the furthest, %s, at %.3g of it", d.outside, d.elements, d.where, d.worst)
+}
+
+// compare evaluates a layer in float64 and compares.
+func compare(m *model, l *ir.Layer, inputs, outputs [][]float32, dims map[string]int) (deviation, error) {
+	want, err := eval.Layer(l, m.tensor, inputs, dims)
+	if err != nil {
+		return deviation{}, err
+	}
+	var d deviation
+	for k, w := range want {
+		if len(outputs[k]) != len(w.Data) {
+			return d, errors.New("the compiled program gave another number of elements")
+		}
+		for i, y := range outputs[k] {
+			diff := math.Abs(float64(y) - w.Data[i])
+			share := 0.0
+			if diff > 0 {
+				share = diff / w.Bound[i]
+			}
+			d.elements++
+			if !(diff <= w.Bound[i]) {
+				d.outside++
+			}
+			if d.where == "" || share > d.worst || math.IsNaN(share) && !math.IsNaN(d.worst) {
+				d.worst = share
+				d.where = fmt.Sprintf("%s[%d] = %g for %g", l.Outputs[k].Name, i, y, w.Data[i])
+			}
+		}
+	}
+	return d, nil
+}
