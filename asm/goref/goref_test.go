@@ -51,6 +51,7 @@ func manyKeys(t *testing.T) []runtime.KernelKey {
 		"lanesMask S=8 NB=1", "lanesMask S=16 NB=4", "lanesMask S=32 NB=8", "lanesMask S=64 NB=1",
 		"lanesDelta S=8", "deltaTile S=8 T=8", "deltaTile S=8 T=64",
 		"copyTile T=8", "copyTile T=64", "transTile T=16", "transTile T=128", "untransTile T=16", "untransTile T=64",
+		"mapGelu", "mapGeluTanh", "mapSilu", "mapSigmoid", "mapTanh",
 	)
 }
 
@@ -97,6 +98,8 @@ var mutants = []struct{ key, old, new, message string }{
 	{"deltaTile S=8 T=16", "uint32(delta[l])", "uint32(int8(delta[l]))", ""},
 	{"copyTile T=16", "clear(dst[copy(dst, src):])", "copy(dst, src)", "want 0"},
 	{"transTile T=16", "min(c, cols-1)", "min(c, cols)", ""},
+	{"mapSilu", "runtime.Silu(", "runtime.Sigmoid(", ""},
+	{"mapTanh", "unsafe.Slice(y, n)", "unsafe.Slice(y, n-n%8)", ""},
 	{"untransTile T=16", "for c := range cols {", "for c := range min(16, cols+1) {", ""},
 }
 

@@ -10,7 +10,8 @@ import (
 )
 
 // Want is the memory that holds the output after a right kernel ran: the loop of
-// the contract, taken literally, with a multiply-add of its own.
+// the contract, taken literally, with a multiply-add of its own. An activation
+// is what the runtime's function of its name gives.
 func (c *Call) Want() []float32 {
 	out := slices.Clone(c.out)
 	y := out[c.at:]
@@ -46,6 +47,16 @@ func (c *Call) Want() []float32 {
 				c.wantLane(y, b, l)
 			}
 		}
+	case runtime.MapGelu:
+		runtime.Gelu(y[:c.n])
+	case runtime.MapGeluTanh:
+		runtime.GeluTanh(y[:c.n])
+	case runtime.MapSilu:
+		runtime.Silu(y[:c.n])
+	case runtime.MapSigmoid:
+		runtime.Sigmoid(y[:c.n])
+	case runtime.MapTanh:
+		runtime.Tanh(y[:c.n])
 	}
 	return out
 }
