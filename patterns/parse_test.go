@@ -37,7 +37,7 @@ func TestParseNormalises(t *testing.T) {
 		"unstructured(sparsity=0)":               "unstructured",
 		"block(4,1,sparsity=0.90)":               "block(4,1,sparsity=0.9)",
 		"stripe(8:12, 0:4, 4, 10:16)":            "stripe(0:5,8:16)",
-		"stripe(0:8,2:4)":                       "stripe(0:8)",
+		"stripe(0:8,2:4)":                        "stripe(0:8)",
 		"diag(3,-1,3,width=1)":                   "diag(-1,3)",
 		"((dense))":                              "dense",
 		"(stripe(0) | diag(0)) | nm(2,4)":        "stripe(0) | diag(0) | nm(2,4)",
