@@ -54,6 +54,26 @@ type checker struct {
 
 	files map[string]fileShape // what opt.Shapes said
 	pats  map[string]parsedPattern
+
+	mem struct {
+		vals    slab[value]
+		values  slab[Value]
+		uses    slab[weightUse]
+		weights slab[Weight]
+		ops     slab[Op]
+		cells   slab[int]
+		extents slab[Extent]
+		args    slab[*Value]
+	}
+}
+
+// newValue makes a value with room for the cells of its shape.
+func (c *checker) newValue(name string, d DType, at, rank int) *value {
+	v := c.mem.vals.one()
+	v.v = c.mem.values.one()
+	v.v.Name, v.v.DType = name, d
+	v.at, v.ext = at, c.mem.cells.some(rank)
+	return v
 }
 
 type fileShape struct {
@@ -178,6 +198,7 @@ type value struct {
 	at   int
 	used bool
 	bad  bool // made by something that was reported: says nothing more
+	out  int  // of an output that is not computed yet: its index in Outputs + 1
 }
 
 // weightUse is a weight of an op while the layer is checked.
@@ -201,10 +222,9 @@ type layerChecker struct {
 	order   []*value // as declared, for stable messages
 	made    []*value // every value of the layer
 	weights []*weightUse
-	outs    map[string]int // index in l.Outputs of outputs that are not computed yet
-	partial bool           // parts of the layer are missing: syntax errors
-	unnamed bool           // among them names that the layer defines
-	before  int            // errors before this layer
+	partial bool // parts of the layer are missing: syntax errors
+	unnamed bool // among them names that the layer defines
+	before  int  // errors before this layer
 }
 
 func (c *checker) layer(d *LayerDecl) {
@@ -212,7 +232,6 @@ func (c *checker) layer(d *LayerDecl) {
 		checker: c,
 		l:       &Layer{Name: d.Name, Pos: c.src.pos(d.At)},
 		values:  make(map[string]*value, 8),
-		outs:    make(map[string]int, 2),
 		x:       extents{cells: make([]cell, 0, 32)},
 		partial: d.bad,
 		unnamed: d.bad,
@@ -247,15 +266,13 @@ func (lc *layerChecker) signature(d *LayerDecl) {
 	for _, g := range d.Outputs {
 		for _, id := range g.Names {
 			v := lc.declare(g, id, dims, nil)
-			_, twice := lc.outs[id.Name]
-			_, input := lc.values[id.Name]
-			if twice || input {
+			if lc.values[id.Name] != nil {
 				lc.reportf(id.At, codeTwice, "inputs and outputs have names of their own", "%s is declared twice", id.Name)
 				continue
 			}
-			lc.outs[id.Name] = len(lc.l.Outputs)
 			lc.l.Outputs = append(lc.l.Outputs, v.v)
-			v.used = true
+			v.out = len(lc.l.Outputs)
+			lc.values[id.Name] = v
 			lc.order = append(lc.order, v)
 		}
 	}
@@ -298,7 +315,7 @@ func (lc *layerChecker) extent(n *Number) (int, bool) {
 
 // declare makes the value of a parameter.
 func (lc *layerChecker) declare(g *Param, id Ident, dims, used map[string]bool) *value {
-	v := &value{v: &Value{Name: id.Name, DType: parseDType(g.Type.DType.Name)}, at: id.At}
+	v := lc.newValue(id.Name, parseDType(g.Type.DType.Name), id.At, len(g.Type.Shape))
 	first := id == g.Names[0] // what is wrong with the type is said once
 	if v.v.DType == 0 {
 		v.bad = true
@@ -396,25 +413,19 @@ func (lc *layerChecker) stmt(s *Stmt) {
 // assign names the result of a statement; for an output it is compared with
 // its declaration.
 func (lc *layerChecker) assign(id Ident, v *value) {
-	i, isOut := lc.outs[id.Name]
-	if !isOut {
+	decl := lc.values[id.Name]
+	if decl == nil || decl.out == 0 {
 		if !v.bad {
 			v.v.Name = id.Name
 		}
 		lc.define(id, v)
 		return
 	}
-	delete(lc.outs, id.Name)
-	v.used = true
-	lc.define(id, v)
+	i := decl.out - 1
+	decl.out, decl.used, v.used = 0, true, true
+	lc.values[id.Name] = v
 	if v.bad {
 		return
-	}
-	var decl *value
-	for _, m := range lc.made {
-		if m.v == lc.l.Outputs[i] {
-			decl = m
-		}
 	}
 	v.v.Name = id.Name
 	lc.l.Outputs[i] = v.v
@@ -432,7 +443,7 @@ func (lc *layerChecker) assign(id Ident, v *value) {
 func (lc *layerChecker) finish(d *LayerDecl) {
 	if !lc.partial {
 		for _, v := range lc.order {
-			if i, open := lc.outs[v.v.Name]; open && lc.l.Outputs[i] == v.v {
+			if v.out > 0 {
 				lc.reportf(v.at, codeOutput, fmt.Sprintf("add a statement: %s = ...", v.v.Name), "output %s is never computed", v.v.Name)
 			} else if !v.used && !v.bad {
 				lc.reportf(v.at, codeUnused, "remove it, or use it", "%s is never used", v.v.Name)
@@ -442,9 +453,9 @@ func (lc *layerChecker) finish(d *LayerDecl) {
 	for _, u := range lc.weights {
 		lc.compareWithFile(u)
 	}
-	open := map[int]bool{}
+	var open []int
 	for _, u := range lc.weights {
-		lc.closeWeight(u, open)
+		open = lc.closeWeight(u, open)
 	}
 	for _, v := range lc.made {
 		if !lc.closeValue(v) {
@@ -458,7 +469,7 @@ func (lc *layerChecker) closeValue(v *value) bool {
 	if v.bad {
 		return true
 	}
-	v.v.Shape = make([]Extent, len(v.ext))
+	v.v.Shape = lc.mem.extents.some(len(v.ext))[:len(v.ext)]
 	elements := int64(1)
 	for i, c := range v.ext {
 		e, _ := lc.x.get(c)

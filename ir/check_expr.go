@@ -53,7 +53,8 @@ func (lc *layerChecker) expr(e Expr) *value {
 }
 
 func (lc *layerChecker) lookup(e *Name) *value {
-	if v := lc.values[e.Name]; v != nil {
+	v := lc.values[e.Name]
+	if v != nil && v.out == 0 {
 		v.used = true
 		return v
 	}
@@ -61,7 +62,7 @@ func (lc *layerChecker) lookup(e *Name) *value {
 		return bad()
 	}
 	hint := ""
-	if _, out := lc.outs[e.Name]; out {
+	if v != nil {
 		hint = fmt.Sprintf("output %s is computed further down", e.Name)
 	} else if findOp(e.Name) != nil {
 		hint = fmt.Sprintf("%s is an op: write %s(...) or x | %s", e.Name, e.Name, e.Name)
@@ -179,7 +180,8 @@ func (lc *layerChecker) namedOp(name *Name, at int, piped *value, args []*Arg) *
 // op binds the arguments of an op to its parameters, checks them and appends
 // the op.
 func (lc *layerChecker) op(def *OpDef, at int, piped *value, args []*Arg) *value {
-	bound := make([]*Arg, len(def.Params))
+	var boundBuf [8]*Arg
+	bound := boundBuf[:len(def.Params)]
 	ok := lc.bind(def, piped != nil, args, bound)
 	if !ok {
 		for _, a := range args {
@@ -187,10 +189,12 @@ func (lc *layerChecker) op(def *OpDef, at int, piped *value, args []*Arg) *value
 		}
 		return bad()
 	}
-	op := &Op{Kind: def.Name, Pos: lc.src.pos(at)}
-	var vals []*value
+	op := lc.mem.ops.one()
+	op.Kind, op.Pos = def.Name, lc.src.pos(at)
+	var valsBuf [2]*value
+	var vectorsBuf [2]*weightUse
+	vals, vectors := valsBuf[:0], vectorsBuf[:0]
 	var matrix *weightUse
-	var vectors []*weightUse
 	for i, p := range def.Params {
 		a := bound[i]
 		if a == nil && !(i == 0 && piped != nil) {

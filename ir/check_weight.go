@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,9 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 		lc.reportf(a.Value.at(), codeWeightRole, hint, "%s of %s must be a weight", p.Name, def.Name)
 		return nil
 	}
-	u := &weightUse{at: ref.At, w: &Weight{Tensor: ref.Tensor, Pos: lc.src.pos(ref.At)}}
+	u := lc.mem.uses.one()
+	u.at, u.w = ref.At, lc.mem.weights.one()
+	u.w.Tensor, u.w.Pos = ref.Tensor, lc.src.pos(ref.At)
 	if ref.Tensor == "" {
 		lc.report(ref.At, codeWeightRole, "the name of the tensor is empty", "")
 		return nil
@@ -76,9 +79,9 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 			lc.reportf(ref.At, codeWeightRole, "remove .T", "%s of %s is a vector and cannot be transposed", p.Name, def.Name)
 			return nil
 		}
-		u.ext = []int{lc.x.open()}
+		u.ext = append(lc.mem.cells.some(1), lc.x.open())
 	} else {
-		u.ext = []int{lc.x.open(), lc.x.open()}
+		u.ext = append(lc.mem.cells.some(2), lc.x.open(), lc.x.open())
 		lc.pattern(u, a)
 	}
 	if stated != nil {
@@ -202,6 +205,7 @@ func patternText(s string) string {
 // shape applies the op's shape rule, appends the op and returns its result.
 func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix *weightUse, vectors []*weightUse, axisArg *Arg) *value {
 	x := vals[0]
+	op.Args = lc.mem.args.some(len(vals))
 	for _, v := range vals {
 		if !v.v.DType.Float() {
 			lc.reportf(at, codeDType, "it works on f32, f16 and bf16", "%s has no form for %s", def.Name, v.v.DType)
@@ -233,7 +237,8 @@ func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix 
 		}
 		axis = int(n)
 	}
-	ext := append([]int(nil), x.ext...)
+	y := lc.newValue("", x.v.DType, at, rank)
+	ext := append(y.ext, x.ext...)
 	feature := x.ext[axis] // what the vectors have one element for
 	switch def.Shape {
 	case SameShape:
@@ -269,7 +274,7 @@ func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix 
 		lc.weights = append(lc.weights, matrix)
 	}
 	lc.weights = append(lc.weights, vectors...)
-	y := &value{v: &Value{DType: x.v.DType}, ext: ext, at: at}
+	y.ext = ext
 	op.Out = y.v
 	lc.made = append(lc.made, y)
 	lc.l.Ops = append(lc.l.Ops, op)
@@ -323,33 +328,33 @@ func (lc *layerChecker) compareWithFile(u *weightUse) {
 }
 
 // closeWeight fills in the features of a weight and checks its pattern. open
-// holds the extents that have been reported as unknown.
-func (lc *layerChecker) closeWeight(u *weightUse, open map[int]bool) {
+// holds the extents that have been reported as unknown; the result adds to it.
+func (lc *layerChecker) closeWeight(u *weightUse, open []int) []int {
 	var n [2]int
 	for i, c := range u.ext {
 		e, known := lc.x.get(c)
 		if !known {
-			if r := lc.x.root(c); !open[r] && !lc.partial && len(lc.errs) == lc.before {
+			if !slices.Contains(open, lc.x.root(c)) && !lc.partial && len(lc.errs) == lc.before {
 				lc.unknownExtent(u)
 			}
 			for _, c := range u.ext {
-				open[lc.x.root(c)] = true
+				open = append(open, lc.x.root(c))
 			}
-			return
+			return open
 		}
 		if e.Sym != "" {
 			lc.reportf(u.at, codeShape, "", "a weight has fixed extents, but here w%s must be %s", strconv.Quote(u.w.Tensor), lc.x.string(u.ext))
-			return
+			return open
 		}
 		n[i] = e.N
 	}
 	u.w.Out, u.w.In = n[0], n[1]
 	if u.pat == nil || u.w.Pattern == nil {
-		return
+		return open
 	}
 	if int64(n[0])*int64(n[1]) > maxElements {
 		lc.reportf(u.at, codeExtent, "", "w%s has more than %d elements", strconv.Quote(u.w.Tensor), int64(maxElements))
-		return
+		return open
 	}
 	if err := u.w.Pattern.Validate(n[0], n[1]); err != nil {
 		at := u.at
@@ -358,6 +363,7 @@ func (lc *layerChecker) closeWeight(u *weightUse, open map[int]bool) {
 		}
 		lc.report(at, codeDivide, err.Error(), fmt.Sprintf("the pattern lies on w%s as [out, in] = %s", strconv.Quote(u.w.Tensor), lc.x.string(u.ext)))
 	}
+	return open
 }
 
 // unknownExtent reports a weight whose shape nothing tells.

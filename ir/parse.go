@@ -71,6 +71,29 @@ type parser struct {
 	errs     ErrorList
 
 	inPattern bool // within a pattern, where a:b is a range
+
+	mem struct {
+		names    slab[Name]
+		numbers  slab[Number]
+		weights  slab[WeightRef]
+		calls    slab[Call]
+		args     slab[Arg]
+		argLists slab[*Arg]
+		idents   slab[Ident]
+		shapes   slab[Expr]
+	}
+}
+
+func (p *parser) newName(t token) *Name {
+	n := p.mem.names.one()
+	n.At, n.Name = t.at(), p.text(t)
+	return n
+}
+
+func (p *parser) newNumber(t token) *Number {
+	n := p.mem.numbers.one()
+	n.At, n.Text = t.at(), p.text(t)
+	return n
 }
 
 // report keeps an error, unless its line has one already.
@@ -456,7 +479,7 @@ func (p *parser) params(hint string) []*Param {
 	defer p.leave()
 	var out []*Param
 	for !p.failed && !p.is(")") {
-		g := &Param{}
+		g := &Param{Names: p.mem.idents.some(1)}
 		for {
 			g.Names = append(g.Names, p.ident("the name of a value"))
 			if !p.accept(",") {
@@ -479,12 +502,12 @@ func (p *parser) params(hint string) []*Param {
 
 func (p *parser) typ() Type {
 	t := p.next()
-	ty := Type{DType: Ident{At: t.at(), Name: p.text(t)}}
+	ty := Type{DType: Ident{At: t.at(), Name: p.text(t)}, Shape: p.mem.shapes.some(2)}
 	open := p.expect("[", "a type has a shape: f32[t, 512]")
 	for !p.failed {
 		switch e := p.tok(); e.kind {
 		case tokNumber:
-			ty.Shape = append(ty.Shape, &Number{At: e.at(), Text: p.text(p.next())})
+			ty.Shape = append(ty.Shape, p.newNumber(p.next()))
 		case tokName:
 			id := p.ident("an extent")
 			ty.Shape = append(ty.Shape, &Name{At: id.At, Name: id.Name})
@@ -517,7 +540,7 @@ func (p *parser) rangeEnd() *Number {
 		p.unexpected("a number", "write the range of an extent as: where t in 1..128")
 	}
 	p.next()
-	return &Number{At: t.at(), Text: p.text(t)}
+	return p.newNumber(t)
 }
 
 // block parses `{ statements }`; the current token is the brace.
@@ -567,6 +590,7 @@ func (p *parser) hasError(at, end int) bool {
 func (p *parser) stmt() *Stmt {
 	s := &Stmt{At: p.tok().at()}
 	if p.atAssignment() {
+		s.Names = p.mem.idents.some(1)
 		for ok := true; ok; ok = p.accept(",") {
 			s.Names = append(s.Names, p.stmtName())
 		}

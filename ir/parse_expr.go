@@ -66,16 +66,18 @@ func (p *parser) primary() Expr {
 			break
 		}
 		p.next()
-		return &Name{At: t.at(), Name: p.text(t)}
+		return p.newName(t)
 	case tokNumber:
 		p.next()
-		return &Number{At: t.at(), Text: p.text(t)}
+		return p.newNumber(t)
 	case tokString:
 		p.next()
 		return &String{At: t.at(), Value: p.unquote(t)}
 	case tokWeight:
 		p.next()
-		return &WeightRef{At: t.at(), Tensor: p.unquote(t)}
+		w := p.mem.weights.one()
+		w.At, w.Tensor = t.at(), p.unquote(t)
+		return w
 	case tokList:
 		p.next()
 		return &ListRef{At: t.at(), Name: p.text(t)[1:]}
@@ -128,7 +130,8 @@ func (p *parser) postfix(x Expr) Expr {
 		case "(":
 			p.limitChain(n, t)
 			p.next()
-			call := &Call{At: x.at(), Fun: x}
+			call := p.mem.calls.one()
+			call.At, call.Fun, call.Args = x.at(), x, p.mem.argLists.some(3)
 			p.list(t, ")", func() { call.Args = append(call.Args, p.arg()) })
 			x = call
 		case "[":
@@ -156,7 +159,7 @@ func (p *parser) postfix(x Expr) Expr {
 }
 
 func (p *parser) arg() *Arg {
-	a := &Arg{}
+	a := p.mem.args.one()
 	if t := p.tok(); t.kind == tokName && p.peekIs("=") {
 		a.Name = Ident{At: t.at(), Name: p.text(t)}
 		p.next()
