@@ -101,7 +101,7 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 		}
 	}
 	add("start", initCmd(c))
-	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c))
+	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c), explainCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
 	add("measure", runCmd(c), benchCmd(c))
 	root.AddCommand(versionCmd(c))

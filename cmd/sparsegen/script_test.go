@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
+
+	"github.com/sparsegen/sparsegen/internal/weights"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts' cmp lines expect of stdout and stderr")
@@ -54,6 +57,8 @@ func TestMain(m *testing.M) {
 //	cmp FILE FILE           the files are equal; stdout and stderr are files too
 //	exists FILE, ! exists FILE
 //	cp FROM TO, rm FILE, append FILE TEXT, env KEY=VALUE, cd DIR
+//	module PATH             write a go.mod and go.sum that have sparsegen as a tool
+//	npy FILE ROWS COLS      write a random float32 matrix
 //	needs slow              skip the rest under -short
 //
 // Words may be 'quoted'; $ROOT is the module's folder, $WORK the script's.
@@ -190,6 +195,18 @@ func (s *script) do(words []string) error {
 			return err
 		}
 		return os.WriteFile(s.path(args[0]), append(data, args[1]+"\n"...), 0o666)
+	case "module":
+		return s.module(args[0])
+	case "npy":
+		var rows, cols int
+		if _, err := fmt.Sscan(args[1]+" "+args[2], &rows, &cols); err != nil {
+			return err
+		}
+		x := make([]float32, rows*cols)
+		for i := range x {
+			x[i] = float32(rand.NormFloat64())
+		}
+		return weights.WriteNPY(s.path(args[0]), []int{rows, cols}, x)
 	case "env":
 		s.env = append(s.env, args[0])
 		return nil
@@ -198,6 +215,23 @@ func (s *script) do(words []string) error {
 		return os.MkdirAll(s.dir, 0o777)
 	}
 	return fmt.Errorf("unknown command %q", name)
+}
+
+// module makes the script's folder a module as `go get -tool` would, with this
+// checkout in place of a release and nothing to download.
+func (s *script) module(path string) error {
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return err
+	}
+	sum, err := os.ReadFile(filepath.Join(root, "go.sum"))
+	if err != nil {
+		return err
+	}
+	const self = "github.com/sparsegen/sparsegen"
+	text := strings.Replace(string(mod), "module "+self, fmt.Sprintf(
+		"module %s\n\ntool %s/cmd/sparsegen\n\nrequire %s v0.0.0\n\nreplace %s => %s", path, self, self, self, root), 1)
+	return errors.Join(os.WriteFile(s.path("go.mod"), []byte(text), 0o666), os.WriteFile(s.path("go.sum"), sum, 0o666))
 }
 
 func (s *script) path(name string) string {

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/sparsegen/sparsegen/tool"
+)
+
+func explainCmd(c tool.Console) *cobra.Command {
+	var o tool.ExplainOptions
+	cmd := &cobra.Command{
+		Use:   "explain [SPEC]",
+		Short: "Show what becomes of a layer",
+		Long: `Show what becomes of a spec's layers:
+
+  ir      the spec in canonical form
+  plan    which kernels run for which batch, and why (needs the weights)
+  asm     the assembly of the kernels
+  bytes   the kernels' machine code, each instruction beside its bytes`,
+		Example: `  sparsegen explain --layer ffn
+  sparsegen explain --layer ffn --print asm --isa avx2`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Spec = first(args)
+			return tool.Explain(cmd.Context(), c, o)
+		},
+	}
+	specArg(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&o.Layer, "layer", "l", "", "layer (default: all)")
+	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm or bytes")
+	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes: only its kernels")
+	sourceFlags(cmd, &o.Source)
+	return cmd
+}

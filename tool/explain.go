@@ -1,0 +1,225 @@
+package tool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// ExplainOptions are the options of Explain.
+type ExplainOptions struct {
+	Source
+	Layer string // "" is all of them
+	Print string // ir, plan, asm or bytes
+	ISA   string // plan: level to plan for; asm, bytes: only this level's kernels
+}
+
+// Explain shows what becomes of a layer: its canonical spec, the plan with what
+// was weighed, or the kernels as assembly or as machine code.
+func Explain(ctx context.Context, c Console, o ExplainOptions) error {
+	switch o.Print {
+	case "ir":
+		return explainIR(c.Out, o)
+	case "plan":
+		return explainPlan(ctx, c, o)
+	case "asm", "bytes":
+		return explainCode(ctx, c, o)
+	}
+	return fmt.Errorf("--print %s: want ir, plan, asm or bytes", o.Print)
+}
+
+// explainIR prints the spec canonically, of a single layer where one is asked
+// for.
+func explainIR(w io.Writer, o ExplainOptions) error {
+	path, src, err := specText(o.Spec)
+	if err != nil {
+		return err
+	}
+	f, err := ir.Parse(path, src)
+	if err != nil {
+		return err
+	}
+	if o.Layer != "" {
+		_, m, err := readSpec(o.Spec)
+		if err != nil {
+			return err
+		}
+		if _, err := layers(m, o.Layer); err != nil {
+			return err
+		}
+		var kept []ir.Decl
+		for _, d := range f.Decls {
+			if l, ok := d.(*ir.LayerDecl); !ok || l.Name == o.Layer {
+				kept = append(kept, d)
+			}
+		}
+		f.Decls = kept
+	}
+	_, err = io.WriteString(w, ir.Print(f))
+	return err
+}
+
+// explainPlan says for each linear op which kernels run at which batch, and what
+// the cost model thought of the alternatives.
+func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if m.Module.Layers, err = layers(m.Module, o.Layer); err != nil {
+		return err
+	}
+	isa, err := planLevel(m.Module, o.ISA)
+	if err != nil {
+		return err
+	}
+	p := newProgress(c, len(m.Layers))
+	_, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	p.end()
+	if err != nil {
+		return err
+	}
+	for i, r := range reports {
+		if i > 0 {
+			fmt.Fprintln(c.Out)
+		}
+		if err := printPlan(c.Out, r, isa); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
+	plan := r.Plan
+	layout := "feature-major"
+	if plan.Problem.TokenMajor {
+		layout = "token-major"
+	}
+	fmt.Fprintf(w, "layer %s, %s: [%d, %d] %s, %.1f%% stored, %s, planned for %v\n",
+		r.Layer, r.Tensor, plan.Problem.Out, plan.Problem.In, r.Pattern, 100*plan.Density, layout, isa)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "  batch\tkernels\tpacked\tcycles\tagainst dense")
+	for _, ch := range plan.Choices {
+		batch := fmt.Sprintf("%d..%d", ch.BatchMin, ch.BatchMax)
+		if ch.BatchMin == ch.BatchMax {
+			batch = fmt.Sprint(ch.BatchMin)
+		}
+		gain := "-"
+		if ch.DenseCycles > 0 {
+			gain = fmt.Sprintf("%.2f×", ch.DenseCycles/ch.Cycles)
+		}
+		fmt.Fprintf(tw, "  %s\t%v\t%s\t%.0f\t%s\n", batch, ch.Config, size(ch.Bytes), ch.Cycles, gain)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "  the cost model's estimates, in cycles:")
+	fmt.Fprint(tw, "  candidate\tpacked")
+	for _, k := range plan.Considered {
+		if k.Err == "" {
+			for _, b := range k.Batch {
+				fmt.Fprintf(tw, "\tbatch %d", b)
+			}
+			break
+		}
+	}
+	fmt.Fprintln(tw)
+	for _, k := range plan.Considered {
+		if k.Err != "" {
+			fmt.Fprintf(tw, "  %v\t%s\n", k.Config, k.Err)
+			continue
+		}
+		fmt.Fprintf(tw, "  %v\t%s", k.Config, size(k.Bytes))
+		for _, t := range k.Cycles {
+			fmt.Fprintf(tw, "\t%.0f", t)
+		}
+		fmt.Fprintln(tw)
+	}
+	return tw.Flush()
+}
+
+// size is a number of bytes for people.
+func size(n int) string {
+	switch {
+	case n >= 10e6:
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	case n >= 10e3:
+		return fmt.Sprintf("%.0f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// explainCode prints the kernels that a layer may use.
+func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
+	path, m, err := readSpec(o.Spec)
+	if err != nil {
+		return err
+	}
+	if m.Layers, err = layers(m, o.Layer); err != nil {
+		return err
+	}
+	ks, err := kernelsOf(m)
+	if err != nil {
+		return err
+	}
+	if o.ISA != "" {
+		isa, err := runtime.ParseISA(o.ISA)
+		if err != nil {
+			return fmt.Errorf("--isa: %w", err)
+		}
+		var kept []codegen.Kernel
+		for _, k := range ks {
+			if k.ISA == isa {
+				kept = append(kept, k)
+			}
+		}
+		ks = kept
+	}
+	if len(ks) == 0 {
+		return errors.New("no kernel to show; `sparsegen explain --print plan` says what runs")
+	}
+	files, err := codegen.Emit(ks, codegen.EmitOptions{Package: "kernels", Spec: filepath.Base(path)})
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name, "_amd64.s") {
+			continue
+		}
+		if o.Print == "asm" {
+			_, err := c.Out.Write(f.Data)
+			return err
+		}
+		return printBytes(ctx, c.Out, f)
+	}
+	return errors.New("the spec's targets have no assembly; its kernels are pure Go")
+}
+
+// printBytes assembles a file and prints each instruction beside its bytes.
+func printBytes(ctx context.Context, w io.Writer, f codegen.File) error {
+	dir, err := os.MkdirTemp("", "sparsegen-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, f.Name)
+	if err := os.WriteFile(file, f.Data, 0o600); err != nil {
+		return err
+	}
+	listing, err := assemble(ctx, file, filepath.Join(dir, "out.o"))
+	if err != nil {
+		return err
+	}
+	return writeListing(w, listing)
+}
