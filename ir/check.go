@@ -55,6 +55,7 @@ type checker struct {
 	files map[string]fileShape // what opt.Shapes said
 	pats  map[string]parsedPattern
 
+	lc  layerChecker
 	mem struct {
 		vals    slab[value]
 		values  slab[Value]
@@ -106,6 +107,7 @@ func check(f *File, opt Options) (*Module, ErrorList) {
 		m:     &Module{Path: f.Path},
 		files: map[string]fileShape{},
 		pats:  map[string]parsedPattern{},
+		lc:    layerChecker{values: map[string]*value{}},
 	}
 	layers := map[string]bool{}
 	for _, d := range f.Decls {
@@ -228,14 +230,20 @@ type layerChecker struct {
 }
 
 func (c *checker) layer(d *LayerDecl) {
-	lc := &layerChecker{
+	lc := &c.lc
+	clear(lc.values)
+	*lc = layerChecker{
 		checker: c,
 		l:       &Layer{Name: d.Name, Pos: c.src.pos(d.At)},
-		values:  make(map[string]*value, 8),
-		x:       extents{cells: make([]cell, 0, 32)},
 		partial: d.bad,
 		unnamed: d.bad,
 		before:  len(c.errs),
+		// The rest is memory of the layer before.
+		x:       extents{cells: lc.x.cells[:0]},
+		values:  lc.values,
+		order:   lc.order[:0],
+		made:    lc.made[:0],
+		weights: lc.weights[:0],
 	}
 	lc.signature(d)
 	for _, s := range d.Body.Stmts {
@@ -246,11 +254,12 @@ func (c *checker) layer(d *LayerDecl) {
 }
 
 func (lc *layerChecker) signature(d *LayerDecl) {
-	dims := map[string]bool{}
+	// Few extents: the maps are small enough for the stack.
+	dims := make(map[string]bool, 4)
 	for _, r := range d.Where {
 		lc.dim(r, dims)
 	}
-	usedDims := map[string]bool{}
+	usedDims := make(map[string]bool, 4)
 	for _, g := range d.Inputs {
 		for _, id := range g.Names {
 			v := lc.declare(g, id, dims, usedDims)

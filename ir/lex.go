@@ -37,7 +37,7 @@ type comment struct{ at, end int }
 // What cannot be a token is reported and left out.
 func lex(src *source, report func(at int, code Code, msg, hint string)) ([]token, []comment) {
 	s := src.text
-	tokens := make([]token, 0, len(s)/2+8)
+	tokens := make([]token, 0, len(s)/3+8)
 	var comments []comment
 	nl := true
 	add := func(kind tokenKind, at, end int) {
