@@ -85,7 +85,6 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 		lc.pattern(u, a)
 	}
 	if stated != nil {
-		u.given = true
 		want, problem := u.fromFile(stated)
 		if problem != "" {
 			lc.reportf(ref.At, codeShape, "", "%s of %s is %s, but %s", p.Name, def.Name, u.kind(), problem)

@@ -13,7 +13,7 @@ import (
 // strip removes what two trees of one meaning may differ in: places, paths and
 // the source.
 func strip(f *File) *File {
-	f.Path, f.src, f.bad = "", nil, false
+	f.Path, f.src, f.errs = "", nil, nil
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *WeightsDecl:

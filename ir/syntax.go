@@ -12,8 +12,8 @@ type File struct {
 	Decls    []Decl
 	Trailing []string // comments after the last declaration
 
-	src *source
-	bad bool // some part could not be parsed and is missing from the tree
+	src  *source
+	errs ErrorList // what could not be parsed, and is missing from the tree
 }
 
 // Comments are the comments that belong to a declaration or a statement.
