@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 func (c *checker) targets(d *TargetDecl) {
@@ -141,6 +142,9 @@ func (lc *layerChecker) declare(g *Param, id Ident, dims, used map[string]bool) 
 		v.bad = true
 		if first && g.Type.DType.Name != "" {
 			hint := suggest(g.Type.DType.Name, dtypeNames[1:])
+			if short, ok := strings.CutPrefix(g.Type.DType.Name, "float"); ok && parseDType("f"+short) != 0 {
+				hint = "write f" + short
+			}
 			if hint == "" {
 				hint = "the element types are " + list(dtypeNames[1:])
 			}

@@ -23,7 +23,7 @@ func (lc *layerChecker) expr(e Expr) *value {
 	case *WeightRef:
 		lc.reportf(e.At, codeWeightRole, fmt.Sprintf("pass it to an op: linear(x, w%s)", strconv.Quote(e.Tensor)), "weight %q stands where a value is expected", e.Tensor)
 	case *Number:
-		lc.reportf(e.At, codeWeightRole, "", "number %s stands where a value is expected", e.Text)
+		lc.reportf(e.At, codeWeightRole, "ops combine values of the layer; numbers are attributes, as in clamp(x, 0, 6)", "number %s stands where a value is expected", e.Text)
 	case *String:
 		lc.reportf(e.At, codeConstruct, fmt.Sprintf("a weight is written w%s", strconv.Quote(e.Value)), "a string is no value")
 	case *ListRef:

@@ -40,8 +40,11 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 	if !ok {
 		lc.markUsed(a.Value)
 		hint := ""
-		if n, isName := a.Value.(*Name); isName {
-			hint = fmt.Sprintf("a tensor of the weight file is written w%s", strconv.Quote(n.Name))
+		switch e := a.Value.(type) {
+		case *Name:
+			hint = "a tensor of the weight file is written w" + strconv.Quote(e.Name)
+		case *String:
+			hint = "a tensor of the weight file is written w" + strconv.Quote(e.Value)
 		}
 		lc.reportf(a.Value.at(), codeWeightRole, hint, "%s of %s must be a weight", p.Name, def.Name)
 		return nil
@@ -181,7 +184,11 @@ func (lc *layerChecker) pattern(u *weightUse, a *Arg) {
 	if errors.As(pp.err, &syntax) {
 		at, msg = a.patAt+min(max(syntax.Offset, 0), len(text)), syntax.Msg
 	}
-	lc.report(at, codePattern, msg, "docs/ir.md lists the patterns")
+	hint := "docs/ir.md lists the patterns"
+	if i := at - a.patAt; findOp(text[i:nameEnd(text, i)]) != nil {
+		hint = "inside a call | joins patterns; an op follows the call: linear(...) | " + text[i:nameEnd(text, i)]
+	}
+	lc.report(at, codePattern, msg, hint)
 }
 
 // patternText blanks the comments in the source of a pattern, so that offsets

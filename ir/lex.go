@@ -95,8 +95,13 @@ func lex(src *source, report func(at int, code Code, msg, hint string)) ([]token
 			}
 			r, n := utf8.DecodeRuneInString(s[i:])
 			hint := ""
-			if c == '#' {
+			switch c {
+			case '#':
 				hint = "a comment starts with //"
+			case '\'':
+				hint = "strings stand in double quotes"
+			case '?':
+				hint = "an extent that is known when the layer runs has a name: f32[t, 512]"
 			}
 			report(i, codeChar, "unexpected character "+strconv.QuoteRune(r), hint)
 			i += n

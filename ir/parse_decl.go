@@ -84,7 +84,11 @@ func (p *parser) endOfLine() {
 		return
 	}
 	if t := p.tok(); !t.nl && !p.is("}") {
-		p.unexpected("the end of the line", "")
+		hint := ""
+		if p.is(":") {
+			hint = "a value is named with =; a pattern stands inside the call: linear(x, w\"name\" : nm(2,4))"
+		}
+		p.unexpected("the end of the line", hint)
 	}
 }
 
@@ -204,7 +208,8 @@ func (p *parser) params(hint string) []*Param {
 			}
 		}
 		if p.tok().kind != tokName {
-			p.unexpected("a type such as f32[t, 512] after "+g.Names[len(g.Names)-1].Name, "")
+			name := g.Names[len(g.Names)-1].Name
+			p.unexpected("a type after "+name, "write "+name+" f32[t, 512]")
 			break
 		}
 		g.Type = p.typ()
