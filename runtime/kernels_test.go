@@ -15,13 +15,18 @@ func genericSet(keys ...KernelKey) Set {
 	return s
 }
 
-// at is p[i].
+// at is p[i]. Streams are walked to just behind their end, which checkptr would
+// refuse.
+//
+//go:nocheckptr
 func at[T any](p *T, i int) *T {
 	var t T
 	return (*T)(unsafe.Add(unsafe.Pointer(p), i*int(unsafe.Sizeof(t))))
 }
 
 // row is p moved by i rows of stride bytes.
+//
+//go:nocheckptr
 func row(p *float32, i int, stride uintptr) *float32 {
 	return (*float32)(unsafe.Add(unsafe.Pointer(p), uintptr(i)*stride))
 }

@@ -173,7 +173,7 @@ func (d *lanesLinear) run(c *control, x, _, y []float32, batch int) error {
 	if d.cols != nil || d.featureMajor || d.tokensAt(0) > batch {
 		d.gather()
 	}
-	if c.team == nil || d.stored*batch < shareFMA {
+	if c.team == nil || d.stored*batch < c.share {
 		for u := range d.chunks {
 			if err := d.unit(0, u); err != nil {
 				return err

@@ -7,12 +7,9 @@ import (
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
 
-// Work below shareFMA multiply-adds is not worth waking a helper for; above it,
-// a unit has at least unitFMA.
-const (
-	shareFMA = 2_000_000
-	unitFMA  = 200_000
-)
+// shareFMA is the number of multiply-adds below which work is not worth waking a
+// helper for: about 100 µs of one core.
+const shareFMA = 2_000_000
 
 // linear is what all forms of a linear op have in common.
 type linear struct {

@@ -167,7 +167,7 @@ func packings() []packing {
 // TestLinear runs every form, in both layouts, with each activation, over
 // batches that leave every kind of tail, against the float64 reference.
 func TestLinear(t *testing.T) {
-	const batchMax = 21
+	const batchMax = 17
 	for pi, p := range packings() {
 		t.Run(p.name, func(t *testing.T) {
 			for _, featureMajor := range []bool{false, true} {
@@ -193,6 +193,41 @@ func TestLinear(t *testing.T) {
 							t.Fatalf("batch %d, feature-major %v, act %d: y[%d] = %v, want %v, off by %g of %g", batch, featureMajor, act, i, y[i], want[i], diff, bound[i])
 						}
 					}
+				}
+			}
+		})
+	}
+}
+
+// TestThreads: any number of threads gives the bits of one.
+func TestThreads(t *testing.T) {
+	const batchMax = 37
+	for pi, p := range packings() {
+		t.Run(p.name, func(t *testing.T) {
+			for _, featureMajor := range []bool{false, true} {
+				rng := rand.New(rand.NewPCG(uint64(pi), 8))
+				d, v := p.make(rng)
+				lin := &sgp.Linear{Out: d.out, In: d.in, Act: sgp.Tanh, Bias: randomFloats(rng, d.out)}
+				v.BatchMin, v.BatchMax = 1, batchMax
+				lin.Variants = []sgp.Variant{*v}
+				m := openModel(t, linearLayer(lin, featureMajor, batchMax))
+				one, err := m.NewSession("l")
+				require.NoError(t, err)
+				for _, threads := range []int{2, 4} {
+					s, err := m.NewSession("l", Threads(threads))
+					require.NoError(t, err)
+					s.control.share = 0
+					for _, batch := range []int{1, 37, 5} {
+						x := randomFloats(rng, d.in*batch)
+						want, got := make([]float32, d.out*batch), randomFloats(rng, d.out*batch)
+						require.NoError(t, one.Run(context.Background(), [][]float32{x}, [][]float32{want}))
+						for range 2 {
+							require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{got}))
+							require.Equal(t, want, got)
+							clear(got)
+						}
+					}
+					require.NoError(t, s.Close())
 				}
 			}
 		})

@@ -18,6 +18,7 @@ type control struct {
 	team    *team           // nil: the caller works alone
 	done    <-chan struct{} // the context's
 	scratch []float32       // 64-byte aligned; what the operation asked for
+	share   int             // multiply-adds below which work is not shared
 }
 
 // errStopped says that the context has ended.

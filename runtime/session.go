@@ -117,6 +117,7 @@ func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
 	if s.control.scratch, err = s.allocate(); err != nil {
 		return nil, fmt.Errorf("session of layer %q for batch %d: %w", layer, o.maxBatch, err)
 	}
+	s.control.share = shareFMA
 	if o.threads > 1 {
 		s.control.team = newTeam(o.threads)
 	}

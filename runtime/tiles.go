@@ -281,7 +281,7 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 		d.cutBatch()
 	}
 	d.c, d.x, d.y, d.groups = c, x, y, 1
-	if c.team == nil || d.perColumn*batch < shareFMA {
+	if c.team == nil || d.perColumn*batch < c.share {
 		for u := range d.tiles {
 			if err := d.unit(0, u); err != nil {
 				return err
@@ -290,7 +290,8 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 		return nil
 	}
 	if len(d.tiles) < d.maxShared() {
-		d.groups = max(1, min(len(d.chunks), d.maxShared()/len(d.tiles), d.perColumn*batch/len(d.tiles)/unitFMA))
+		// A unit has at least a tenth of what is worth sharing: each packs x anew.
+		d.groups = max(1, min(len(d.chunks), d.maxShared()/len(d.tiles), 10*d.perColumn*batch/len(d.tiles)/(c.share+1)))
 	}
 	for i := range d.tiles {
 		d.left[i].Store(int32(d.groups))
