@@ -1,0 +1,130 @@
+package codegen
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// everyConfig has each configuration that the planner can choose, and each row
+// of the tables that say which kernels there are.
+func everyConfig(t testing.TB) []Config {
+	set := map[Config]bool{}
+	for _, c := range someConfigs() {
+		set[c] = true
+	}
+	for op, rows := range tileWidths {
+		for mr := range rows {
+			set[Config{Op: op, MR: mr, KB: 256}] = true
+		}
+	}
+	texts := []string{
+		"dense", "block(4,1)", "block(8,1)", "block(16,1)", "unstructured(sparsity=0.9)",
+		"channel(rows,sparsity=0.5)", "channel(cols,sparsity=0.5)", "stripe(0:20)", "diag(-3,0,5,width=2)",
+	}
+	for m := 2; m <= 32; m++ {
+		for n := 1; n < m; n++ {
+			texts = append(texts, fmt.Sprintf("nm(%d,%d)", n, m))
+		}
+	}
+	for _, text := range texts {
+		p, err := patterns.Parse(text)
+		require.NoError(t, err)
+		for _, tokenMajor := range []bool{true, false} {
+			for _, batch := range [][2]int{{1, 1}, {1, 256}, {32, 256}} {
+				for _, c := range Candidates(Problem{
+					Out: 128, In: 1440, BatchMin: batch[0], BatchMax: batch[1],
+					TokenMajor: tokenMajor, Levels: p.Levels(128, 1440),
+				}) {
+					c.Compact = false // no matter to kernels
+					set[c] = true
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(set), func(a, b Config) int {
+		return cmp.Or(cmp.Compare(a.Op, b.Op), cmp.Compare(a.MR, b.MR), cmp.Compare(a.KB, b.KB),
+			cmp.Compare(a.S, b.S), cmp.Compare(a.M, b.M), cmp.Compare(a.N, b.N))
+	})
+}
+
+// everyKernel is the kernels of every configuration, for both layouts.
+func everyKernel(t testing.TB) []Kernel {
+	var ks []Kernel
+	for _, c := range everyConfig(t) {
+		ks = append(ks, c.Kernels(true)...)
+		ks = append(ks, c.Kernels(false)...)
+	}
+	return Sort(ks)
+}
+
+// everyOp is the ops of package runtime.
+func everyOp() []runtime.KernelOp {
+	var ops []runtime.KernelOp
+	for op := runtime.PanelGrouped; !strings.HasPrefix(op.String(), "kernelOp"); op++ {
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+// TestEveryKernel checks that the enumeration the other tests stand on leaves
+// nothing out: an op without a kernel, a machine without an op.
+func TestEveryKernel(t *testing.T) {
+	has := map[runtime.KernelOp]map[runtime.ISA]int{}
+	for _, k := range everyKernel(t) {
+		if has[k.Key.Op] == nil {
+			has[k.Key.Op] = map[runtime.ISA]int{}
+		}
+		has[k.Key.Op][k.ISA]++
+	}
+	for _, op := range everyOp() {
+		if _, machine := families[op]; !machine {
+			require.True(t, strings.HasPrefix(op.String(), "map"), "%v has no machine code and is no activation", op)
+			continue
+		}
+		require.NotEmpty(t, has[op], "no configuration has a kernel of %v", op)
+		for _, isa := range ISAs() {
+			// A level without kernels of an op runs those of the level below.
+			if isa == runtime.AVX2 || op != runtime.LanesDelta {
+				require.NotZero(t, has[op][isa], "%v for %v", op, isa)
+			}
+		}
+	}
+	nm := map[[2]uint8]bool{}
+	for _, k := range everyKernel(t) {
+		if k.Key.Op == runtime.LanesNM {
+			nm[[2]uint8{k.Key.N, k.Key.M}] = true
+		}
+	}
+	require.Len(t, nm, 1+3+7+15+31, "every N below every power of two M up to 32")
+}
+
+func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
+	for _, isa := range ISAs() {
+		m := machines[isa]
+		for _, c := range []struct {
+			key  runtime.KernelKey
+			want string
+		}{
+			{runtime.KernelKey{Op: runtime.MapGelu}, "no machine code"},
+			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4}, "needs T"},
+			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 4}, "no such tile"},
+			{runtime.KernelKey{Op: runtime.PanelDense, MR: 30, T: 64}, "no such tile"},
+			{runtime.KernelKey{Op: runtime.LanesDense, S: 24, NB: 200}, "no such slab"},
+			{runtime.KernelKey{Op: runtime.DeltaTile, S: 8, T: 128}, "no such slab"},
+		} {
+			_, err := Build(c.key, m)
+			require.ErrorContains(t, err, c.want, "%v on %s", c.key, m.Name)
+		}
+	}
+	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.CopyTile, T: 8}, ISA: runtime.NEON}}, EmitOptions{Package: "p"})
+	require.ErrorContains(t, err, "no machine for instruction set neon")
+}
