@@ -81,6 +81,7 @@ func bindLayer(l *sgp.Layer, k kernels, size sizes) (*plan, error) {
 		outputs:  ports(l, l.Outputs),
 		sizes:    size,
 		batchMin: l.BatchMin,
+		length:   -1,
 	}
 	for i := range l.Ops {
 		op := &l.Ops[i]

@@ -67,7 +67,7 @@ func (t *team) step(worker int) claim {
 	}
 	if t.failed.Load() == nil {
 		if err := t.runUnit(worker, t.units-1-int(left)); err != nil {
-			t.failed.CompareAndSwap(nil, &err)
+			t.fail(err)
 		}
 	}
 	if t.pending.Add(-1) > 0 {
@@ -78,6 +78,8 @@ func (t *team) step(worker int) claim {
 	}
 	return last
 }
+
+func (t *team) fail(err error) { t.failed.CompareAndSwap(nil, &err) }
 
 // runUnit turns a memory fault into an error. The caller has asked for faults
 // to be panics.
