@@ -51,7 +51,19 @@ func Bench(ctx context.Context, c Console, o BenchOptions) error {
 	if m.Module.Layers, err = layers(m.Module, o.Layer); err != nil {
 		return err
 	}
-	list, err := measure(ctx, c, m, o)
+	timings, err := timingsOf(m.Module, o.Batches)
+	if err != nil {
+		return err
+	}
+	p := newProgress(c, 2*len(m.Layers)+1+len(timings))
+	defer p.end()
+	prog, err := compile(ctx, p, m, o.ISA)
+	if err != nil {
+		return err
+	}
+	defer prog.close()
+	list, err := prog.measure(ctx, p, timings, o)
+	p.end()
 	if err != nil {
 		return err
 	}
@@ -63,46 +75,32 @@ func Bench(ctx context.Context, c Console, o BenchOptions) error {
 	return printMeasurements(c.Out, list)
 }
 
-// measure packs, compiles and times all layers of m.
-func measure(ctx context.Context, c Console, m *model, o BenchOptions) ([]Measurement, error) {
-	var timings []timing
+// timingsOf is which layers to time at which batches.
+func timingsOf(m *ir.Module, batches []int) ([]timing, error) {
+	var list []timing
 	for _, l := range m.Layers {
-		batches, err := batchesOf(l, o.Batches)
+		bs, err := batchesOf(l, batches)
 		if err != nil {
 			return nil, err
 		}
-		for _, b := range batches {
-			timings = append(timings, timing{l.Name, b})
+		for _, b := range bs {
+			list = append(list, timing{l.Name, b})
 		}
 	}
-	isa, err := planLevel(m.Module, o.ISA)
+	return list, nil
+}
+
+// measure packs the model dense too and races both.
+func (prog *program) measure(ctx context.Context, p *progress, timings []timing, o BenchOptions) ([]Measurement, error) {
+	dense, _, err := packModel(ctx, p, prog.model, codegen.PackOptions{ISA: prog.isa, Prune: prog.prune, Only: onlyDense})
 	if err != nil {
 		return nil, err
 	}
-	p := newProgress(c, 2*len(m.Layers)+1+len(timings))
-	defer p.end()
-	sparse, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
-	if err != nil {
+	j := job{Model: prog.packed, ISA: o.ISA, Timings: timings, Time: o.Time}
+	if j.Dense, err = prog.write("dense.sgp", dense); err != nil {
 		return nil, err
 	}
-	dense, _, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune, Only: onlyDense})
-	if err != nil {
-		return nil, err
-	}
-	p.step("compile")
-	prog, err := buildProgram(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	defer prog.close()
-	j := job{ISA: o.ISA, Timings: timings, Time: o.Time}
-	if j.Model, err = prog.pack("sparse.sgp", sparse); err != nil {
-		return nil, err
-	}
-	if j.Dense, err = prog.pack("dense.sgp", dense); err != nil {
-		return nil, err
-	}
-	density := layerDensity(reports)
+	density := layerDensity(prog.reports)
 	var list []Measurement
 	next := func() {
 		if n := len(list); n < len(timings) {
@@ -116,7 +114,7 @@ func measure(ctx context.Context, c Console, m *model, o BenchOptions) ([]Measur
 			return err
 		}
 		list = append(list, Measurement{
-			Layer: r.Layer, Batch: r.Batch, ISA: isa.String(), Clock: r.Clock, Density: density[r.Layer],
+			Layer: r.Layer, Batch: r.Batch, ISA: prog.isa.String(), Clock: r.Clock, Density: density[r.Layer],
 			Dense: r.Dense, DenseSpread: r.DenseIQR, Sparse: r.Sparse, SparseSpread: r.SparseIQR,
 			Speedup: r.Dense / r.Sparse, Blocks: r.Blocks,
 		})

@@ -26,6 +26,7 @@ type model struct {
 	path string
 	*ir.Module
 	*store
+	prune bool
 }
 
 // open reads a spec and its weights and checks that the weights fit.
@@ -43,7 +44,7 @@ func (o Source) open(c Console) (*model, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	return &model{path, m, s}, nil
+	return &model{path, m, s, o.Prune}, nil
 }
 
 // PackOptions are the options of Pack.

@@ -13,17 +13,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/gobuild"
 	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/runtime"
 )
 
 //go:embed program/*.go.txt
 var programText embed.FS
 
-// program is a compiled program with kernels and packed models in a folder of
-// its own, which close removes.
+// program is a model that is packed and compiled into a program with its
+// kernels, in a folder of its own, which close removes.
 type program struct {
-	dir, binary string
+	*model
+	isa     runtime.ISA // planned for, and the cap where one was asked for
+	reports []codegen.LayerReport
+
+	dir, binary, packed string
 }
 
 // job is what a program does; program/main.go.txt has the same type.
@@ -50,8 +56,40 @@ type result struct {
 	Blocks              int
 }
 
-// buildProgram compiles a program that holds a module's kernels.
-func buildProgram(ctx context.Context, m *model) (*program, error) {
+// compile packs a model for an instruction set, "" for this machine's best, and
+// builds its program: one step of p a layer, and one more.
+func compile(ctx context.Context, p *progress, m *model, isa string) (*program, error) {
+	prog := &program{model: m}
+	var err error
+	if prog.isa, err = planLevel(m.Module, isa); err != nil {
+		return nil, err
+	}
+	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: prog.isa, Prune: m.prune})
+	if err != nil {
+		return nil, err
+	}
+	prog.reports = reports
+	p.step("compile")
+	files, err := programFiles(m)
+	if err != nil {
+		return nil, err
+	}
+	if prog.dir, err = os.MkdirTemp("", "sparsegen-*"); err != nil {
+		return nil, err
+	}
+	prog.binary = prog.path("program")
+	if err = prog.build(ctx, files); err == nil {
+		prog.packed, err = prog.write("model.sgp", packed)
+	}
+	if err != nil {
+		return nil, errors.Join(err, prog.close())
+	}
+	return prog, nil
+}
+
+// programFiles is the program's source: the generated package beside a fixed
+// main package.
+func programFiles(m *model) (map[string][]byte, error) {
 	generated, err := kernelFiles(m.Module, "kernels", filepath.Base(m.path))
 	if err != nil {
 		return nil, err
@@ -71,27 +109,23 @@ func buildProgram(ctx context.Context, m *model) (*program, error) {
 		}
 		files[strings.TrimSuffix(e.Name(), ".txt")] = text
 	}
-	dir, err := os.MkdirTemp("", "sparsegen-*")
+	return files, nil
+}
+
+func (p *program) build(ctx context.Context, files map[string][]byte) error {
+	built, err := gobuild.New(ctx, p.path("src"), files)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p := &program{dir: dir, binary: filepath.Join(dir, "program")}
-	built, err := gobuild.New(ctx, filepath.Join(dir, "src"), files)
-	if err == nil {
-		err = built.Build(ctx, ".", p.binary)
-	}
-	if err != nil {
-		return nil, errors.Join(err, p.close())
-	}
-	return p, nil
+	return built.Build(ctx, ".", p.binary)
 }
 
 func (p *program) close() error { return os.RemoveAll(p.dir) }
 
 func (p *program) path(name string) string { return filepath.Join(p.dir, name) }
 
-// pack writes a packed model into the program's folder.
-func (p *program) pack(name string, m *sgp.Model) (path string, err error) {
+// write puts a packed model into the program's folder.
+func (p *program) write(name string, m *sgp.Model) (path string, err error) {
 	path = p.path(name)
 	return path, sgp.WriteFile(path, m)
 }

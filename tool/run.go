@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 
-	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/weights"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/ir/eval"
@@ -62,7 +61,16 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 			return fmt.Errorf("%s is %d in the input; layer %s takes %d..%d", d.Name, n, l.Name, d.Min, d.Max)
 		}
 	}
-	outputs, err := runOnce(ctx, c, m, l, inputs, dims, o.ISA, o.Prune)
+	p := newProgress(c, 3)
+	defer p.end()
+	prog, err := compile(ctx, p, m, o.ISA)
+	if err != nil {
+		return err
+	}
+	defer prog.close()
+	p.step("run")
+	outputs, err := prog.once(ctx, l, inputs, o.ISA)
+	p.end()
 	if err != nil {
 		return err
 	}
@@ -115,39 +123,19 @@ func readInput(file string, v *ir.Value, dims map[string]int) ([]float32, error)
 	return x, nil
 }
 
-// runOnce builds and runs a program for one layer.
-func runOnce(ctx context.Context, c Console, m *model, l *ir.Layer, inputs [][]float32, dims map[string]int, isa string, prune bool) ([][]float32, error) {
-	p := newProgress(c, 3)
-	defer p.end()
-	level, err := planLevel(m.Module, isa)
-	if err != nil {
-		return nil, err
-	}
-	packed, _, err := packModel(ctx, p, m, codegen.PackOptions{ISA: level, Prune: prune})
-	if err != nil {
-		return nil, err
-	}
-	p.step("compile")
-	prog, err := buildProgram(ctx, m)
-	if err != nil {
-		return nil, err
-	}
-	defer prog.close()
-	j := job{ISA: isa, Layer: l.Name}
-	if j.Model, err = prog.pack("model.sgp", packed); err != nil {
-		return nil, err
-	}
+// once runs one layer.
+func (p *program) once(ctx context.Context, l *ir.Layer, inputs [][]float32, isa string) ([][]float32, error) {
+	j := job{Model: p.packed, ISA: isa, Layer: l.Name}
 	for k, x := range inputs {
-		j.In = append(j.In, prog.path(fmt.Sprintf("in%d", k)))
+		j.In = append(j.In, p.path(fmt.Sprintf("in%d", k)))
 		if err := os.WriteFile(j.In[k], weights.Float32Bytes(x), 0o600); err != nil {
 			return nil, err
 		}
 	}
 	for k := range l.Outputs {
-		j.Out = append(j.Out, prog.path(fmt.Sprintf("out%d", k)))
+		j.Out = append(j.Out, p.path(fmt.Sprintf("out%d", k)))
 	}
-	p.step("run")
-	if err := prog.do(ctx, j, func([]byte) error { return nil }); err != nil {
+	if err := p.do(ctx, j, func([]byte) error { return nil }); err != nil {
 		return nil, err
 	}
 	var outputs [][]float32

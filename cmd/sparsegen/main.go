@@ -100,7 +100,7 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add("start", initCmd(c))
+	add("start", initCmd(c), demoCmd(c))
 	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c), explainCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
 	add("measure", runCmd(c), benchCmd(c))

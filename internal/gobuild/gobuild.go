@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -61,8 +62,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // New writes files, by slash-separated path, into the folder dir, which is made
 // if it is missing, beside a go.mod and go.sum. The module requires sparsegen as
 // the module around the working directory has it (which may be sparsegen
-// itself, or a program that uses it), or else in the version that this program
-// was built from. dir must not hold a go.mod yet; the caller removes dir.
+// itself, or a program that uses it), or else in the version or the checkout that
+// this program was built from. dir must not hold a go.mod yet; the caller removes dir.
 func New(ctx context.Context, dir string, files map[string][]byte) (*Module, error) {
 	for name := range files {
 		if base := path.Base(name); !filepath.IsLocal(filepath.FromSlash(name)) || base == "go.mod" || base == "go.sum" {
@@ -114,6 +115,12 @@ func requirement(ctx context.Context) (mod, sum []byte, err error) {
 				return fmt.Appendf(mod, "require %s %s\n", sparsegen, m.Version), nil, nil
 			}
 		}
+	}
+	if root := checkout(); root != "" {
+		if sum, err = os.ReadFile(filepath.Join(root, "go.sum")); err != nil {
+			return nil, nil, err
+		}
+		return fmt.Appendf(mod, "require %s v0.0.0\n\nreplace %s => %q\n", sparsegen, sparsegen, root), sum, nil
 	}
 	if listErr == nil {
 		listErr = fmt.Errorf("the module cache lacks it: run go mod download %s", sparsegen)
@@ -198,4 +205,19 @@ func tee(text *bytes.Buffer, also io.Writer) io.Writer {
 		return text
 	}
 	return io.MultiWriter(text, also)
+}
+
+// checkout is the folder of sparsegen's sources that this program was built
+// from, where they are still there, or "".
+func checkout() string {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(file) { // built with -trimpath
+		return ""
+	}
+	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil || !bytes.HasPrefix(mod, []byte("module "+sparsegen+"\n")) {
+		return ""
+	}
+	return root
 }
