@@ -130,8 +130,11 @@ func walk(e Expr, visit func(Expr)) {
 func (lc *layerChecker) infix(e *Binary) *value {
 	switch e.Op {
 	case "+", "*":
-		def := findOp(map[string]string{"+": "add", "*": "mul"}[e.Op])
-		return lc.op(def, e.At, nil, []*Arg{{Value: e.X}, {Value: e.Y}})
+		name := "add"
+		if e.Op == "*" {
+			name = "mul"
+		}
+		return lc.op(findOp(name), e.At, nil, []*Arg{{Value: e.X}, {Value: e.Y}})
 	case "|":
 		x := lc.expr(e.X)
 		switch y := e.Y.(type) {
