@@ -252,7 +252,14 @@ func speedups(w io.Writer, tables [][]Measurement) error {
 
 // sentences runs the example program on the dense model and on the pruned ones.
 func (d *demo) sentences(ctx context.Context) error {
-	d.heading("sentences, embedded on generated kernels")
+	d.heading("sentences, embedded on generated kernels: cosines")
+	packed := filepath.Join(d.dir, "use.sgp")
+	pack := PackOptions{Out: packed, Source: Source{
+		Spec: filepath.Join(d.net.sentences, "sentences", "use.sg"), Weights: []string{d.net.weights}, Prune: true,
+	}}
+	if err := Pack(ctx, d.quiet(), pack); err != nil {
+		return err
+	}
 	binary := filepath.Join(d.dir, "sentences")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./sentences")
 	build.Dir = d.net.sentences
@@ -267,7 +274,7 @@ func (d *demo) sentences(ctx context.Context) error {
 		if i > 0 {
 			fmt.Fprintln(d.c.Out)
 		}
-		run := exec.CommandContext(ctx, binary, "-model", filepath.Dir(d.net.weights), "-pattern", pattern)
+		run := exec.CommandContext(ctx, binary, "-model", filepath.Dir(d.net.weights), "-packed", packed, "-pattern", pattern)
 		run.Stdout, run.Stderr = d.c.Out, d.c.Log
 		if err := run.Run(); err != nil {
 			return fmt.Errorf("sentences -pattern %s: %w", pattern, err)
