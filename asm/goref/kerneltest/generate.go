@@ -24,6 +24,14 @@ func (g generator) size(most int) int {
 	return 1 + g.IntN(most)
 }
 
+// often is small, and in one draw of eight large: kernels may unroll their loops.
+func (g generator) often(small, large int) int {
+	if g.IntN(8) == 0 {
+		return large
+	}
+	return small
+}
+
 func (g generator) bounds() (lo, hi float32) {
 	inf := float32(math.Inf(1))
 	switch g.IntN(4) {
@@ -75,7 +83,7 @@ func (g generator) input(c *Call, rows, width int) {
 
 func (g generator) panel(c *Call) {
 	mr, t := int(c.key.MR), int(c.key.T)
-	c.n, c.k = g.size(3), g.size(20)
+	c.n, c.k = g.size(3), g.size(g.often(20, 90))
 	spare := g.IntN(4)
 	for _, r := range g.Perm(c.n*mr + spare)[:c.n*mr] {
 		c.rows = append(c.rows, uint32(r))
@@ -107,7 +115,7 @@ func (g generator) runs(c *Call) (values int) {
 		for _, s := range subsets {
 			run := 0
 			if c.k > 0 && g.IntN(len(subsets)/8+1) < sparse {
-				run = g.IntN(7)
+				run = g.IntN(g.often(7, 40))
 			}
 			c.runs = append(c.runs, uint16(run))
 			values += run * bits.OnesCount(s)
@@ -121,7 +129,7 @@ func (g generator) runs(c *Call) (values int) {
 
 func (g generator) lanes(c *Call) {
 	s, nb := int(c.key.S), max(1, int(c.key.NB))
-	c.n, c.k = g.size(3), g.size(20)
+	c.n, c.k = g.size(3), g.size(g.often(20, 90))
 	switch c.key.Op {
 	case runtime.LanesDense:
 		c.w = g.floats(c.n * c.k * s)
@@ -129,7 +137,7 @@ func (g generator) lanes(c *Call) {
 		for range c.n {
 			count := 0
 			if c.k > 0 {
-				count = g.IntN(9)
+				count = g.IntN(g.often(9, 50))
 			}
 			c.cnt = append(c.cnt, uint32(count))
 			for range count {
@@ -139,9 +147,10 @@ func (g generator) lanes(c *Call) {
 		}
 	case runtime.LanesNM:
 		n, m := int(c.key.N), int(c.key.M)
-		groups := g.size(max(2, 40/m))
-		c.k = groups * m
 		perWord := 32 / (bits.Len8(c.key.M) - 1)
+		// Up to a few full words of indices, and a rest.
+		groups := g.size(max(3, 40/m, 3*(perWord/n)))
+		c.k = groups * m
 		words := (n + perWord - 1) / perWord * groups
 		if n <= perWord {
 			words = (groups + perWord/n - 1) / (perWord / n)
@@ -188,7 +197,7 @@ func (g generator) deltaTile(c *Call) {
 func (g generator) deltas(c *Call) {
 	s := int(c.key.S)
 	for range c.n {
-		count := g.IntN(9)
+		count := g.IntN(g.often(9, 50))
 		c.cnt = append(c.cnt, uint32(count))
 		left := make([]int, s)
 		for l := range left {

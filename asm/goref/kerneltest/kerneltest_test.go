@@ -110,3 +110,31 @@ func TestErrors(t *testing.T) {
 	_, err = c.Run(runtime.TileFunc(func(*float32, *float32, uintptr, int, int) { panic("no") }))
 	require.ErrorContains(t, err, "the kernel panics: no")
 }
+
+// TestFullIndexWords checks that calls of LanesNM fill whole words of indices,
+// which kernels decode in a loop of their own; once they had too few groups.
+func TestFullIndexWords(t *testing.T) {
+	for m := 2; m <= 32; m *= 2 {
+		for n := 1; n < m; n++ {
+			bits := 1
+			for 1<<bits < m {
+				bits++
+			}
+			perWord := max(1, 32/bits/n) // groups
+			full, rest := 0, 0
+			for seed := range uint64(60) {
+				c, err := New(runtime.KernelKey{Op: runtime.LanesNM, S: 8, NB: 1, N: uint8(n), M: uint8(m)}, seed, Rules{})
+				require.NoError(t, err)
+				groups := c.k / m
+				if groups >= perWord {
+					full++
+				}
+				if groups%perWord != 0 || perWord == 1 {
+					rest++
+				}
+			}
+			require.Greater(t, full, 5, "%d:%d", n, m)
+			require.Greater(t, rest, 5, "%d:%d", n, m)
+		}
+	}
+}

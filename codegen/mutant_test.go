@@ -1,0 +1,270 @@
+package codegen
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"regexp"
+	goruntime "runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// mutations are the mistakes that are planted in emitted assembly. Each turns
+// one line into another, or says that the line has no place for it.
+var mutations = map[string]func(line string) (string, bool){
+	// The next float32, or half-way into the next index, instead of this one.
+	"displacement": func(line string) (string, bool) {
+		at := regexp.MustCompile(`(\d*)\(([A-D]X|[SD]I|R\d+)\)`).FindStringSubmatchIndex(line)
+		if at == nil || strings.HasPrefix(line, "\tLEAQ") {
+			return "", false
+		}
+		disp, _ := strconv.Atoi(line[at[2]:at[3]]) // no digits are 0
+		return line[:at[2]] + strconv.Itoa(disp+4) + line[at[3]:], true
+	},
+	// A vector instruction's result in the wrong register.
+	"register": func(line string) (string, bool) {
+		m := regexp.MustCompile(`^(.*, )([YZ]\d+), ([YZ]\d+)$`).FindStringSubmatch(line)
+		if m == nil || m[2] == m[3] {
+			return "", false
+		}
+		return m[1] + m[3] + ", " + m[2], true
+	},
+	// max(lo, a) for max(a, lo): they differ for NaN only.
+	"order": func(line string) (string, bool) {
+		m := regexp.MustCompile(`^(\tV(?:MAX|MIN)PS +)(\w+), (\w+), (\w+)$`).FindStringSubmatch(line)
+		if m == nil {
+			return "", false
+		}
+		return m[1] + m[3] + ", " + m[2] + ", " + m[4], true
+	},
+	"dropped": func(line string) (string, bool) {
+		// Nothing reads the upper halves that VZEROUPPER clears: without it,
+		// code of other packages becomes slower, not wrong. Without RET there
+		// is no kernel.
+		// A prefetch is a hint. An argument that is not loaded may be there
+		// all the same: callers leave arguments in registers, and a second load
+		// of one is often redundant.
+		if regexp.MustCompile(`^\t(VZEROUPPER|RET|PREFETCH)|\(FP\), [A-Z]`).MatchString(line) {
+			return "", false
+		}
+		return "\t// " + strings.TrimSpace(line), true
+	},
+	"immediate": func(line string) (string, bool) {
+		m := regexp.MustCompile(`^(.*)\$(0x[0-9a-f]+|\+?-?\d+)(.*)$`).FindStringSubmatch(line)
+		if m == nil {
+			return "", false
+		}
+		v, err := strconv.ParseInt(m[2], 0, 64)
+		if err != nil {
+			return "", false
+		}
+		if strings.HasPrefix(m[2], "0x") {
+			return fmt.Sprintf("%s$%#02x%s", m[1], v+1, m[3]), true // a shift count
+		}
+		return fmt.Sprintf("%s$%+d%s", m[1], v+4, m[3]), true
+	},
+	"jump": func(line string) (string, bool) {
+		for from, to := range map[string]string{"JZ": "JNZ", "JNZ": "JZ", "JLE": "JGT", "JGE": "JLT"} {
+			if rest, ok := strings.CutPrefix(line, "\t"+from+" "); ok {
+				return "\t" + to + " " + rest, true
+			}
+		}
+		return "", false
+	},
+}
+
+// equivalent are mutants that compute the same, each with the reason. They
+// must be of a kernel of op, and of a line that the expression matches.
+var equivalent = []struct {
+	op       runtime.KernelOp
+	mutation string
+	line     string
+	reason   string
+}{
+	{runtime.LanesMask, "dropped", `TESTQ|JZ +k_end`, "no caller has k = 0: a matrix without live columns has no live rows"},
+}
+
+// mutantKernels are the kernels that are mutated: a panel, a lanes kernel that
+// decodes indices, and one that reads bit masks and a table.
+var mutantKernels = []runtime.KernelKey{
+	{Op: runtime.PanelGrouped, MR: 4, T: 8},
+	{Op: runtime.LanesNM, S: 16, NB: 2, N: 2, M: 4},
+	{Op: runtime.LanesMask, S: 32, NB: 1},
+	{Op: runtime.LanesNM, S: 16, NB: 1, N: 1, M: 8},
+}
+
+// sites bounds the mutants of one mutation of one kernel; they are spread over
+// its text.
+const sites = 8
+
+// mutantRunner runs one mutant and fails at the first call that differs.
+const mutantRunner = `package kern
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/sparsegen/sparsegen/asm/goref/kerneltest"
+)
+
+func TestMutant(t *testing.T) {
+	i, err := strconv.Atoi(os.Getenv("MUTANT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := mutants()[i]
+	kerneltest.Check(t, k, 200, kerneltest.Rules{})
+	fmt.Println("not found")
+}
+`
+
+type mutant struct {
+	key      runtime.KernelKey
+	mutation string
+	was, is  string // the line
+	text     string // the whole function, renamed
+	name     string
+}
+
+// mutantsOf plants every mutation in function name of the assembly text.
+func mutantsOf(t *testing.T, text string, key runtime.KernelKey, name string) []mutant {
+	_, body, ok := strings.Cut(text, "TEXT ·"+name+"(SB)")
+	require.True(t, ok, name)
+	body, _, _ = strings.Cut(body, "\nTEXT ")
+	lines := strings.Split("TEXT ·"+name+"(SB)"+body, "\n")
+	for i, line := range lines { // what follows is the next function's comment
+		if strings.HasPrefix(line, "\tRET") {
+			lines = lines[:i+1]
+			break
+		}
+	}
+	var ms []mutant
+	for _, mutation := range slices.Sorted(maps.Keys(mutations)) {
+		var all []mutant
+		for i, line := range lines[1:] {
+			if !strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "\t//") {
+				continue
+			}
+			is, ok := mutations[mutation](line)
+			if !ok {
+				continue
+			}
+			changed := slices.Clone(lines)
+			changed[i+1] = is
+			all = append(all, mutant{key: key, mutation: mutation, was: line, is: is, text: strings.Join(changed, "\n")})
+		}
+		require.NotEmpty(t, all, "no place for %s in %s", mutation, name)
+		if mutation == "dropped" { // and one that changes nothing must pass
+			ms = append(ms, mutant{key: key, was: "nothing", is: "nothing", text: strings.Join(lines, "\n")})
+		}
+		for i := range min(sites, len(all)) {
+			ms = append(ms, all[i*len(all)/min(sites, len(all))])
+		}
+	}
+	return ms
+}
+
+func excuse(m mutant) string {
+	for _, e := range equivalent {
+		if e.op == m.key.Op && e.mutation == m.mutation && regexp.MustCompile(e.line).MatchString(m.was) {
+			return e.reason
+		}
+	}
+	return ""
+}
+
+// TestMutants plants mistakes in the assembly of three kernels. The comparison
+// that TestDifferential makes must find each, be it by a wrong result, a fault
+// or a kernel that does not end.
+func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a module")
+	}
+	if !runtime.AVX2.Available() || goruntime.GOARCH != "amd64" {
+		t.Skip("no AVX2 on this machine")
+	}
+	var kernels []Kernel
+	for _, key := range mutantKernels {
+		kernels = append(kernels, Kernel{key, runtime.AVX2})
+	}
+	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "mutants.sg"})
+	require.NoError(t, err)
+	text, stubs := string(files[0].Data), string(files[1].Data)
+	var all []mutant
+	for _, k := range kernels {
+		all = append(all, mutantsOf(t, text, k.Key, k.Key.Name()+"_avx2")...)
+	}
+
+	// The tables of the file as they are, then the mutants' functions.
+	tables := text[strings.Index(text, "#include"):]
+	var data []string
+	for line := range strings.Lines(tables) {
+		if strings.HasPrefix(line, "DATA ") || strings.HasPrefix(line, "GLOBL ") || strings.HasPrefix(line, "#include") {
+			data = append(data, line)
+		}
+	}
+	source := "//go:build !noasm\n\n" + strings.Join(data, "")
+	declared := "//go:build !noasm\n\npackage kern\n\nimport \"github.com/sparsegen/sparsegen/runtime\"\n\n"
+	list := "func mutants() []runtime.Kernel {\n\treturn []runtime.Kernel{\n"
+	for i := range all {
+		m := &all[i]
+		old := m.key.Name() + "_avx2"
+		m.name = fmt.Sprintf("%s_mutant%d", old, i)
+		source += "\n" + strings.Replace(m.text, old, m.name, 1) + "\n"
+		signature := regexp.MustCompile(`(?m)^func ` + old + `\(.*$`).FindString(stubs)
+		require.NotEmpty(t, signature)
+		declared += "//go:noescape\n" + strings.Replace(signature, old, m.name, 1) + "\n\n"
+		list += fmt.Sprintf("\t\t{Key: runtime.KernelKey{Op: %d, MR: %d, T: %d, S: %d, NB: %d, N: %d, M: %d}, ISA: runtime.AVX2, Fn: runtime.%s(%s)},\n",
+			m.key.Op, m.key.MR, m.key.T, m.key.S, m.key.NB, m.key.N, m.key.M, families[m.key.Op].fnType, m.name)
+	}
+	_, binary := kernelModule(t, nil, map[string]string{
+		"mutants_amd64.s": source, "mutants_amd64.go": declared + list + "\t}\n}\n", "mutant_test.go": mutantRunner,
+	})
+
+	var wait sync.WaitGroup
+	slots := make(chan bool, goruntime.GOMAXPROCS(0))
+	survived := make([]bool, len(all))
+	for i := range all {
+		wait.Go(func() {
+			slots <- true
+			defer func() { <-slots }()
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			defer stop()
+			cmd := exec.CommandContext(ctx, binary, "-test.run=TestMutant")
+			cmd.Env = append(os.Environ(), fmt.Sprintf("MUTANT=%d", i), "GOTRACEBACK=none")
+			out, err := cmd.Output()
+			survived[i] = err == nil && strings.Contains(string(out), "not found")
+		})
+	}
+	wait.Wait()
+	found, planted := 0, 0
+	for i, m := range all {
+		if m.mutation != "" {
+			planted++
+		}
+		why := excuse(m)
+		switch {
+		case m.mutation == "":
+			require.True(t, survived[i], "%v fails without a mistake", m.key)
+		case !survived[i]:
+			found++
+		case why == "":
+			t.Errorf("%v: mutant not found: %s\n  was %s\n  is  %s", m.key, m.mutation, strings.TrimSpace(m.was), strings.TrimSpace(m.is))
+		}
+	}
+	t.Logf("%d of %d mutants found", found, planted)
+	require.Greater(t, found, len(mutantKernels)*len(mutations), "too few mutants to mean anything")
+}
