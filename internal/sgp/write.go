@@ -53,6 +53,11 @@ func Write(w io.Writer, m *Model) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("sgp: %w", err)
 	}
+	return write(w, m)
+}
+
+// write writes m as it is.
+func write(w io.Writer, m *Model) error {
 	e := encoder{byChecksum: make(map[uint32][]int)}
 	e.model(m)
 	order := e.order()

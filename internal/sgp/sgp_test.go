@@ -1,0 +1,238 @@
+package sgp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// sample is a model with every kind of op, form and section.
+func sample() *Model {
+	rng := rand.New(rand.NewPCG(1, 2))
+	floats := func(n int) []float32 {
+		f := make([]float32, n)
+		for i := range f {
+			f[i] = float32(rng.NormFloat64())
+		}
+		return f
+	}
+	bytesOf := func(n, below int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(rng.IntN(below))
+		}
+		return b
+	}
+	w := floats(16 * 8)
+	mask := bytesOf(2*8, 256)
+	forms := []Variant{
+		{Panel: &Panel{KB: 3, Segments: []Segment{
+			{Kind: Grouped, MR: 2, Rows: []uint32{3, 1}, W: floats(6), Idx: []uint16{2, 0, 1, 1}, Runs: []uint16{1, 1, 1, 0, 0, 1, 0, 0, 0}},
+			{Kind: Block, MR: 2, Rows: []uint32{8, 9}, W: floats(4), Idx: []uint16{0, 1}, Runs: []uint16{1, 0, 1}},
+			{Kind: Dense, MR: 1, Rows: []uint32{0}, W: floats(8)},
+		}}},
+		{Panel: &Panel{KB: 8, Cols: []uint32{1, 7}}},
+		{Lanes: &Lanes{Kind: LanesDense, S: 8, W: w}},
+		{Lanes: &Lanes{Kind: LanesDense, S: 16, W: w}},
+		{Lanes: &Lanes{Kind: LanesList, S: 8, Cnt: []uint32{2, 1}, Meta: []byte{0, 0, 7, 0, 3, 0}, W: floats(24)}},
+		{Lanes: &Lanes{Kind: LanesNM, S: 8, N: 2, M: 4, Meta: bytesOf(2*8*4, 256), W: floats(2 * 2 * 2 * 8)}},
+		{Lanes: &Lanes{Kind: LanesMask, S: 8, Meta: mask, W: floats(onesCount(mask) + 16)}},
+		{Lanes: &Lanes{Kind: LanesDelta, S: 8, Cnt: []uint32{1, 2}, Meta: bytesOf(24, 4), W: floats(24)}},
+		{Lanes: &Lanes{Kind: DeltaTile, S: 8, Cnt: []uint32{2}, Cols: []uint32{4, 5, 6}, Rows: []uint32{9, 2, 0}, Meta: bytesOf(16, 2), W: floats(16)}},
+	}
+	for i := range forms {
+		forms[i].BatchMin, forms[i].BatchMax = i+1, i+1
+	}
+	v := func(name string, f int) Value { return Value{Name: name, Dims: []int{0, f}} }
+	return &Model{Fingerprint: 0x1234567890abcdef, Layers: []Layer{{
+		Name: "ffn", BatchMin: 1, BatchMax: len(forms),
+		Values: []Value{v("x", 8), v("", 10), v("y", 10), v("z", 10)},
+		Inputs: []int{0}, Outputs: []int{3},
+		Ops: []Op{
+			{Kind: LinearOp, Args: []int{0}, Out: 1, Linear: &Linear{Out: 10, In: 8, Act: Clamp, Lo: -1, Hi: 2, Bias: floats(10), Variants: forms}},
+			{Kind: LayerNorm, Args: []int{1}, Out: 2, Group: 5, Eps: 1e-5, Gain: floats(5), Bias: floats(5)},
+			{Kind: Add, Args: []int{1, 2}, Out: 3},
+		},
+	}}}
+}
+
+func encoded(t testing.TB, m *Model) []byte {
+	var b bytes.Buffer
+	require.NoError(t, Write(&b, m))
+	return b.Bytes()
+}
+
+func openBytes(t testing.TB, data []byte) (*File, error) {
+	path := filepath.Join(t.TempDir(), "m.sgp")
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	return Open(path)
+}
+
+func TestRoundTrip(t *testing.T) {
+	m := sample()
+	data := encoded(t, m)
+	require.Equal(t, data, encoded(t, sample()), "equal models give equal bytes")
+	f, err := openBytes(t, data)
+	require.NoError(t, err)
+	require.Equal(t, m, f.Model)
+	require.Equal(t, data, encoded(t, f.Model))
+	v := f.Model.Layers[0].Ops[0].Linear.Variants
+	require.Same(t, &v[2].Lanes.W[0], &v[3].Lanes.W[0], "equal sections are stored once")
+	require.NoError(t, f.Close())
+	require.NoError(t, f.Close())
+}
+
+// TestEveryFlippedBit: any damage is noticed, and said with path and offset.
+func TestEveryFlippedBit(t *testing.T) {
+	data := encoded(t, sample())
+	path := filepath.Join(t.TempDir(), "m.sgp")
+	rng := rand.New(rand.NewPCG(3, 4))
+	for at := 0; at < len(data); at += 1 + rng.IntN(7) {
+		bad := bytes.Clone(data)
+		bad[at] ^= 1 << rng.IntN(8)
+		require.NoError(t, os.WriteFile(path, bad, 0o600))
+		_, err := Open(path)
+		var format *FormatError
+		require.ErrorAs(t, err, &format, "byte %d", at)
+		require.Equal(t, path, format.Path)
+		require.ErrorContains(t, err, "offset ")
+	}
+}
+
+func TestEveryTruncation(t *testing.T) {
+	data := encoded(t, sample())
+	for n := 0; n < len(data); n += 97 {
+		_, err := openBytes(t, data[:n])
+		var format *FormatError
+		require.ErrorAs(t, err, &format, "%d bytes", n)
+	}
+	_, err := openBytes(t, append(bytes.Clone(data), 0))
+	require.ErrorContains(t, err, "the file has")
+}
+
+// TestLies has models whose checksums are right and whose content is not.
+func TestLies(t *testing.T) {
+	lin := func(m *Model) *Linear { return m.Layers[0].Ops[0].Linear }
+	for name, c := range map[string]struct {
+		lie  func(m *Model)
+		want string
+	}{
+		"index outside the K-block":      {func(m *Model) { lin(m).Variants[0].Panel.Segments[0].Idx[3] = 3 }, "segment 0: idx[3] = 3 is not below the K-block's 3"},
+		"index outside the last K-block": {func(m *Model) { lin(m).Variants[0].Panel.Segments[1].Idx[1] = 2 }, "idx[1] = 2 is not below the K-block's 2"},
+		"runs too long":                  {func(m *Model) { lin(m).Variants[0].Panel.Segments[0].Runs[8] = 1 }, "more than the 4 indices"},
+		"runs too short":                 {func(m *Model) { lin(m).Variants[0].Panel.Segments[1].Runs[0] = 0 }, "runs need 1 indices and 2 weights"},
+		"row out of range":               {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Rows[0] = 10 }, "rows: 10 is not below 10"},
+		"row twice":                      {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Rows[0] = 8 }, "rows: 8 occurs twice"},
+		"kept column out of range":       {func(m *Model) { lin(m).Variants[8].Lanes.Cols[2] = 8 }, "cols[2] = 8"},
+		"too few dense weights":          {func(m *Model) { lin(m).Variants[2].Lanes.W = lin(m).Variants[2].Lanes.W[1:] }, "127 weights"},
+		"list index":                     {func(m *Model) { lin(m).Variants[4].Lanes.Meta[2] = 8 }, "index 1 = 8 is not below 8"},
+		"list index, high byte":          {func(m *Model) { lin(m).Variants[4].Lanes.Meta[3] = 1 }, "index 1 = 263"},
+		"counts":                         {func(m *Model) { lin(m).Variants[4].Lanes.Cnt[1] = 1 << 31 }, "counts need more"},
+		"N:M metadata":                   {func(m *Model) { lin(m).Variants[5].Lanes.M = 8 }, "metadata"},
+		"M no power of two":              {func(m *Model) { lin(m).Variants[5].Lanes.M = 3 }, "no N:M"},
+		"mask bits and values":           {func(m *Model) { lin(m).Variants[6].Lanes.Meta[0] ^= 1 }, "bytes of metadata"},
+		"mask without the tail":          {func(m *Model) { f := lin(m).Variants[6].Lanes; f.W = f.W[16:] }, "bytes of metadata"},
+		"delta beyond K":                 {func(m *Model) { lin(m).Variants[7].Lanes.Meta[8] = 8 }, "slab 1 lane 0 steps to column"},
+		"act of another kind":            {func(m *Model) { lin(m).Act = Softmax }, "no activation"},
+		"bias":                           {func(m *Model) { lin(m).Bias = lin(m).Bias[1:] }, "bias of 9 for 10"},
+		"variants with a gap":            {func(m *Model) { lin(m).Variants[1].BatchMin = 3 }, "variant 1 covers batch 3..2"},
+		"variants that end early":        {func(m *Model) { lin(m).Variants = lin(m).Variants[:3] }, "variants end at batch 3 of 9"},
+		"batch":                          {func(m *Model) { m.Layers[0].BatchMin = 0 }, "batch range 0..9"},
+		"group":                          {func(m *Model) { m.Layers[0].Ops[1].Group = 3 }, "group of 3 among 10"},
+		"gain":                           {func(m *Model) { m.Layers[0].Ops[1].Gain = make([]float32, 4) }, "gain of 4"},
+		"value that no op wrote":         {func(m *Model) { m.Layers[0].Ops[1].Args[0] = 3 }, "value 3 is not known yet"},
+		"value written twice":            {func(m *Model) { m.Layers[0].Ops[2].Out = 2 }, "written already"},
+		"output that is the input":       {func(m *Model) { m.Layers[0].Outputs[0] = 0 }, "not the result of an op"},
+		"unknown op":                     {func(m *Model) { m.Layers[0].Ops[2].Kind = 99 }, "unknown kind 99"},
+		"shape that overflows":           {func(m *Model) { m.Layers[0].Values[1].Dims = []int{0, 1 << 20, 1 << 20} }, "out of range"},
+		"two batch axes":                 {func(m *Model) { m.Layers[0].Values[1].Dims = []int{0, 10, 0} }, "2 batch axes"},
+		"layers of one name":             {func(m *Model) { m.Layers = append(m.Layers, m.Layers[0]) }, `"ffn" occurs twice`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := sample()
+			c.lie(m)
+			require.ErrorContains(t, m.Validate(), c.want)
+			require.ErrorContains(t, Write(&bytes.Buffer{}, m), c.want)
+
+			// The same as a file with right checksums.
+			_, err := openBytes(t, unchecked(m))
+			require.ErrorContains(t, err, c.want)
+			var format *FormatError
+			require.ErrorAs(t, err, &format)
+		})
+	}
+}
+
+// unchecked is Write without Validate.
+func unchecked(m *Model) []byte {
+	var b bytes.Buffer
+	if err := write(&b, m); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+func TestFailedWriteLeavesWhatWas(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.sgp")
+	require.NoError(t, os.WriteFile(path, []byte("before"), 0o600))
+	m := sample()
+	m.Layers[0].Name = ""
+	require.Error(t, WriteFile(path, m))
+	got, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "before", string(got))
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+}
+
+func TestOpenNoFile(t *testing.T) {
+	_, err := Open(filepath.Join(t.TempDir(), "none.sgp"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = Open(t.TempDir())
+	require.ErrorContains(t, err, "not a regular file")
+	_, err = openBytes(t, bytes.Repeat([]byte("{}"), 50))
+	require.ErrorContains(t, err, "not a packed model")
+}
+
+// FuzzOpen changes files, makes the header's checksum right again, and wants an
+// error or a model that is valid, never a panic.
+func FuzzOpen(f *testing.F) {
+	data := encoded(f, sample())
+	f.Add(data, uint32(70), byte(3))
+	f.Add(data, uint32(len(data)-1), byte(1))
+	f.Add(data[:5000], uint32(16), byte(1))
+	f.Add(unchecked(&Model{Layers: []Layer{{Name: "x"}}}), uint32(0), byte(0))
+	f.Add([]byte(magic), uint32(0), byte(0))
+	f.Fuzz(func(t *testing.T, data []byte, at uint32, flip byte) {
+		data = bytes.Clone(data)
+		if int(at) < len(data) {
+			data[at] ^= flip
+		}
+		mend(data)
+		file, err := openBytes(t, data)
+		if err != nil {
+			return
+		}
+		require.NoError(t, file.Model.Validate())
+		require.NoError(t, file.Close())
+	})
+}
+
+// mend makes the length and the header's checksum of a changed file right.
+func mend(data []byte) {
+	if len(data) < preambleSize {
+		return
+	}
+	binary.LittleEndian.PutUint64(data[16:], uint64(len(data)))
+	size := int(binary.LittleEndian.Uint32(data[12:]))
+	if size <= len(data)-preambleSize {
+		binary.LittleEndian.PutUint32(data[preambleSize-4:], headerChecksum(data[:preambleSize], data[preambleSize:][:size]))
+	}
+}
