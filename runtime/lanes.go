@@ -25,13 +25,24 @@ type lanesLinear struct {
 	chunks  []slabChunk
 	stored  int // multiply-adds a token
 
-	// Of the run at hand.
-	c       *control
-	x, y    []float32 // x is token-major [at least batch, k]
-	ldx     int
+	// For the batch at hand: the calls that cover it.
+	calls   []tokenCall
 	batch   int
 	yRow    int // strides of y
 	yColumn int
+	gathers bool // x goes through scratch
+
+	// Of the run at hand.
+	c    *control
+	x, y []float32 // x is token-major [at least batch, k]
+	ldx  int
+}
+
+// tokenCall is a kernel's tokens, from first on; those beyond the batch are
+// zero tokens in scratch.
+type tokenCall struct {
+	first  int
+	kernel *lanesKernel
 }
 
 type lanesKernel struct {
@@ -63,6 +74,7 @@ func bindLanes(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (
 		return nil, err
 	}
 	d.cutSlabs(f, slabs)
+	d.calls = make([]tokenCall, 0, size.batch/d.most()+len(d.kernels)+1)
 	return d, nil
 }
 
@@ -167,13 +179,38 @@ func (d *lanesLinear) ySize() int {
 	return roundUp(d.most()*n*d.slab, 16)
 }
 
-func (d *lanesLinear) run(c *control, x, _, y []float32, batch int) error {
-	d.c, d.x, d.y, d.ldx, d.batch = c, x, y, d.in, batch
+// prepare covers the batch with calls: of the largest kernel, then for a rest
+// of the smallest kernel that holds it, unless more than half of the rest would
+// be computed for nothing. A rest smaller than its kernel begins earlier: it
+// computes the last tokens before it once more, to the same bits. A batch
+// smaller than its only kernel is filled up.
+func (d *lanesLinear) prepare(batch int) operation {
+	d.batch, d.calls = batch, d.calls[:0]
 	d.yRow, d.yColumn = d.strides(batch)
-	if d.cols != nil || d.featureMajor || d.tokensAt(0) > batch {
+	for at := 0; at < batch; {
+		rest, k := batch-at, &d.kernels[0]
+		for i := range d.kernels {
+			if n := d.kernels[i].tokens; n <= rest {
+				k = &d.kernels[i]
+			} else if 2*n <= 3*rest {
+				k = &d.kernels[i]
+				break
+			}
+		}
+		first := max(0, min(at, batch-k.tokens))
+		d.calls = append(d.calls, tokenCall{first, k})
+		at = first + k.tokens
+	}
+	d.gathers = d.cols != nil || d.featureMajor || d.calls[0].kernel.tokens > batch
+	return d
+}
+
+func (d *lanesLinear) run(c *control, x, _, y []float32, _ int) error {
+	d.c, d.x, d.y, d.ldx = c, x, y, d.in
+	if d.gathers {
 		d.gather()
 	}
-	if c.team == nil || d.stored*batch < c.share {
+	if c.team == nil || d.stored*d.batch < c.share {
 		for u := range d.chunks {
 			if err := d.unit(0, u); err != nil {
 				return err
@@ -183,31 +220,13 @@ func (d *lanesLinear) run(c *control, x, _, y []float32, batch int) error {
 		return err
 	}
 	if len(d.constRows) > 0 {
-		d.fillConstant(y, batch, 0, batch)
+		d.fillConstant(y, d.batch, 0, d.batch)
 	}
 	return nil
 }
 
-// tokensAt is the number of tokens of the call that begins at token b: the
-// largest kernel, then for a rest the smallest that holds it, unless more than
-// half of the rest would be computed for nothing.
-func (d *lanesLinear) tokensAt(b int) int { return d.kernels[d.kernelAt(b)].tokens }
-
-func (d *lanesLinear) kernelAt(b int) int {
-	rest, best := d.batch-b, 0
-	for i := range d.kernels {
-		n := d.kernels[i].tokens
-		if n <= rest {
-			best = i
-		} else if 2*n <= 3*rest {
-			return i
-		}
-	}
-	return best
-}
-
-// gather makes x token-major with the kept columns only. A batch smaller than
-// the kernel for it is filled up with zero tokens.
+// gather makes x token-major with the kept columns only, and fills up a batch
+// that is smaller than its kernel.
 func (d *lanesLinear) gather() {
 	xs := d.c.scratch[:d.xSize()]
 	token, feature := d.in, 1
@@ -229,15 +248,13 @@ func (d *lanesLinear) gather() {
 			}
 		}
 	}
-	if n := d.tokensAt(0); n > d.batch {
+	if n := d.calls[0].kernel.tokens; n > d.batch {
 		clear(xs[d.batch*d.k : n*d.k])
 	}
 	d.x, d.ldx = xs, d.k
 }
 
-// unit computes one chunk of slabs for all tokens. A rest smaller than its
-// kernel begins earlier: it computes the last tokens before it once more, to the
-// same bits.
+// unit computes one chunk of slabs for all tokens.
 func (d *lanesLinear) unit(worker, u int) error {
 	c := &d.chunks[u]
 	if d.c.stopped() {
@@ -251,12 +268,10 @@ func (d *lanesLinear) unit(worker, u int) error {
 		direct = !d.featureMajor && d.rows == nil && !c.partial
 		lanes  = c.n * d.slab
 	)
-	for b := 0; b < d.batch; {
-		k := &d.kernels[d.kernelAt(b)]
-		begin := max(0, min(b, d.batch-k.tokens))
-		b = begin + k.tokens
+	for i := range d.calls {
+		begin, k := d.calls[i].first, d.calls[i].kernel
 		x := &d.x[begin*d.ldx]
-		if direct && b <= d.batch {
+		if direct && begin+k.tokens <= d.batch {
 			at := begin*d.out + c.first*d.slab
 			k.f(&d.y[at], uintptr(d.out)*4, x, uintptr(d.ldx)*4, w, meta, cnt, d.k, bias, d.lo, d.hi, c.n)
 			if d.act != nil {

@@ -95,17 +95,23 @@ func (vs variants) scratch() int {
 	return n
 }
 
-func (vs variants) run(c *control, x, y, out []float32, batch int) error {
+func (vs variants) prepare(batch int) operation {
 	for i := range vs {
 		if batch <= vs[i].batchMax {
-			return vs[i].op.run(c, x, y, out, batch)
+			return vs[i].op.prepare(batch)
 		}
 	}
-	return ErrBatch // bindArguments has refused it
+	panic("batch beyond the last variant") // setBatch has refused it
+}
+
+func (vs variants) run(c *control, x, y, out []float32, batch int) error {
+	return vs.prepare(batch).run(c, x, y, out, batch)
 }
 
 // constantLinear is a linear op without weights.
 type constantLinear struct{ linear }
+
+func (d *constantLinear) prepare(int) operation { return d }
 
 func (*constantLinear) scratch() int { return 0 }
 

@@ -41,6 +41,8 @@ func (o *normOp) scratch() int {
 	return 0
 }
 
+func (o *normOp) prepare(int) operation { return o }
+
 func (o *normOp) run(c *control, x, _, out []float32, batch int) error {
 	for b := range batch {
 		if c.stopped() {

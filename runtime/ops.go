@@ -13,9 +13,9 @@ func bindOp(l *sgp.Layer, op *sgp.Op, k kernels, size sizes) (operation, error) 
 		return bindLinear(l, op, k, size)
 	case sgp.Relu:
 		_, hi := noClamp()
-		return clampOp{0, hi}, nil
+		return &clampOp{0, hi}, nil
 	case sgp.Clamp:
-		return clampOp{op.Lo, op.Hi}, nil
+		return &clampOp{op.Lo, op.Hi}, nil
 	case sgp.Add:
 		return binaryOp(add), nil
 	case sgp.Mul:
@@ -24,7 +24,7 @@ func bindOp(l *sgp.Layer, op *sgp.Op, k kernels, size sizes) (operation, error) 
 		return bindNorm(l, op, size), nil
 	}
 	f, err := bindMap(l, op.Kind, k)
-	return mapOp{f}, err
+	return &mapOp{f}, err
 }
 
 // maps has a row for each activation that is no clamp: its kernel and its Go
@@ -58,9 +58,11 @@ const piece = 4096
 
 type mapOp struct{ f MapFunc }
 
-func (mapOp) scratch() int { return 0 }
+func (*mapOp) scratch() int { return 0 }
 
-func (o mapOp) run(c *control, x, _, out []float32, _ int) error {
+func (o *mapOp) prepare(int) operation { return o }
+
+func (o *mapOp) run(c *control, x, _, out []float32, _ int) error {
 	for len(x) > 0 {
 		if c.stopped() {
 			return errStopped
@@ -74,9 +76,11 @@ func (o mapOp) run(c *control, x, _, out []float32, _ int) error {
 
 type clampOp struct{ lo, hi float32 }
 
-func (clampOp) scratch() int { return 0 }
+func (*clampOp) scratch() int { return 0 }
 
-func (o clampOp) run(_ *control, x, _, out []float32, _ int) error {
+func (o *clampOp) prepare(int) operation { return o }
+
+func (o *clampOp) run(_ *control, x, _, out []float32, _ int) error {
 	for i, v := range x {
 		out[i] = clamp(v, o.lo, o.hi)
 	}
@@ -86,6 +90,8 @@ func (o clampOp) run(_ *control, x, _, out []float32, _ int) error {
 type binaryOp func(x, y, out []float32)
 
 func (binaryOp) scratch() int { return 0 }
+
+func (o binaryOp) prepare(int) operation { return o }
 
 func (o binaryOp) run(_ *control, x, y, out []float32, _ int) error {
 	o(x, y, out)

@@ -39,8 +39,9 @@ func (c *control) stopped() bool {
 
 // operation is one bound op. y is nil where the op has one argument.
 type operation interface {
-	// run computes out for a batch. It may keep state between runs: a plan
-	// belongs to one session.
+	// prepare is called before the first run of each new batch; what it returns is
+	// run. It may keep state: a plan belongs to one session.
+	prepare(batch int) operation
 	run(c *control, x, y, out []float32, batch int) error
 	// scratch is the number of float32 that run needs.
 	scratch() int
@@ -60,8 +61,8 @@ type plan struct {
 }
 
 type step struct {
-	op        operation
-	x, y, out int // indices of values; y is x where there is one argument
+	op, now   operation // now is what op prepared for the batch
+	x, y, out int       // indices of values; y is x where there is one argument
 }
 
 // port is an input or output.
@@ -89,7 +90,7 @@ func bindLayer(l *sgp.Layer, k kernels, size sizes) (*plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.steps = append(p.steps, step{bound, op.Args[0], op.Args[len(op.Args)-1], op.Out})
+		p.steps = append(p.steps, step{op: bound, x: op.Args[0], y: op.Args[len(op.Args)-1], out: op.Out})
 	}
 	p.placeTemps(l)
 	return p, nil
@@ -241,6 +242,9 @@ func (p *plan) setBatch(length int) error {
 			}
 		}
 		at += roundUp(features*p.sizes.batch, 16)
+	}
+	for i := range p.steps {
+		p.steps[i].now = p.steps[i].op.prepare(batch)
 	}
 	return nil
 }

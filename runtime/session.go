@@ -179,7 +179,7 @@ func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
-		if err := st.op.run(&s.control, s.values[st.x], s.values[st.y], s.values[st.out], batch); err != nil {
+		if err := st.now.run(&s.control, s.values[st.x], s.values[st.y], s.values[st.out], batch); err != nil {
 			if errors.Is(err, errStopped) {
 				return ctx.Err()
 			}

@@ -276,10 +276,6 @@ func (d *tileLinear) maxShared() int {
 }
 
 func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
-	if batch != d.batch {
-		d.batch = batch
-		d.cutBatch()
-	}
 	d.c, d.x, d.y, d.groups = c, x, y, 1
 	if c.team == nil || d.perColumn*batch < c.share {
 		for u := range d.tiles {
@@ -299,13 +295,13 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 	return c.team.run(d, len(d.tiles)*d.groups)
 }
 
-// cutBatch covers the batch with tiles, wide ones first. What is left takes
+// prepare covers the batch with tiles, wide ones first. What is left takes
 // one partly filled wider tile where that is at most half wasted on top,
 // otherwise the widest tile that it fills.
-func (d *tileLinear) cutBatch() {
-	d.tiles = d.tiles[:0]
-	for at := 0; at < d.batch; {
-		rest, width := d.batch-at, 0
+func (d *tileLinear) prepare(batch int) operation {
+	d.batch, d.tiles = batch, d.tiles[:0]
+	for at := 0; at < batch; {
+		rest, width := batch-at, 0
 		for i, w := range d.widths {
 			if w.t <= rest {
 				width = i
@@ -318,6 +314,7 @@ func (d *tileLinear) cutBatch() {
 		d.tiles = append(d.tiles, tile{at, cols, width})
 		at += cols
 	}
+	return d
 }
 
 // unit computes one group of chunks of one tile.
