@@ -106,7 +106,7 @@ func TestLinearIsTheMaskedDenseProduct(t *testing.T) {
 								if axis == 0 {
 									xi = x[i*batch+b]
 								}
-								want += float64(m.Data[o*in+i]) * float64(xi)
+								want += float64(float64(m.Data[o*in+i]) * float64(xi))
 								mag += math.Abs(float64(m.Data[o*in+i]) * float64(xi))
 								terms++
 							}

@@ -61,32 +61,28 @@ func Linear(w patterns.Matrix, mask *patterns.Mask, bias []float32, x *Tensor, a
 	// of all rows.
 	xs, es := byFeature(x.Data, w.Cols, t, axis), byFeature(x.Bound, w.Cols, t, axis)
 	exact := !anyPositive(x.Bound)
-	sum, mag, spread := make([]float64, t), make([]float64, t), make([]float64, t)
+	sum, mag, spread, unread := make([]float64, t), make([]float64, t), make([]float64, t), make([]float64, t)
+	var kept, size []float64 // the weights of a row, and their magnitudes
+	var ops, errs [][]float64
 	for o := range w.Rows {
-		b, terms := 0.0, 0
+		kept, size, ops, errs = kept[:0], size[:0], ops[:0], errs[:0]
+		for c, v := range w.Data[o*w.Stride:][:w.Cols] {
+			if mask == nil || mask.At(o, c) {
+				kept, ops = append(kept, float64(v)), append(ops, xs[c*t:][:t])
+				size, errs = append(size, math.Abs(float64(v))), append(errs, es[c*t:][:t])
+			}
+		}
+		b, terms := 0.0, len(kept)
 		if bias != nil {
-			b, terms = float64(bias[o]), 1
+			b = float64(bias[o])
+			terms++
 		}
 		for r := range t {
 			sum[r], mag[r], spread[r] = b, math.Abs(b), 0
 		}
-		for c, v := range w.Data[o*w.Stride:][:w.Cols] {
-			if mask != nil && !mask.At(o, c) {
-				continue
-			}
-			terms++
-			wv := float64(v)
-			for r, xv := range xs[c*t:][:t] {
-				p := wv * xv
-				sum[r] += p
-				mag[r] += math.Abs(p)
-			}
-			if exact {
-				continue
-			}
-			for r, e := range es[c*t:][:t] {
-				spread[r] += math.Abs(wv) * e
-			}
+		addProducts(sum, mag, kept, ops)
+		if !exact {
+			addProducts(spread, unread, size, errs)
 		}
 		g := 2 * gamma(terms)
 		for r := range t {
@@ -99,6 +95,30 @@ func Linear(w patterns.Matrix, mask *patterns.Mask, bias []float32, x *Tensor, a
 		}
 	}
 	return y, nil
+}
+
+// addProducts adds w[k]·x[k] to sum and its magnitude to mag, for k ascending;
+// four at a time, so that sum and mag are not written for each. The conversions
+// keep products from being fused, so that all machines agree.
+func addProducts(sum, mag, w []float64, x [][]float64) {
+	for len(w) >= 4 {
+		w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
+		x0, x1, x2, x3 := x[0][:len(sum)], x[1][:len(sum)], x[2][:len(sum)], x[3][:len(sum)]
+		mag := mag[:len(sum)]
+		for r := range sum {
+			p0, p1, p2, p3 := float64(w0*x0[r]), float64(w1*x1[r]), float64(w2*x2[r]), float64(w3*x3[r])
+			sum[r] = sum[r] + p0 + p1 + p2 + p3
+			mag[r] = mag[r] + math.Abs(p0) + math.Abs(p1) + math.Abs(p2) + math.Abs(p3)
+		}
+		w, x = w[4:], x[4:]
+	}
+	for k, wk := range w {
+		for r, xv := range x[k] {
+			p := float64(wk * xv)
+			sum[r] += p
+			mag[r] += math.Abs(p)
+		}
+	}
 }
 
 // byFeature returns [features, t] data: x itself with axis 0, its transpose with

@@ -28,7 +28,7 @@ func rows(x *Tensor, axis int, f func(x, e, y, bound []float64)) *Tensor {
 
 // softmax is exp(x - m)/Σ exp(x - m) with m the largest x.
 //
-// Relative errors add up: an operand's error e moves its exponential by a factor
+// Relative errors add up to r and give the bound y·(exp(r) - 1), at most 1: an operand's error e moves its exponential by a factor
 // within exp(±e), and so does the rounding u|x-m| of the difference; exp itself
 // has FuncUlps·u, the sum γ_n, the division u (and once more for a reciprocal).
 // The denominator's error is the mean of its terms', weighted by y.
@@ -54,11 +54,16 @@ func softmax(x, e, y, bound []float64) {
 	for i := range x {
 		// The operands' errors may also move which x is the largest; the
 		// differences then round by up to 2·worst·u more.
-		bound[i] = 2 * least
+		r := common + e[i] + 4*worst*unit
 		if y[i] > 0 {
-			r := common + e[i] + unit*(m-x[i]) + 4*worst*unit
-			bound[i] += y[i] * math.Expm1(r)
+			r += unit * (m - x[i])
 		}
+		if r < 0.5 {
+			bound[i] = y[i]*math.Expm1(r) + 2*least
+			continue
+		}
+		// The factor is large: y may have vanished and come back, up to 1.
+		bound[i] = max(y[i], math.Exp(min(x[i]-m-math.Log(sum)+r, 0))) + FuncUlps*unit
 	}
 }
 
