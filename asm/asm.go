@@ -82,7 +82,6 @@ const (
 	OpJumpGE                   // if A >= Imm goto Name, signed
 	OpJumpLE                   // if A <= Imm goto Name, signed
 	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
-	OpPrefetch                 // hint: line at Mem will be read
 	OpZero                     // Dst vec = +0
 	OpVMov                     // Dst vec = A
 	OpLoad                     // Dst vec = Lanes float32 at Mem

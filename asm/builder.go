@@ -73,7 +73,6 @@ func (b *Builder) LoadU(d Reg, bytes int, m Mem) {
 	b.add(Inst{Op: OpLoadU, Dst: d, Imm: int64(bytes), Mem: m})
 }
 func (b *Builder) Lea(d Reg, m Mem) { b.add(Inst{Op: OpLea, Dst: d, Mem: m}) }
-func (b *Builder) Prefetch(m Mem)   { b.add(Inst{Op: OpPrefetch, Mem: m}) }
 
 // JumpLE jumps if a <= imm.
 func (b *Builder) JumpLE(a Reg, imm int, name string) {

@@ -16,7 +16,20 @@ import (
 
 // generated is Ours through the whole way that a user takes: plan, packed file,
 // Open, Session.Run, on one thread.
-type generated struct{ isa runtime.ISA }
+type generated struct {
+	isa runtime.ISA
+	// chosen remembers the planner's choice: cold cases pack one matrix many
+	// times.
+	chosen map[planKey]codegen.Config
+}
+
+// planKey is what Prepare's choice depends on, the matrix by some of its values.
+type planKey struct {
+	out, in, batch int
+	pattern        string
+	layout         peers.Layout
+	first, last    [4]float32
+}
 
 func newGenerated() (*generated, error) {
 	isa := runtime.Generic
@@ -32,13 +45,22 @@ func newGenerated() (*generated, error) {
 		}
 		isa = min(isa, limit)
 	}
-	return &generated{isa}, nil
+	return &generated{isa, map[planKey]codegen.Config{}}, nil
 }
 
 func (g *generated) Library() string { return "sparsegen, " + g.isa.String() }
 
 func (g *generated) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
-	return g.prepare(w, out, in, pattern, layout, batch, nil)
+	key := planKey{out, in, batch, pattern, layout, [4]float32(w), [4]float32(w[len(w)-4:])}
+	if c, ok := g.chosen[key]; ok {
+		return g.prepare(w, out, in, pattern, layout, batch, func(o codegen.Config) bool { return o == c })
+	}
+	r, err := g.prepare(w, out, in, pattern, layout, batch, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.chosen[key] = r.plan.Choices[0].Config
+	return r, nil
 }
 
 func (g *generated) prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int, only func(codegen.Config) bool) (*generatedRunner, error) {

@@ -61,15 +61,7 @@ func (c Config) Pack(m patterns.Matrix, mask *patterns.Mask) (sgp.Variant, error
 	if mask.Rows != m.Rows || mask.Cols != m.Cols {
 		return sgp.Variant{}, fmt.Errorf("codegen: mask is [%d, %d], matrix [%d, %d]", mask.Rows, mask.Cols, m.Rows, m.Cols)
 	}
-	o := operand{m: m, mask: mask, rows: liveRows(mask)}
-	if c.Compact {
-		if cols := liveCols(mask); len(cols) < m.Cols {
-			o.cols = cols
-			if len(cols) == 0 {
-				o.cols = []uint32{}
-			}
-		}
-	}
+	o := newOperand(m, mask, c.Compact)
 	if kind := panelKinds[c.Op]; kind != 0 {
 		if c.KB < 1 || c.KB > maxKB {
 			return sgp.Variant{}, fmt.Errorf("codegen: K-block of %d columns, want 1 to %d", c.KB, maxKB)

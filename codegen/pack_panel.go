@@ -2,86 +2,19 @@ package codegen
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
-	"github.com/sparsegen/sparsegen/patterns"
 )
 
-// operand is a masked weight matrix: the rows and columns that take part, in
-// the order in which a packed form holds them.
-type operand struct {
-	m    patterns.Matrix
-	mask *patterns.Mask
-	rows []uint32 // output rows
-	cols []uint32 // input columns in the order of k; nil: all
-}
-
-// k is the length of the contracted axis after compaction.
-func (o *operand) k() int {
-	if o.cols != nil {
-		return len(o.cols)
-	}
-	return o.m.Cols
-}
-
-func (o *operand) col(k int) int {
-	if o.cols != nil {
-		return int(o.cols[k])
-	}
-	return k
-}
-
-// kept reports whether packed element (r, k) is stored.
-func (o *operand) kept(r, k int) bool { return o.mask.At(int(o.rows[r]), o.col(k)) }
-
-// at is packed element (r, k), +0 where the mask drops it.
-func (o *operand) at(r, k int) float32 {
-	row, col := int(o.rows[r]), o.col(k)
-	if !o.mask.At(row, col) {
-		return 0
-	}
-	return o.m.Data[row*o.m.Stride+col]
-}
-
-// liveRows are the rows in which the mask keeps anything: the others are
-// act(bias) and cost nothing.
-func liveRows(mask *patterns.Mask) []uint32 {
-	var rows []uint32
-	for r := range mask.Rows {
-		for _, w := range mask.Row(r) {
-			if w != 0 {
-				rows = append(rows, uint32(r))
-				break
-			}
-		}
-	}
-	return rows
-}
-
-// liveCols are the columns in which the mask keeps anything.
-func liveCols(mask *patterns.Mask) []uint32 {
-	if mask.Rows == 0 {
-		return nil
-	}
-	any := make([]uint64, len(mask.Row(0)))
-	for r := range mask.Rows {
-		for i, w := range mask.Row(r) {
-			any[i] |= w
-		}
-	}
-	var cols []uint32
-	for c := range mask.Cols {
-		if any[c>>6]>>(c&63)&1 != 0 {
-			cols = append(cols, uint32(c))
-		}
-	}
-	return cols
-}
+// maxKB is the longest K-block that a 16-bit index reaches and a 16-bit count
+// holds.
+const maxKB = math.MaxUint16
 
 // packPanel packs panels of mr rows; rows that fill no panel become panels of
 // one row.
-func packPanel(o operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
-	p := &sgp.Panel{KB: min(kb, max(o.k(), 1)), Cols: o.cols}
+func packPanel(o *operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
+	p := &sgp.Panel{KB: min(kb, max(o.k, 1)), Cols: o.cols}
 	whole := len(o.rows) / mr * mr
 	if whole > 0 {
 		p.Segments = append(p.Segments, packSegment(o, kind, mr, p.KB, 0, whole))
@@ -96,63 +29,72 @@ func packPanel(o operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
 	return p
 }
 
-func packSegment(o operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.Segment {
-	s := sgp.Segment{Kind: kind, MR: mr, Rows: o.rows[first:end], W: []float32{}}
-	if kind != sgp.Dense {
-		s.Idx, s.Runs = []uint16{}, []uint16{}
-	}
-	k := o.k()
-	set := make([]uint16, kb) // rows of the panel that keep each column of the block
-	for k0 := 0; k0 < k; k0 += kb {
-		n := min(kb, k-k0)
+func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.Segment {
+	s := sgp.Segment{Kind: kind, MR: mr, Rows: o.rows[first:end]}
+	for k0 := 0; k0 < o.k; k0 += kb {
+		k1 := min(k0+kb, o.k)
 		for r := first; r < end; r += mr {
+			v, kept := o.block(r, mr)
 			if kind == sgp.Dense {
-				for c := range n {
+				for k := k0; k < k1; k++ {
 					for i := range mr {
-						s.W = append(s.W, o.at(r+i, k0+c))
+						s.W = append(s.W, v[i][k])
 					}
 				}
 				continue
 			}
-			count := make([]int, 1<<mr)
-			for c := range n {
-				set[c] = 0
-				for i := range mr {
-					if o.kept(r+i, k0+c) {
-						set[c] |= 1 << i
-					}
-				}
-				if kind == sgp.Block && set[c] != 0 {
-					set[c] = 1<<mr - 1
-				}
-				count[set[c]]++
-			}
-			from := uint16(1)
-			if kind == sgp.Block {
-				from = 1<<mr - 1
-			}
-			for v := from; v < 1<<mr; v++ {
-				s.Runs = append(s.Runs, uint16(count[v]))
-				if count[v] == 0 {
-					continue
-				}
-				for c := range n {
-					if set[c] != v {
-						continue
-					}
-					s.Idx = append(s.Idx, uint16(c))
-					for i := range mr {
-						if v>>i&1 != 0 {
-							s.W = append(s.W, o.at(r+i, k0+c))
-						}
-					}
-				}
-			}
+			packColumns(&s, v, kept, k0, k1)
 		}
 	}
 	return s
 }
 
-// maxKB is the longest K-block that a 16-bit index reaches and a 16-bit count
-// holds.
-const maxKB = math.MaxUint16
+// packColumns appends one panel of one K-block: its columns in groups by the
+// set of rows that keep them, or for Block in one group.
+func packColumns(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
+	mr := len(v)
+	all := 1<<mr - 1
+	sets := make([]uint16, k1-k0)
+	next := make([]int, all+1) // first a count by set, then where its next column goes
+	for k := k0; k < k1; k++ {
+		set := 0
+		for i := range kept {
+			if isSet(kept[i], k) {
+				set |= 1 << i
+			}
+		}
+		if s.Kind == sgp.Block && set != 0 {
+			set = all
+		}
+		sets[k-k0] = uint16(set)
+		next[set]++
+	}
+	from := 1
+	if s.Kind == sgp.Block {
+		from = all
+	}
+	idx, w := len(s.Idx), len(s.W)
+	weights := make([]int, all+1)
+	for set := from; set <= all; set++ {
+		n := next[set]
+		s.Runs = append(s.Runs, uint16(n))
+		next[set], weights[set] = idx, w
+		idx += n
+		w += n * bits.OnesCount(uint(set))
+	}
+	s.Idx = append(s.Idx, make([]uint16, idx-len(s.Idx))...)
+	s.W = append(s.W, make([]float32, w-len(s.W))...)
+	for c, set := range sets {
+		if set == 0 {
+			continue
+		}
+		s.Idx[next[set]] = uint16(c)
+		next[set]++
+		for i := range v {
+			if set>>i&1 != 0 {
+				s.W[weights[set]] = v[i][k0+c]
+				weights[set]++
+			}
+		}
+	}
+}
