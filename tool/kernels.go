@@ -37,6 +37,9 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 // kernelsOf are the kernels that a module's layers need on its targets. A level
 // without a kernel of some op uses the one of the level below.
 func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
+	if err := supported(m); err != nil {
+		return nil, err
+	}
 	isas, err := levels(m)
 	if err != nil {
 		return nil, err
@@ -101,6 +104,9 @@ func planLevel(m *ir.Module, asked string) (runtime.ISA, error) {
 
 // packModel plans and packs a model, one step of p a layer.
 func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions) (*sgp.Model, []codegen.LayerReport, error) {
+	if err := supported(m.Module); err != nil {
+		return nil, nil, err
+	}
 	packed := &sgp.Model{Fingerprint: codegen.Fingerprint()}
 	var reports []codegen.LayerReport
 	for _, l := range m.Layers {

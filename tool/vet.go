@@ -74,11 +74,6 @@ const codeFit ir.Code = "SG0201"
 
 // misfits checks the values of every weight that has a pattern.
 func misfits(c Console, m *ir.Module, s *store) (ir.ErrorList, error) {
-	src, err := os.ReadFile(m.Path)
-	if err != nil {
-		return nil, err
-	}
-	lines := strings.Split(string(src), "\n")
 	p := newProgress(Console{Log: c.Log, Live: c.Live}, len(m.Layers))
 	defer p.end()
 	var list ir.ErrorList
@@ -94,16 +89,28 @@ func misfits(c Console, m *ir.Module, s *store) (ir.ErrorList, error) {
 			if err != nil {
 				return nil, err
 			}
-			if e == nil {
-				continue
+			if e != nil {
+				list = append(list, e)
 			}
-			if n := e.Pos.Line - 1; n < len(lines) {
-				e.Line = strings.TrimSuffix(lines[n], "\r")
-			}
-			list = append(list, e)
 		}
 	}
+	quoteLines(list, m.Path)
 	return list, nil
+}
+
+// quoteLines gives each error its line of the spec, as far as it can be read
+// again.
+func quoteLines(list ir.ErrorList, path string) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	lines := strings.Split(string(src), "\n")
+	for _, e := range list {
+		if n := e.Pos.Line - 1; n < len(lines) {
+			e.Line = strings.TrimSuffix(lines[n], "\r")
+		}
+	}
 }
 
 // misfit says where a weight leaves its pattern, or nil where it fits. The

@@ -1,0 +1,49 @@
+package tool
+
+import (
+	"fmt"
+
+	"github.com/sparsegen/sparsegen/ir"
+)
+
+// codeKernel is the code of a layer that the language allows and that no kernel
+// computes.
+const codeKernel ir.Code = "SG0202"
+
+// supported reports the layers of a checked module that this version has no
+// kernels for.
+func supported(m *ir.Module) error {
+	var list ir.ErrorList
+	report := func(pos ir.Pos, hint, format string, args ...any) {
+		list = append(list, &ir.Error{Pos: pos, Code: codeKernel, Msg: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	for _, l := range m.Layers {
+		for _, v := range append(append([]*ir.Value{}, l.Inputs...), l.Outputs...) {
+			if v.DType != ir.F32 {
+				report(l.Pos, "kernels compute in f32", "layer %s: %v has no kernels", l.Name, v)
+			}
+		}
+		if len(l.Dims) > 1 {
+			report(l.Pos, "leave one symbolic extent, the batch", "layer %s has %d symbolic extents; kernels take one", l.Name, len(l.Dims))
+		}
+		for _, op := range l.Ops {
+			switch {
+			case op.Weight != nil && len(l.Dims) == 0 && len(op.Args[0].Shape) == 2:
+				batch := op.Args[0].Shape[0].N
+				if op.Attrs["axis"] == 0 {
+					batch = op.Args[0].Shape[1].N
+				}
+				report(op.Pos, fmt.Sprintf("write t for it, and where t in %d..%d", batch, batch), "the batch of %s has no name", op.Kind)
+			case op.Kind == "softmax" || op.Kind == "layernorm" || op.Kind == "rmsnorm":
+				if e := op.Args[0].Shape[int(op.Attrs["axis"])]; e.Sym != "" {
+					report(op.Pos, "", "%s over the batch axis %s has no kernel", op.Kind, e.Sym)
+				}
+			}
+		}
+	}
+	if len(list) > 0 {
+		quoteLines(list, m.Path)
+		return list
+	}
+	return nil
+}
