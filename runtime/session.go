@@ -150,7 +150,8 @@ func (s *Session) release() {
 
 // Run computes the layer: one slice for each input and each output, in the
 // layer's order, row-major. The batch is inferred from the lengths. Outputs must
-// not overlap inputs or each other. Run allocates nothing.
+// not overlap inputs or each other. Run allocates nothing; the session refers to
+// the slices until its next run.
 //
 // A mistake in the arguments gives an error (ErrLength, ErrBatch, ErrOverlap,
 // ErrBusy, ErrClosed) before anything is written. When ctx ends, Run returns its

@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -364,4 +366,45 @@ func BenchmarkDispatch(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestConcurrentUse: sessions of one model run at once; one session in several
+// goroutines runs or says that it is busy, and never does wrong.
+func TestConcurrentUse(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	model, _ := block(rng, false, 9)
+	m := openModel(t, model)
+	x := randomFloats(rng, 12*9)
+	run := func(s *Session) ([]float32, error) {
+		sum, out := make([]float32, 12*9), make([]float32, 12*9)
+		err := s.Run(context.Background(), [][]float32{x}, [][]float32{sum, out})
+		return append(sum, out...), err
+	}
+	shared, err := m.NewSession("block", Threads(2))
+	require.NoError(t, err)
+	shared.control.share = 0
+	want, err := run(shared)
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			own, err := m.NewSession("block", Threads(2))
+			if !assert.NoError(t, err) {
+				return
+			}
+			own.control.share = 0
+			for range 20 {
+				got, err := run(own)
+				assert.NoError(t, err)
+				assert.Equal(t, want, got)
+				if got, err = run(shared); err != nil {
+					assert.ErrorIs(t, err, ErrBusy)
+				} else {
+					assert.Equal(t, want, got)
+				}
+			}
+			assert.NoError(t, own.Close())
+		})
+	}
+	wg.Wait()
 }

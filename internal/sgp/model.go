@@ -137,7 +137,8 @@ const (
 //	Block:   Runs [blocks, panels], Idx one per column, W [columns, MR]
 //	Dense:   W [blocks, panels, kb, MR], kb the length of that K-block
 //
-// Idx counts from the K-block's first column. MR is at most 8.
+// Idx counts from the K-block's first column. MR is at most 8 in Grouped, 64 in
+// the others.
 type Segment struct {
 	Kind SegmentKind
 	MR   int

@@ -239,8 +239,9 @@ func (p *Panel) validate(lin *Linear) error {
 	var rows []uint32
 	for i := range p.Segments {
 		s := &p.Segments[i]
-		if s.MR < 1 || s.MR > 8 {
-			return fmt.Errorf("segment %d: panels of %d rows are not in 1..8", i, s.MR)
+		// A grouped panel has 2^MR-1 runs.
+		if most := map[bool]int{true: 8, false: 64}[s.Kind == Grouped]; s.MR < 1 || s.MR > most {
+			return fmt.Errorf("segment %d: panels of %d rows are not in 1..%d", i, s.MR, most)
 		}
 		if len(s.Rows) == 0 || len(s.Rows)%s.MR != 0 {
 			return fmt.Errorf("segment %d: %d rows in panels of %d", i, len(s.Rows), s.MR)
