@@ -184,7 +184,7 @@ func (d *lanesLinear) ySize() int {
 // be computed for nothing. A rest smaller than its kernel begins earlier: it
 // computes the last tokens before it once more, to the same bits. A batch
 // smaller than its only kernel is filled up.
-func (d *lanesLinear) prepare(batch int) operation {
+func (d *lanesLinear) prepare(batch int) runner {
 	d.batch, d.calls = batch, d.calls[:0]
 	d.yRow, d.yColumn = d.strides(batch)
 	for at := 0; at < batch; {

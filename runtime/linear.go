@@ -95,7 +95,7 @@ func (vs variants) scratch() int {
 	return n
 }
 
-func (vs variants) prepare(batch int) operation {
+func (vs variants) prepare(batch int) runner {
 	for i := range vs {
 		if batch <= vs[i].batchMax {
 			return vs[i].op.prepare(batch)
@@ -104,14 +104,10 @@ func (vs variants) prepare(batch int) operation {
 	panic("batch beyond the last variant") // setBatch has refused it
 }
 
-func (vs variants) run(c *control, x, y, out []float32, batch int) error {
-	return vs.prepare(batch).run(c, x, y, out, batch)
-}
-
 // constantLinear is a linear op without weights.
 type constantLinear struct{ linear }
 
-func (d *constantLinear) prepare(int) operation { return d }
+func (d *constantLinear) prepare(int) runner { return d }
 
 func (*constantLinear) scratch() int { return 0 }
 

@@ -41,7 +41,7 @@ func (o *normOp) scratch() int {
 	return 0
 }
 
-func (o *normOp) prepare(int) operation { return o }
+func (o *normOp) prepare(int) runner { return o }
 
 func (o *normOp) run(c *control, x, _, out []float32, batch int) error {
 	for b := range batch {

@@ -60,7 +60,7 @@ type mapOp struct{ f MapFunc }
 
 func (*mapOp) scratch() int { return 0 }
 
-func (o *mapOp) prepare(int) operation { return o }
+func (o *mapOp) prepare(int) runner { return o }
 
 func (o *mapOp) run(c *control, x, _, out []float32, _ int) error {
 	for len(x) > 0 {
@@ -78,7 +78,7 @@ type clampOp struct{ lo, hi float32 }
 
 func (*clampOp) scratch() int { return 0 }
 
-func (o *clampOp) prepare(int) operation { return o }
+func (o *clampOp) prepare(int) runner { return o }
 
 func (o *clampOp) run(_ *control, x, _, out []float32, _ int) error {
 	for i, v := range x {
@@ -91,7 +91,7 @@ type binaryOp func(x, y, out []float32)
 
 func (binaryOp) scratch() int { return 0 }
 
-func (o binaryOp) prepare(int) operation { return o }
+func (o binaryOp) prepare(int) runner { return o }
 
 func (o binaryOp) run(_ *control, x, y, out []float32, _ int) error {
 	o(x, y, out)

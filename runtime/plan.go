@@ -37,14 +37,19 @@ func (c *control) stopped() bool {
 	}
 }
 
-// operation is one bound op. y is nil where the op has one argument.
+// operation is one bound op. It may keep state: a plan belongs to one session.
 type operation interface {
 	// prepare is called before the first run of each new batch; what it returns is
-	// run. It may keep state: a plan belongs to one session.
-	prepare(batch int) operation
-	run(c *control, x, y, out []float32, batch int) error
-	// scratch is the number of float32 that run needs.
+	// run.
+	prepare(batch int) runner
+	// scratch is the number of float32 that a run needs.
 	scratch() int
+}
+
+// runner computes an op for the batch that it was prepared for. y is x where the
+// op has one argument.
+type runner interface {
+	run(c *control, x, y, out []float32, batch int) error
 }
 
 // plan is a layer bound to kernels and sizes.
@@ -61,8 +66,9 @@ type plan struct {
 }
 
 type step struct {
-	op, now   operation // now is what op prepared for the batch
-	x, y, out int       // indices of values; y is x where there is one argument
+	op        operation
+	now       runner // what op prepared for the batch
+	x, y, out int    // indices of values; y is x where there is one argument
 }
 
 // port is an input or output.

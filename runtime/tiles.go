@@ -298,7 +298,7 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 // prepare covers the batch with tiles, wide ones first. What is left takes
 // one partly filled wider tile where that is at most half wasted on top,
 // otherwise the widest tile that it fills.
-func (d *tileLinear) prepare(batch int) operation {
+func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
 	for at := 0; at < batch; {
 		rest, width := batch-at, 0
