@@ -234,7 +234,7 @@ func (p *Panel) validate(lin *Linear) error {
 		return err
 	}
 	if p.KB < 1 || p.KB > 1<<16 {
-		return fmt.Errorf("K-block of %d is not in 1..65536", p.KB)
+		return fmt.Errorf("a K-block of %d is not in 1..65536", p.KB)
 	}
 	var rows []uint32
 	for i := range p.Segments {

@@ -165,7 +165,8 @@ func (g generator) lanes(c *Call) {
 			mask := uint8(g.Uint32())
 			switch dense {
 			case 0:
-				mask &= uint8(g.Uint32()) & uint8(g.Uint32())
+				mask &= uint8(g.Uint32())
+				mask &= uint8(g.Uint32())
 			case 1:
 				mask |= uint8(g.Uint32())
 			}
