@@ -334,7 +334,7 @@ func (f *Lanes) validate(lin *Linear) error {
 			return fmt.Errorf("%d:%d is no N:M with M a power of two in 2..128", f.N, f.M)
 		}
 		if k%f.M != 0 {
-			return fmt.Errorf("K = %d is not a multiple of M = %d", k, f.M)
+			return fmt.Errorf("a length K = %d is not a multiple of M = %d", k, f.M)
 		}
 		meta, ok1 := mul(slabs, NMWords(k, f.N, f.M), f.S, 4)
 		w, ok2 := mul(slabs, k/f.M, f.N, f.S)
