@@ -35,12 +35,18 @@ func newOperand(m patterns.Matrix, mask *patterns.Mask, compact bool) *operand {
 			o.rows = append(o.rows, uint32(r))
 		}
 	}
+	if len(o.rows) == 0 && m.Rows > 0 { // a form stores something, if only zeros
+		o.rows = []uint32{0}
+	}
 	if compact {
 		cols := []uint32{}
 		for c := range m.Cols {
 			if live[c>>6]>>(c&63)&1 != 0 {
 				cols = append(cols, uint32(c))
 			}
+		}
+		if len(cols) == 0 && m.Cols > 0 {
+			cols = []uint32{0}
 		}
 		if len(cols) < m.Cols {
 			o.cols, o.k = cols, len(cols)
