@@ -6,7 +6,7 @@
 // README.md says how to run it.
 //
 // This package must not import codegen, asm, ptx, autotune or avo; only its
-// tests read the spec with package ir.
+// tests read the spec with package ir and pack the weights with package tool.
 package main
 
 //go:generate go tool sparsegen gen use.sg

