@@ -81,6 +81,9 @@ func Pack(ctx context.Context, c Console, o PackOptions) error {
 	}
 	if o.Prune {
 		for _, r := range reports {
+			if r.Kept == 1 {
+				continue // dense, or it fitted before
+			}
 			fmt.Fprintf(c.Out, "layer %s: %s keeps %.1f%% of the magnitude of %s\n", r.Layer, r.Pattern, 100*r.Kept, r.Tensor)
 		}
 	}
