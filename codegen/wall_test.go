@@ -1,0 +1,136 @@
+package codegen
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/patterns"
+)
+
+// sources are the non-test files of a folder, parsed.
+func sources(t *testing.T, dir string) map[string]*ast.File {
+	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	require.NoError(t, err)
+	files := map[string]*ast.File{}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		require.NoError(t, err)
+		files[name] = f
+	}
+	require.NotEmpty(t, files, dir)
+	return files
+}
+
+// TestNoMnemonicOutsideItsFolder: the portable builder, the kernels written
+// against it, the patterns and the language know no instruction of any machine.
+func TestNoMnemonicOutsideItsFolder(t *testing.T) {
+	files, err := Emit(someKernels(), EmitOptions{Package: "p", Spec: "s"})
+	require.NoError(t, err)
+	known := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\t([A-Z0-9]{3,})`).FindAllSubmatch(files[0].Data, -1) {
+		known[string(m[1])] = true
+	}
+	require.Contains(t, known, "VFMADD231PS")
+	// Words of English or of Go's own vocabulary.
+	delete(known, "RET")
+	word := regexp.MustCompile(`[A-Z][A-Z0-9]+`)
+	register := regexp.MustCompile(`\b[XYZ]([12]?[0-9]|3[01])\b|\b[xyz]mm[0-9]*\b`)
+	for _, dir := range []string{".", "../asm", "../asm/goref", "../patterns", "../ir", "../runtime"} {
+		for name := range sources(t, dir) {
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			for _, w := range word.FindAllString(string(text), -1) {
+				require.False(t, known[w], "%s has the mnemonic %s", name, w)
+			}
+			require.Empty(t, register.FindAllString(string(text), -1), "%s names registers of a machine", name)
+		}
+	}
+}
+
+// someKernels is the kernels of someConfigs.
+func someKernels() []Kernel {
+	var ks []Kernel
+	for _, c := range someConfigs() {
+		ks = append(ks, c.Kernels(true)...)
+		ks = append(ks, c.Kernels(false)...)
+	}
+	return ks
+}
+
+// TestKernelsAskNoMachineForItsName: a kernel may depend on what a machine has,
+// not on which it is.
+func TestKernelsAskNoMachineForItsName(t *testing.T) {
+	const machines = `"github.com/sparsegen/sparsegen/asm/amd64"`
+	for name, f := range sources(t, ".") {
+		for _, imp := range f.Imports {
+			require.False(t, imp.Path.Value == machines && filepath.Base(name) != "emit.go", "%s imports asm/amd64", name)
+			require.NotContains(t, imp.Path.Value, "mmcloughlin/avo", name)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if b, ok := n.(*ast.BinaryExpr); ok && (b.Op == token.EQL || b.Op == token.NEQ) {
+				for _, side := range []ast.Expr{b.X, b.Y} {
+					if s, ok := side.(*ast.SelectorExpr); ok && s.Sel.Name == "Name" {
+						if x, ok := s.X.(*ast.Ident); ok && (x.Name == "mc" || x.Name == "machine") {
+							t.Errorf("%s compares a machine's name", name)
+						}
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// TestPlanningKnowsLevelsOnly: nothing in this package names a pattern, and what
+// the planner is given cannot tell which pattern it was.
+func TestPlanningKnowsLevelsOnly(t *testing.T) {
+	var names []string
+	for _, text := range []string{
+		"dense", "nm(2,4)", "block(4,1)", "unstructured", "channel(rows)", "stripe(0:4)", "diag(0)", "perm(dense,rows,seed=1)",
+	} {
+		p, err := patterns.Parse(text)
+		require.NoError(t, err)
+		name, _, _ := strings.Cut(p.String(), "(")
+		names = append(names, name)
+	}
+	pattern := regexp.MustCompile(`^(` + strings.Join(names, "|") + `)(\(.*)?$`)
+	for name, f := range sources(t, ".") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.BasicLit); ok && s.Kind == token.STRING {
+				v, err := strconv.Unquote(s.Value)
+				require.NoError(t, err)
+				require.False(t, pattern.MatchString(v), "%s has %q: kernels ask for levels", name, v)
+			}
+			return true
+		})
+	}
+
+	var walk func(reflect.Type)
+	walk = func(typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Struct:
+			for i := range typ.NumField() {
+				walk(typ.Field(i).Type)
+			}
+		case reflect.Slice:
+			walk(typ.Elem())
+		default:
+			require.NotContains(t, []reflect.Kind{reflect.Interface, reflect.String, reflect.Func, reflect.Pointer}, typ.Kind(),
+				"a Problem carries a %v, which may tell the pattern", typ)
+		}
+	}
+	walk(reflect.TypeFor[Problem]())
+}
