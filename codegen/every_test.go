@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -56,12 +57,25 @@ func everyConfig(t testing.TB) []Config {
 	})
 }
 
-// everyKernel is the kernels of every configuration, for both layouts.
-func everyKernel(t testing.TB) []Kernel {
+// everyKernel is the kernels of every configuration, for both layouts, and of
+// every activation.
+func everyKernel(t testing.TB) []Kernel { return kernelsOf(everyConfig(t)) }
+
+// someKernels is the same for someConfigs.
+func someKernels() []Kernel { return kernelsOf(someConfigs()) }
+
+func kernelsOf(cs []Config) []Kernel {
 	var ks []Kernel
-	for _, c := range everyConfig(t) {
+	for _, c := range cs {
 		ks = append(ks, c.Kernels(true)...)
 		ks = append(ks, c.Kernels(false)...)
+	}
+	for op := range families {
+		if strings.HasPrefix(op.String(), "map") {
+			for _, isa := range ISAs() {
+				ks = append(ks, Kernel{runtime.KernelKey{Op: op}, isa})
+			}
+		}
 	}
 	return Sort(ks)
 }
@@ -114,10 +128,9 @@ func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 			key  runtime.KernelKey
 			want string
 		}{
-			{runtime.KernelKey{Op: runtime.MapGelu}, "no machine code"},
+			{runtime.KernelKey{Op: 200}, "no machine code"},
 			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4}, "needs T"},
 			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 4}, "no such tile"},
-			{runtime.KernelKey{Op: runtime.PanelDense, MR: 30, T: 64}, "no such tile"},
 			{runtime.KernelKey{Op: runtime.LanesDense, S: 24, NB: 200}, "no such slab"},
 			{runtime.KernelKey{Op: runtime.DeltaTile, S: 8, T: 128}, "no such slab"},
 		} {
@@ -125,6 +138,28 @@ func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 			require.ErrorContains(t, err, c.want, "%v on %s", c.key, m.Name)
 		}
 	}
-	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.CopyTile, T: 8}, ISA: runtime.NEON}}, EmitOptions{Package: "p"})
+	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: runtime.NEON}}, EmitOptions{Package: "p"})
 	require.ErrorContains(t, err, "no machine for instruction set neon")
+	_, err = Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 30, T: 64}, ISA: runtime.AVX512}}, EmitOptions{Package: "p"})
+	require.Error(t, err, "120 accumulators in 32 registers")
+}
+
+// TestRegisters: no kernel touches the frame pointer, the register that holds
+// the GOT in shared objects, or a register that its machine lacks.
+func TestRegisters(t *testing.T) {
+	files, err := Emit(someKernels(), EmitOptions{Package: "p", Spec: "s"})
+	require.NoError(t, err)
+	reserved := regexp.MustCompile(`\b(BP|BPL|SP|R15[BWL]?)\b`)
+	beyond := regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|[23][0-9]))\b`)
+	seen := 0
+	for _, f := range strings.Split(string(files[0].Data), "\nTEXT ·")[1:] {
+		name, _, _ := strings.Cut(f, "(SB)")
+		body, _, _ := strings.Cut(f, "\tRET")
+		seen++
+		require.NotRegexp(t, reserved, body, name)
+		if strings.HasSuffix(name, "_avx2") {
+			require.NotRegexp(t, beyond, body, name)
+		}
+	}
+	require.Equal(t, len(someKernels()), seen)
 }

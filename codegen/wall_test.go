@@ -60,16 +60,6 @@ func TestNoMnemonicOutsideItsFolder(t *testing.T) {
 	}
 }
 
-// someKernels is the kernels of someConfigs.
-func someKernels() []Kernel {
-	var ks []Kernel
-	for _, c := range someConfigs() {
-		ks = append(ks, c.Kernels(true)...)
-		ks = append(ks, c.Kernels(false)...)
-	}
-	return ks
-}
-
 // TestKernelsAskNoMachineForItsName: a kernel may depend on what a machine has,
 // not on which it is.
 func TestKernelsAskNoMachineForItsName(t *testing.T) {
