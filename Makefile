@@ -45,12 +45,14 @@ isa:
 	@for i in generic avx2 avx512; do \
 		echo "kernels capped at $$i"; SPARSEGEN_ISA=$$i $(GO) test -count=1 $(KERNEL_PACKAGES) || exit 1; done
 
-# The pure-Go kernels on another architecture, where an emulator is at hand.
+# The runtime on another architecture, where an emulator is at hand. (The tests
+# of asm/goref run the generated Go on it by themselves.) The emulator reports a
+# memory fault without its address, which the skipped test needs.
 arm64:
 ifeq ($(QEMU_ARM64),)
 	@echo "skip the arm64 run: no qemu-aarch64 (Debian: qemu-user-static)"
 else
-	GOARCH=arm64 $(GO) test -exec $(QEMU_ARM64) ./runtime/... ./patterns/... ./ir/...
+	GOARCH=arm64 $(GO) test -exec $(QEMU_ARM64) -skip TestTruncatedWhileMapped ./runtime
 endif
 
 bench-build:
