@@ -130,7 +130,7 @@ func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 		}{
 			{runtime.KernelKey{Op: 200}, "no machine code"},
 			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4}, "needs T"},
-			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 4}, "no such tile"},
+			{runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 4}, "panelGrouped"},
 			{runtime.KernelKey{Op: runtime.LanesDense, S: 24, NB: 200}, "no such slab"},
 			{runtime.KernelKey{Op: runtime.DeltaTile, S: 8, T: 128}, "no such slab"},
 		} {
