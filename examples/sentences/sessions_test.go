@@ -221,3 +221,26 @@ func BenchmarkEncode(b *testing.B) {
 		}
 	}
 }
+
+// The feed-forward layer of block 0 alone, rows are tokens.
+func BenchmarkFeedForward(b *testing.B) {
+	packed := openPacked(b)
+	rng := rand.New(rand.NewPCG(17, 18))
+	for _, rows := range []int{1, 8, 32, 128} {
+		x, y := make([]float32, rows*width), make([]float32, rows*width)
+		for i := range x {
+			x[i] = float32(rng.NormFloat64())
+		}
+		for _, v := range variants {
+			layers := newSessions(b, packed, v.pattern)
+			b.Run(fmt.Sprintf("rows=%d/%s", rows, v.pattern), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := layers.Run(b.Context(), "ffn0", x, rows, y); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
