@@ -66,6 +66,7 @@ const (
 	OpMov                      // Dst = A
 	OpAdd                      // Dst acc += A
 	OpAddI                     // Dst acc += Imm
+	OpSub                      // Dst acc -= A
 	OpMul                      // Dst acc *= A
 	OpMulI                     // Dst = A * Imm
 	OpShlI                     // Dst acc <<= Imm
@@ -106,8 +107,10 @@ const (
 	OpVAndNot                  // Dst = ^A & B, bitwise
 	OpVOr                      // Dst = A | B, bitwise
 	OpVAddI32                  // Dst = A + B, 32-bit integers
+	OpVSubI32                  // Dst = A - B, 32-bit integers
 	OpVShlI                    // Dst = A << Imm, 32-bit lanes
 	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
+	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed
 	OpSelectGT                 // Dst acc: where A > B, Dst = C (Vs[0]); ordered compare
 	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes)
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A

@@ -61,6 +61,7 @@ func (b *Builder) MovI(d Reg, imm int)    { b.add(Inst{Op: OpMovI, Dst: d, Imm: 
 func (b *Builder) Mov(d, a Reg)           { b.add(Inst{Op: OpMov, Dst: d, A: a}) }
 func (b *Builder) Add(d, a Reg)           { b.add(Inst{Op: OpAdd, Dst: d, A: a}) }
 func (b *Builder) AddI(d Reg, imm int)    { b.add(Inst{Op: OpAddI, Dst: d, Imm: int64(imm)}) }
+func (b *Builder) Sub(d, a Reg)           { b.add(Inst{Op: OpSub, Dst: d, A: a}) }
 func (b *Builder) Mul(d, a Reg)           { b.add(Inst{Op: OpMul, Dst: d, A: a}) }
 func (b *Builder) MulI(d, a Reg, imm int) { b.add(Inst{Op: OpMulI, Dst: d, A: a, Imm: int64(imm)}) }
 func (b *Builder) ShlI(d Reg, imm int)    { b.add(Inst{Op: OpShlI, Dst: d, Imm: int64(imm)}) }
@@ -147,11 +148,15 @@ func (b *Builder) VAnd(d, x, y Reg)    { b.add(Inst{Op: OpVAnd, Dst: d, A: x, B:
 func (b *Builder) VAndNot(d, x, y Reg) { b.add(Inst{Op: OpVAndNot, Dst: d, A: x, B: y}) }
 func (b *Builder) VOr(d, x, y Reg)     { b.add(Inst{Op: OpVOr, Dst: d, A: x, B: y}) }
 func (b *Builder) VAddI32(d, x, y Reg) { b.add(Inst{Op: OpVAddI32, Dst: d, A: x, B: y}) }
+func (b *Builder) VSubI32(d, x, y Reg) { b.add(Inst{Op: OpVSubI32, Dst: d, A: x, B: y}) }
 func (b *Builder) VShlI(d, x Reg, imm int) {
 	b.add(Inst{Op: OpVShlI, Dst: d, A: x, Imm: int64(imm)})
 }
 func (b *Builder) VShrI(d, x Reg, imm int) {
 	b.add(Inst{Op: OpVShrI, Dst: d, A: x, Imm: int64(imm)})
+}
+func (b *Builder) VSarI(d, x Reg, imm int) {
+	b.add(Inst{Op: OpVSarI, Dst: d, A: x, Imm: int64(imm)})
 }
 func (b *Builder) SelectGT(d, x, y, c Reg) {
 	b.add(Inst{Op: OpSelectGT, Dst: d, A: x, B: y, Vs: []Reg{c}})

@@ -20,7 +20,7 @@ type family struct {
 	build  func(*asm.Builder, runtime.KernelKey) error
 }
 
-// families has a row for each op that has machine code.
+// families has a row for each op.
 var families = map[runtime.KernelOp]family{
 	runtime.PanelGrouped: {"PanelFunc", panelArgs, panel},
 	runtime.PanelBlock:   {"PanelFunc", panelArgs, panel},
@@ -34,6 +34,11 @@ var families = map[runtime.KernelOp]family{
 	runtime.CopyTile:     {"TileFunc", tileArgs, copyTile},
 	runtime.TransTile:    {"TileFunc", tileArgs, transTile},
 	runtime.UntransTile:  {"TileFunc", tileArgs, untransTile},
+	runtime.MapGelu:      {"MapFunc", mapArgs, mapKernel},
+	runtime.MapGeluTanh:  {"MapFunc", mapArgs, mapKernel},
+	runtime.MapSilu:      {"MapFunc", mapArgs, mapKernel},
+	runtime.MapSigmoid:   {"MapFunc", mapArgs, mapKernel},
+	runtime.MapTanh:      {"MapFunc", mapArgs, mapKernel},
 }
 
 // Build records kernel k for machine m.

@@ -92,7 +92,9 @@ func Kernels(m *ir.Module) ([]Kernel, error) {
 		}
 		for _, op := range l.Ops {
 			if k, ok := mapKernels[sgpKind(op)]; ok {
-				ks = append(ks, Kernel{runtime.KernelKey{Op: k}, runtime.Generic})
+				for _, isa := range ISAs() {
+					ks = append(ks, Kernel{runtime.KernelKey{Op: k}, isa})
+				}
 			}
 		}
 	}

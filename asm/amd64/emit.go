@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ func Emit(funcs []*asm.Func, o Options) (asmText, stubs []byte, err error) {
 	if o.Constraint != "" {
 		ctx.ConstraintExpr(o.Constraint)
 	}
-	data := &tables{}
+	data := &tables{constants: constantsOf(funcs)}
 	width := map[string]int{}
 	for _, f := range funcs {
 		if err := lower(ctx, f, data); err != nil {
@@ -159,14 +160,41 @@ func checkVectors(f *ir.Function, n int) error {
 }
 
 // tables are read-only data shared by the functions of a file, made on demand.
-type tables struct{ rampMem, ranksMem operand.Mem }
+type tables struct {
+	rampMem, ranksMem, constantsMem operand.Mem
+	constants                       []operand.U32 // ascending
+}
+
+// constantsOf is what funcs broadcast.
+func constantsOf(funcs []*asm.Func) []operand.U32 {
+	var words []operand.U32
+	for _, f := range funcs {
+		for i := range f.Insts {
+			if f.Insts[i].Op == asm.OpBcastConst {
+				words = append(words, operand.U32(f.Insts[i].Imm))
+			}
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// constant is 32 bits in memory: an instruction that broadcasts them occupies
+// no unit that computes.
+func (t *tables) constant(c *build.Context, word uint32) operand.Mem {
+	if t.constantsMem.Symbol.Name == "" {
+		t.constantsMem = global(c, "sparsegenConstants", t.constants)
+	}
+	at, _ := slices.BinarySearch(t.constants, operand.U32(word))
+	return t.constantsMem.Offset(4 * at)
+}
 
 // ramp is eight words of ones followed by eight words of zeros.
 func (t *tables) ramp(c *build.Context) operand.Mem {
 	if t.rampMem.Symbol.Name == "" {
-		words := make([]uint64, 8)
+		words := make([]operand.U64, 8)
 		for k := range 4 {
-			words[k] = ^uint64(0)
+			words[k] = ^operand.U64(0)
 		}
 		t.rampMem = global(c, "sparsegenRamp", words)
 	}
@@ -177,12 +205,12 @@ func (t *tables) ramp(c *build.Context) operand.Mem {
 // bits of b, or 255.
 func (t *tables) ranks(c *build.Context) operand.Mem {
 	if t.ranksMem.Symbol.Name == "" {
-		words := make([]uint64, 256)
+		words := make([]operand.U64, 256)
 		for b := range words {
 			for l := range 8 {
-				v := uint64(255)
+				v := operand.U64(255)
 				if b>>l&1 != 0 {
-					v = uint64(bits.OnesCount(uint(b) & (1<<l - 1)))
+					v = operand.U64(bits.OnesCount(uint(b) & (1<<l - 1)))
 				}
 				words[b] |= v << (8 * l)
 			}
@@ -193,11 +221,11 @@ func (t *tables) ranks(c *build.Context) operand.Mem {
 }
 
 // global adds a read-only table without disturbing the function being built.
-func global(c *build.Context, name string, words []uint64) operand.Mem {
+func global[W operand.Constant](c *build.Context, name string, words []W) operand.Mem {
 	m := c.StaticGlobal(name)
 	c.DataAttributes(attr.RODATA | attr.NOPTR)
 	for _, w := range words {
-		c.AppendDatum(operand.U64(w))
+		c.AppendDatum(w)
 	}
 	return m
 }

@@ -138,11 +138,7 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		}
 		c.VBROADCASTSS(b.Addr, l.r(i.Dst))
 	case asm.OpBcastConst:
-		t := c.GP32()
-		c.MOVL(operand.U32(uint32(i.Imm)), t)
-		x := c.XMM()
-		c.VMOVD(t, x)
-		c.VBROADCASTSS(x, l.r(i.Dst))
+		c.VBROADCASTSS(l.data.constant(c, uint32(i.Imm)), l.r(i.Dst))
 	case asm.OpBcastN:
 		return l.bcastN(i)
 	case asm.OpFMABcast:
@@ -204,6 +200,7 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpMovI: func(l *lowerer, i *asm.Inst) { l.ctx.MOVQ(operand.I32(int32(i.Imm)), l.r(i.Dst)) },
 	asm.OpMov:  func(l *lowerer, i *asm.Inst) { l.ctx.MOVQ(l.r(i.A), l.r(i.Dst)) },
 	asm.OpAdd:  func(l *lowerer, i *asm.Inst) { l.ctx.ADDQ(l.r(i.A), l.r(i.Dst)) },
+	asm.OpSub:  func(l *lowerer, i *asm.Inst) { l.ctx.SUBQ(l.r(i.A), l.r(i.Dst)) },
 	asm.OpAddI: func(l *lowerer, i *asm.Inst) { l.ctx.ADDQ(operand.I32(int32(i.Imm)), l.r(i.Dst)) },
 	asm.OpMul:  func(l *lowerer, i *asm.Inst) { l.ctx.IMULQ(l.r(i.A), l.r(i.Dst)) },
 	asm.OpMulI: func(l *lowerer, i *asm.Inst) {
@@ -265,10 +262,14 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpVAndNot: func(l *lowerer, i *asm.Inst) { l.ctx.VANDNPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVOr:     func(l *lowerer, i *asm.Inst) { l.ctx.VORPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVAddI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPADDD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVSubI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPSUBD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVShlI: func(l *lowerer, i *asm.Inst) {
 		l.ctx.VPSLLD(operand.U8(uint8(i.Imm)), l.r(i.A), l.r(i.Dst))
 	},
 	asm.OpVShrI: func(l *lowerer, i *asm.Inst) {
 		l.ctx.VPSRLD(operand.U8(uint8(i.Imm)), l.r(i.A), l.r(i.Dst))
+	},
+	asm.OpVSarI: func(l *lowerer, i *asm.Inst) {
+		l.ctx.VPSRAD(operand.U8(uint8(i.Imm)), l.r(i.A), l.r(i.Dst))
 	},
 }
