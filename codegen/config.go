@@ -86,17 +86,27 @@ type ladder struct {
 // accumulators must fit the vector registers.
 var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 	runtime.PanelGrouped: {
-		1: {{runtime.AVX512, []int{128, 64, 32, 16}}, {runtime.AVX2, []int{64, 32, 16, 8}}},
-		4: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+		1: {{runtime.AVX512, upTo(224, 16)}, {runtime.AVX2, upTo(112, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
 	},
 	runtime.PanelBlock: {
-		4: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
-		8: {{runtime.AVX512, []int{32, 16}}, {runtime.AVX2, []int{8}}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
+		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}},
 	},
 	runtime.PanelDense: {
-		1: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
-		6: {{runtime.AVX512, []int{64, 32, 16}}, {runtime.AVX2, []int{16, 8}}},
+		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
+		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}},
 	},
+}
+
+// upTo is the multiples of step up to most, descending.
+func upTo(most, step int) []int {
+	var ws []int
+	for w := most; w > 0; w -= step {
+		ws = append(ws, w)
+	}
+	return ws
 }
 
 // lanesTokens are the NB for which lanes kernels of c exist: with AVX2, the
@@ -129,20 +139,20 @@ type Kernel struct {
 func (c Config) Kernels(tokenMajor bool) []Kernel {
 	var ks []Kernel
 	add := func(isa runtime.ISA, k runtime.KernelKey) { ks = append(ks, Kernel{k, isa}) }
-	tiles := func(isa runtime.ISA, t int) {
+	tiles := func(isa runtime.ISA) {
 		if tokenMajor {
-			add(isa, runtime.KernelKey{Op: runtime.TransTile, T: uint8(t)})
-			add(isa, runtime.KernelKey{Op: runtime.UntransTile, T: uint8(t)})
+			add(isa, runtime.KernelKey{Op: runtime.TransTile})
+			add(isa, runtime.KernelKey{Op: runtime.UntransTile})
 		} else {
-			add(isa, runtime.KernelKey{Op: runtime.CopyTile, T: uint8(t)})
+			add(isa, runtime.KernelKey{Op: runtime.CopyTile})
 		}
 	}
 	panels := func(op runtime.KernelOp, mr int) {
 		for _, l := range tileWidths[op][mr] {
 			for _, t := range l.widths {
 				add(l.isa, runtime.KernelKey{Op: op, MR: uint8(mr), T: uint8(t)})
-				tiles(l.isa, t)
 			}
+			tiles(l.isa)
 		}
 	}
 	switch {
@@ -158,7 +168,7 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 	case c.Op == runtime.DeltaTile:
 		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8} {
 			add(isa, runtime.KernelKey{Op: c.Op, S: uint8(c.S), T: uint8(t)})
-			tiles(isa, t)
+			tiles(isa)
 		}
 	default:
 		for _, l := range lanesTokens(c) {
@@ -169,10 +179,6 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 				}
 				add(l.isa, k)
 			}
-		}
-		if !tokenMajor {
-			tiles(runtime.AVX512, 16)
-			tiles(runtime.AVX2, 8)
 		}
 	}
 	return ks

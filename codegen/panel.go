@@ -31,7 +31,7 @@ var panelDenseArgs = []asm.Arg{
 func panel(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
 	mr, nv, vb := int(k.MR), int(k.T)/mc.Lanes, mc.Lanes*4
-	if nv*mc.Lanes != int(k.T) || mr*nv+min(nv, mc.Regs)+1 > mc.Regs+nv {
+	if nv*mc.Lanes != int(k.T) {
 		return fmt.Errorf("codegen: %s: no such tile on %s", k.Name(), mc.Name)
 	}
 	y, x, w := b.Arg("y"), b.Arg("x"), b.Arg("w")
@@ -45,7 +45,7 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 	for i := range acc {
 		acc[i] = b.Vecs(nv)
 	}
-	xv := b.Vecs(nv)
+	xv := b.Vecs(nv) // the column; with one row it stays in memory
 	off := b.Int()
 	rowAt := func(i int) asm.Reg { // address of output row i of the panel
 		r, ld := b.Int(), b.Arg("ldy")
@@ -118,7 +118,7 @@ func runOf(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem, 
 	b.LoadU(c, 2, count)
 	b.While(fmt.Sprintf("rows%0*b_", len(acc), s), c, func() {
 		b.LoadU(off, 2, asm.At(idx, 0))
-		b.ShlI(off, bits.TrailingZeros(uint(t*4)))
+		b.MulI(off, off, t*4)
 		column(b, acc, xv, s, asm.Mem{Base: x, Index: off, Scale: 1}, w)
 		b.AddI(idx, 2)
 		b.AddI(w, 4*bits.OnesCount(uint(s)))

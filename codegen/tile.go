@@ -1,8 +1,6 @@
 package codegen
 
 import (
-	"strconv"
-
 	"github.com/sparsegen/sparsegen/asm"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -11,175 +9,226 @@ import (
 // aligned tiles that the panel kernels read.
 
 var tileArgs = []asm.Arg{
-	{Name: "tile", Type: "*float32"}, {Name: "m", Type: "*float32"},
-	{Name: "ld", Type: "uintptr"}, {Name: "rows", Type: "int"}, {Name: "cols", Type: "int"},
+	{Name: "tile", Type: "*float32"}, {Name: "m", Type: "*float32"}, {Name: "ld", Type: "uintptr"},
+	{Name: "t", Type: "int"}, {Name: "rows", Type: "int"}, {Name: "cols", Type: "int"},
 }
 
-// copyTile builds CopyTile.
-func copyTile(b *asm.Builder, k runtime.KernelKey) error {
-	lanes := b.Machine().Lanes
-	nv, vb := int(k.T)/lanes, lanes*4
-	tile, src, ld, rows, cols := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), b.Arg("rows"), b.Arg("cols")
-	v := b.Vecs(min(nv, 8))
-	masked := b.NewLabel("masked")
-	end := b.NewLabel("end")
-	b.JumpZ(rows, end)
-	full := b.NewLabel("full")
-	b.JumpGE(cols, int(k.T), full)
-	b.Jump(masked)
-	b.Label(full)
-	b.Loop("row", rows, func() {
-		for j := range nv {
-			b.Load(v[j%len(v)], asm.At(src, j*vb))
-			b.Store(asm.At(tile, j*vb), v[j%len(v)])
-		}
-		b.Add(src, ld)
-		b.AddI(tile, int(k.T)*4)
-	})
-	b.Jump(end)
+// tileMoves is the state of a tile kernel while it is being built.
+type tileMoves struct {
+	*asm.Builder
+	lanes, vb int
+}
 
-	// A narrow tile goes one strip of vectors at a time, under that strip's mask.
-	b.Label(masked)
-	strips, full32, zero := b.Int(), b.Int(), b.Int()
-	b.MovI(strips, nv)
-	b.MovI(full32, lanes)
-	b.MovI(zero, 0)
-	b.Loop("strip", strips, func() {
-		c, m := b.Int(), b.Mask()
-		b.Mov(c, cols)
-		b.Min(c, full32)
-		b.Max(c, zero)
-		b.MaskFirst(m, c)
-		r, s, t := b.Int(), b.Int(), b.Int()
+// firstOf is a mask of the first min(n, lanes) lanes, none if n < 0.
+func (m *tileMoves) firstOf(n asm.Reg) asm.Reg {
+	c, bound := m.Int(), m.Int()
+	m.Mov(c, n)
+	m.MovI(bound, m.lanes)
+	m.Min(c, bound)
+	m.MovI(bound, 0)
+	m.Max(c, bound)
+	k := m.Mask()
+	m.MaskFirst(k, c)
+	return k
+}
+
+// tileWidth is t, and t in bytes.
+func (m *tileMoves) rowBytes() asm.Reg {
+	r := m.Arg("t")
+	m.ShlI(r, 2)
+	return r
+}
+
+// partial reports whether the last vector of a tile row may be half one: t is a
+// multiple of 8.
+func (m *tileMoves) partial() bool { return m.lanes > 8 }
+
+// copyTile builds CopyTile. Whole vectors go several at a time, so that a row of
+// m is read in one piece; then come the columns that end within a vector.
+func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
+	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
+	end := b.NewLabel("end")
+	rows := b.Arg("rows")
+	b.JumpZ(rows, end)
+	tile, src, ld, tb := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes()
+	left := b.Arg("cols") // columns of m to go
+	v := b.Vecs(8)
+	copyRows := func(n int, load, store func(i int, at asm.Mem)) {
+		r, s, d := b.Int(), b.Int(), b.Int()
 		b.Mov(r, rows)
 		b.Mov(s, src)
-		b.Mov(t, tile)
-		b.Loop("part", r, func() {
-			b.LoadMask(v[0], asm.At(s, 0), m)
-			b.Store(asm.At(t, 0), v[0])
+		b.Mov(d, tile)
+		b.Loop("row", r, func() {
+			for i := range n {
+				load(i, asm.At(s, i*m.vb))
+			}
+			for i := range n {
+				store(i, asm.At(d, i*m.vb))
+			}
 			b.Add(s, ld)
-			b.AddI(t, int(k.T)*4)
+			b.Add(d, tb)
 		})
-		b.AddI(cols, -lanes)
-		b.AddI(src, vb)
-		b.AddI(tile, vb)
-	})
+		b.AddI(src, n*m.vb)
+		b.AddI(tile, n*m.vb)
+		b.AddI(left, -n*m.lanes)
+	}
+	for _, n := range []int{8, 4, 2, 1} {
+		group, next := b.NewLabel("group"), b.NewLabel("next")
+		b.Label(group)
+		b.JumpLE(left, n*m.lanes-1, next)
+		copyRows(n,
+			func(i int, at asm.Mem) { b.Load(v[i], at) },
+			func(i int, at asm.Mem) { b.Store(at, v[i]) })
+		b.Jump(group)
+		b.Label(next)
+	}
+	// width is what is left of the tile's rows.
+	width, whole := b.Arg("t"), b.Arg("cols")
+	b.ShrI(whole, log2(m.lanes))
+	b.ShlI(whole, log2(m.lanes))
+	b.Sub(width, whole)
+	strip := b.NewLabel("strip")
+	b.Label(strip)
+	b.JumpLE(width, 0, end)
+	from := m.firstOf(left)
+	to := asm.Reg{}
+	if m.partial() {
+		to = m.firstOf(width)
+	}
+	copyRows(1,
+		func(i int, at asm.Mem) { b.LoadMask(v[i], at, from) },
+		func(i int, at asm.Mem) { m.store(at, v[i], to) })
+	b.AddI(width, -m.lanes)
+	b.Jump(strip)
 	b.Label(end)
 	return nil
 }
 
-// transTile builds TransTile: a square of Lanes tokens by Lanes features at a
-// time.
-func transTile(b *asm.Builder, k runtime.KernelKey) error {
-	lanes := b.Machine().Lanes
-	vb := lanes * 4
-	tile, src, ld, rows, cols := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), b.Arg("rows"), b.Arg("cols")
-	last := b.Int() // cols-1
-	b.Mov(last, cols)
+// store writes the lanes of mask k, or all if there is no mask.
+func (m *tileMoves) store(at asm.Mem, v, k asm.Reg) {
+	if k.IsZero() {
+		m.Store(at, v)
+	} else {
+		m.StoreMask(at, v, k)
+	}
+}
+
+// transTile builds TransTile: a square of tokens by features at a time.
+func transTile(b *asm.Builder, _ runtime.KernelKey) error {
+	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
+	tile, src, ld, tb := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes()
+	last := b.Arg("cols") // the last token
 	b.AddI(last, -1)
-	v := b.Vecs(lanes)
-	tok, out, left, full := b.Int(), b.Int(), b.Int(), b.Int()
-	b.MovI(full, lanes)
-	first := b.Int()
+	v := b.Vecs(m.lanes)
+	tok, out, left, first, c := b.Int(), b.Int(), b.Int(), b.Int(), b.Int()
 	b.MovI(first, 0)
 	strip, end := b.NewLabel("strip"), b.NewLabel("end")
 	b.Label(strip)
-	b.JumpGE(first, int(k.T), end)
-	b.Mov(left, rows)
+	width := b.Arg("t")
+	b.Sub(width, first)
+	b.JumpLE(width, 0, end)
+	to := asm.Reg{}
+	if m.partial() {
+		to = m.firstOf(width)
+	}
+	b.Mov(left, b.Arg("rows"))
 	b.Mov(out, tile)
-	c := b.Int() // feature offset in bytes
-	b.MovI(c, 0)
+	b.MovI(c, 0) // feature offset in bytes
 	square, done := b.NewLabel("square"), b.NewLabel("done")
 	b.Label(square)
 	b.JumpLE(left, 0, done)
-	m := b.Mask()
-	b.Mov(tok, left)
-	b.Min(tok, full)
-	b.MaskFirst(m, tok)
-	for i := range lanes {
+	from := m.firstOf(left)
+	for i := range v {
 		b.Mov(tok, first)
 		b.AddI(tok, i)
 		b.Min(tok, last)
 		b.Mul(tok, ld)
 		b.Add(tok, c)
-		b.LoadMask(v[i], asm.Mem{Base: src, Index: tok, Scale: 1}, m)
+		b.LoadMask(v[i], asm.Mem{Base: src, Index: tok, Scale: 1}, from)
 	}
 	b.Transpose(v)
-	for i := range lanes {
-		b.Store(asm.At(out, i*int(k.T)*4), v[i])
+	for i := range v {
+		m.store(asm.At(out, 0), v[i], to)
+		b.Add(out, tb)
 	}
-	b.AddI(out, lanes*int(k.T)*4)
-	b.AddI(c, vb)
-	b.AddI(left, -lanes)
+	b.AddI(c, m.vb)
+	b.AddI(left, -m.lanes)
 	b.Jump(square)
 	b.Label(done)
-	b.AddI(first, lanes)
-	b.AddI(tile, vb)
+	b.AddI(first, m.lanes)
+	b.AddI(tile, m.vb)
 	b.Jump(strip)
 	b.Label(end)
 	return nil
 }
 
 // untransTile builds UntransTile.
-func untransTile(b *asm.Builder, k runtime.KernelKey) error {
-	lanes := b.Machine().Lanes
-	vb := lanes * 4
-	tile, dst, ld, rows, cols := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), b.Arg("rows"), b.Arg("cols")
-	v := b.Vecs(lanes)
-	p, in, left, full := b.Int(), b.Int(), b.Int(), b.Int()
-	b.MovI(full, lanes)
+func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
+	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
+	tile, dst, ld, tb, cols := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes(), b.Arg("cols")
+	v := b.Vecs(m.lanes)
+	p, in, left, c := b.Int(), b.Int(), b.Int(), b.Int()
 	strip, end := b.NewLabel("strip"), b.NewLabel("end")
 	b.Label(strip)
 	b.JumpLE(cols, 0, end)
-	b.Mov(left, rows)
+	b.Mov(left, b.Arg("rows"))
 	b.Mov(in, tile)
-	c := b.Int()
 	b.Mov(c, dst)
 	square, done := b.NewLabel("square"), b.NewLabel("done")
 	b.Label(square)
 	b.JumpLE(left, 0, done)
-	{
-		cnt, m := b.Int(), b.Mask()
-		b.Mov(cnt, left)
-		b.Min(cnt, full)
-		b.MaskFirst(m, cnt)
-		// A last square of fewer rows loads none beyond them.
-		some, loaded := b.NewLabel("some"), b.NewLabel("loaded")
-		for i := range lanes {
-			if i == 0 {
-				b.Load(v[0], asm.At(in, 0))
-				continue
-			}
-			b.JumpLE(cnt, i, some+"_"+strconv.Itoa(i))
-			b.Load(v[i], asm.At(in, i*int(k.T)*4))
+	load := func(i int) {
+		if m.partial() {
+			b.LoadMask(v[i], asm.At(in, 0), m.firstOf(cols))
+		} else {
+			b.Load(v[i], asm.At(in, 0))
 		}
-		b.Jump(loaded)
-		for i := 1; i < lanes; i++ {
-			b.Label(some + "_" + strconv.Itoa(i))
-			b.Zero(v[i])
-		}
-		b.Label(loaded)
-		b.Transpose(v)
-		b.Mov(p, c)
-		stored := b.NewLabel("stored")
-		for i := range lanes {
-			b.JumpLE(cols, i, stored)
-			b.StoreMask(asm.At(p, 0), v[i], m)
-			b.Add(p, ld)
-		}
-		b.Label(stored)
+		b.Add(in, tb)
 	}
-	b.AddI(in, lanes*int(k.T)*4)
-	b.AddI(c, vb)
-	b.AddI(left, -lanes)
+	// A last square of fewer rows reads none beyond them.
+	short := make([]string, m.lanes)
+	for i := range v {
+		if i > 0 {
+			short[i] = b.NewLabel("short")
+			b.JumpLE(left, i, short[i])
+		}
+		load(i)
+	}
+	loaded := b.NewLabel("loaded")
+	b.Jump(loaded)
+	for i := 1; i < m.lanes; i++ {
+		b.Label(short[i])
+		b.Zero(v[i])
+	}
+	b.Label(loaded)
+	b.Transpose(v)
+	to := m.firstOf(left)
+	b.Mov(p, c)
+	stored := b.NewLabel("stored")
+	for i := range v {
+		b.JumpLE(cols, i, stored)
+		b.StoreMask(asm.At(p, 0), v[i], to)
+		b.Add(p, ld)
+	}
+	b.Label(stored)
+	b.AddI(c, m.vb)
+	b.AddI(left, -m.lanes)
 	b.Jump(square)
 	b.Label(done)
-	b.AddI(cols, -lanes)
-	b.AddI(tile, vb)
-	for range lanes {
+	b.AddI(cols, -m.lanes)
+	b.AddI(tile, m.vb)
+	for range m.lanes {
 		b.Add(dst, ld)
 	}
 	b.Jump(strip)
 	b.Label(end)
 	return nil
+}
+
+func log2(n int) int {
+	k := 0
+	for 1<<k < n {
+		k++
+	}
+	return k
 }

@@ -8,8 +8,9 @@ package runtime
 // types below are the whole contract between a generated kernel and the code
 // that drives it. Common to all of them:
 //
-//   - T is the width in float32 of one tile row, a power of two and a multiple
-//     of the vector length; a tile is [K, T], contiguous, 64-byte aligned.
+//   - T is the width in float32 of one tile row, a multiple of 8; a tile is
+//     [K, T], contiguous, 64-byte aligned.
+//   - n, k, kb and the counts of a TileFunc are at least 1.
 //   - Strides (ldx, ldy) are in bytes.
 //   - fma(a, b, c) is the exactly rounded float32 fused multiply-add; each
 //     output is one chain of them in the order of the loops below, so every
@@ -78,14 +79,15 @@ type LanesFunc func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32
 //	acc[l][:] = fma(w[next][l], x[c[l]][:], acc[l][:])           // T lanes
 type DeltaTileFunc func(y *float32, ldy uintptr, x, w *float32, meta *byte, cnt *uint32, bias *float32, lo, hi float32, n int)
 
-// TileFunc moves a tile between a matrix and a [rows, T] scratch tile.
+// TileFunc moves a tile between a matrix m with row stride ld and a [rows, t]
+// scratch tile; t is a multiple of 8 and cols at most t.
 //
-//	CopyTile:    tile[k][c] = c < cols ? src[k][c] : 0           rows k, src row stride ld
-//	TransTile:   tile[k][c] = src[min(c, cols-1)][k]             src is [cols, rows], row stride ld
-//	UntransTile: dst[c][r] = tile[r][c] for c < cols, r < rows   dst row stride ld
+//	CopyTile:    tile[k][c] = c < cols ? m[k][c] : 0            m is [rows, cols]
+//	TransTile:   tile[k][c] = m[min(c, cols-1)][k]              m is [cols, rows]
+//	UntransTile: m[c][r] = tile[r][c] for c < cols, r < rows    m is [cols, rows]
 //
 // TransTile may write tile rows up to the next multiple of 16.
-type TileFunc func(tile, m *float32, ld uintptr, rows, cols int)
+type TileFunc func(tile, m *float32, ld uintptr, t, rows, cols int)
 
 // MapFunc applies an activation to n float32 in place. Ops Gelu… (see act.go).
 type MapFunc func(y *float32, n int)
@@ -104,9 +106,9 @@ const (
 	LanesMask                        // S, NB
 	LanesDelta                       // S
 	DeltaTile                        // S, T
-	CopyTile                         // T
-	TransTile                        // T
-	UntransTile                      // T
+	CopyTile                         // none
+	TransTile                        // none
+	UntransTile                      // none
 	MapGelu                          // none
 	MapGeluTanh
 	MapSilu

@@ -143,8 +143,7 @@ func interpretDeltaTile(key KernelKey) DeltaTileFunc {
 }
 
 func interpretTile(key KernelKey) TileFunc {
-	t := int(key.T)
-	return func(tile, m *float32, ld uintptr, rows, cols int) {
+	return func(tile, m *float32, ld uintptr, t, rows, cols int) {
 		for r := range rows {
 			for c := range t {
 				switch {

@@ -16,11 +16,11 @@ import (
 // testKernels is a set with everything the tests' packings need.
 func testKernels() Set {
 	var keys []KernelKey
-	for _, t := range []uint8{4, 8, 16} {
+	for _, t := range []uint8{8, 16, 24} {
 		for _, op := range []KernelOp{PanelGrouped, PanelBlock, PanelDense} {
 			keys = append(keys, KernelKey{Op: op, MR: 1, T: t}, KernelKey{Op: op, MR: 3, T: t}, KernelKey{Op: op, MR: 4, T: t})
 		}
-		keys = append(keys, KernelKey{Op: DeltaTile, S: 8, T: t}, KernelKey{Op: CopyTile, T: t}, KernelKey{Op: TransTile, T: t}, KernelKey{Op: UntransTile, T: t})
+		keys = append(keys, KernelKey{Op: DeltaTile, S: 8, T: t})
 	}
 	for _, nb := range []uint8{1, 2, 4, 8} {
 		for _, op := range []KernelOp{LanesDense, LanesList, LanesMask} {
@@ -30,7 +30,7 @@ func testKernels() Set {
 			keys = append(keys, KernelKey{Op: LanesNM, S: 8, NB: nb, N: nm[0], M: nm[1]})
 		}
 	}
-	keys = append(keys, KernelKey{Op: LanesDelta, S: 8})
+	keys = append(keys, KernelKey{Op: LanesDelta, S: 8}, KernelKey{Op: CopyTile}, KernelKey{Op: TransTile}, KernelKey{Op: UntransTile})
 	return genericSet(keys...)
 }
 

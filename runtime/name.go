@@ -19,9 +19,9 @@ var kernelOps = [...]struct{ stem, uses string }{
 	LanesMask:    {"lanesMask", "S NB"},
 	LanesDelta:   {"lanesDelta", "S"},
 	DeltaTile:    {"deltaTile", "S T"},
-	CopyTile:     {"copyTile", "T"},
-	TransTile:    {"transTile", "T"},
-	UntransTile:  {"untransTile", "T"},
+	CopyTile:     {"copyTile", ""},
+	TransTile:    {"transTile", ""},
+	UntransTile:  {"untransTile", ""},
 	MapGelu:      {"mapGelu", ""},
 	MapGeluTanh:  {"mapGeluTanh", ""},
 	MapSilu:      {"mapSilu", ""},
@@ -149,8 +149,8 @@ func (k KernelKey) Check() error {
 		}
 	}
 	switch {
-	case k.T&(k.T-1) != 0:
-		return fmt.Errorf("kernel key %v: T is not a power of two", k)
+	case k.T%8 != 0:
+		return fmt.Errorf("kernel key %v: T is not a multiple of 8", k)
 	case k.M&(k.M-1) != 0 || k.M == 1:
 		return fmt.Errorf("kernel key %v: M is not a power of two from 2 up", k)
 	case k.N > k.M:

@@ -33,7 +33,7 @@ func TestKernelKeyErrors(t *testing.T) {
 		"panelBlock MR=4":          "panelBlock needs T",
 		"panelBlock MR=4 T=":       `"T=" is not a name=number`,
 		"panelBlock MR=4 T=256":    `"T=256" is not a name=number with a number up to 255`,
-		"panelBlock MR=4 T=48":     "T is not a power of two",
+		"panelBlock MR=4 T=12":     "T is not a multiple of 8",
 		"panelBlock MR=4 MR=4":     `unknown or repeated coordinate "MR"`,
 		"panelBlock X=4":           `unknown or repeated coordinate "X"`,
 		"panelBlock MR=4 T=8 S=8":  "panelBlock has no S",

@@ -349,25 +349,6 @@ func TestTruncatedWhileMapped(t *testing.T) {
 	}
 }
 
-// BenchmarkDispatch is Run with a kernel that does nothing.
-func BenchmarkDispatch(b *testing.B) {
-	rng := rand.New(rand.NewPCG(7, 8))
-	d := randomDense(rng, 8, 16, 1)
-	lin := &sgp.Linear{Out: 8, In: 16, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
-	nop := func(*float32, uintptr, *float32, uintptr, *float32, *byte, *uint32, int, *float32, float32, float32, int) {
-	}
-	m := openModel(b, linearLayer(lin, false, 8), Set{Kernels: []Kernel{{Key: KernelKey{Op: LanesDense, S: 8, NB: 1}, Fn: nop}}})
-	s, err := m.NewSession("l")
-	require.NoError(b, err)
-	ctx, in, out := context.Background(), [][]float32{make([]float32, 16)}, [][]float32{make([]float32, 8)}
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.Run(ctx, in, out); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // TestConcurrentUse: sessions of one model run at once; one session in several
 // goroutines runs or says that it is busy, and never does wrong.
 func TestConcurrentUse(t *testing.T) {

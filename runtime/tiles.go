@@ -20,6 +20,8 @@ type tileLinear struct {
 	linear
 	kb, blocks int
 	widths     []tileWidth // by T, ascending
+	loadTile   TileFunc    // CopyTile or TransTile
+	storeTile  TileFunc    // UntransTile, or nil where y is feature-major
 	segments   []segment
 	chunks     []tileChunk
 	// inScratch says that the kernels' row order is not the output's, so that y
@@ -40,11 +42,10 @@ type tileLinear struct {
 
 // tileWidth is the kernels for one T, by segment where it says so.
 type tileWidth struct {
-	t           int
-	panel       []PanelFunc
-	dense       []PanelDenseFunc
-	delta       DeltaTileFunc
-	load, store TileFunc // CopyTile or TransTile; UntransTile or nil
+	t     int
+	panel []PanelFunc
+	dense []PanelDenseFunc
+	delta DeltaTileFunc
 }
 
 // segment is what the kernels of one key work through.
@@ -129,48 +130,39 @@ func bindDeltaTile(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size size
 	return d, nil
 }
 
-// bindWidths finds the tile widths for which every key and the tile moves have
-// kernels.
+// bindWidths finds the tile widths for which every key has a kernel, and the
+// tile moves.
 func (d *tileLinear) bindWidths(l *sgp.Layer, keys []KernelKey, k kernels) error {
-	load := KernelKey{Op: TransTile}
-	if d.featureMajor {
-		load.Op = CopyTile
-	}
-	need := append(slices.Clone(keys), load)
-	if !d.featureMajor {
-		need = append(need, KernelKey{Op: UntransTile})
-	}
-	ts, err := k.ladder(l.Name, need, func(k *KernelKey) *uint8 { return &k.T })
+	ts, err := k.ladder(l.Name, keys, func(k *KernelKey) *uint8 { return &k.T })
 	if err != nil {
 		return err
 	}
 	for _, t := range ts {
 		w := tileWidth{t: t, panel: make([]PanelFunc, len(keys)), dense: make([]PanelDenseFunc, len(keys))}
-		at := func(key KernelKey) KernelKey { key.T = uint8(t); return key }
 		for i, key := range keys {
+			key.T = uint8(t)
 			switch key.Op {
 			case PanelDense:
-				w.dense[i], err = find[PanelDenseFunc](k, l.Name, at(key))
+				w.dense[i], err = find[PanelDenseFunc](k, l.Name, key)
 			case DeltaTile:
-				w.delta, err = find[DeltaTileFunc](k, l.Name, at(key))
+				w.delta, err = find[DeltaTileFunc](k, l.Name, key)
 			default:
-				w.panel[i], err = find[PanelFunc](k, l.Name, at(key))
+				w.panel[i], err = find[PanelFunc](k, l.Name, key)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		if w.load, err = find[TileFunc](k, l.Name, at(load)); err != nil {
-			return err
-		}
-		if !d.featureMajor {
-			if w.store, err = find[TileFunc](k, l.Name, at(KernelKey{Op: UntransTile})); err != nil {
-				return err
-			}
-		}
 		d.widths = append(d.widths, w)
 	}
-	return nil
+	load := KernelKey{Op: TransTile}
+	if d.featureMajor {
+		load.Op = CopyTile
+	} else if d.storeTile, err = find[TileFunc](k, l.Name, KernelKey{Op: UntransTile}); err != nil {
+		return err
+	}
+	d.loadTile, err = find[TileFunc](k, l.Name, load)
+	return err
 }
 
 // chunkLimit is the number of stored elements of a K-block that one call takes
@@ -295,22 +287,18 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 	return c.team.run(d, len(d.tiles)*d.groups)
 }
 
-// prepare covers the batch with tiles, wide ones first. What is left takes
-// one partly filled wider tile where that is at most half wasted on top,
-// otherwise the widest tile that it fills.
+// prepare covers the batch with as few tiles as the widest width allows, all of
+// about the same width: a narrow tile keeps few accumulators busy and still
+// costs each weight its load.
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
-	for at := 0; at < batch; {
-		rest, width := batch-at, 0
-		for i, w := range d.widths {
-			if w.t <= rest {
-				width = i
-			} else if 2*w.t <= 3*rest {
-				width = i
-				break
-			}
+	n := (batch + d.widest() - 1) / d.widest()
+	for at := 0; at < batch; n-- {
+		want, width := (batch-at+n-1)/n, 0
+		for d.widths[width].t < want {
+			width++
 		}
-		cols := min(rest, d.widths[width].t)
+		cols := min(batch-at, d.widths[width].t)
 		d.tiles = append(d.tiles, tile{at, cols, width})
 		at += cols
 	}
@@ -360,9 +348,9 @@ func (d *tileLinear) unit(worker, u int) error {
 func (d *tileLinear) load(x []float32, t tile, w *tileWidth, from, kb int) {
 	switch {
 	case d.cols == nil && d.featureMajor:
-		w.load(&x[0], &d.x[from*d.batch+t.first], uintptr(d.batch)*4, kb, t.cols)
+		d.loadTile(&x[0], &d.x[from*d.batch+t.first], uintptr(d.batch)*4, w.t, kb, t.cols)
 	case d.cols == nil:
-		w.load(&x[0], &d.x[t.first*d.in+from], uintptr(d.in)*4, kb, t.cols)
+		d.loadTile(&x[0], &d.x[t.first*d.in+from], uintptr(d.in)*4, w.t, kb, t.cols)
 	case d.featureMajor:
 		for k, c := range d.cols[from : from+kb] {
 			row := x[k*w.t:][:w.t]
@@ -415,7 +403,7 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 // store moves a tile from scratch to the output.
 func (d *tileLinear) store(y []float32, t tile, w *tileWidth) {
 	if !d.featureMajor && d.rows == nil {
-		w.store(&y[0], &d.y[t.first*d.out], uintptr(d.out)*4, d.out, t.cols)
+		d.storeTile(&y[0], &d.y[t.first*d.out], uintptr(d.out)*4, w.t, d.out, t.cols)
 		return
 	}
 	n := d.out

@@ -216,7 +216,8 @@ func (g generator) deltas(c *Call) {
 }
 
 func (g generator) tile(c *Call) {
-	t := int(c.key.T)
+	t := 8 * (1 + g.IntN(16))
+	c.t = t
 	c.n, c.k = g.size(40), 1+g.IntN(t)
 	switch c.key.Op {
 	case runtime.CopyTile:
@@ -241,6 +242,6 @@ func (g generator) tile(c *Call) {
 
 // tileOutput makes an output tile, which is contiguous and nothing but itself.
 func (g generator) tileOutput(c *Call, rows int) {
-	c.ldout = int(c.key.T)
+	c.ldout = c.t
 	c.out = g.floats(rows * c.ldout)
 }

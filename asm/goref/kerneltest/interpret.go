@@ -22,7 +22,7 @@ func (c *Call) Want() []float32 {
 		c.wantDeltaTile(y)
 	case runtime.CopyTile:
 		for k := range c.n {
-			for col := range int(c.key.T) {
+			for col := range c.t {
 				y[k*c.ldout+col] = 0
 				if col < c.k {
 					y[k*c.ldout+col] = c.x[k*c.ldx+col]
@@ -31,14 +31,14 @@ func (c *Call) Want() []float32 {
 		}
 	case runtime.TransTile:
 		for k := range c.n {
-			for col := range int(c.key.T) {
+			for col := range c.t {
 				y[k*c.ldout+col] = c.x[min(col, c.k-1)*c.ldx+k]
 			}
 		}
 	case runtime.UntransTile:
 		for col := range c.k {
 			for r := range c.n {
-				y[col*c.ldout+r] = c.x[r*int(c.key.T)+col]
+				y[col*c.ldout+r] = c.x[r*c.t+col]
 			}
 		}
 	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesDelta:

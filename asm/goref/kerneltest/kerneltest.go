@@ -82,6 +82,7 @@ type Call struct {
 	meta       []byte
 	lo, hi     float32
 	n, k       int // as in the contract; rows and cols of a TileFunc, kb of PanelDense
+	t          int // of a TileFunc
 }
 
 // New makes the call of key that seed stands for. It returns an error if key is

@@ -62,7 +62,7 @@ func TestCallsAreReproducible(t *testing.T) {
 // TestSpareTileRows checks that TransTile may write tile rows up to the next
 // multiple of 16, and no further, unless calls are strict.
 func TestSpareTileRows(t *testing.T) {
-	key := runtime.KernelKey{Op: runtime.TransTile, T: 8}
+	key := runtime.KernelKey{Op: runtime.TransTile}
 	seen := 0
 	for seed := range uint64(40) {
 		for _, strict := range []bool{false, true} {
@@ -73,8 +73,8 @@ func TestSpareTileRows(t *testing.T) {
 				continue
 			}
 			seen++
-			err = c.Compare(runtime.TileFunc(func(tile, m *float32, ld uintptr, n, cols int) {
-				transpose(tile, m, ld, n, cols, rows)
+			err = c.Compare(runtime.TileFunc(func(tile, m *float32, ld uintptr, t, n, cols int) {
+				transpose(tile, m, ld, t, n, cols, rows)
 			}), c.Want())
 			if strict {
 				require.Error(t, err)
@@ -87,8 +87,7 @@ func TestSpareTileRows(t *testing.T) {
 }
 
 // transpose is TransTile with tile rows up to the spare ones written.
-func transpose(tile, m *float32, ld uintptr, rows, cols, spare int) {
-	const t = 8
+func transpose(tile, m *float32, ld uintptr, t, rows, cols, spare int) {
 	ts := unsafe.Slice(tile, spare*t)
 	for k := range spare {
 		for c := range t {
@@ -101,13 +100,13 @@ func transpose(tile, m *float32, ld uintptr, rows, cols, spare int) {
 }
 
 func TestErrors(t *testing.T) {
-	_, err := New(runtime.KernelKey{Op: runtime.CopyTile}, 0, Rules{})
-	require.ErrorContains(t, err, "copyTile needs T")
-	c, err := New(runtime.KernelKey{Op: runtime.CopyTile, T: 8}, 0, Rules{})
+	_, err := New(runtime.KernelKey{Op: runtime.PanelDense, MR: 1}, 0, Rules{})
+	require.ErrorContains(t, err, "panelDense needs T")
+	c, err := New(runtime.KernelKey{Op: runtime.CopyTile}, 0, Rules{})
 	require.NoError(t, err)
 	_, err = c.Run(func() {})
 	require.ErrorContains(t, err, "a kernel of type func()")
-	_, err = c.Run(runtime.TileFunc(func(*float32, *float32, uintptr, int, int) { panic("no") }))
+	_, err = c.Run(runtime.TileFunc(func(*float32, *float32, uintptr, int, int, int) { panic("no") }))
 	require.ErrorContains(t, err, "the kernel panics: no")
 }
 

@@ -74,9 +74,9 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 		f(y, ldy, x, w, meta, cnt, bias, c.lo, c.hi, c.n)
 	case runtime.TileFunc:
 		if c.key.Op == runtime.UntransTile {
-			f(x, y, ldy, c.n, c.k)
+			f(x, y, ldy, c.t, c.n, c.k)
 		} else {
-			f(y, x, ldx, c.n, c.k)
+			f(y, x, ldx, c.t, c.n, c.k)
 		}
 	case runtime.MapFunc:
 		f(y, c.n)
