@@ -109,7 +109,7 @@ func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
 	fmt.Fprintf(w, "layer %s, %s: [%d, %d] %s, %.1f%% stored, %s, planned for %v\n",
 		r.Layer, r.Tensor, plan.Problem.Out, plan.Problem.In, r.Pattern, 100*plan.Density, layout, isa)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "  batch\tkernels\tpacked\tcycles\tagainst dense")
+	fmt.Fprintln(tw, "  batch\tkernels\tpacked\tcycles at most\tagainst dense")
 	for _, ch := range plan.Choices {
 		batch := fmt.Sprintf("%d..%d", ch.BatchMin, ch.BatchMax)
 		if ch.BatchMin == ch.BatchMax {

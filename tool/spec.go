@@ -131,3 +131,17 @@ func layers(m *ir.Module, name string) ([]*ir.Layer, error) {
 	}
 	return nil, fmt.Errorf("%s: no layer %q; there are %s", m.Path, name, strings.Join(names, ", "))
 }
+
+// LayerNames are the layers of a spec, for completion; none where it cannot be
+// read.
+func LayerNames(spec string) []string {
+	_, m, err := readSpec(spec)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, l := range m.Layers {
+		names = append(names, l.Name)
+	}
+	return names
+}

@@ -26,9 +26,11 @@ func explainCmd(c tool.Console) *cobra.Command {
 	}
 	specArg(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.Layer, "layer", "l", "", "layer (default: all)")
+	layerFlag(cmd, &o.Layer, "layer (default: all)")
 	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm or bytes")
 	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes: only its kernels")
 	sourceFlags(cmd, &o.Source)
+	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "print", "ir", "plan", "asm", "bytes")
 	return cmd
 }

@@ -123,6 +123,27 @@ func sourceFlags(cmd *cobra.Command, o *tool.Source) {
 	f.BoolVar(&o.Prune, "prune", false, "prune weights to their patterns instead of refusing those that do not fit")
 }
 
+// layerFlag is --layer, which completes to the layers of the spec.
+func layerFlag(cmd *cobra.Command, value *string, usage string) {
+	cmd.Flags().StringVarP(value, "layer", "l", "", usage)
+	complete(cmd, "layer", func(args []string) []string { return tool.LayerNames(first(args)) })
+}
+
+// complete gives a flag's values to the shell.
+func complete(cmd *cobra.Command, flag string, values func(args []string) []string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return values(args), cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag was not defined before
+	}
+}
+
+// oneOf completes a flag to fixed values.
+func oneOf(cmd *cobra.Command, flag string, values ...string) {
+	complete(cmd, flag, func([]string) []string { return values })
+}
+
 // first is the first argument, or "".
 func first(args []string) string {
 	if len(args) == 0 {

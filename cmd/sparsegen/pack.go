@@ -28,5 +28,6 @@ instead of refusing it.`,
 	f.StringVarP(&o.Out, "out", "o", "", "output `file` (default: the spec's name with .sgp)")
 	f.StringVar(&o.ISA, "isa", "", "instruction set to plan for: avx2 or avx512 (default: this machine's best of the spec's)")
 	sourceFlags(cmd, &o.Source)
+	oneOf(cmd, "isa", "avx2", "avx512")
 	return cmd
 }

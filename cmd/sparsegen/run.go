@@ -26,11 +26,12 @@ within its error bound. Exit status 1 where one does not.`,
 	}
 	specArg(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.Layer, "layer", "l", "", "layer (default: the spec's only one)")
+	layerFlag(cmd, &o.Layer, "layer (default: the spec's only one)")
 	f.StringArrayVarP(&o.In, "in", "i", nil, "input `file`; repeat for several inputs")
 	f.StringArrayVarP(&o.Out, "out", "o", nil, "output `file`; repeat for several outputs")
 	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2 or avx512")
 	sourceFlags(cmd, &o.Source)
 	f.BoolVar(&o.Check, "check", false, "compare with the float64 reference")
+	oneOf(cmd, "isa", "generic", "avx2", "avx512")
 	return cmd
 }

@@ -25,5 +25,6 @@ shape and the pattern that the spec says. Exit status 1 where something is wrong
 	}
 	specArg(cmd)
 	cmd.Flags().StringVar(&o.Format, "format", "text", "text, json or github")
+	oneOf(cmd, "format", "text", "json", "github")
 	return cmd
 }
