@@ -19,6 +19,11 @@ func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *floa
 //go:noescape
 func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
+// panelGrouped_f32_m1_t24_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=24.
+//
+//go:noescape
+func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
 // panelGrouped_f32_m1_t32_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=32.
 //
 //go:noescape
@@ -28,6 +33,26 @@ func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *floa
 //
 //go:noescape
 func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t40_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=40.
+//
+//go:noescape
+func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t48_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=48.
+//
+//go:noescape
+func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t48_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=48.
+//
+//go:noescape
+func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t56_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=56.
+//
+//go:noescape
+func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
 // panelGrouped_f32_m1_t64_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=64.
 //
@@ -39,10 +64,85 @@ func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, rows *uint32, x *floa
 //go:noescape
 func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
+// panelGrouped_f32_m1_t72_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=72.
+//
+//go:noescape
+func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t80_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=80.
+//
+//go:noescape
+func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t80_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=80.
+//
+//go:noescape
+func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t88_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=88.
+//
+//go:noescape
+func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t96_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=96.
+//
+//go:noescape
+func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t96_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=96.
+//
+//go:noescape
+func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t104_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=104.
+//
+//go:noescape
+func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t112_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=112.
+//
+//go:noescape
+func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t112_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=112.
+//
+//go:noescape
+func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
 // panelGrouped_f32_m1_t128_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=128.
 //
 //go:noescape
 func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t144_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=144.
+//
+//go:noescape
+func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t160_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=160.
+//
+//go:noescape
+func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t176_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=176.
+//
+//go:noescape
+func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t192_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=192.
+//
+//go:noescape
+func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t208_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=208.
+//
+//go:noescape
+func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m1_t224_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=224.
+//
+//go:noescape
+func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
 // panelGrouped_f32_m4_t8_avx2 computes runtime.PanelFunc for panelGrouped MR=4 T=8.
 //
@@ -59,15 +159,30 @@ func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *floa
 //go:noescape
 func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
+// panelGrouped_f32_m4_t24_avx2 computes runtime.PanelFunc for panelGrouped MR=4 T=24.
+//
+//go:noescape
+func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
 // panelGrouped_f32_m4_t32_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=32.
 //
 //go:noescape
 func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
+// panelGrouped_f32_m4_t48_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=48.
+//
+//go:noescape
+func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
 // panelGrouped_f32_m4_t64_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=64.
 //
 //go:noescape
 func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelGrouped_f32_m4_t80_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=80.
+//
+//go:noescape
+func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
 // panelDense_f32_m1_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
@@ -84,10 +199,20 @@ func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float3
 //go:noescape
 func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
 
+// panelDense_f32_m1_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
+//
+//go:noescape
+func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
 // panelDense_f32_m1_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=32.
 //
 //go:noescape
 func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m1_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=48.
+//
+//go:noescape
+func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
 
 // panelDense_f32_m1_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=64.
 //
@@ -113,6 +238,11 @@ func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *floa
 //
 //go:noescape
 func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m6_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=48.
+//
+//go:noescape
+func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
 
 // panelDense_f32_m6_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=64.
 //
@@ -244,82 +374,32 @@ func deltaTile_f32_t8_s8_avx2(y *float32, ldy uintptr, x *float32, w *float32, m
 //go:noescape
 func deltaTile_f32_t16_s8_avx512(y *float32, ldy uintptr, x *float32, w *float32, meta *byte, cnt *uint32, bias *float32, lo float32, hi float32, n int)
 
-// transTile_f32_t8_avx2 computes runtime.TileFunc for transTile T=8.
+// transTile_f32_avx2 computes runtime.TileFunc for transTile.
 //
 //go:noescape
-func transTile_f32_t8_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func transTile_f32_avx2(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 
-// transTile_f32_t16_avx2 computes runtime.TileFunc for transTile T=16.
+// transTile_f32_avx512 computes runtime.TileFunc for transTile.
 //
 //go:noescape
-func transTile_f32_t16_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func transTile_f32_avx512(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 
-// transTile_f32_t16_avx512 computes runtime.TileFunc for transTile T=16.
+// untransTile_f32_avx2 computes runtime.TileFunc for untransTile.
 //
 //go:noescape
-func transTile_f32_t16_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func untransTile_f32_avx2(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 
-// transTile_f32_t32_avx2 computes runtime.TileFunc for transTile T=32.
+// untransTile_f32_avx512 computes runtime.TileFunc for untransTile.
 //
 //go:noescape
-func transTile_f32_t32_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func untransTile_f32_avx512(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 
-// transTile_f32_t32_avx512 computes runtime.TileFunc for transTile T=32.
+// mapTanh_f32_avx2 computes runtime.MapFunc for mapTanh.
 //
 //go:noescape
-func transTile_f32_t32_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func mapTanh_f32_avx2(y *float32, n int)
 
-// transTile_f32_t64_avx2 computes runtime.TileFunc for transTile T=64.
+// mapTanh_f32_avx512 computes runtime.MapFunc for mapTanh.
 //
 //go:noescape
-func transTile_f32_t64_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// transTile_f32_t64_avx512 computes runtime.TileFunc for transTile T=64.
-//
-//go:noescape
-func transTile_f32_t64_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// transTile_f32_t128_avx512 computes runtime.TileFunc for transTile T=128.
-//
-//go:noescape
-func transTile_f32_t128_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t8_avx2 computes runtime.TileFunc for untransTile T=8.
-//
-//go:noescape
-func untransTile_f32_t8_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t16_avx2 computes runtime.TileFunc for untransTile T=16.
-//
-//go:noescape
-func untransTile_f32_t16_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t16_avx512 computes runtime.TileFunc for untransTile T=16.
-//
-//go:noescape
-func untransTile_f32_t16_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t32_avx2 computes runtime.TileFunc for untransTile T=32.
-//
-//go:noescape
-func untransTile_f32_t32_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t32_avx512 computes runtime.TileFunc for untransTile T=32.
-//
-//go:noescape
-func untransTile_f32_t32_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t64_avx2 computes runtime.TileFunc for untransTile T=64.
-//
-//go:noescape
-func untransTile_f32_t64_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t64_avx512 computes runtime.TileFunc for untransTile T=64.
-//
-//go:noescape
-func untransTile_f32_t64_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-
-// untransTile_f32_t128_avx512 computes runtime.TileFunc for untransTile T=128.
-//
-//go:noescape
-func untransTile_f32_t128_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+func mapTanh_f32_avx512(y *float32, n int)

@@ -38,7 +38,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VBROADCASTSS (DX), Y1
 	VFMADD231PS  (CX)(R11*1), Y1, Y0
 	ADDQ         $+2, R8
@@ -99,7 +99,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Y2
 	VFMADD231PS  (CX)(R11*1), Y2, Y0
 	VFMADD231PS  32(CX)(R11*1), Y2, Y1
@@ -162,7 +162,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Z1
 	VFMADD231PS  (CX)(R11*1), Z1, Z0
 	ADDQ         $+2, R8
@@ -181,6 +181,77 @@ rows1__end4:
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
 	VMOVUPS      Z0, (R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VBROADCASTSS (DX), Y3
+	VFMADD231PS  (CX)(R11*1), Y3, Y0
+	VFMADD231PS  32(CX)(R11*1), Y3, Y1
+	VFMADD231PS  64(CX)(R11*1), Y3, Y2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y3
+	VBROADCASTSS hi+68(FP), Y4
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, 64(R11)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
@@ -227,7 +298,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  (CX)(R11*1), Y4, Y0
 	VFMADD231PS  32(CX)(R11*1), Y4, Y1
@@ -300,7 +371,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Z2
 	VFMADD231PS  (CX)(R11*1), Z2, Z0
 	VFMADD231PS  64(CX)(R11*1), Z2, Z1
@@ -323,6 +394,344 @@ rows1__end4:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 	VMOVUPS      Z1, 64(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+160, R11, R11
+	VBROADCASTSS (DX), Y5
+	VFMADD231PS  (CX)(R11*1), Y5, Y0
+	VFMADD231PS  32(CX)(R11*1), Y5, Y1
+	VFMADD231PS  64(CX)(R11*1), Y5, Y2
+	VFMADD231PS  96(CX)(R11*1), Y5, Y3
+	VFMADD231PS  128(CX)(R11*1), Y5, Y4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y5
+	VBROADCASTSS hi+68(FP), Y6
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, 128(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  (CX)(R11*1), Y6, Y0
+	VFMADD231PS  32(CX)(R11*1), Y6, Y1
+	VFMADD231PS  64(CX)(R11*1), Y6, Y2
+	VFMADD231PS  96(CX)(R11*1), Y6, Y3
+	VFMADD231PS  128(CX)(R11*1), Y6, Y4
+	VFMADD231PS  160(CX)(R11*1), Y6, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y6
+	VBROADCASTSS hi+68(FP), Y7
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, 160(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Z3
+	VFMADD231PS  (CX)(R11*1), Z3, Z0
+	VFMADD231PS  64(CX)(R11*1), Z3, Z1
+	VFMADD231PS  128(CX)(R11*1), Z3, Z2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z3
+	VBROADCASTSS hi+68(FP), Z4
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z3, Z0
+	VMINPS       Z0, Z4, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z3, Z1
+	VMINPS       Z1, Z4, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z3, Z2
+	VMINPS       Z2, Z4, Z2
+	VMOVUPS      Z2, 128(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+224, R11, R11
+	VBROADCASTSS (DX), Y7
+	VFMADD231PS  (CX)(R11*1), Y7, Y0
+	VFMADD231PS  32(CX)(R11*1), Y7, Y1
+	VFMADD231PS  64(CX)(R11*1), Y7, Y2
+	VFMADD231PS  96(CX)(R11*1), Y7, Y3
+	VFMADD231PS  128(CX)(R11*1), Y7, Y4
+	VFMADD231PS  160(CX)(R11*1), Y7, Y5
+	VFMADD231PS  192(CX)(R11*1), Y7, Y6
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y7
+	VBROADCASTSS hi+68(FP), Y8
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, 192(R11)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
@@ -377,7 +786,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  (CX)(R11*1), Y8, Y0
 	VFMADD231PS  32(CX)(R11*1), Y8, Y1
@@ -470,7 +879,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (CX)(R11*1), Z4, Z0
 	VFMADD231PS  64(CX)(R11*1), Z4, Z1
@@ -501,6 +910,1005 @@ rows1__end4:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 	VMOVUPS      Z3, 192(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+288, R11, R11
+	VBROADCASTSS (DX), Y9
+	VFMADD231PS  (CX)(R11*1), Y9, Y0
+	VFMADD231PS  32(CX)(R11*1), Y9, Y1
+	VFMADD231PS  64(CX)(R11*1), Y9, Y2
+	VFMADD231PS  96(CX)(R11*1), Y9, Y3
+	VFMADD231PS  128(CX)(R11*1), Y9, Y4
+	VFMADD231PS  160(CX)(R11*1), Y9, Y5
+	VFMADD231PS  192(CX)(R11*1), Y9, Y6
+	VFMADD231PS  224(CX)(R11*1), Y9, Y7
+	VFMADD231PS  256(CX)(R11*1), Y9, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y9
+	VBROADCASTSS hi+68(FP), Y10
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y9, Y0
+	VMINPS       Y0, Y10, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y9, Y1
+	VMINPS       Y1, Y10, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y9, Y2
+	VMINPS       Y2, Y10, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y9, Y3
+	VMINPS       Y3, Y10, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y9, Y4
+	VMINPS       Y4, Y10, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y9, Y5
+	VMINPS       Y5, Y10, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y9, Y6
+	VMINPS       Y6, Y10, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y9, Y7
+	VMINPS       Y7, Y10, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y9, Y8
+	VMINPS       Y8, Y10, Y8
+	VMOVUPS      Y8, 256(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	VMOVAPS      Y0, Y9
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+	VMOVUPS 288(R11), Y9
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  (CX)(R11*1), Y10, Y0
+	VFMADD231PS  32(CX)(R11*1), Y10, Y1
+	VFMADD231PS  64(CX)(R11*1), Y10, Y2
+	VFMADD231PS  96(CX)(R11*1), Y10, Y3
+	VFMADD231PS  128(CX)(R11*1), Y10, Y4
+	VFMADD231PS  160(CX)(R11*1), Y10, Y5
+	VFMADD231PS  192(CX)(R11*1), Y10, Y6
+	VFMADD231PS  224(CX)(R11*1), Y10, Y7
+	VFMADD231PS  256(CX)(R11*1), Y10, Y8
+	VFMADD231PS  288(CX)(R11*1), Y10, Y9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y10
+	VBROADCASTSS hi+68(FP), Y11
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y10, Y0
+	VMINPS       Y0, Y11, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y10, Y1
+	VMINPS       Y1, Y11, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y10, Y2
+	VMINPS       Y2, Y11, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y10, Y3
+	VMINPS       Y3, Y11, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y10, Y4
+	VMINPS       Y4, Y11, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y10, Y5
+	VMINPS       Y5, Y11, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y10, Y6
+	VMINPS       Y6, Y11, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y10, Y7
+	VMINPS       Y7, Y11, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y10, Y8
+	VMINPS       Y8, Y11, Y8
+	VMOVUPS      Y8, 256(R11)
+	VMAXPS       Y9, Y10, Y9
+	VMINPS       Y9, Y11, Y9
+	VMOVUPS      Y9, 288(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Z5
+	VFMADD231PS  (CX)(R11*1), Z5, Z0
+	VFMADD231PS  64(CX)(R11*1), Z5, Z1
+	VFMADD231PS  128(CX)(R11*1), Z5, Z2
+	VFMADD231PS  192(CX)(R11*1), Z5, Z3
+	VFMADD231PS  256(CX)(R11*1), Z5, Z4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z5
+	VBROADCASTSS hi+68(FP), Z6
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z5, Z0
+	VMINPS       Z0, Z6, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z5, Z1
+	VMINPS       Z1, Z6, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z5, Z2
+	VMINPS       Z2, Z6, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z5, Z3
+	VMINPS       Z3, Z6, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z5, Z4
+	VMINPS       Z4, Z6, Z4
+	VMOVUPS      Z4, 256(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y0, Y10
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+	VMOVUPS 288(R11), Y9
+	VMOVUPS 320(R11), Y10
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+352, R11, R11
+	VBROADCASTSS (DX), Y11
+	VFMADD231PS  (CX)(R11*1), Y11, Y0
+	VFMADD231PS  32(CX)(R11*1), Y11, Y1
+	VFMADD231PS  64(CX)(R11*1), Y11, Y2
+	VFMADD231PS  96(CX)(R11*1), Y11, Y3
+	VFMADD231PS  128(CX)(R11*1), Y11, Y4
+	VFMADD231PS  160(CX)(R11*1), Y11, Y5
+	VFMADD231PS  192(CX)(R11*1), Y11, Y6
+	VFMADD231PS  224(CX)(R11*1), Y11, Y7
+	VFMADD231PS  256(CX)(R11*1), Y11, Y8
+	VFMADD231PS  288(CX)(R11*1), Y11, Y9
+	VFMADD231PS  320(CX)(R11*1), Y11, Y10
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y11
+	VBROADCASTSS hi+68(FP), Y12
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y11, Y0
+	VMINPS       Y0, Y12, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y11, Y1
+	VMINPS       Y1, Y12, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y11, Y2
+	VMINPS       Y2, Y12, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y11, Y3
+	VMINPS       Y3, Y12, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y11, Y4
+	VMINPS       Y4, Y12, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y11, Y5
+	VMINPS       Y5, Y12, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y11, Y6
+	VMINPS       Y6, Y12, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y11, Y7
+	VMINPS       Y7, Y12, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y11, Y8
+	VMINPS       Y8, Y12, Y8
+	VMOVUPS      Y8, 256(R11)
+	VMAXPS       Y9, Y11, Y9
+	VMINPS       Y9, Y12, Y9
+	VMOVUPS      Y9, 288(R11)
+	VMAXPS       Y10, Y11, Y10
+	VMINPS       Y10, Y12, Y10
+	VMOVUPS      Y10, 320(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y0, Y10
+	VMOVAPS      Y0, Y11
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+	VMOVUPS 288(R11), Y9
+	VMOVUPS 320(R11), Y10
+	VMOVUPS 352(R11), Y11
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+384, R11, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R11*1), Y12, Y0
+	VFMADD231PS  32(CX)(R11*1), Y12, Y1
+	VFMADD231PS  64(CX)(R11*1), Y12, Y2
+	VFMADD231PS  96(CX)(R11*1), Y12, Y3
+	VFMADD231PS  128(CX)(R11*1), Y12, Y4
+	VFMADD231PS  160(CX)(R11*1), Y12, Y5
+	VFMADD231PS  192(CX)(R11*1), Y12, Y6
+	VFMADD231PS  224(CX)(R11*1), Y12, Y7
+	VFMADD231PS  256(CX)(R11*1), Y12, Y8
+	VFMADD231PS  288(CX)(R11*1), Y12, Y9
+	VFMADD231PS  320(CX)(R11*1), Y12, Y10
+	VFMADD231PS  352(CX)(R11*1), Y12, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y12
+	VBROADCASTSS hi+68(FP), Y13
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 256(R11)
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 288(R11)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 320(R11)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 352(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+384, R11, R11
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  (CX)(R11*1), Z6, Z0
+	VFMADD231PS  64(CX)(R11*1), Z6, Z1
+	VFMADD231PS  128(CX)(R11*1), Z6, Z2
+	VFMADD231PS  192(CX)(R11*1), Z6, Z3
+	VFMADD231PS  256(CX)(R11*1), Z6, Z4
+	VFMADD231PS  320(CX)(R11*1), Z6, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z6
+	VBROADCASTSS hi+68(FP), Z7
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z6, Z2
+	VMINPS       Z2, Z7, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z6, Z3
+	VMINPS       Z3, Z7, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z6, Z4
+	VMINPS       Z4, Z7, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z6, Z5
+	VMINPS       Z5, Z7, Z5
+	VMOVUPS      Z5, 320(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y0, Y10
+	VMOVAPS      Y0, Y11
+	VMOVAPS      Y0, Y12
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+	VMOVUPS 288(R11), Y9
+	VMOVUPS 320(R11), Y10
+	VMOVUPS 352(R11), Y11
+	VMOVUPS 384(R11), Y12
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+416, R11, R11
+	VBROADCASTSS (DX), Y13
+	VFMADD231PS  (CX)(R11*1), Y13, Y0
+	VFMADD231PS  32(CX)(R11*1), Y13, Y1
+	VFMADD231PS  64(CX)(R11*1), Y13, Y2
+	VFMADD231PS  96(CX)(R11*1), Y13, Y3
+	VFMADD231PS  128(CX)(R11*1), Y13, Y4
+	VFMADD231PS  160(CX)(R11*1), Y13, Y5
+	VFMADD231PS  192(CX)(R11*1), Y13, Y6
+	VFMADD231PS  224(CX)(R11*1), Y13, Y7
+	VFMADD231PS  256(CX)(R11*1), Y13, Y8
+	VFMADD231PS  288(CX)(R11*1), Y13, Y9
+	VFMADD231PS  320(CX)(R11*1), Y13, Y10
+	VFMADD231PS  352(CX)(R11*1), Y13, Y11
+	VFMADD231PS  384(CX)(R11*1), Y13, Y12
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y13
+	VBROADCASTSS hi+68(FP), Y14
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y13, Y0
+	VMINPS       Y0, Y14, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y13, Y1
+	VMINPS       Y1, Y14, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y13, Y2
+	VMINPS       Y2, Y14, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y13, Y3
+	VMINPS       Y3, Y14, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y13, Y4
+	VMINPS       Y4, Y14, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y13, Y5
+	VMINPS       Y5, Y14, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y13, Y6
+	VMINPS       Y6, Y14, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y13, Y7
+	VMINPS       Y7, Y14, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y13, Y8
+	VMINPS       Y8, Y14, Y8
+	VMOVUPS      Y8, 256(R11)
+	VMAXPS       Y9, Y13, Y9
+	VMINPS       Y9, Y14, Y9
+	VMOVUPS      Y9, 288(R11)
+	VMAXPS       Y10, Y13, Y10
+	VMINPS       Y10, Y14, Y10
+	VMOVUPS      Y10, 320(R11)
+	VMAXPS       Y11, Y13, Y11
+	VMINPS       Y11, Y14, Y11
+	VMOVUPS      Y11, 352(R11)
+	VMAXPS       Y12, Y13, Y12
+	VMINPS       Y12, Y14, Y12
+	VMOVUPS      Y12, 384(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	VMOVAPS      Y0, Y8
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y0, Y10
+	VMOVAPS      Y0, Y11
+	VMOVAPS      Y0, Y12
+	VMOVAPS      Y0, Y13
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	VMOVUPS 96(R11), Y3
+	VMOVUPS 128(R11), Y4
+	VMOVUPS 160(R11), Y5
+	VMOVUPS 192(R11), Y6
+	VMOVUPS 224(R11), Y7
+	VMOVUPS 256(R11), Y8
+	VMOVUPS 288(R11), Y9
+	VMOVUPS 320(R11), Y10
+	VMOVUPS 352(R11), Y11
+	VMOVUPS 384(R11), Y12
+	VMOVUPS 416(R11), Y13
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+448, R11, R11
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  (CX)(R11*1), Y14, Y0
+	VFMADD231PS  32(CX)(R11*1), Y14, Y1
+	VFMADD231PS  64(CX)(R11*1), Y14, Y2
+	VFMADD231PS  96(CX)(R11*1), Y14, Y3
+	VFMADD231PS  128(CX)(R11*1), Y14, Y4
+	VFMADD231PS  160(CX)(R11*1), Y14, Y5
+	VFMADD231PS  192(CX)(R11*1), Y14, Y6
+	VFMADD231PS  224(CX)(R11*1), Y14, Y7
+	VFMADD231PS  256(CX)(R11*1), Y14, Y8
+	VFMADD231PS  288(CX)(R11*1), Y14, Y9
+	VFMADD231PS  320(CX)(R11*1), Y14, Y10
+	VFMADD231PS  352(CX)(R11*1), Y14, Y11
+	VFMADD231PS  384(CX)(R11*1), Y14, Y12
+	VFMADD231PS  416(CX)(R11*1), Y14, Y13
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Y14
+	VBROADCASTSS hi+68(FP), Y15
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y14, Y0
+	VMINPS       Y0, Y15, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y14, Y1
+	VMINPS       Y1, Y15, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y14, Y2
+	VMINPS       Y2, Y15, Y2
+	VMOVUPS      Y2, 64(R11)
+	VMAXPS       Y3, Y14, Y3
+	VMINPS       Y3, Y15, Y3
+	VMOVUPS      Y3, 96(R11)
+	VMAXPS       Y4, Y14, Y4
+	VMINPS       Y4, Y15, Y4
+	VMOVUPS      Y4, 128(R11)
+	VMAXPS       Y5, Y14, Y5
+	VMINPS       Y5, Y15, Y5
+	VMOVUPS      Y5, 160(R11)
+	VMAXPS       Y6, Y14, Y6
+	VMINPS       Y6, Y15, Y6
+	VMOVUPS      Y6, 192(R11)
+	VMAXPS       Y7, Y14, Y7
+	VMINPS       Y7, Y15, Y7
+	VMOVUPS      Y7, 224(R11)
+	VMAXPS       Y8, Y14, Y8
+	VMINPS       Y8, Y15, Y8
+	VMOVUPS      Y8, 256(R11)
+	VMAXPS       Y9, Y14, Y9
+	VMINPS       Y9, Y15, Y9
+	VMOVUPS      Y9, 288(R11)
+	VMAXPS       Y10, Y14, Y10
+	VMINPS       Y10, Y15, Y10
+	VMOVUPS      Y10, 320(R11)
+	VMAXPS       Y11, Y14, Y11
+	VMINPS       Y11, Y15, Y11
+	VMOVUPS      Y11, 352(R11)
+	VMAXPS       Y12, Y14, Y12
+	VMINPS       Y12, Y15, Y12
+	VMOVUPS      Y12, 384(R11)
+	VMAXPS       Y13, Y14, Y13
+	VMINPS       Y13, Y15, Y13
+	VMOVUPS      Y13, 416(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+448, R11, R11
+	VBROADCASTSS (DX), Z7
+	VFMADD231PS  (CX)(R11*1), Z7, Z0
+	VFMADD231PS  64(CX)(R11*1), Z7, Z1
+	VFMADD231PS  128(CX)(R11*1), Z7, Z2
+	VFMADD231PS  192(CX)(R11*1), Z7, Z3
+	VFMADD231PS  256(CX)(R11*1), Z7, Z4
+	VFMADD231PS  320(CX)(R11*1), Z7, Z5
+	VFMADD231PS  384(CX)(R11*1), Z7, Z6
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z7
+	VBROADCASTSS hi+68(FP), Z8
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z7, Z0
+	VMINPS       Z0, Z8, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z7, Z1
+	VMINPS       Z1, Z8, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z7, Z2
+	VMINPS       Z2, Z8, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z7, Z3
+	VMINPS       Z3, Z8, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z7, Z4
+	VMINPS       Z4, Z8, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z7, Z5
+	VMINPS       Z5, Z8, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z7, Z6
+	VMINPS       Z6, Z8, Z6
+	VMOVUPS      Z6, 384(R11)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
@@ -555,7 +1963,7 @@ ready3:
 
 rows1_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x09, R11
+	IMUL3Q       $+512, R11, R11
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R11*1), Z8, Z0
 	VFMADD231PS  64(CX)(R11*1), Z8, Z1
@@ -602,6 +2010,738 @@ rows1__end4:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, 448(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+576, R11, R11
+	VBROADCASTSS (DX), Z9
+	VFMADD231PS  (CX)(R11*1), Z9, Z0
+	VFMADD231PS  64(CX)(R11*1), Z9, Z1
+	VFMADD231PS  128(CX)(R11*1), Z9, Z2
+	VFMADD231PS  192(CX)(R11*1), Z9, Z3
+	VFMADD231PS  256(CX)(R11*1), Z9, Z4
+	VFMADD231PS  320(CX)(R11*1), Z9, Z5
+	VFMADD231PS  384(CX)(R11*1), Z9, Z6
+	VFMADD231PS  448(CX)(R11*1), Z9, Z7
+	VFMADD231PS  512(CX)(R11*1), Z9, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z9
+	VBROADCASTSS hi+68(FP), Z10
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z9, Z0
+	VMINPS       Z0, Z10, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z9, Z1
+	VMINPS       Z1, Z10, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z9, Z2
+	VMINPS       Z2, Z10, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z9, Z3
+	VMINPS       Z3, Z10, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z9, Z4
+	VMINPS       Z4, Z10, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z9, Z5
+	VMINPS       Z5, Z10, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z9, Z6
+	VMINPS       Z6, Z10, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z9, Z7
+	VMINPS       Z7, Z10, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z9, Z8
+	VMINPS       Z8, Z10, Z8
+	VMOVUPS      Z8, 512(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	VMOVAPS      Z0, Z9
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+	VMOVUPS 576(R11), Z9
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+640, R11, R11
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  (CX)(R11*1), Z10, Z0
+	VFMADD231PS  64(CX)(R11*1), Z10, Z1
+	VFMADD231PS  128(CX)(R11*1), Z10, Z2
+	VFMADD231PS  192(CX)(R11*1), Z10, Z3
+	VFMADD231PS  256(CX)(R11*1), Z10, Z4
+	VFMADD231PS  320(CX)(R11*1), Z10, Z5
+	VFMADD231PS  384(CX)(R11*1), Z10, Z6
+	VFMADD231PS  448(CX)(R11*1), Z10, Z7
+	VFMADD231PS  512(CX)(R11*1), Z10, Z8
+	VFMADD231PS  576(CX)(R11*1), Z10, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z10
+	VBROADCASTSS hi+68(FP), Z11
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z10, Z0
+	VMINPS       Z0, Z11, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z10, Z1
+	VMINPS       Z1, Z11, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z10, Z2
+	VMINPS       Z2, Z11, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z10, Z3
+	VMINPS       Z3, Z11, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z10, Z4
+	VMINPS       Z4, Z11, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z10, Z5
+	VMINPS       Z5, Z11, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z10, Z6
+	VMINPS       Z6, Z11, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z10, Z7
+	VMINPS       Z7, Z11, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z11, Z8
+	VMOVUPS      Z8, 512(R11)
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z11, Z9
+	VMOVUPS      Z9, 576(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z0, Z10
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+	VMOVUPS 576(R11), Z9
+	VMOVUPS 640(R11), Z10
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+704, R11, R11
+	VBROADCASTSS (DX), Z11
+	VFMADD231PS  (CX)(R11*1), Z11, Z0
+	VFMADD231PS  64(CX)(R11*1), Z11, Z1
+	VFMADD231PS  128(CX)(R11*1), Z11, Z2
+	VFMADD231PS  192(CX)(R11*1), Z11, Z3
+	VFMADD231PS  256(CX)(R11*1), Z11, Z4
+	VFMADD231PS  320(CX)(R11*1), Z11, Z5
+	VFMADD231PS  384(CX)(R11*1), Z11, Z6
+	VFMADD231PS  448(CX)(R11*1), Z11, Z7
+	VFMADD231PS  512(CX)(R11*1), Z11, Z8
+	VFMADD231PS  576(CX)(R11*1), Z11, Z9
+	VFMADD231PS  640(CX)(R11*1), Z11, Z10
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z11
+	VBROADCASTSS hi+68(FP), Z12
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z11, Z0
+	VMINPS       Z0, Z12, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z11, Z1
+	VMINPS       Z1, Z12, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z11, Z2
+	VMINPS       Z2, Z12, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z11, Z3
+	VMINPS       Z3, Z12, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z11, Z4
+	VMINPS       Z4, Z12, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z11, Z5
+	VMINPS       Z5, Z12, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z11, Z6
+	VMINPS       Z6, Z12, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z11, Z7
+	VMINPS       Z7, Z12, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z11, Z8
+	VMINPS       Z8, Z12, Z8
+	VMOVUPS      Z8, 512(R11)
+	VMAXPS       Z9, Z11, Z9
+	VMINPS       Z9, Z12, Z9
+	VMOVUPS      Z9, 576(R11)
+	VMAXPS       Z10, Z11, Z10
+	VMINPS       Z10, Z12, Z10
+	VMOVUPS      Z10, 640(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z0, Z10
+	VMOVAPS      Z0, Z11
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+	VMOVUPS 576(R11), Z9
+	VMOVUPS 640(R11), Z10
+	VMOVUPS 704(R11), Z11
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+768, R11, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R11*1), Z12, Z0
+	VFMADD231PS  64(CX)(R11*1), Z12, Z1
+	VFMADD231PS  128(CX)(R11*1), Z12, Z2
+	VFMADD231PS  192(CX)(R11*1), Z12, Z3
+	VFMADD231PS  256(CX)(R11*1), Z12, Z4
+	VFMADD231PS  320(CX)(R11*1), Z12, Z5
+	VFMADD231PS  384(CX)(R11*1), Z12, Z6
+	VFMADD231PS  448(CX)(R11*1), Z12, Z7
+	VFMADD231PS  512(CX)(R11*1), Z12, Z8
+	VFMADD231PS  576(CX)(R11*1), Z12, Z9
+	VFMADD231PS  640(CX)(R11*1), Z12, Z10
+	VFMADD231PS  704(CX)(R11*1), Z12, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, 512(R11)
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, 576(R11)
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 640(R11)
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+	VMOVUPS      Z11, 704(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z0, Z10
+	VMOVAPS      Z0, Z11
+	VMOVAPS      Z0, Z12
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+	VMOVUPS 576(R11), Z9
+	VMOVUPS 640(R11), Z10
+	VMOVUPS 704(R11), Z11
+	VMOVUPS 768(R11), Z12
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+832, R11, R11
+	VBROADCASTSS (DX), Z13
+	VFMADD231PS  (CX)(R11*1), Z13, Z0
+	VFMADD231PS  64(CX)(R11*1), Z13, Z1
+	VFMADD231PS  128(CX)(R11*1), Z13, Z2
+	VFMADD231PS  192(CX)(R11*1), Z13, Z3
+	VFMADD231PS  256(CX)(R11*1), Z13, Z4
+	VFMADD231PS  320(CX)(R11*1), Z13, Z5
+	VFMADD231PS  384(CX)(R11*1), Z13, Z6
+	VFMADD231PS  448(CX)(R11*1), Z13, Z7
+	VFMADD231PS  512(CX)(R11*1), Z13, Z8
+	VFMADD231PS  576(CX)(R11*1), Z13, Z9
+	VFMADD231PS  640(CX)(R11*1), Z13, Z10
+	VFMADD231PS  704(CX)(R11*1), Z13, Z11
+	VFMADD231PS  768(CX)(R11*1), Z13, Z12
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z13
+	VBROADCASTSS hi+68(FP), Z14
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z13, Z0
+	VMINPS       Z0, Z14, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z13, Z1
+	VMINPS       Z1, Z14, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z13, Z2
+	VMINPS       Z2, Z14, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z13, Z3
+	VMINPS       Z3, Z14, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z13, Z4
+	VMINPS       Z4, Z14, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z13, Z5
+	VMINPS       Z5, Z14, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z13, Z6
+	VMINPS       Z6, Z14, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z13, Z7
+	VMINPS       Z7, Z14, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z13, Z8
+	VMINPS       Z8, Z14, Z8
+	VMOVUPS      Z8, 512(R11)
+	VMAXPS       Z9, Z13, Z9
+	VMINPS       Z9, Z14, Z9
+	VMOVUPS      Z9, 576(R11)
+	VMAXPS       Z10, Z13, Z10
+	VMINPS       Z10, Z14, Z10
+	VMOVUPS      Z10, 640(R11)
+	VMAXPS       Z11, Z13, Z11
+	VMINPS       Z11, Z14, Z11
+	VMOVUPS      Z11, 704(R11)
+	VMAXPS       Z12, Z13, Z12
+	VMINPS       Z12, Z14, Z12
+	VMOVUPS      Z12, 768(R11)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VMOVAPS      Z0, Z8
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z0, Z10
+	VMOVAPS      Z0, Z11
+	VMOVAPS      Z0, Z12
+	VMOVAPS      Z0, Z13
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	VMOVUPS 320(R11), Z5
+	VMOVUPS 384(R11), Z6
+	VMOVUPS 448(R11), Z7
+	VMOVUPS 512(R11), Z8
+	VMOVUPS 576(R11), Z9
+	VMOVUPS 640(R11), Z10
+	VMOVUPS 704(R11), Z11
+	VMOVUPS 768(R11), Z12
+	VMOVUPS 832(R11), Z13
+
+ready3:
+	// columns in rows 1
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows1__end4
+
+rows1_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+896, R11, R11
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  (CX)(R11*1), Z14, Z0
+	VFMADD231PS  64(CX)(R11*1), Z14, Z1
+	VFMADD231PS  128(CX)(R11*1), Z14, Z2
+	VFMADD231PS  192(CX)(R11*1), Z14, Z3
+	VFMADD231PS  256(CX)(R11*1), Z14, Z4
+	VFMADD231PS  320(CX)(R11*1), Z14, Z5
+	VFMADD231PS  384(CX)(R11*1), Z14, Z6
+	VFMADD231PS  448(CX)(R11*1), Z14, Z7
+	VFMADD231PS  512(CX)(R11*1), Z14, Z8
+	VFMADD231PS  576(CX)(R11*1), Z14, Z9
+	VFMADD231PS  640(CX)(R11*1), Z14, Z10
+	VFMADD231PS  704(CX)(R11*1), Z14, Z11
+	VFMADD231PS  768(CX)(R11*1), Z14, Z12
+	VFMADD231PS  832(CX)(R11*1), Z14, Z13
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1_5
+
+rows1__end4:
+	ADDQ         $+2, R9
+	VBROADCASTSS lo+64(FP), Z14
+	VBROADCASTSS hi+68(FP), Z15
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z14, Z0
+	VMINPS       Z0, Z15, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z14, Z1
+	VMINPS       Z1, Z15, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z14, Z2
+	VMINPS       Z2, Z15, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z14, Z3
+	VMINPS       Z3, Z15, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z14, Z4
+	VMINPS       Z4, Z15, Z4
+	VMOVUPS      Z4, 256(R11)
+	VMAXPS       Z5, Z14, Z5
+	VMINPS       Z5, Z15, Z5
+	VMOVUPS      Z5, 320(R11)
+	VMAXPS       Z6, Z14, Z6
+	VMINPS       Z6, Z15, Z6
+	VMOVUPS      Z6, 384(R11)
+	VMAXPS       Z7, Z14, Z7
+	VMINPS       Z7, Z15, Z7
+	VMOVUPS      Z7, 448(R11)
+	VMAXPS       Z8, Z14, Z8
+	VMINPS       Z8, Z15, Z8
+	VMOVUPS      Z8, 512(R11)
+	VMAXPS       Z9, Z14, Z9
+	VMINPS       Z9, Z15, Z9
+	VMOVUPS      Z9, 576(R11)
+	VMAXPS       Z10, Z14, Z10
+	VMINPS       Z10, Z15, Z10
+	VMOVUPS      Z10, 640(R11)
+	VMAXPS       Z11, Z14, Z11
+	VMINPS       Z11, Z15, Z11
+	VMOVUPS      Z11, 704(R11)
+	VMAXPS       Z12, Z14, Z12
+	VMINPS       Z12, Z15, Z12
+	VMOVUPS      Z12, 768(R11)
+	VMAXPS       Z13, Z14, Z13
+	VMINPS       Z13, Z15, Z13
+	VMOVUPS      Z13, 832(R11)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
@@ -660,7 +2800,7 @@ ready3:
 
 rows0001_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  (CX)(R11*1), Y4, Y0
 	ADDQ         $+2, R8
@@ -676,7 +2816,7 @@ rows0001__end4:
 
 rows0010_7:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  (CX)(R11*1), Y4, Y1
 	ADDQ         $+2, R8
@@ -692,7 +2832,7 @@ rows0010__end6:
 
 rows0011_9:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -711,7 +2851,7 @@ rows0011__end8:
 
 rows0100_11:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  (CX)(R11*1), Y4, Y2
 	ADDQ         $+2, R8
@@ -727,7 +2867,7 @@ rows0100__end10:
 
 rows0101_13:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -746,7 +2886,7 @@ rows0101__end12:
 
 rows0110_15:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
@@ -765,7 +2905,7 @@ rows0110__end14:
 
 rows0111_17:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -786,7 +2926,7 @@ rows0111__end16:
 
 rows1000_19:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VBROADCASTSS (DX), Y4
 	VFMADD231PS  (CX)(R11*1), Y4, Y3
 	ADDQ         $+2, R8
@@ -802,7 +2942,7 @@ rows1000__end18:
 
 rows1001_21:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -821,7 +2961,7 @@ rows1001__end20:
 
 rows1010_23:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
@@ -840,7 +2980,7 @@ rows1010__end22:
 
 rows1011_25:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -861,7 +3001,7 @@ rows1011__end24:
 
 rows1100_27:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y2
@@ -880,7 +3020,7 @@ rows1100__end26:
 
 rows1101_29:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -901,7 +3041,7 @@ rows1101__end28:
 
 rows1110_31:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
@@ -922,7 +3062,7 @@ rows1110__end30:
 
 rows1111_33:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x05, R11
+	IMUL3Q       $+32, R11, R11
 	VMOVUPS      (CX)(R11*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -1035,7 +3175,7 @@ ready3:
 
 rows0001_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  (CX)(R11*1), Y8, Y0
 	VFMADD231PS  32(CX)(R11*1), Y8, Y1
@@ -1052,7 +3192,7 @@ rows0001__end4:
 
 rows0010_7:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  (CX)(R11*1), Y8, Y2
 	VFMADD231PS  32(CX)(R11*1), Y8, Y3
@@ -1069,7 +3209,7 @@ rows0010__end6:
 
 rows0011_9:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1091,7 +3231,7 @@ rows0011__end8:
 
 rows0100_11:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  (CX)(R11*1), Y8, Y4
 	VFMADD231PS  32(CX)(R11*1), Y8, Y5
@@ -1108,7 +3248,7 @@ rows0100__end10:
 
 rows0101_13:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1130,7 +3270,7 @@ rows0101__end12:
 
 rows0110_15:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1152,7 +3292,7 @@ rows0110__end14:
 
 rows0111_17:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1177,7 +3317,7 @@ rows0111__end16:
 
 rows1000_19:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Y8
 	VFMADD231PS  (CX)(R11*1), Y8, Y6
 	VFMADD231PS  32(CX)(R11*1), Y8, Y7
@@ -1194,7 +3334,7 @@ rows1000__end18:
 
 rows1001_21:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1216,7 +3356,7 @@ rows1001__end20:
 
 rows1010_23:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1238,7 +3378,7 @@ rows1010__end22:
 
 rows1011_25:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1263,7 +3403,7 @@ rows1011__end24:
 
 rows1100_27:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1285,7 +3425,7 @@ rows1100__end26:
 
 rows1101_29:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1310,7 +3450,7 @@ rows1101__end28:
 
 rows1110_31:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1335,7 +3475,7 @@ rows1110__end30:
 
 rows1111_33:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VMOVUPS      (CX)(R11*1), Y8
 	VMOVUPS      32(CX)(R11*1), Y9
 	VBROADCASTSS (DX), Y10
@@ -1457,7 +3597,7 @@ ready3:
 
 rows0001_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (CX)(R11*1), Z4, Z0
 	ADDQ         $+2, R8
@@ -1473,7 +3613,7 @@ rows0001__end4:
 
 rows0010_7:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (CX)(R11*1), Z4, Z1
 	ADDQ         $+2, R8
@@ -1489,7 +3629,7 @@ rows0010__end6:
 
 rows0011_9:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
@@ -1506,7 +3646,7 @@ rows0011__end8:
 
 rows0100_11:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (CX)(R11*1), Z4, Z2
 	ADDQ         $+2, R8
@@ -1522,7 +3662,7 @@ rows0100__end10:
 
 rows0101_13:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z2
@@ -1539,7 +3679,7 @@ rows0101__end12:
 
 rows0110_15:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z2
@@ -1556,7 +3696,7 @@ rows0110__end14:
 
 rows0111_17:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
@@ -1574,7 +3714,7 @@ rows0111__end16:
 
 rows1000_19:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x06, R11
+	IMUL3Q       $+64, R11, R11
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (CX)(R11*1), Z4, Z3
 	ADDQ         $+2, R8
@@ -1590,7 +3730,7 @@ rows1000__end18:
 
 rows1001_21:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z3
@@ -1607,7 +3747,7 @@ rows1001__end20:
 
 rows1010_23:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z3
@@ -1624,7 +3764,7 @@ rows1010__end22:
 
 rows1011_25:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
@@ -1642,7 +3782,7 @@ rows1011__end24:
 
 rows1100_27:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z2
 	VFMADD231PS.BCST 4(DX), Z4, Z3
@@ -1659,7 +3799,7 @@ rows1100__end26:
 
 rows1101_29:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z2
@@ -1677,7 +3817,7 @@ rows1101__end28:
 
 rows1110_31:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z2
@@ -1695,7 +3835,7 @@ rows1110__end30:
 
 rows1111_33:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x06, R11
+	IMUL3Q           $+64, R11, R11
 	VMOVUPS          (CX)(R11*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
@@ -1738,6 +3878,499 @@ rows1111__end32:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 	VMOVUPS      Z3, (R11)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DI), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(DI), Y6
+	VMOVAPS      Y6, Y7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(DI), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	VMOVUPS 64(R11), Y2
+	MOVQ    ldy+8(FP), R10
+	MOVL    4(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y3
+	VMOVUPS 32(R11), Y4
+	VMOVUPS 64(R11), Y5
+	MOVQ    ldy+8(FP), R10
+	MOVL    8(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y6
+	VMOVUPS 32(R11), Y7
+	VMOVUPS 64(R11), Y8
+	MOVQ    ldy+8(FP), R10
+	MOVL    12(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Y9
+	VMOVUPS 32(R11), Y10
+	VMOVUPS 64(R11), Y11
+
+ready3:
+	// columns in rows 0001
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows0001__end4
+
+rows0001_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R11*1), Y12, Y0
+	VFMADD231PS  32(CX)(R11*1), Y12, Y1
+	VFMADD231PS  64(CX)(R11*1), Y12, Y2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0001_5
+
+rows0001__end4:
+	// columns in rows 0010
+	MOVWLZX 2(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0010__end6
+
+rows0010_7:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R11*1), Y12, Y3
+	VFMADD231PS  32(CX)(R11*1), Y12, Y4
+	VFMADD231PS  64(CX)(R11*1), Y12, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0010_7
+
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0011_9
+
+rows0011__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R11*1), Y12, Y6
+	VFMADD231PS  32(CX)(R11*1), Y12, Y7
+	VFMADD231PS  64(CX)(R11*1), Y12, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 0101
+	MOVWLZX 8(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0101__end12
+
+rows0101_13:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R11*1), Y12, Y9
+	VFMADD231PS  32(CX)(R11*1), Y12, Y10
+	VFMADD231PS  64(CX)(R11*1), Y12, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1000_19
+
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+96, R11, R11
+	VMOVUPS      (CX)(R11*1), Y12
+	VMOVUPS      32(CX)(R11*1), Y13
+	VMOVUPS      64(CX)(R11*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+64(FP), Y12
+	VBROADCASTSS hi+68(FP), Y13
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R11)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(R11)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 64(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         4(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, (R11)
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 32(R11)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 64(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         8(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, (R11)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(R11)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 64(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         12(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, (R11)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(R11)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 64(R11)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1
@@ -1804,7 +4437,7 @@ ready3:
 
 rows0001_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R11*1), Z8, Z0
 	VFMADD231PS  64(CX)(R11*1), Z8, Z1
@@ -1821,7 +4454,7 @@ rows0001__end4:
 
 rows0010_7:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R11*1), Z8, Z2
 	VFMADD231PS  64(CX)(R11*1), Z8, Z3
@@ -1838,7 +4471,7 @@ rows0010__end6:
 
 rows0011_9:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -1858,7 +4491,7 @@ rows0011__end8:
 
 rows0100_11:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R11*1), Z8, Z4
 	VFMADD231PS  64(CX)(R11*1), Z8, Z5
@@ -1875,7 +4508,7 @@ rows0100__end10:
 
 rows0101_13:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -1895,7 +4528,7 @@ rows0101__end12:
 
 rows0110_15:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z2
@@ -1915,7 +4548,7 @@ rows0110__end14:
 
 rows0111_17:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -1937,7 +4570,7 @@ rows0111__end16:
 
 rows1000_19:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x07, R11
+	IMUL3Q       $+128, R11, R11
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R11*1), Z8, Z6
 	VFMADD231PS  64(CX)(R11*1), Z8, Z7
@@ -1954,7 +4587,7 @@ rows1000__end18:
 
 rows1001_21:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -1974,7 +4607,7 @@ rows1001__end20:
 
 rows1010_23:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z2
@@ -1994,7 +4627,7 @@ rows1010__end22:
 
 rows1011_25:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -2016,7 +4649,7 @@ rows1011__end24:
 
 rows1100_27:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z4
@@ -2036,7 +4669,7 @@ rows1100__end26:
 
 rows1101_29:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -2058,7 +4691,7 @@ rows1101__end28:
 
 rows1110_31:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z2
@@ -2080,7 +4713,7 @@ rows1110__end30:
 
 rows1111_33:
 	MOVWLZX          (R8), R11
-	SHLQ             $0x07, R11
+	IMUL3Q           $+128, R11, R11
 	VMOVUPS          (CX)(R11*1), Z8
 	VMOVUPS          64(CX)(R11*1), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -2140,6 +4773,499 @@ rows1111__end32:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, 64(R11)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VBROADCASTSS 4(DI), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	VBROADCASTSS 8(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VBROADCASTSS 12(DI), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	MOVQ    ldy+8(FP), R10
+	MOVL    4(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z3
+	VMOVUPS 64(R11), Z4
+	VMOVUPS 128(R11), Z5
+	MOVQ    ldy+8(FP), R10
+	MOVL    8(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z6
+	VMOVUPS 64(R11), Z7
+	VMOVUPS 128(R11), Z8
+	MOVQ    ldy+8(FP), R10
+	MOVL    12(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z9
+	VMOVUPS 64(R11), Z10
+	VMOVUPS 128(R11), Z11
+
+ready3:
+	// columns in rows 0001
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows0001__end4
+
+rows0001_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R11*1), Z12, Z0
+	VFMADD231PS  64(CX)(R11*1), Z12, Z1
+	VFMADD231PS  128(CX)(R11*1), Z12, Z2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0001_5
+
+rows0001__end4:
+	// columns in rows 0010
+	MOVWLZX 2(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0010__end6
+
+rows0010_7:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R11*1), Z12, Z3
+	VFMADD231PS  64(CX)(R11*1), Z12, Z4
+	VFMADD231PS  128(CX)(R11*1), Z12, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0010_7
+
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0011_9
+
+rows0011__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R11*1), Z12, Z6
+	VFMADD231PS  64(CX)(R11*1), Z12, Z7
+	VFMADD231PS  128(CX)(R11*1), Z12, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 0101
+	MOVWLZX 8(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0101__end12
+
+rows0101_13:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R11*1), Z12, Z9
+	VFMADD231PS  64(CX)(R11*1), Z12, Z10
+	VFMADD231PS  128(CX)(R11*1), Z12, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1000_19
+
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+192, R11, R11
+	VMOVUPS      (CX)(R11*1), Z12
+	VMOVUPS      64(CX)(R11*1), Z13
+	VMOVUPS      128(CX)(R11*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 12(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, 128(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         4(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, (R11)
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 64(R11)
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMOVUPS      Z5, 128(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         8(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (R11)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(R11)
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, 128(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         12(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, (R11)
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 64(R11)
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+	VMOVUPS      Z11, 128(R11)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1
@@ -2222,7 +5348,7 @@ ready3:
 
 rows0001_5:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R11*1), Z16, Z0
 	VFMADD231PS  64(CX)(R11*1), Z16, Z1
@@ -2241,7 +5367,7 @@ rows0001__end4:
 
 rows0010_7:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R11*1), Z16, Z4
 	VFMADD231PS  64(CX)(R11*1), Z16, Z5
@@ -2260,7 +5386,7 @@ rows0010__end6:
 
 rows0011_9:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2288,7 +5414,7 @@ rows0011__end8:
 
 rows0100_11:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R11*1), Z16, Z8
 	VFMADD231PS  64(CX)(R11*1), Z16, Z9
@@ -2307,7 +5433,7 @@ rows0100__end10:
 
 rows0101_13:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2335,7 +5461,7 @@ rows0101__end12:
 
 rows0110_15:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2363,7 +5489,7 @@ rows0110__end14:
 
 rows0111_17:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2396,7 +5522,7 @@ rows0111__end16:
 
 rows1000_19:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R11*1), Z16, Z12
 	VFMADD231PS  64(CX)(R11*1), Z16, Z13
@@ -2415,7 +5541,7 @@ rows1000__end18:
 
 rows1001_21:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2443,7 +5569,7 @@ rows1001__end20:
 
 rows1010_23:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2471,7 +5597,7 @@ rows1010__end22:
 
 rows1011_25:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2504,7 +5630,7 @@ rows1011__end24:
 
 rows1100_27:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2532,7 +5658,7 @@ rows1100__end26:
 
 rows1101_29:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2565,7 +5691,7 @@ rows1101__end28:
 
 rows1110_31:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2598,7 +5724,7 @@ rows1110__end30:
 
 rows1111_33:
 	MOVWLZX      (R8), R11
-	SHLQ         $0x08, R11
+	IMUL3Q       $+256, R11, R11
 	VMOVUPS      (CX)(R11*1), Z16
 	VMOVUPS      64(CX)(R11*1), Z17
 	VMOVUPS      128(CX)(R11*1), Z18
@@ -2696,6 +5822,625 @@ rows1111__end32:
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
 	VMOVUPS      Z15, 192(R11)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-80
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
+	MOVQ idx+40(FP), R8
+	MOVQ runs+48(FP), R9
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VBROADCASTSS 4(DI), Z5
+	VMOVAPS      Z5, Z6
+	VMOVAPS      Z5, Z7
+	VMOVAPS      Z5, Z8
+	VMOVAPS      Z5, Z9
+	VBROADCASTSS 8(DI), Z10
+	VMOVAPS      Z10, Z11
+	VMOVAPS      Z10, Z12
+	VMOVAPS      Z10, Z13
+	VMOVAPS      Z10, Z14
+	VBROADCASTSS 12(DI), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	VMOVAPS      Z15, Z18
+	VMOVAPS      Z15, Z19
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R10
+	MOVL    (BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z0
+	VMOVUPS 64(R11), Z1
+	VMOVUPS 128(R11), Z2
+	VMOVUPS 192(R11), Z3
+	VMOVUPS 256(R11), Z4
+	MOVQ    ldy+8(FP), R10
+	MOVL    4(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z5
+	VMOVUPS 64(R11), Z6
+	VMOVUPS 128(R11), Z7
+	VMOVUPS 192(R11), Z8
+	VMOVUPS 256(R11), Z9
+	MOVQ    ldy+8(FP), R10
+	MOVL    8(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z10
+	VMOVUPS 64(R11), Z11
+	VMOVUPS 128(R11), Z12
+	VMOVUPS 192(R11), Z13
+	VMOVUPS 256(R11), Z14
+	MOVQ    ldy+8(FP), R10
+	MOVL    12(BX), R11
+	IMULQ   R10, R11
+	ADDQ    AX, R11
+	VMOVUPS (R11), Z15
+	VMOVUPS 64(R11), Z16
+	VMOVUPS 128(R11), Z17
+	VMOVUPS 192(R11), Z18
+	VMOVUPS 256(R11), Z19
+
+ready3:
+	// columns in rows 0001
+	MOVWLZX (R9), R10
+	TESTQ   R10, R10
+	JZ      rows0001__end4
+
+rows0001_5:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R11*1), Z20, Z0
+	VFMADD231PS  64(CX)(R11*1), Z20, Z1
+	VFMADD231PS  128(CX)(R11*1), Z20, Z2
+	VFMADD231PS  192(CX)(R11*1), Z20, Z3
+	VFMADD231PS  256(CX)(R11*1), Z20, Z4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0001_5
+
+rows0001__end4:
+	// columns in rows 0010
+	MOVWLZX 2(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0010__end6
+
+rows0010_7:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R11*1), Z20, Z5
+	VFMADD231PS  64(CX)(R11*1), Z20, Z6
+	VFMADD231PS  128(CX)(R11*1), Z20, Z7
+	VFMADD231PS  192(CX)(R11*1), Z20, Z8
+	VFMADD231PS  256(CX)(R11*1), Z20, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0010_7
+
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0011_9
+
+rows0011__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R11*1), Z20, Z10
+	VFMADD231PS  64(CX)(R11*1), Z20, Z11
+	VFMADD231PS  128(CX)(R11*1), Z20, Z12
+	VFMADD231PS  192(CX)(R11*1), Z20, Z13
+	VFMADD231PS  256(CX)(R11*1), Z20, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 0101
+	MOVWLZX 8(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0101__end12
+
+rows0101_13:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R10
+	TESTQ   R10, R10
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R11*1), Z20, Z15
+	VFMADD231PS  64(CX)(R11*1), Z20, Z16
+	VFMADD231PS  128(CX)(R11*1), Z20, Z17
+	VFMADD231PS  192(CX)(R11*1), Z20, Z18
+	VFMADD231PS  256(CX)(R11*1), Z20, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R10
+	JNZ          rows1000_19
+
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R10
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R10
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R10
+	TESTQ   R10, R10
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R11
+	IMUL3Q       $+320, R11, R11
+	VMOVUPS      (CX)(R11*1), Z20
+	VMOVUPS      64(CX)(R11*1), Z21
+	VMOVUPS      128(CX)(R11*1), Z22
+	VMOVUPS      192(CX)(R11*1), Z23
+	VMOVUPS      256(CX)(R11*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 12(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+64(FP), Z20
+	VBROADCASTSS hi+68(FP), Z21
+	MOVQ         ldy+8(FP), R10
+	MOVL         (BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z0, Z20, Z0
+	VMINPS       Z0, Z21, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z1, Z20, Z1
+	VMINPS       Z1, Z21, Z1
+	VMOVUPS      Z1, 64(R11)
+	VMAXPS       Z2, Z20, Z2
+	VMINPS       Z2, Z21, Z2
+	VMOVUPS      Z2, 128(R11)
+	VMAXPS       Z3, Z20, Z3
+	VMINPS       Z3, Z21, Z3
+	VMOVUPS      Z3, 192(R11)
+	VMAXPS       Z4, Z20, Z4
+	VMINPS       Z4, Z21, Z4
+	VMOVUPS      Z4, 256(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         4(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z5, Z20, Z5
+	VMINPS       Z5, Z21, Z5
+	VMOVUPS      Z5, (R11)
+	VMAXPS       Z6, Z20, Z6
+	VMINPS       Z6, Z21, Z6
+	VMOVUPS      Z6, 64(R11)
+	VMAXPS       Z7, Z20, Z7
+	VMINPS       Z7, Z21, Z7
+	VMOVUPS      Z7, 128(R11)
+	VMAXPS       Z8, Z20, Z8
+	VMINPS       Z8, Z21, Z8
+	VMOVUPS      Z8, 192(R11)
+	VMAXPS       Z9, Z20, Z9
+	VMINPS       Z9, Z21, Z9
+	VMOVUPS      Z9, 256(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         8(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z10, Z20, Z10
+	VMINPS       Z10, Z21, Z10
+	VMOVUPS      Z10, (R11)
+	VMAXPS       Z11, Z20, Z11
+	VMINPS       Z11, Z21, Z11
+	VMOVUPS      Z11, 64(R11)
+	VMAXPS       Z12, Z20, Z12
+	VMINPS       Z12, Z21, Z12
+	VMOVUPS      Z12, 128(R11)
+	VMAXPS       Z13, Z20, Z13
+	VMINPS       Z13, Z21, Z13
+	VMOVUPS      Z13, 192(R11)
+	VMAXPS       Z14, Z20, Z14
+	VMINPS       Z14, Z21, Z14
+	VMOVUPS      Z14, 256(R11)
+	MOVQ         ldy+8(FP), R10
+	MOVL         12(BX), R11
+	IMULQ        R10, R11
+	ADDQ         AX, R11
+	VMAXPS       Z15, Z20, Z15
+	VMINPS       Z15, Z21, Z15
+	VMOVUPS      Z15, (R11)
+	VMAXPS       Z16, Z20, Z16
+	VMINPS       Z16, Z21, Z16
+	VMOVUPS      Z16, 64(R11)
+	VMAXPS       Z17, Z20, Z17
+	VMINPS       Z17, Z21, Z17
+	VMOVUPS      Z17, 128(R11)
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMOVUPS      Z18, 192(R11)
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
+	VMOVUPS      Z19, 256(R11)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1
@@ -2858,6 +6603,68 @@ k4:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+// Requires: AVX, FMA3
+TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+56(FP), SI
+	MOVQ bias+40(FP), DI
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R8
+	MOVL    (BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS 64(R9), Y2
+
+ready3:
+	MOVQ kb+64(FP), R8
+	MOVQ CX, R9
+
+k4:
+	VBROADCASTSS (DX), Y3
+	VFMADD231PS  (R9), Y3, Y0
+	VFMADD231PS  32(R9), Y3, Y1
+	VFMADD231PS  64(R9), Y3, Y2
+	ADDQ         $+96, R9
+	ADDQ         $+4, DX
+	DECQ         R8
+	JNZ          k4
+	VBROADCASTSS lo+48(FP), Y3
+	VBROADCASTSS hi+52(FP), Y4
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R9)
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, 32(R9)
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, 64(R9)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
 // Requires: AVX, AVX512F
 TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-72
@@ -2908,6 +6715,68 @@ k4:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 	VMOVUPS      Z1, 64(R9)
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+// Requires: AVX, AVX512F
+TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+56(FP), SI
+	MOVQ bias+40(FP), DI
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	ADDQ         $+4, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R8
+	MOVL    (BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+
+ready3:
+	MOVQ kb+64(FP), R8
+	MOVQ CX, R9
+
+k4:
+	VBROADCASTSS (DX), Z3
+	VFMADD231PS  (R9), Z3, Z0
+	VFMADD231PS  64(R9), Z3, Z1
+	VFMADD231PS  128(R9), Z3, Z2
+	ADDQ         $+192, R9
+	ADDQ         $+4, DX
+	DECQ         R8
+	JNZ          k4
+	VBROADCASTSS lo+48(FP), Z3
+	VBROADCASTSS hi+52(FP), Z4
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z3, Z0
+	VMINPS       Z0, Z4, Z0
+	VMOVUPS      Z0, (R9)
+	VMAXPS       Z1, Z3, Z1
+	VMINPS       Z1, Z4, Z1
+	VMOVUPS      Z1, 64(R9)
+	VMAXPS       Z2, Z3, Z2
+	VMINPS       Z2, Z4, Z2
+	VMOVUPS      Z2, 128(R9)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
@@ -3545,6 +7414,206 @@ k4:
 	ADDQ             $+24, BX
 	DECQ             SI
 	JNZ              panel1
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+// Requires: AVX, AVX512F
+TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-72
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+56(FP), SI
+	MOVQ bias+40(FP), DI
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VBROADCASTSS 4(DI), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	VBROADCASTSS 8(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VBROADCASTSS 12(DI), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VBROADCASTSS 16(DI), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VBROADCASTSS 20(DI), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	ADDQ         $+24, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R8
+	MOVL    (BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	MOVQ    ldy+8(FP), R8
+	MOVL    4(BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z3
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Z5
+	MOVQ    ldy+8(FP), R8
+	MOVL    8(BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS 128(R9), Z8
+	MOVQ    ldy+8(FP), R8
+	MOVL    12(BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z9
+	VMOVUPS 64(R9), Z10
+	VMOVUPS 128(R9), Z11
+	MOVQ    ldy+8(FP), R8
+	MOVL    16(BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	MOVQ    ldy+8(FP), R8
+	MOVL    20(BX), R9
+	IMULQ   R8, R9
+	ADDQ    AX, R9
+	VMOVUPS (R9), Z15
+	VMOVUPS 64(R9), Z16
+	VMOVUPS 128(R9), Z17
+
+ready3:
+	MOVQ kb+64(FP), R8
+	MOVQ CX, R9
+
+k4:
+	VMOVUPS      (R9), Z18
+	VMOVUPS      64(R9), Z19
+	VMOVUPS      128(R9), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 4(DX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 8(DX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 12(DX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 16(DX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 20(DX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	ADDQ         $+192, R9
+	ADDQ         $+24, DX
+	DECQ         R8
+	JNZ          k4
+	VBROADCASTSS lo+48(FP), Z18
+	VBROADCASTSS hi+52(FP), Z19
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z18, Z0
+	VMINPS       Z0, Z19, Z0
+	VMOVUPS      Z0, (R9)
+	VMAXPS       Z1, Z18, Z1
+	VMINPS       Z1, Z19, Z1
+	VMOVUPS      Z1, 64(R9)
+	VMAXPS       Z2, Z18, Z2
+	VMINPS       Z2, Z19, Z2
+	VMOVUPS      Z2, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z3, Z18, Z3
+	VMINPS       Z3, Z19, Z3
+	VMOVUPS      Z3, (R9)
+	VMAXPS       Z4, Z18, Z4
+	VMINPS       Z4, Z19, Z4
+	VMOVUPS      Z4, 64(R9)
+	VMAXPS       Z5, Z18, Z5
+	VMINPS       Z5, Z19, Z5
+	VMOVUPS      Z5, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z6, Z18, Z6
+	VMINPS       Z6, Z19, Z6
+	VMOVUPS      Z6, (R9)
+	VMAXPS       Z7, Z18, Z7
+	VMINPS       Z7, Z19, Z7
+	VMOVUPS      Z7, 64(R9)
+	VMAXPS       Z8, Z18, Z8
+	VMINPS       Z8, Z19, Z8
+	VMOVUPS      Z8, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z9, Z18, Z9
+	VMINPS       Z9, Z19, Z9
+	VMOVUPS      Z9, (R9)
+	VMAXPS       Z10, Z18, Z10
+	VMINPS       Z10, Z19, Z10
+	VMOVUPS      Z10, 64(R9)
+	VMAXPS       Z11, Z18, Z11
+	VMINPS       Z11, Z19, Z11
+	VMOVUPS      Z11, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z12, Z18, Z12
+	VMINPS       Z12, Z19, Z12
+	VMOVUPS      Z12, (R9)
+	VMAXPS       Z13, Z18, Z13
+	VMINPS       Z13, Z19, Z13
+	VMOVUPS      Z13, 64(R9)
+	VMAXPS       Z14, Z18, Z14
+	VMINPS       Z14, Z19, Z14
+	VMOVUPS      Z14, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z15, Z18, Z15
+	VMINPS       Z15, Z19, Z15
+	VMOVUPS      Z15, (R9)
+	VMAXPS       Z16, Z18, Z16
+	VMINPS       Z16, Z19, Z16
+	VMOVUPS      Z16, 64(R9)
+	VMAXPS       Z17, Z18, Z17
+	VMINPS       Z17, Z19, Z17
+	VMOVUPS      Z17, 128(R9)
+	ADDQ         $+24, BX
+	DECQ         SI
+	JNZ          panel1
 	VZEROUPPER
 	RET
 
@@ -7864,90 +11933,96 @@ end4:
 	VZEROUPPER
 	RET
 
-// func transTile_f32_t8_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
+// func transTile_f32_avx2(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 // Requires: AVX, CMOV
-TEXT ·transTile_f32_t8_avx2(SB), NOSPLIT, $0-40
+TEXT ·transTile_f32_avx2(SB), NOSPLIT, $0-48
 	MOVQ tile+0(FP), AX
 	MOVQ m+8(FP), CX
 	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
+	MOVQ t+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ cols+40(FP), SI
 	ADDQ $-1, SI
-	MOVQ $+8, DI
-	MOVQ $+0, R8
+	MOVQ $+0, DI
 
 strip1:
-	CMPQ R8, $+8
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
+	MOVQ t+24(FP), R8
+	SUBQ DI, R8
+	CMPQ R8, $+0
+	JLE  end2
+	MOVQ rows+32(FP), R8
+	MOVQ AX, R9
+	MOVQ $+0, R10
 
 square3:
-	CMPQ       R9, $+0
+	CMPQ       R8, $+0
 	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	LEAQ       sparsegenRamp<>+0(SB), R13
-	NEGQ       R12
-	VMOVUPS    32(R13)(R12*4), Y0
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y1
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y2
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y3
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y4
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y5
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y6
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y7
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y0
+	MOVQ       R8, R11
+	MOVQ       $+8, R12
+	CMPQ       R12, R11
+	CMOVQLT    R12, R11
+	MOVQ       $+0, R12
+	CMPQ       R12, R11
+	CMOVQGT    R12, R11
+	LEAQ       sparsegenRamp<>+0(SB), R12
+	NEGQ       R11
+	VMOVUPS    32(R12)(R11*4), Y0
+	MOVQ       DI, R11
+	ADDQ       $+0, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y1
+	MOVQ       DI, R11
+	ADDQ       $+1, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y2
+	MOVQ       DI, R11
+	ADDQ       $+2, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y3
+	MOVQ       DI, R11
+	ADDQ       $+3, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y4
+	MOVQ       DI, R11
+	ADDQ       $+4, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y5
+	MOVQ       DI, R11
+	ADDQ       $+5, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y6
+	MOVQ       DI, R11
+	ADDQ       $+6, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y7
+	MOVQ       DI, R11
+	ADDQ       $+7, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMASKMOVPS (CX)(R11*1), Y0, Y0
 	VUNPCKLPS  Y2, Y1, Y8
 	VUNPCKHPS  Y2, Y1, Y1
 	VUNPCKLPS  Y4, Y3, Y2
@@ -7972,21 +12047,28 @@ square3:
 	VPERM2F128 $0x31, Y4, Y9, Y7
 	VPERM2F128 $0x20, Y0, Y10, Y4
 	VPERM2F128 $0x31, Y0, Y10, Y0
-	VMOVUPS    Y1, (R10)
-	VMOVUPS    Y2, 32(R10)
-	VMOVUPS    Y3, 64(R10)
-	VMOVUPS    Y4, 96(R10)
-	VMOVUPS    Y5, 128(R10)
-	VMOVUPS    Y6, 160(R10)
-	VMOVUPS    Y7, 192(R10)
-	VMOVUPS    Y0, 224(R10)
-	ADDQ       $+256, R10
-	ADDQ       $+32, R11
-	ADDQ       $-8, R9
+	VMOVUPS    Y1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y2, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y3, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y4, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y5, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y6, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y7, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Y0, (R9)
+	ADDQ       BX, R9
+	ADDQ       $+32, R10
+	ADDQ       $-8, R8
 	JMP        square3
 
 done4:
-	ADDQ $+8, R8
+	ADDQ $+8, DI
 	ADDQ $+32, AX
 	JMP  strip1
 
@@ -8004,276 +12086,161 @@ DATA sparsegenRamp<>+48(SB)/8, $0x0000000000000000
 DATA sparsegenRamp<>+56(SB)/8, $0x0000000000000000
 GLOBL sparsegenRamp<>(SB), RODATA|NOPTR, $64
 
-// func transTile_f32_t16_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·transTile_f32_t16_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+8, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+16
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	LEAQ       sparsegenRamp<>+0(SB), R13
-	NEGQ       R12
-	VMOVUPS    32(R13)(R12*4), Y0
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y1
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y2
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y3
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y4
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y5
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y6
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y7
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y0
-	VUNPCKLPS  Y2, Y1, Y8
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y0, Y7, Y6
-	VUNPCKHPS  Y0, Y7, Y0
-	VUNPCKLPD  Y2, Y8, Y7
-	VUNPCKHPD  Y2, Y8, Y8
-	VUNPCKLPD  Y3, Y1, Y9
-	VUNPCKHPD  Y3, Y1, Y10
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y0, Y5, Y4
-	VUNPCKHPD  Y0, Y5, Y0
-	VPERM2F128 $0x20, Y2, Y7, Y1
-	VPERM2F128 $0x31, Y2, Y7, Y5
-	VPERM2F128 $0x20, Y3, Y8, Y2
-	VPERM2F128 $0x31, Y3, Y8, Y6
-	VPERM2F128 $0x20, Y4, Y9, Y3
-	VPERM2F128 $0x31, Y4, Y9, Y7
-	VPERM2F128 $0x20, Y0, Y10, Y4
-	VPERM2F128 $0x31, Y0, Y10, Y0
-	VMOVUPS    Y1, (R10)
-	VMOVUPS    Y2, 64(R10)
-	VMOVUPS    Y3, 128(R10)
-	VMOVUPS    Y4, 192(R10)
-	VMOVUPS    Y5, 256(R10)
-	VMOVUPS    Y6, 320(R10)
-	VMOVUPS    Y7, 384(R10)
-	VMOVUPS    Y0, 448(R10)
-	ADDQ       $+512, R10
-	ADDQ       $+32, R11
-	ADDQ       $-8, R9
-	JMP        square3
-
-done4:
-	ADDQ $+8, R8
-	ADDQ $+32, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func transTile_f32_t16_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+// func transTile_f32_avx512(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·transTile_f32_t16_avx512(SB), NOSPLIT, $0-40
+TEXT ·transTile_f32_avx512(SB), NOSPLIT, $0-48
 	MOVQ tile+0(FP), AX
 	MOVQ m+8(FP), CX
 	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
+	MOVQ t+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ cols+40(FP), SI
 	ADDQ $-1, SI
-	MOVQ $+16, DI
-	MOVQ $+0, R8
+	MOVQ $+0, DI
 
 strip1:
-	CMPQ R8, $+16
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
+	MOVQ    t+24(FP), R8
+	SUBQ    DI, R8
+	CMPQ    R8, $+0
+	JLE     end2
+	MOVQ    $+16, R9
+	CMPQ    R9, R8
+	CMOVQLT R9, R8
+	MOVQ    $+0, R9
+	CMPQ    R9, R8
+	CMOVQGT R9, R8
+	MOVQ    $-1, R9
+	BZHIQ   R8, R9, R8
+	KMOVW   R8, K1
+	MOVQ    rows+32(FP), R8
+	MOVQ    AX, R9
+	MOVQ    $+0, R10
 
 square3:
-	CMPQ       R9, $+0
+	CMPQ       R8, $+0
 	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	MOVQ       $-1, R13
-	BZHIQ      R12, R13, R12
-	KMOVW      R12, K1
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z0
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z1
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z2
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z3
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z4
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z5
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z6
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z7
-	MOVQ       R8, R12
-	ADDQ       $+8, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z8
-	MOVQ       R8, R12
-	ADDQ       $+9, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z9
-	MOVQ       R8, R12
-	ADDQ       $+10, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z10
-	MOVQ       R8, R12
-	ADDQ       $+11, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z11
-	MOVQ       R8, R12
-	ADDQ       $+12, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z12
-	MOVQ       R8, R12
-	ADDQ       $+13, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z13
-	MOVQ       R8, R12
-	ADDQ       $+14, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z14
-	MOVQ       R8, R12
-	ADDQ       $+15, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z15
+	MOVQ       R8, R11
+	MOVQ       $+16, R12
+	CMPQ       R12, R11
+	CMOVQLT    R12, R11
+	MOVQ       $+0, R12
+	CMPQ       R12, R11
+	CMOVQGT    R12, R11
+	MOVQ       $-1, R12
+	BZHIQ      R11, R12, R11
+	KMOVW      R11, K2
+	MOVQ       DI, R11
+	ADDQ       $+0, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z0
+	MOVQ       DI, R11
+	ADDQ       $+1, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z1
+	MOVQ       DI, R11
+	ADDQ       $+2, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z2
+	MOVQ       DI, R11
+	ADDQ       $+3, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z3
+	MOVQ       DI, R11
+	ADDQ       $+4, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z4
+	MOVQ       DI, R11
+	ADDQ       $+5, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z5
+	MOVQ       DI, R11
+	ADDQ       $+6, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z6
+	MOVQ       DI, R11
+	ADDQ       $+7, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z7
+	MOVQ       DI, R11
+	ADDQ       $+8, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z8
+	MOVQ       DI, R11
+	ADDQ       $+9, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z9
+	MOVQ       DI, R11
+	ADDQ       $+10, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z10
+	MOVQ       DI, R11
+	ADDQ       $+11, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z11
+	MOVQ       DI, R11
+	ADDQ       $+12, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z12
+	MOVQ       DI, R11
+	ADDQ       $+13, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z13
+	MOVQ       DI, R11
+	ADDQ       $+14, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z14
+	MOVQ       DI, R11
+	ADDQ       $+15, R11
+	CMPQ       SI, R11
+	CMOVQLT    SI, R11
+	IMULQ      DX, R11
+	ADDQ       R10, R11
+	VMOVUPS.Z  (CX)(R11*1), K2, Z15
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -8338,29 +12305,44 @@ square3:
 	VSHUFF32X4 $0xdd, Z17, Z15, Z11
 	VSHUFF32X4 $0x88, Z18, Z16, Z7
 	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 64(R10)
-	VMOVUPS    Z2, 128(R10)
-	VMOVUPS    Z3, 192(R10)
-	VMOVUPS    Z4, 256(R10)
-	VMOVUPS    Z5, 320(R10)
-	VMOVUPS    Z6, 384(R10)
-	VMOVUPS    Z7, 448(R10)
-	VMOVUPS    Z8, 512(R10)
-	VMOVUPS    Z9, 576(R10)
-	VMOVUPS    Z10, 640(R10)
-	VMOVUPS    Z11, 704(R10)
-	VMOVUPS    Z12, 768(R10)
-	VMOVUPS    Z13, 832(R10)
-	VMOVUPS    Z14, 896(R10)
-	VMOVUPS    Z15, 960(R10)
-	ADDQ       $+1024, R10
-	ADDQ       $+64, R11
-	ADDQ       $-16, R9
+	VMOVUPS    Z0, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z1, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z2, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z3, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z4, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z5, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z6, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z7, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z8, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z9, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z10, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z11, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z12, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z13, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z14, K1, (R9)
+	ADDQ       BX, R9
+	VMOVUPS    Z15, K1, (R9)
+	ADDQ       BX, R9
+	ADDQ       $+64, R10
+	ADDQ       $-16, R8
 	JMP        square3
 
 done4:
-	ADDQ $+16, R8
+	ADDQ $+16, DI
 	ADDQ $+64, AX
 	JMP  strip1
 
@@ -8368,1103 +12350,151 @@ end2:
 	VZEROUPPER
 	RET
 
-// func transTile_f32_t32_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
+// func untransTile_f32_avx2(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 // Requires: AVX, CMOV
-TEXT ·transTile_f32_t32_avx2(SB), NOSPLIT, $0-40
+TEXT ·untransTile_f32_avx2(SB), NOSPLIT, $0-48
 	MOVQ tile+0(FP), AX
 	MOVQ m+8(FP), CX
 	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+8, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+32
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	LEAQ       sparsegenRamp<>+0(SB), R13
-	NEGQ       R12
-	VMOVUPS    32(R13)(R12*4), Y0
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y1
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y2
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y3
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y4
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y5
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y6
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y7
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y0
-	VUNPCKLPS  Y2, Y1, Y8
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y0, Y7, Y6
-	VUNPCKHPS  Y0, Y7, Y0
-	VUNPCKLPD  Y2, Y8, Y7
-	VUNPCKHPD  Y2, Y8, Y8
-	VUNPCKLPD  Y3, Y1, Y9
-	VUNPCKHPD  Y3, Y1, Y10
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y0, Y5, Y4
-	VUNPCKHPD  Y0, Y5, Y0
-	VPERM2F128 $0x20, Y2, Y7, Y1
-	VPERM2F128 $0x31, Y2, Y7, Y5
-	VPERM2F128 $0x20, Y3, Y8, Y2
-	VPERM2F128 $0x31, Y3, Y8, Y6
-	VPERM2F128 $0x20, Y4, Y9, Y3
-	VPERM2F128 $0x31, Y4, Y9, Y7
-	VPERM2F128 $0x20, Y0, Y10, Y4
-	VPERM2F128 $0x31, Y0, Y10, Y0
-	VMOVUPS    Y1, (R10)
-	VMOVUPS    Y2, 128(R10)
-	VMOVUPS    Y3, 256(R10)
-	VMOVUPS    Y4, 384(R10)
-	VMOVUPS    Y5, 512(R10)
-	VMOVUPS    Y6, 640(R10)
-	VMOVUPS    Y7, 768(R10)
-	VMOVUPS    Y0, 896(R10)
-	ADDQ       $+1024, R10
-	ADDQ       $+32, R11
-	ADDQ       $-8, R9
-	JMP        square3
-
-done4:
-	ADDQ $+8, R8
-	ADDQ $+32, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func transTile_f32_t32_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·transTile_f32_t32_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+16, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+32
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	MOVQ       $-1, R13
-	BZHIQ      R12, R13, R12
-	KMOVW      R12, K1
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z0
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z1
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z2
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z3
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z4
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z5
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z6
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z7
-	MOVQ       R8, R12
-	ADDQ       $+8, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z8
-	MOVQ       R8, R12
-	ADDQ       $+9, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z9
-	MOVQ       R8, R12
-	ADDQ       $+10, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z10
-	MOVQ       R8, R12
-	ADDQ       $+11, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z11
-	MOVQ       R8, R12
-	ADDQ       $+12, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z12
-	MOVQ       R8, R12
-	ADDQ       $+13, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z13
-	MOVQ       R8, R12
-	ADDQ       $+14, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z14
-	MOVQ       R8, R12
-	ADDQ       $+15, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z15
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 128(R10)
-	VMOVUPS    Z2, 256(R10)
-	VMOVUPS    Z3, 384(R10)
-	VMOVUPS    Z4, 512(R10)
-	VMOVUPS    Z5, 640(R10)
-	VMOVUPS    Z6, 768(R10)
-	VMOVUPS    Z7, 896(R10)
-	VMOVUPS    Z8, 1024(R10)
-	VMOVUPS    Z9, 1152(R10)
-	VMOVUPS    Z10, 1280(R10)
-	VMOVUPS    Z11, 1408(R10)
-	VMOVUPS    Z12, 1536(R10)
-	VMOVUPS    Z13, 1664(R10)
-	VMOVUPS    Z14, 1792(R10)
-	VMOVUPS    Z15, 1920(R10)
-	ADDQ       $+2048, R10
-	ADDQ       $+64, R11
-	ADDQ       $-16, R9
-	JMP        square3
-
-done4:
-	ADDQ $+16, R8
-	ADDQ $+64, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func transTile_f32_t64_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·transTile_f32_t64_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+8, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+64
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	LEAQ       sparsegenRamp<>+0(SB), R13
-	NEGQ       R12
-	VMOVUPS    32(R13)(R12*4), Y0
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y1
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y2
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y3
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y4
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y5
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y6
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y7
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMASKMOVPS (CX)(R12*1), Y0, Y0
-	VUNPCKLPS  Y2, Y1, Y8
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y0, Y7, Y6
-	VUNPCKHPS  Y0, Y7, Y0
-	VUNPCKLPD  Y2, Y8, Y7
-	VUNPCKHPD  Y2, Y8, Y8
-	VUNPCKLPD  Y3, Y1, Y9
-	VUNPCKHPD  Y3, Y1, Y10
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y0, Y5, Y4
-	VUNPCKHPD  Y0, Y5, Y0
-	VPERM2F128 $0x20, Y2, Y7, Y1
-	VPERM2F128 $0x31, Y2, Y7, Y5
-	VPERM2F128 $0x20, Y3, Y8, Y2
-	VPERM2F128 $0x31, Y3, Y8, Y6
-	VPERM2F128 $0x20, Y4, Y9, Y3
-	VPERM2F128 $0x31, Y4, Y9, Y7
-	VPERM2F128 $0x20, Y0, Y10, Y4
-	VPERM2F128 $0x31, Y0, Y10, Y0
-	VMOVUPS    Y1, (R10)
-	VMOVUPS    Y2, 256(R10)
-	VMOVUPS    Y3, 512(R10)
-	VMOVUPS    Y4, 768(R10)
-	VMOVUPS    Y5, 1024(R10)
-	VMOVUPS    Y6, 1280(R10)
-	VMOVUPS    Y7, 1536(R10)
-	VMOVUPS    Y0, 1792(R10)
-	ADDQ       $+2048, R10
-	ADDQ       $+32, R11
-	ADDQ       $-8, R9
-	JMP        square3
-
-done4:
-	ADDQ $+8, R8
-	ADDQ $+32, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func transTile_f32_t64_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·transTile_f32_t64_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+16, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+64
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	MOVQ       $-1, R13
-	BZHIQ      R12, R13, R12
-	KMOVW      R12, K1
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z0
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z1
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z2
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z3
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z4
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z5
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z6
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z7
-	MOVQ       R8, R12
-	ADDQ       $+8, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z8
-	MOVQ       R8, R12
-	ADDQ       $+9, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z9
-	MOVQ       R8, R12
-	ADDQ       $+10, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z10
-	MOVQ       R8, R12
-	ADDQ       $+11, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z11
-	MOVQ       R8, R12
-	ADDQ       $+12, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z12
-	MOVQ       R8, R12
-	ADDQ       $+13, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z13
-	MOVQ       R8, R12
-	ADDQ       $+14, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z14
-	MOVQ       R8, R12
-	ADDQ       $+15, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z15
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 256(R10)
-	VMOVUPS    Z2, 512(R10)
-	VMOVUPS    Z3, 768(R10)
-	VMOVUPS    Z4, 1024(R10)
-	VMOVUPS    Z5, 1280(R10)
-	VMOVUPS    Z6, 1536(R10)
-	VMOVUPS    Z7, 1792(R10)
-	VMOVUPS    Z8, 2048(R10)
-	VMOVUPS    Z9, 2304(R10)
-	VMOVUPS    Z10, 2560(R10)
-	VMOVUPS    Z11, 2816(R10)
-	VMOVUPS    Z12, 3072(R10)
-	VMOVUPS    Z13, 3328(R10)
-	VMOVUPS    Z14, 3584(R10)
-	VMOVUPS    Z15, 3840(R10)
-	ADDQ       $+4096, R10
-	ADDQ       $+64, R11
-	ADDQ       $-16, R9
-	JMP        square3
-
-done4:
-	ADDQ $+16, R8
-	ADDQ $+64, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func transTile_f32_t128_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·transTile_f32_t128_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	ADDQ $-1, SI
-	MOVQ $+16, DI
-	MOVQ $+0, R8
-
-strip1:
-	CMPQ R8, $+128
-	JGE  end2
-	MOVQ BX, R9
-	MOVQ AX, R10
-	MOVQ $+0, R11
-
-square3:
-	CMPQ       R9, $+0
-	JLE        done4
-	MOVQ       R9, R12
-	CMPQ       DI, R12
-	CMOVQLT    DI, R12
-	MOVQ       $-1, R13
-	BZHIQ      R12, R13, R12
-	KMOVW      R12, K1
-	MOVQ       R8, R12
-	ADDQ       $+0, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z0
-	MOVQ       R8, R12
-	ADDQ       $+1, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z1
-	MOVQ       R8, R12
-	ADDQ       $+2, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z2
-	MOVQ       R8, R12
-	ADDQ       $+3, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z3
-	MOVQ       R8, R12
-	ADDQ       $+4, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z4
-	MOVQ       R8, R12
-	ADDQ       $+5, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z5
-	MOVQ       R8, R12
-	ADDQ       $+6, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z6
-	MOVQ       R8, R12
-	ADDQ       $+7, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z7
-	MOVQ       R8, R12
-	ADDQ       $+8, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z8
-	MOVQ       R8, R12
-	ADDQ       $+9, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z9
-	MOVQ       R8, R12
-	ADDQ       $+10, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z10
-	MOVQ       R8, R12
-	ADDQ       $+11, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z11
-	MOVQ       R8, R12
-	ADDQ       $+12, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z12
-	MOVQ       R8, R12
-	ADDQ       $+13, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z13
-	MOVQ       R8, R12
-	ADDQ       $+14, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z14
-	MOVQ       R8, R12
-	ADDQ       $+15, R12
-	CMPQ       SI, R12
-	CMOVQLT    SI, R12
-	IMULQ      DX, R12
-	ADDQ       R11, R12
-	VMOVUPS.Z  (CX)(R12*1), K1, Z15
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	VMOVUPS    Z0, (R10)
-	VMOVUPS    Z1, 512(R10)
-	VMOVUPS    Z2, 1024(R10)
-	VMOVUPS    Z3, 1536(R10)
-	VMOVUPS    Z4, 2048(R10)
-	VMOVUPS    Z5, 2560(R10)
-	VMOVUPS    Z6, 3072(R10)
-	VMOVUPS    Z7, 3584(R10)
-	VMOVUPS    Z8, 4096(R10)
-	VMOVUPS    Z9, 4608(R10)
-	VMOVUPS    Z10, 5120(R10)
-	VMOVUPS    Z11, 5632(R10)
-	VMOVUPS    Z12, 6144(R10)
-	VMOVUPS    Z13, 6656(R10)
-	VMOVUPS    Z14, 7168(R10)
-	VMOVUPS    Z15, 7680(R10)
-	ADDQ       $+8192, R10
-	ADDQ       $+64, R11
-	ADDQ       $-16, R9
-	JMP        square3
-
-done4:
-	ADDQ $+16, R8
-	ADDQ $+64, AX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func untransTile_f32_t8_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·untransTile_f32_t8_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+8, DI
+	MOVQ t+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ cols+40(FP), SI
 
 strip1:
 	CMPQ SI, $+0
 	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
+	MOVQ rows+32(FP), DI
+	MOVQ AX, R8
+	MOVQ CX, R9
 
 square3:
-	CMPQ    R8, $+0
+	CMPQ    DI, $+0
 	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	LEAQ    sparsegenRamp<>+0(SB), R12
-	MOVQ    R11, R13
-	NEGQ    R13
-	VMOVUPS 32(R12)(R13*4), Y0
-	VMOVUPS (R9), Y1
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 32(R9), Y2
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 64(R9), Y3
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 96(R9), Y4
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 128(R9), Y5
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 160(R9), Y6
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 192(R9), Y7
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 224(R9), Y8
-	JMP     loaded6
+	VMOVUPS (R8), Y0
+	ADDQ    BX, R8
+	CMPQ    DI, $+1
+	JLE     short5
+	VMOVUPS (R8), Y1
+	ADDQ    BX, R8
+	CMPQ    DI, $+2
+	JLE     short6
+	VMOVUPS (R8), Y2
+	ADDQ    BX, R8
+	CMPQ    DI, $+3
+	JLE     short7
+	VMOVUPS (R8), Y3
+	ADDQ    BX, R8
+	CMPQ    DI, $+4
+	JLE     short8
+	VMOVUPS (R8), Y4
+	ADDQ    BX, R8
+	CMPQ    DI, $+5
+	JLE     short9
+	VMOVUPS (R8), Y5
+	ADDQ    BX, R8
+	CMPQ    DI, $+6
+	JLE     short10
+	VMOVUPS (R8), Y6
+	ADDQ    BX, R8
+	CMPQ    DI, $+7
+	JLE     short11
+	VMOVUPS (R8), Y7
+	ADDQ    BX, R8
+	JMP     loaded12
 
-some5_1:
+short5:
+	VXORPS Y1, Y1, Y1
+
+short6:
 	VXORPS Y2, Y2, Y2
 
-some5_2:
+short7:
 	VXORPS Y3, Y3, Y3
 
-some5_3:
+short8:
 	VXORPS Y4, Y4, Y4
 
-some5_4:
+short9:
 	VXORPS Y5, Y5, Y5
 
-some5_5:
+short10:
 	VXORPS Y6, Y6, Y6
 
-some5_6:
+short11:
 	VXORPS Y7, Y7, Y7
 
-some5_7:
-	VXORPS Y8, Y8, Y8
-
-loaded6:
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y8, Y7, Y6
-	VUNPCKHPS  Y8, Y7, Y7
-	VUNPCKLPD  Y2, Y9, Y8
-	VUNPCKHPD  Y2, Y9, Y9
-	VUNPCKLPD  Y3, Y1, Y10
-	VUNPCKHPD  Y3, Y1, Y11
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y7, Y5, Y4
-	VUNPCKHPD  Y7, Y5, Y12
+loaded12:
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VUNPCKLPD  Y1, Y8, Y7
+	VUNPCKHPD  Y1, Y8, Y8
+	VUNPCKLPD  Y2, Y0, Y9
+	VUNPCKHPD  Y2, Y0, Y10
+	VUNPCKLPD  Y5, Y3, Y1
+	VUNPCKHPD  Y5, Y3, Y2
+	VUNPCKLPD  Y6, Y4, Y3
+	VUNPCKHPD  Y6, Y4, Y11
+	VPERM2F128 $0x20, Y1, Y7, Y0
+	VPERM2F128 $0x31, Y1, Y7, Y4
 	VPERM2F128 $0x20, Y2, Y8, Y1
 	VPERM2F128 $0x31, Y2, Y8, Y5
 	VPERM2F128 $0x20, Y3, Y9, Y2
 	VPERM2F128 $0x31, Y3, Y9, Y6
-	VPERM2F128 $0x20, Y4, Y10, Y3
-	VPERM2F128 $0x31, Y4, Y10, Y7
-	VPERM2F128 $0x20, Y12, Y11, Y4
-	VPERM2F128 $0x31, Y12, Y11, Y8
-	MOVQ       R10, R11
+	VPERM2F128 $0x20, Y11, Y10, Y3
+	VPERM2F128 $0x31, Y11, Y10, Y7
+	MOVQ       DI, R10
+	MOVQ       $+8, R11
+	CMPQ       R11, R10
+	CMOVQLT    R11, R10
+	MOVQ       $+0, R11
+	CMPQ       R11, R10
+	CMOVQGT    R11, R10
+	LEAQ       sparsegenRamp<>+0(SB), R11
+	NEGQ       R10
+	VMOVUPS    32(R11)(R10*4), Y8
+	MOVQ       R9, R10
 	CMPQ       SI, $+0
-	JLE        stored7
-	VMASKMOVPS Y1, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y0, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored7
-	VMASKMOVPS Y2, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y1, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored7
-	VMASKMOVPS Y3, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y2, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored7
-	VMASKMOVPS Y4, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y3, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored7
-	VMASKMOVPS Y5, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y4, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored7
-	VMASKMOVPS Y6, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y5, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored7
-	VMASKMOVPS Y7, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y6, Y8, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored7
-	VMASKMOVPS Y8, Y0, (R11)
-	ADDQ       DX, R11
+	JLE        stored13
+	VMASKMOVPS Y7, Y8, (R10)
+	ADDQ       DX, R10
 
-stored7:
-	ADDQ $+256, R9
-	ADDQ $+32, R10
-	ADDQ $-8, R8
+stored13:
+	ADDQ $+32, R9
+	ADDQ $-8, DI
 	JMP  square3
 
 done4:
@@ -9484,280 +12514,296 @@ end2:
 	VZEROUPPER
 	RET
 
-// func untransTile_f32_t16_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·untransTile_f32_t16_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+8, DI
-
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
-
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	LEAQ    sparsegenRamp<>+0(SB), R12
-	MOVQ    R11, R13
-	NEGQ    R13
-	VMOVUPS 32(R12)(R13*4), Y0
-	VMOVUPS (R9), Y1
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 64(R9), Y2
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 128(R9), Y3
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 192(R9), Y4
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 256(R9), Y5
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 320(R9), Y6
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 384(R9), Y7
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 448(R9), Y8
-	JMP     loaded6
-
-some5_1:
-	VXORPS Y2, Y2, Y2
-
-some5_2:
-	VXORPS Y3, Y3, Y3
-
-some5_3:
-	VXORPS Y4, Y4, Y4
-
-some5_4:
-	VXORPS Y5, Y5, Y5
-
-some5_5:
-	VXORPS Y6, Y6, Y6
-
-some5_6:
-	VXORPS Y7, Y7, Y7
-
-some5_7:
-	VXORPS Y8, Y8, Y8
-
-loaded6:
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y8, Y7, Y6
-	VUNPCKHPS  Y8, Y7, Y7
-	VUNPCKLPD  Y2, Y9, Y8
-	VUNPCKHPD  Y2, Y9, Y9
-	VUNPCKLPD  Y3, Y1, Y10
-	VUNPCKHPD  Y3, Y1, Y11
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y7, Y5, Y4
-	VUNPCKHPD  Y7, Y5, Y12
-	VPERM2F128 $0x20, Y2, Y8, Y1
-	VPERM2F128 $0x31, Y2, Y8, Y5
-	VPERM2F128 $0x20, Y3, Y9, Y2
-	VPERM2F128 $0x31, Y3, Y9, Y6
-	VPERM2F128 $0x20, Y4, Y10, Y3
-	VPERM2F128 $0x31, Y4, Y10, Y7
-	VPERM2F128 $0x20, Y12, Y11, Y4
-	VPERM2F128 $0x31, Y12, Y11, Y8
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMASKMOVPS Y1, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMASKMOVPS Y2, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMASKMOVPS Y3, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMASKMOVPS Y4, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMASKMOVPS Y5, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMASKMOVPS Y6, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMASKMOVPS Y7, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMASKMOVPS Y8, Y0, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+512, R9
-	ADDQ $+32, R10
-	ADDQ $-8, R8
-	JMP  square3
-
-done4:
-	ADDQ $-8, SI
-	ADDQ $+32, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func untransTile_f32_t16_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+// func untransTile_f32_avx512(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·untransTile_f32_t16_avx512(SB), NOSPLIT, $0-40
+TEXT ·untransTile_f32_avx512(SB), NOSPLIT, $0-48
 	MOVQ tile+0(FP), AX
 	MOVQ m+8(FP), CX
 	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+16, DI
+	MOVQ t+24(FP), BX
+	SHLQ $0x02, BX
+	MOVQ cols+40(FP), SI
 
 strip1:
 	CMPQ SI, $+0
 	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
+	MOVQ rows+32(FP), DI
+	MOVQ AX, R8
+	MOVQ CX, R9
 
 square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	MOVQ    $-1, R12
-	BZHIQ   R11, R12, R12
-	KMOVW   R12, K1
-	VMOVUPS (R9), Z0
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 64(R9), Z1
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 128(R9), Z2
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 192(R9), Z3
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 256(R9), Z4
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 320(R9), Z5
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 384(R9), Z6
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 448(R9), Z7
-	CMPQ    R11, $+8
-	JLE     some5_8
-	VMOVUPS 512(R9), Z8
-	CMPQ    R11, $+9
-	JLE     some5_9
-	VMOVUPS 576(R9), Z9
-	CMPQ    R11, $+10
-	JLE     some5_10
-	VMOVUPS 640(R9), Z10
-	CMPQ    R11, $+11
-	JLE     some5_11
-	VMOVUPS 704(R9), Z11
-	CMPQ    R11, $+12
-	JLE     some5_12
-	VMOVUPS 768(R9), Z12
-	CMPQ    R11, $+13
-	JLE     some5_13
-	VMOVUPS 832(R9), Z13
-	CMPQ    R11, $+14
-	JLE     some5_14
-	VMOVUPS 896(R9), Z14
-	CMPQ    R11, $+15
-	JLE     some5_15
-	VMOVUPS 960(R9), Z15
-	JMP     loaded6
+	CMPQ      DI, $+0
+	JLE       done4
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z0
+	ADDQ      BX, R8
+	CMPQ      DI, $+1
+	JLE       short5
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z1
+	ADDQ      BX, R8
+	CMPQ      DI, $+2
+	JLE       short6
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z2
+	ADDQ      BX, R8
+	CMPQ      DI, $+3
+	JLE       short7
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z3
+	ADDQ      BX, R8
+	CMPQ      DI, $+4
+	JLE       short8
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z4
+	ADDQ      BX, R8
+	CMPQ      DI, $+5
+	JLE       short9
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z5
+	ADDQ      BX, R8
+	CMPQ      DI, $+6
+	JLE       short10
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z6
+	ADDQ      BX, R8
+	CMPQ      DI, $+7
+	JLE       short11
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z7
+	ADDQ      BX, R8
+	CMPQ      DI, $+8
+	JLE       short12
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z8
+	ADDQ      BX, R8
+	CMPQ      DI, $+9
+	JLE       short13
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z9
+	ADDQ      BX, R8
+	CMPQ      DI, $+10
+	JLE       short14
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z10
+	ADDQ      BX, R8
+	CMPQ      DI, $+11
+	JLE       short15
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z11
+	ADDQ      BX, R8
+	CMPQ      DI, $+12
+	JLE       short16
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z12
+	ADDQ      BX, R8
+	CMPQ      DI, $+13
+	JLE       short17
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z13
+	ADDQ      BX, R8
+	CMPQ      DI, $+14
+	JLE       short18
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z14
+	ADDQ      BX, R8
+	CMPQ      DI, $+15
+	JLE       short19
+	MOVQ      SI, R10
+	MOVQ      $+16, R11
+	CMPQ      R11, R10
+	CMOVQLT   R11, R10
+	MOVQ      $+0, R11
+	CMPQ      R11, R10
+	CMOVQGT   R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     R10, R11, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R8), K1, Z15
+	ADDQ      BX, R8
+	JMP       loaded20
 
-some5_1:
+short5:
 	VPXORD Z1, Z1, Z1
 
-some5_2:
+short6:
 	VPXORD Z2, Z2, Z2
 
-some5_3:
+short7:
 	VPXORD Z3, Z3, Z3
 
-some5_4:
+short8:
 	VPXORD Z4, Z4, Z4
 
-some5_5:
+short9:
 	VPXORD Z5, Z5, Z5
 
-some5_6:
+short10:
 	VPXORD Z6, Z6, Z6
 
-some5_7:
+short11:
 	VPXORD Z7, Z7, Z7
 
-some5_8:
+short12:
 	VPXORD Z8, Z8, Z8
 
-some5_9:
+short13:
 	VPXORD Z9, Z9, Z9
 
-some5_10:
+short14:
 	VPXORD Z10, Z10, Z10
 
-some5_11:
+short15:
 	VPXORD Z11, Z11, Z11
 
-some5_12:
+short16:
 	VPXORD Z12, Z12, Z12
 
-some5_13:
+short17:
 	VPXORD Z13, Z13, Z13
 
-some5_14:
+short18:
 	VPXORD Z14, Z14, Z14
 
-some5_15:
+short19:
 	VPXORD Z15, Z15, Z15
 
-loaded6:
+loaded20:
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -9822,76 +12868,85 @@ loaded6:
 	VSHUFF32X4 $0xdd, Z17, Z15, Z11
 	VSHUFF32X4 $0x88, Z18, Z16, Z7
 	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	MOVQ       R10, R11
+	MOVQ       DI, R10
+	MOVQ       $+16, R11
+	CMPQ       R11, R10
+	CMOVQLT    R11, R10
+	MOVQ       $+0, R11
+	CMPQ       R11, R10
+	CMOVQGT    R11, R10
+	MOVQ       $-1, R11
+	BZHIQ      R10, R11, R10
+	KMOVW      R10, K1
+	MOVQ       R9, R10
 	CMPQ       SI, $+0
-	JLE        stored7
-	VMOVUPS    Z0, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z0, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored7
-	VMOVUPS    Z1, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z1, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored7
-	VMOVUPS    Z2, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z2, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored7
-	VMOVUPS    Z3, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z3, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored7
-	VMOVUPS    Z4, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z4, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored7
-	VMOVUPS    Z5, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z5, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored7
-	VMOVUPS    Z6, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z6, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored7
-	VMOVUPS    Z7, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z7, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+8
-	JLE        stored7
-	VMOVUPS    Z8, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z8, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+9
-	JLE        stored7
-	VMOVUPS    Z9, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z9, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+10
-	JLE        stored7
-	VMOVUPS    Z10, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z10, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+11
-	JLE        stored7
-	VMOVUPS    Z11, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z11, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+12
-	JLE        stored7
-	VMOVUPS    Z12, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z12, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+13
-	JLE        stored7
-	VMOVUPS    Z13, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z13, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+14
-	JLE        stored7
-	VMOVUPS    Z14, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z14, K1, (R10)
+	ADDQ       DX, R10
 	CMPQ       SI, $+15
-	JLE        stored7
-	VMOVUPS    Z15, K1, (R11)
-	ADDQ       DX, R11
+	JLE        stored21
+	VMOVUPS    Z15, K1, (R10)
+	ADDQ       DX, R10
 
-stored7:
-	ADDQ $+1024, R9
-	ADDQ $+64, R10
-	ADDQ $-16, R8
+stored21:
+	ADDQ $+64, R9
+	ADDQ $-16, DI
 	JMP  square3
 
 done4:
@@ -9919,1153 +12974,291 @@ end2:
 	VZEROUPPER
 	RET
 
-// func untransTile_f32_t32_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·untransTile_f32_t32_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+8, DI
+// func mapTanh_f32_avx2(y *float32, n int)
+// Requires: AVX, CMOV, FMA3
+TEXT ·mapTanh_f32_avx2(SB), NOSPLIT, $0-16
+	MOVQ y+0(FP), AX
+	MOVQ n+8(FP), CX
 
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
+round1:
+	CMPQ         CX, $+23
+	JLE          tail2
+	VMOVUPS      (AX), Y0
+	VMOVUPS      32(AX), Y1
+	VMOVUPS      64(AX), Y2
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y3
+	VMAXPS       Y0, Y3, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y2, Y3, Y2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMINPS       Y1, Y3, Y1
+	VMINPS       Y2, Y3, Y2
+	VMULPS       Y0, Y0, Y3
+	VMULPS       Y1, Y1, Y4
+	VMULPS       Y2, Y2, Y5
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y6
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y7
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y8
+	VBROADCASTSS sparsegenConstants<>+0(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y7, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y6
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y7
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y8
+	VBROADCASTSS sparsegenConstants<>+12(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+20(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+28(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y9
+	VFMADD213PS  Y9, Y3, Y6
+	VFMADD213PS  Y9, Y4, Y7
+	VFMADD213PS  Y9, Y5, Y8
+	VDIVPS       Y6, Y0, Y0
+	VDIVPS       Y7, Y1, Y1
+	VDIVPS       Y8, Y2, Y2
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y3
+	VMAXPS       Y0, Y3, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y2, Y3, Y2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
+	VMINPS       Y0, Y3, Y0
+	VMINPS       Y1, Y3, Y1
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	ADDQ         $+96, AX
+	ADDQ         $-24, CX
+	JMP          round1
 
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	LEAQ    sparsegenRamp<>+0(SB), R12
-	MOVQ    R11, R13
-	NEGQ    R13
-	VMOVUPS 32(R12)(R13*4), Y0
-	VMOVUPS (R9), Y1
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 128(R9), Y2
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 256(R9), Y3
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 384(R9), Y4
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 512(R9), Y5
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 640(R9), Y6
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 768(R9), Y7
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 896(R9), Y8
-	JMP     loaded6
+tail2:
+	CMPQ         CX, $+0
+	JLE          end3
+	MOVQ         CX, DX
+	MOVQ         $+8, BX
+	CMPQ         BX, DX
+	CMOVQLT      BX, DX
+	LEAQ         sparsegenRamp<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y0
+	VMASKMOVPS   (AX), Y0, Y1
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMULPS       Y1, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y3
+	VBROADCASTSS sparsegenConstants<>+0(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VMULPS       Y3, Y1, Y1
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y3
+	VBROADCASTSS sparsegenConstants<>+12(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+20(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+28(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VDIVPS       Y3, Y1, Y1
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y2
+	VMINPS       Y1, Y2, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $-8, CX
+	JMP          tail2
 
-some5_1:
-	VXORPS Y2, Y2, Y2
-
-some5_2:
-	VXORPS Y3, Y3, Y3
-
-some5_3:
-	VXORPS Y4, Y4, Y4
-
-some5_4:
-	VXORPS Y5, Y5, Y5
-
-some5_5:
-	VXORPS Y6, Y6, Y6
-
-some5_6:
-	VXORPS Y7, Y7, Y7
-
-some5_7:
-	VXORPS Y8, Y8, Y8
-
-loaded6:
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y8, Y7, Y6
-	VUNPCKHPS  Y8, Y7, Y7
-	VUNPCKLPD  Y2, Y9, Y8
-	VUNPCKHPD  Y2, Y9, Y9
-	VUNPCKLPD  Y3, Y1, Y10
-	VUNPCKHPD  Y3, Y1, Y11
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y7, Y5, Y4
-	VUNPCKHPD  Y7, Y5, Y12
-	VPERM2F128 $0x20, Y2, Y8, Y1
-	VPERM2F128 $0x31, Y2, Y8, Y5
-	VPERM2F128 $0x20, Y3, Y9, Y2
-	VPERM2F128 $0x31, Y3, Y9, Y6
-	VPERM2F128 $0x20, Y4, Y10, Y3
-	VPERM2F128 $0x31, Y4, Y10, Y7
-	VPERM2F128 $0x20, Y12, Y11, Y4
-	VPERM2F128 $0x31, Y12, Y11, Y8
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMASKMOVPS Y1, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMASKMOVPS Y2, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMASKMOVPS Y3, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMASKMOVPS Y4, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMASKMOVPS Y5, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMASKMOVPS Y6, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMASKMOVPS Y7, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMASKMOVPS Y8, Y0, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+1024, R9
-	ADDQ $+32, R10
-	ADDQ $-8, R8
-	JMP  square3
-
-done4:
-	ADDQ $-8, SI
-	ADDQ $+32, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
+end3:
 	VZEROUPPER
 	RET
 
-// func untransTile_f32_t32_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
+DATA sparsegenConstants<>+0(SB)/4, $0x33035c7c
+DATA sparsegenConstants<>+4(SB)/4, $0x35acc97c
+DATA sparsegenConstants<>+8(SB)/4, $0x37eaf178
+DATA sparsegenConstants<>+12(SB)/4, $0x39ce7f5d
+DATA sparsegenConstants<>+16(SB)/4, $0x3b7d83bc
+DATA sparsegenConstants<>+20(SB)/4, $0x3cdf32a6
+DATA sparsegenConstants<>+24(SB)/4, $0x3e0c1512
+DATA sparsegenConstants<>+28(SB)/4, $0x3ef0b533
+DATA sparsegenConstants<>+32(SB)/4, $0x3f800000
+DATA sparsegenConstants<>+36(SB)/4, $0x411051ec
+DATA sparsegenConstants<>+40(SB)/4, $0xad56af3f
+DATA sparsegenConstants<>+44(SB)/4, $0xbf800000
+DATA sparsegenConstants<>+48(SB)/4, $0xc11051ec
+GLOBL sparsegenConstants<>(SB), RODATA|NOPTR, $52
+
+// func mapTanh_f32_avx512(y *float32, n int)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·untransTile_f32_t32_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+16, DI
-
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
-
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	MOVQ    $-1, R12
-	BZHIQ   R11, R12, R12
-	KMOVW   R12, K1
-	VMOVUPS (R9), Z0
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 128(R9), Z1
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 256(R9), Z2
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 384(R9), Z3
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 512(R9), Z4
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 640(R9), Z5
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 768(R9), Z6
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 896(R9), Z7
-	CMPQ    R11, $+8
-	JLE     some5_8
-	VMOVUPS 1024(R9), Z8
-	CMPQ    R11, $+9
-	JLE     some5_9
-	VMOVUPS 1152(R9), Z9
-	CMPQ    R11, $+10
-	JLE     some5_10
-	VMOVUPS 1280(R9), Z10
-	CMPQ    R11, $+11
-	JLE     some5_11
-	VMOVUPS 1408(R9), Z11
-	CMPQ    R11, $+12
-	JLE     some5_12
-	VMOVUPS 1536(R9), Z12
-	CMPQ    R11, $+13
-	JLE     some5_13
-	VMOVUPS 1664(R9), Z13
-	CMPQ    R11, $+14
-	JLE     some5_14
-	VMOVUPS 1792(R9), Z14
-	CMPQ    R11, $+15
-	JLE     some5_15
-	VMOVUPS 1920(R9), Z15
-	JMP     loaded6
-
-some5_1:
-	VPXORD Z1, Z1, Z1
-
-some5_2:
-	VPXORD Z2, Z2, Z2
-
-some5_3:
-	VPXORD Z3, Z3, Z3
-
-some5_4:
-	VPXORD Z4, Z4, Z4
-
-some5_5:
-	VPXORD Z5, Z5, Z5
-
-some5_6:
-	VPXORD Z6, Z6, Z6
-
-some5_7:
-	VPXORD Z7, Z7, Z7
-
-some5_8:
-	VPXORD Z8, Z8, Z8
-
-some5_9:
-	VPXORD Z9, Z9, Z9
-
-some5_10:
-	VPXORD Z10, Z10, Z10
-
-some5_11:
-	VPXORD Z11, Z11, Z11
-
-some5_12:
-	VPXORD Z12, Z12, Z12
-
-some5_13:
-	VPXORD Z13, Z13, Z13
-
-some5_14:
-	VPXORD Z14, Z14, Z14
-
-some5_15:
-	VPXORD Z15, Z15, Z15
-
-loaded6:
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMOVUPS    Z0, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMOVUPS    Z1, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMOVUPS    Z2, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMOVUPS    Z3, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMOVUPS    Z4, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMOVUPS    Z5, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMOVUPS    Z6, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMOVUPS    Z7, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+8
-	JLE        stored7
-	VMOVUPS    Z8, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+9
-	JLE        stored7
-	VMOVUPS    Z9, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+10
-	JLE        stored7
-	VMOVUPS    Z10, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+11
-	JLE        stored7
-	VMOVUPS    Z11, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+12
-	JLE        stored7
-	VMOVUPS    Z12, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+13
-	JLE        stored7
-	VMOVUPS    Z13, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+14
-	JLE        stored7
-	VMOVUPS    Z14, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+15
-	JLE        stored7
-	VMOVUPS    Z15, K1, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+2048, R9
-	ADDQ $+64, R10
-	ADDQ $-16, R8
-	JMP  square3
-
-done4:
-	ADDQ $-16, SI
-	ADDQ $+64, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func untransTile_f32_t64_avx2(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, CMOV
-TEXT ·untransTile_f32_t64_avx2(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+8, DI
-
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
-
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	LEAQ    sparsegenRamp<>+0(SB), R12
-	MOVQ    R11, R13
-	NEGQ    R13
-	VMOVUPS 32(R12)(R13*4), Y0
-	VMOVUPS (R9), Y1
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 256(R9), Y2
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 512(R9), Y3
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 768(R9), Y4
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 1024(R9), Y5
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 1280(R9), Y6
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 1536(R9), Y7
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 1792(R9), Y8
-	JMP     loaded6
-
-some5_1:
-	VXORPS Y2, Y2, Y2
-
-some5_2:
-	VXORPS Y3, Y3, Y3
-
-some5_3:
-	VXORPS Y4, Y4, Y4
-
-some5_4:
-	VXORPS Y5, Y5, Y5
-
-some5_5:
-	VXORPS Y6, Y6, Y6
-
-some5_6:
-	VXORPS Y7, Y7, Y7
-
-some5_7:
-	VXORPS Y8, Y8, Y8
-
-loaded6:
-	VUNPCKLPS  Y2, Y1, Y9
-	VUNPCKHPS  Y2, Y1, Y1
-	VUNPCKLPS  Y4, Y3, Y2
-	VUNPCKHPS  Y4, Y3, Y3
-	VUNPCKLPS  Y6, Y5, Y4
-	VUNPCKHPS  Y6, Y5, Y5
-	VUNPCKLPS  Y8, Y7, Y6
-	VUNPCKHPS  Y8, Y7, Y7
-	VUNPCKLPD  Y2, Y9, Y8
-	VUNPCKHPD  Y2, Y9, Y9
-	VUNPCKLPD  Y3, Y1, Y10
-	VUNPCKHPD  Y3, Y1, Y11
-	VUNPCKLPD  Y6, Y4, Y2
-	VUNPCKHPD  Y6, Y4, Y3
-	VUNPCKLPD  Y7, Y5, Y4
-	VUNPCKHPD  Y7, Y5, Y12
-	VPERM2F128 $0x20, Y2, Y8, Y1
-	VPERM2F128 $0x31, Y2, Y8, Y5
-	VPERM2F128 $0x20, Y3, Y9, Y2
-	VPERM2F128 $0x31, Y3, Y9, Y6
-	VPERM2F128 $0x20, Y4, Y10, Y3
-	VPERM2F128 $0x31, Y4, Y10, Y7
-	VPERM2F128 $0x20, Y12, Y11, Y4
-	VPERM2F128 $0x31, Y12, Y11, Y8
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMASKMOVPS Y1, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMASKMOVPS Y2, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMASKMOVPS Y3, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMASKMOVPS Y4, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMASKMOVPS Y5, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMASKMOVPS Y6, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMASKMOVPS Y7, Y0, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMASKMOVPS Y8, Y0, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+2048, R9
-	ADDQ $+32, R10
-	ADDQ $-8, R8
-	JMP  square3
-
-done4:
-	ADDQ $-8, SI
-	ADDQ $+32, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func untransTile_f32_t64_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·untransTile_f32_t64_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+16, DI
-
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
-
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	MOVQ    $-1, R12
-	BZHIQ   R11, R12, R12
-	KMOVW   R12, K1
-	VMOVUPS (R9), Z0
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 256(R9), Z1
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 512(R9), Z2
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 768(R9), Z3
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 1024(R9), Z4
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 1280(R9), Z5
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 1536(R9), Z6
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 1792(R9), Z7
-	CMPQ    R11, $+8
-	JLE     some5_8
-	VMOVUPS 2048(R9), Z8
-	CMPQ    R11, $+9
-	JLE     some5_9
-	VMOVUPS 2304(R9), Z9
-	CMPQ    R11, $+10
-	JLE     some5_10
-	VMOVUPS 2560(R9), Z10
-	CMPQ    R11, $+11
-	JLE     some5_11
-	VMOVUPS 2816(R9), Z11
-	CMPQ    R11, $+12
-	JLE     some5_12
-	VMOVUPS 3072(R9), Z12
-	CMPQ    R11, $+13
-	JLE     some5_13
-	VMOVUPS 3328(R9), Z13
-	CMPQ    R11, $+14
-	JLE     some5_14
-	VMOVUPS 3584(R9), Z14
-	CMPQ    R11, $+15
-	JLE     some5_15
-	VMOVUPS 3840(R9), Z15
-	JMP     loaded6
-
-some5_1:
-	VPXORD Z1, Z1, Z1
-
-some5_2:
-	VPXORD Z2, Z2, Z2
-
-some5_3:
-	VPXORD Z3, Z3, Z3
-
-some5_4:
-	VPXORD Z4, Z4, Z4
-
-some5_5:
-	VPXORD Z5, Z5, Z5
-
-some5_6:
-	VPXORD Z6, Z6, Z6
-
-some5_7:
-	VPXORD Z7, Z7, Z7
-
-some5_8:
-	VPXORD Z8, Z8, Z8
-
-some5_9:
-	VPXORD Z9, Z9, Z9
-
-some5_10:
-	VPXORD Z10, Z10, Z10
-
-some5_11:
-	VPXORD Z11, Z11, Z11
-
-some5_12:
-	VPXORD Z12, Z12, Z12
-
-some5_13:
-	VPXORD Z13, Z13, Z13
-
-some5_14:
-	VPXORD Z14, Z14, Z14
-
-some5_15:
-	VPXORD Z15, Z15, Z15
-
-loaded6:
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMOVUPS    Z0, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMOVUPS    Z1, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMOVUPS    Z2, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMOVUPS    Z3, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMOVUPS    Z4, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMOVUPS    Z5, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMOVUPS    Z6, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMOVUPS    Z7, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+8
-	JLE        stored7
-	VMOVUPS    Z8, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+9
-	JLE        stored7
-	VMOVUPS    Z9, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+10
-	JLE        stored7
-	VMOVUPS    Z10, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+11
-	JLE        stored7
-	VMOVUPS    Z11, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+12
-	JLE        stored7
-	VMOVUPS    Z12, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+13
-	JLE        stored7
-	VMOVUPS    Z13, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+14
-	JLE        stored7
-	VMOVUPS    Z14, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+15
-	JLE        stored7
-	VMOVUPS    Z15, K1, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+4096, R9
-	ADDQ $+64, R10
-	ADDQ $-16, R8
-	JMP  square3
-
-done4:
-	ADDQ $-16, SI
-	ADDQ $+64, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
-	VZEROUPPER
-	RET
-
-// func untransTile_f32_t128_avx512(tile *float32, m *float32, ld uintptr, rows int, cols int)
-// Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·untransTile_f32_t128_avx512(SB), NOSPLIT, $0-40
-	MOVQ tile+0(FP), AX
-	MOVQ m+8(FP), CX
-	MOVQ ld+16(FP), DX
-	MOVQ rows+24(FP), BX
-	MOVQ cols+32(FP), SI
-	MOVQ $+16, DI
-
-strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ BX, R8
-	MOVQ AX, R9
-	MOVQ CX, R10
-
-square3:
-	CMPQ    R8, $+0
-	JLE     done4
-	MOVQ    R8, R11
-	CMPQ    DI, R11
-	CMOVQLT DI, R11
-	MOVQ    $-1, R12
-	BZHIQ   R11, R12, R12
-	KMOVW   R12, K1
-	VMOVUPS (R9), Z0
-	CMPQ    R11, $+1
-	JLE     some5_1
-	VMOVUPS 512(R9), Z1
-	CMPQ    R11, $+2
-	JLE     some5_2
-	VMOVUPS 1024(R9), Z2
-	CMPQ    R11, $+3
-	JLE     some5_3
-	VMOVUPS 1536(R9), Z3
-	CMPQ    R11, $+4
-	JLE     some5_4
-	VMOVUPS 2048(R9), Z4
-	CMPQ    R11, $+5
-	JLE     some5_5
-	VMOVUPS 2560(R9), Z5
-	CMPQ    R11, $+6
-	JLE     some5_6
-	VMOVUPS 3072(R9), Z6
-	CMPQ    R11, $+7
-	JLE     some5_7
-	VMOVUPS 3584(R9), Z7
-	CMPQ    R11, $+8
-	JLE     some5_8
-	VMOVUPS 4096(R9), Z8
-	CMPQ    R11, $+9
-	JLE     some5_9
-	VMOVUPS 4608(R9), Z9
-	CMPQ    R11, $+10
-	JLE     some5_10
-	VMOVUPS 5120(R9), Z10
-	CMPQ    R11, $+11
-	JLE     some5_11
-	VMOVUPS 5632(R9), Z11
-	CMPQ    R11, $+12
-	JLE     some5_12
-	VMOVUPS 6144(R9), Z12
-	CMPQ    R11, $+13
-	JLE     some5_13
-	VMOVUPS 6656(R9), Z13
-	CMPQ    R11, $+14
-	JLE     some5_14
-	VMOVUPS 7168(R9), Z14
-	CMPQ    R11, $+15
-	JLE     some5_15
-	VMOVUPS 7680(R9), Z15
-	JMP     loaded6
-
-some5_1:
-	VPXORD Z1, Z1, Z1
-
-some5_2:
-	VPXORD Z2, Z2, Z2
-
-some5_3:
-	VPXORD Z3, Z3, Z3
-
-some5_4:
-	VPXORD Z4, Z4, Z4
-
-some5_5:
-	VPXORD Z5, Z5, Z5
-
-some5_6:
-	VPXORD Z6, Z6, Z6
-
-some5_7:
-	VPXORD Z7, Z7, Z7
-
-some5_8:
-	VPXORD Z8, Z8, Z8
-
-some5_9:
-	VPXORD Z9, Z9, Z9
-
-some5_10:
-	VPXORD Z10, Z10, Z10
-
-some5_11:
-	VPXORD Z11, Z11, Z11
-
-some5_12:
-	VPXORD Z12, Z12, Z12
-
-some5_13:
-	VPXORD Z13, Z13, Z13
-
-some5_14:
-	VPXORD Z14, Z14, Z14
-
-some5_15:
-	VPXORD Z15, Z15, Z15
-
-loaded6:
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z0
-	VUNPCKLPS  Z3, Z2, Z1
-	VUNPCKHPS  Z3, Z2, Z2
-	VUNPCKLPS  Z5, Z4, Z3
-	VUNPCKHPS  Z5, Z4, Z4
-	VUNPCKLPS  Z7, Z6, Z5
-	VUNPCKHPS  Z7, Z6, Z6
-	VUNPCKLPS  Z9, Z8, Z7
-	VUNPCKHPS  Z9, Z8, Z8
-	VUNPCKLPS  Z11, Z10, Z9
-	VUNPCKHPS  Z11, Z10, Z10
-	VUNPCKLPS  Z13, Z12, Z11
-	VUNPCKHPS  Z13, Z12, Z12
-	VUNPCKLPS  Z15, Z14, Z13
-	VUNPCKHPS  Z15, Z14, Z14
-	VUNPCKLPD  Z1, Z16, Z15
-	VUNPCKHPD  Z1, Z16, Z1
-	VUNPCKLPD  Z2, Z0, Z16
-	VUNPCKHPD  Z2, Z0, Z17
-	VUNPCKLPD  Z5, Z3, Z0
-	VUNPCKHPD  Z5, Z3, Z5
-	VUNPCKLPD  Z6, Z4, Z2
-	VUNPCKHPD  Z6, Z4, Z3
-	VUNPCKLPD  Z9, Z7, Z4
-	VUNPCKHPD  Z9, Z7, Z9
-	VUNPCKLPD  Z10, Z8, Z6
-	VUNPCKHPD  Z10, Z8, Z7
-	VUNPCKLPD  Z13, Z11, Z8
-	VUNPCKHPD  Z13, Z11, Z13
-	VUNPCKLPD  Z14, Z12, Z10
-	VUNPCKHPD  Z14, Z12, Z11
-	VSHUFF32X4 $0x88, Z0, Z15, Z12
-	VSHUFF32X4 $0xdd, Z0, Z15, Z14
-	VSHUFF32X4 $0x88, Z8, Z4, Z15
-	VSHUFF32X4 $0xdd, Z8, Z4, Z18
-	VSHUFF32X4 $0x88, Z15, Z12, Z0
-	VSHUFF32X4 $0xdd, Z15, Z12, Z8
-	VSHUFF32X4 $0x88, Z18, Z14, Z4
-	VSHUFF32X4 $0xdd, Z18, Z14, Z12
-	VSHUFF32X4 $0x88, Z5, Z1, Z14
-	VSHUFF32X4 $0xdd, Z5, Z1, Z15
-	VSHUFF32X4 $0x88, Z13, Z9, Z5
-	VSHUFF32X4 $0xdd, Z13, Z9, Z13
-	VSHUFF32X4 $0x88, Z5, Z14, Z1
-	VSHUFF32X4 $0xdd, Z5, Z14, Z9
-	VSHUFF32X4 $0x88, Z13, Z15, Z5
-	VSHUFF32X4 $0xdd, Z13, Z15, Z13
-	VSHUFF32X4 $0x88, Z2, Z16, Z14
-	VSHUFF32X4 $0xdd, Z2, Z16, Z15
-	VSHUFF32X4 $0x88, Z10, Z6, Z16
-	VSHUFF32X4 $0xdd, Z10, Z6, Z18
-	VSHUFF32X4 $0x88, Z16, Z14, Z2
-	VSHUFF32X4 $0xdd, Z16, Z14, Z10
-	VSHUFF32X4 $0x88, Z18, Z15, Z6
-	VSHUFF32X4 $0xdd, Z18, Z15, Z14
-	VSHUFF32X4 $0x88, Z3, Z17, Z15
-	VSHUFF32X4 $0xdd, Z3, Z17, Z16
-	VSHUFF32X4 $0x88, Z11, Z7, Z17
-	VSHUFF32X4 $0xdd, Z11, Z7, Z18
-	VSHUFF32X4 $0x88, Z17, Z15, Z3
-	VSHUFF32X4 $0xdd, Z17, Z15, Z11
-	VSHUFF32X4 $0x88, Z18, Z16, Z7
-	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	MOVQ       R10, R11
-	CMPQ       SI, $+0
-	JLE        stored7
-	VMOVUPS    Z0, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+1
-	JLE        stored7
-	VMOVUPS    Z1, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+2
-	JLE        stored7
-	VMOVUPS    Z2, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+3
-	JLE        stored7
-	VMOVUPS    Z3, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+4
-	JLE        stored7
-	VMOVUPS    Z4, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+5
-	JLE        stored7
-	VMOVUPS    Z5, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+6
-	JLE        stored7
-	VMOVUPS    Z6, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+7
-	JLE        stored7
-	VMOVUPS    Z7, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+8
-	JLE        stored7
-	VMOVUPS    Z8, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+9
-	JLE        stored7
-	VMOVUPS    Z9, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+10
-	JLE        stored7
-	VMOVUPS    Z10, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+11
-	JLE        stored7
-	VMOVUPS    Z11, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+12
-	JLE        stored7
-	VMOVUPS    Z12, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+13
-	JLE        stored7
-	VMOVUPS    Z13, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+14
-	JLE        stored7
-	VMOVUPS    Z14, K1, (R11)
-	ADDQ       DX, R11
-	CMPQ       SI, $+15
-	JLE        stored7
-	VMOVUPS    Z15, K1, (R11)
-	ADDQ       DX, R11
-
-stored7:
-	ADDQ $+8192, R9
-	ADDQ $+64, R10
-	ADDQ $-16, R8
-	JMP  square3
-
-done4:
-	ADDQ $-16, SI
-	ADDQ $+64, AX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	ADDQ DX, CX
-	JMP  strip1
-
-end2:
+TEXT ·mapTanh_f32_avx512(SB), NOSPLIT, $0-16
+	MOVQ y+0(FP), AX
+	MOVQ n+8(FP), CX
+
+round1:
+	CMPQ         CX, $+47
+	JLE          tail2
+	VMOVUPS      (AX), Z0
+	VMOVUPS      64(AX), Z1
+	VMOVUPS      128(AX), Z2
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z3
+	VMAXPS       Z0, Z3, Z0
+	VMAXPS       Z1, Z3, Z1
+	VMAXPS       Z2, Z3, Z2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
+	VMINPS       Z0, Z3, Z0
+	VMINPS       Z1, Z3, Z1
+	VMINPS       Z2, Z3, Z2
+	VMULPS       Z0, Z0, Z3
+	VMULPS       Z1, Z1, Z4
+	VMULPS       Z2, Z2, Z5
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z6
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z7
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z8
+	VBROADCASTSS sparsegenConstants<>+0(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VMULPS       Z6, Z0, Z0
+	VMULPS       Z7, Z1, Z1
+	VMULPS       Z8, Z2, Z2
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z6
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z7
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z8
+	VBROADCASTSS sparsegenConstants<>+12(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+20(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+28(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z9
+	VFMADD213PS  Z9, Z3, Z6
+	VFMADD213PS  Z9, Z4, Z7
+	VFMADD213PS  Z9, Z5, Z8
+	VDIVPS       Z6, Z0, Z0
+	VDIVPS       Z7, Z1, Z1
+	VDIVPS       Z8, Z2, Z2
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z3
+	VMAXPS       Z0, Z3, Z0
+	VMAXPS       Z1, Z3, Z1
+	VMAXPS       Z2, Z3, Z2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
+	VMINPS       Z0, Z3, Z0
+	VMINPS       Z1, Z3, Z1
+	VMINPS       Z2, Z3, Z2
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	ADDQ         $+192, AX
+	ADDQ         $-48, CX
+	JMP          round1
+
+tail2:
+	CMPQ         CX, $+0
+	JLE          end3
+	MOVQ         CX, DX
+	MOVQ         $+16, BX
+	CMPQ         BX, DX
+	CMOVQLT      BX, DX
+	MOVQ         $-1, BX
+	BZHIQ        DX, BX, DX
+	KMOVW        DX, K1
+	VMOVUPS.Z    (AX), K1, Z0
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       Z0, Z0, Z1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+0(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+12(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+20(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+28(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VDIVPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      Z0, K1, (AX)
+	ADDQ         $+64, AX
+	ADDQ         $-16, CX
+	JMP          tail2
+
+end3:
 	VZEROUPPER
 	RET

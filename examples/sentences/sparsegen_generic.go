@@ -14,20 +14,42 @@ func genericKernels() []runtime.Kernel {
 	return []runtime.Kernel{
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 40}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t40_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 56}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t56_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 72}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t72_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t80_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 88}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t88_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 96}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t96_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 104}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t104_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 112}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t112_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 128}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t128_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 144}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t144_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 160}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t160_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 176}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t176_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 192}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t192_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 208}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t208_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 1, T: 224}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m1_t224_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t48_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t80_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t48_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t64_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t16_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t48_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t64_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b1_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 2}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b2_go)},
@@ -46,16 +68,8 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.LanesDelta, S: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDelta_f32_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 8, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t8_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 16, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t16_s8_go)},
-		{Key: runtime.KernelKey{Op: runtime.TransTile, T: 8}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_t8_go)},
-		{Key: runtime.KernelKey{Op: runtime.TransTile, T: 16}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_t16_go)},
-		{Key: runtime.KernelKey{Op: runtime.TransTile, T: 32}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_t32_go)},
-		{Key: runtime.KernelKey{Op: runtime.TransTile, T: 64}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_t64_go)},
-		{Key: runtime.KernelKey{Op: runtime.TransTile, T: 128}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_t128_go)},
-		{Key: runtime.KernelKey{Op: runtime.UntransTile, T: 8}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_t8_go)},
-		{Key: runtime.KernelKey{Op: runtime.UntransTile, T: 16}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_t16_go)},
-		{Key: runtime.KernelKey{Op: runtime.UntransTile, T: 32}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_t32_go)},
-		{Key: runtime.KernelKey{Op: runtime.UntransTile, T: 64}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_t64_go)},
-		{Key: runtime.KernelKey{Op: runtime.UntransTile, T: 128}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_t128_go)},
+		{Key: runtime.KernelKey{Op: runtime.TransTile}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_go)},
+		{Key: runtime.KernelKey{Op: runtime.UntransTile}, ISA: runtime.Generic, Fn: runtime.TileFunc(untransTile_f32_go)},
 		{Key: runtime.KernelKey{Op: runtime.MapTanh}, ISA: runtime.Generic, Fn: runtime.MapFunc(mapTanh_f32_go)},
 	}
 }
@@ -194,6 +208,73 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 	}
 }
 
+// panelGrouped_f32_m1_t24_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][24]float32
+		var out [1]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(24*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelGrouped_f32_m1_t32_go computes n panels of 1 output rows over one
 // K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
@@ -234,6 +315,207 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
 				xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(32*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t40_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 40]; the 40 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][40]float32
+		var out [1]*[40]float32
+		for i := range acc {
+			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(40*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t48_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][48]float32
+		var out [1]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(48*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t56_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 56]; the 56 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][56]float32
+		var out [1]*[56]float32
+		for i := range acc {
+			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(56*4)))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -328,6 +610,408 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 	}
 }
 
+// panelGrouped_f32_m1_t72_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 72]; the 72 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][72]float32
+		var out [1]*[72]float32
+		for i := range acc {
+			out[i] = (*[72]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[72]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(72*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t80_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][80]float32
+		var out [1]*[80]float32
+		for i := range acc {
+			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(80*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t88_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 88]; the 88 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][88]float32
+		var out [1]*[88]float32
+		for i := range acc {
+			out[i] = (*[88]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[88]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(88*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t96_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][96]float32
+		var out [1]*[96]float32
+		for i := range acc {
+			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(96*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t104_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 104]; the 104 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][104]float32
+		var out [1]*[104]float32
+		for i := range acc {
+			out[i] = (*[104]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[104]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(104*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t112_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 112]; the 112 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][112]float32
+		var out [1]*[112]float32
+		for i := range acc {
+			out[i] = (*[112]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(112*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelGrouped_f32_m1_t128_go computes n panels of 1 output rows over one
 // K-block. x is a tile [K, 128]; the 128 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
@@ -368,6 +1052,408 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
 				xk := (*[128]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(128*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t144_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 144]; the 144 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][144]float32
+		var out [1]*[144]float32
+		for i := range acc {
+			out[i] = (*[144]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[144]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(144*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t160_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 160]; the 160 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][160]float32
+		var out [1]*[160]float32
+		for i := range acc {
+			out[i] = (*[160]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[160]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(160*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t176_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 176]; the 176 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][176]float32
+		var out [1]*[176]float32
+		for i := range acc {
+			out[i] = (*[176]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[176]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(176*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t192_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 192]; the 192 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][192]float32
+		var out [1]*[192]float32
+		for i := range acc {
+			out[i] = (*[192]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[192]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(192*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t208_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 208]; the 208 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][208]float32
+		var out [1]*[208]float32
+		for i := range acc {
+			out[i] = (*[208]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[208]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(208*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m1_t224_go computes n panels of 1 output rows over one
+// K-block. x is a tile [K, 224]; the 224 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	panelRuns := unsafe.Slice(runs, n*1)
+	entries := 0
+	for _, run := range panelRuns {
+		entries += int(run)
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][224]float32
+		var out [1]*[224]float32
+		for i := range acc {
+			out[i] = (*[224]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for s := 1; s < 1<<1; s++ {
+			run := panelRuns[p*1+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[224]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(224*4)))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -531,6 +1617,74 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 	}
 }
 
+// panelGrouped_f32_m4_t24_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*15)
+	entries, values := 0, 0
+	for i, run := range panelRuns {
+		entries += int(run)
+		values += int(run) * bits.OnesCount(uint(i%15+1))
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, values)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][24]float32
+		var out [4]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for s := 1; s < 1<<4; s++ {
+			run := panelRuns[p*15+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(24*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelGrouped_f32_m4_t32_go computes n panels of 4 output rows over one
 // K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
@@ -599,6 +1753,74 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 	}
 }
 
+// panelGrouped_f32_m4_t48_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*15)
+	entries, values := 0, 0
+	for i, run := range panelRuns {
+		entries += int(run)
+		values += int(run) * bits.OnesCount(uint(i%15+1))
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, values)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][48]float32
+		var out [4]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for s := 1; s < 1<<4; s++ {
+			run := panelRuns[p*15+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(48*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelGrouped_f32_m4_t64_go computes n panels of 4 output rows over one
 // K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
@@ -640,6 +1862,74 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
 				xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(64*4)))
+				for i := range acc {
+					if s>>i&1 == 0 {
+						continue
+					}
+					a, wk := &acc[i], ws[0]
+					ws = ws[1:]
+					for l := range a {
+						a[l] = runtime.FMA32(wk, xk[l], a[l])
+					}
+				}
+			}
+			ks = ks[run:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelGrouped_f32_m4_t80_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// The entries of a panel are grouped by the subset of its rows that they touch:
+// runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
+// ascending from 1. An entry is one idx, its row of x, and one w for each row
+// in s, ascending. Each output is one chain of fused multiply-adds that starts
+// at bias or y and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*15)
+	entries, values := 0, 0
+	for i, run := range panelRuns {
+		entries += int(run)
+		values += int(run) * bits.OnesCount(uint(i%15+1))
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, values)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][80]float32
+		var out [4]*[80]float32
+		for i := range acc {
+			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for s := 1; s < 1<<4; s++ {
+			run := panelRuns[p*15+s-1]
+			for _, k := range ks[:run] {
+				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(80*4)))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -771,6 +2061,58 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 	}
 }
 
+// panelDense_f32_m1_t24_go computes n panels of 1 output rows over one
+// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds. w is [n, kb, 1].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	xs := unsafe.Slice(x, kb*24)
+	ws := unsafe.Slice(w, n*kb*1)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][24]float32
+		var out [1]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[24]float32)(xs[k*24:])
+			for i, wk := range ws[:1] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[1:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m1_t32_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
@@ -801,6 +2143,58 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		}
 		for k := range kb {
 			xk := (*[32]float32)(xs[k*32:])
+			for i, wk := range ws[:1] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[1:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m1_t48_go computes n panels of 1 output rows over one
+// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what y holds. w is [n, kb, 1].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*1)
+	xs := unsafe.Slice(x, kb*48)
+	ws := unsafe.Slice(w, n*kb*1)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][48]float32
+		var out [1]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[48]float32)(xs[k*48:])
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -1009,6 +2403,58 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		}
 		for k := range kb {
 			xk := (*[32]float32)(xs[k*32:])
+			for i, wk := range ws[:6] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[6:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m6_t48_go computes n panels of 6 output rows over one
+// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// nil to go on from what y holds. w is [n, kb, 6].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*6)
+	xs := unsafe.Slice(x, kb*48)
+	ws := unsafe.Slice(w, n*kb*6)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*6)
+	}
+	for p := range n {
+		var acc [6][48]float32
+		var out [6]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*6+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[48]float32)(xs[k*48:])
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -1926,127 +3372,27 @@ func deltaTile_f32_t16_s8_go(y *float32, ldy uintptr, x, w *float32, meta *byte,
 	}
 }
 
-// transTile_f32_t8_go transposes a matrix m [cols, rows], cols from 1 to 8,
-// row stride ld bytes, into a tile [rows, 8]. Columns from cols on repeat the
+// transTile_f32_go transposes a matrix m [cols, rows], cols from 1 to t,
+// row stride ld bytes, into a tile [rows, t]. Columns from cols on repeat the
 // last.
-func transTile_f32_t8_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*8)
-	for c := range 8 {
+func transTile_f32_go(tile, m *float32, ld uintptr, t, rows, cols int) {
+	ts := unsafe.Slice(tile, rows*t)
+	for c := range t {
 		src := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(min(c, cols-1))*ld)), rows)
 		for k, v := range src {
-			ts[k*8+c] = v
+			ts[k*t+c] = v
 		}
 	}
 }
 
-// transTile_f32_t16_go transposes a matrix m [cols, rows], cols from 1 to 16,
-// row stride ld bytes, into a tile [rows, 16]. Columns from cols on repeat the
-// last.
-func transTile_f32_t16_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*16)
-	for c := range 16 {
-		src := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(min(c, cols-1))*ld)), rows)
-		for k, v := range src {
-			ts[k*16+c] = v
-		}
-	}
-}
-
-// transTile_f32_t32_go transposes a matrix m [cols, rows], cols from 1 to 32,
-// row stride ld bytes, into a tile [rows, 32]. Columns from cols on repeat the
-// last.
-func transTile_f32_t32_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*32)
-	for c := range 32 {
-		src := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(min(c, cols-1))*ld)), rows)
-		for k, v := range src {
-			ts[k*32+c] = v
-		}
-	}
-}
-
-// transTile_f32_t64_go transposes a matrix m [cols, rows], cols from 1 to 64,
-// row stride ld bytes, into a tile [rows, 64]. Columns from cols on repeat the
-// last.
-func transTile_f32_t64_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*64)
-	for c := range 64 {
-		src := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(min(c, cols-1))*ld)), rows)
-		for k, v := range src {
-			ts[k*64+c] = v
-		}
-	}
-}
-
-// transTile_f32_t128_go transposes a matrix m [cols, rows], cols from 1 to 128,
-// row stride ld bytes, into a tile [rows, 128]. Columns from cols on repeat the
-// last.
-func transTile_f32_t128_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*128)
-	for c := range 128 {
-		src := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(min(c, cols-1))*ld)), rows)
-		for k, v := range src {
-			ts[k*128+c] = v
-		}
-	}
-}
-
-// untransTile_f32_t8_go transposes the first cols columns of a tile
-// [rows, 8] into a matrix m [cols, rows], row stride ld bytes.
-func untransTile_f32_t8_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*8)
+// untransTile_f32_go transposes the first cols columns of a tile
+// [rows, t] into a matrix m [cols, rows], row stride ld bytes.
+func untransTile_f32_go(tile, m *float32, ld uintptr, t, rows, cols int) {
+	ts := unsafe.Slice(tile, rows*t)
 	for c := range cols {
 		dst := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(c)*ld)), rows)
 		for r := range dst {
-			dst[r] = ts[r*8+c]
-		}
-	}
-}
-
-// untransTile_f32_t16_go transposes the first cols columns of a tile
-// [rows, 16] into a matrix m [cols, rows], row stride ld bytes.
-func untransTile_f32_t16_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*16)
-	for c := range cols {
-		dst := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(c)*ld)), rows)
-		for r := range dst {
-			dst[r] = ts[r*16+c]
-		}
-	}
-}
-
-// untransTile_f32_t32_go transposes the first cols columns of a tile
-// [rows, 32] into a matrix m [cols, rows], row stride ld bytes.
-func untransTile_f32_t32_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*32)
-	for c := range cols {
-		dst := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(c)*ld)), rows)
-		for r := range dst {
-			dst[r] = ts[r*32+c]
-		}
-	}
-}
-
-// untransTile_f32_t64_go transposes the first cols columns of a tile
-// [rows, 64] into a matrix m [cols, rows], row stride ld bytes.
-func untransTile_f32_t64_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*64)
-	for c := range cols {
-		dst := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(c)*ld)), rows)
-		for r := range dst {
-			dst[r] = ts[r*64+c]
-		}
-	}
-}
-
-// untransTile_f32_t128_go transposes the first cols columns of a tile
-// [rows, 128] into a matrix m [cols, rows], row stride ld bytes.
-func untransTile_f32_t128_go(tile, m *float32, ld uintptr, rows, cols int) {
-	ts := unsafe.Slice(tile, rows*128)
-	for c := range cols {
-		dst := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(m), uintptr(c)*ld)), rows)
-		for r := range dst {
-			dst[r] = ts[r*128+c]
+			dst[r] = ts[r*t+c]
 		}
 	}
 }
