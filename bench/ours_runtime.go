@@ -20,7 +20,7 @@ type generated struct {
 	isa runtime.ISA
 	// chosen remembers the planner's choice: cold cases pack one matrix many
 	// times.
-	chosen map[planKey]codegen.Config
+	chosen map[planKey]*codegen.LayerPlan
 }
 
 // planKey is what Prepare's choice depends on, the matrix by some of its values.
@@ -45,21 +45,27 @@ func newGenerated() (*generated, error) {
 		}
 		isa = min(isa, limit)
 	}
-	return &generated{isa, map[planKey]codegen.Config{}}, nil
+	return &generated{isa, map[planKey]*codegen.LayerPlan{}}, nil
 }
 
 func (g *generated) Library() string { return "sparsegen, " + g.isa.String() }
 
 func (g *generated) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
 	key := planKey{out, in, batch, pattern, layout, [4]float32(w), [4]float32(w[len(w)-4:])}
-	if c, ok := g.chosen[key]; ok {
-		return g.prepare(w, out, in, pattern, layout, batch, func(o codegen.Config) bool { return o == c })
+	only := func(codegen.Config) bool { return true }
+	plan := g.chosen[key]
+	if plan != nil {
+		only = func(c codegen.Config) bool { return c == plan.Choices[0].Config }
 	}
-	r, err := g.prepare(w, out, in, pattern, layout, batch, nil)
+	r, err := g.prepare(w, out, in, pattern, layout, batch, only)
 	if err != nil {
 		return nil, err
 	}
-	g.chosen[key] = r.plan.Choices[0].Config
+	if plan == nil {
+		plan = r.plan
+		g.chosen[key] = plan
+	}
+	r.plan = plan
 	return r, nil
 }
 
@@ -108,29 +114,19 @@ func (g *generated) prepare(w []float32, out, in int, pattern string, layout pee
 	if r.session, err = r.model.NewSession("l", runtime.WithISA(g.isa)); err != nil {
 		return nil, err
 	}
-	r.variants = func() []Variant {
-		var vs []Variant
-		for _, c := range plan.Considered {
-			if c.Err != "" || c.Config == plan.Choices[0].Config {
-				continue
-			}
-			v, err := g.prepare(w, out, in, pattern, layout, batch, func(o codegen.Config) bool { return o == c.Config })
-			if err == nil {
-				vs = append(vs, Variant{c.Config.String(), v})
-			}
-		}
-		return vs
+	r.variant = func(c codegen.Config) (peers.Runner, error) {
+		return g.prepare(w, out, in, pattern, layout, batch, func(o codegen.Config) bool { return o == c })
 	}
 	return r, nil
 }
 
 type generatedRunner struct {
-	model    *runtime.Model
-	session  *runtime.Session
-	bytes    int64
-	plan     *codegen.LayerPlan
-	variants func() []Variant
-	in, out  [1][]float32
+	model   *runtime.Model
+	session *runtime.Session
+	bytes   int64
+	plan    *codegen.LayerPlan
+	variant func(codegen.Config) (peers.Runner, error)
+	in, out [1][]float32
 }
 
 func (r *generatedRunner) Run(x, y []float32) {
@@ -149,4 +145,16 @@ func (r *generatedRunner) Bytes() int64 { return r.bytes }
 
 func (r *generatedRunner) Close() { _ = r.model.Close() }
 
-func (r *generatedRunner) Variants() []Variant { return r.variants() }
+// Variants are the configurations that the planner weighed and did not choose.
+func (r *generatedRunner) Variants() []Variant {
+	var vs []Variant
+	for _, c := range r.plan.Considered {
+		if c.Err != "" || c.Config == r.plan.Choices[0].Config {
+			continue
+		}
+		if v, err := r.variant(c.Config); err == nil {
+			vs = append(vs, Variant{fmt.Sprintf("%s (model: %.0f)", c.Config, c.Cycles[0]), v})
+		}
+	}
+	return vs
+}
