@@ -17,9 +17,9 @@ func benchCmd(c tool.Console) *cobra.Command {
 kernels of sparsegen's own, in one process on one thread: both alternate in
 short blocks, timed by the thread's CPU time. Prints medians and their spread.
 
---json prints an array of objects: layer, batch, isa, dense_ns, sparse_ns,
-dense_spread, sparse_spread (the middle half of the blocks over the median),
-speedup, density, blocks.`,
+--json prints an array of objects: layer, batch, isa (planned for), clock,
+density, dense_ns, dense_spread, sparse_ns, sparse_spread, speedup, blocks. A
+spread is the distance of the quartiles over the median.`,
 		Example: `  sparsegen bench
   sparsegen bench model.sg --layer ffn --batch 1,8,128`,
 		RunE: func(cmd *cobra.Command, args []string) error {
