@@ -4,9 +4,11 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -98,4 +100,80 @@ func BenchmarkDispatch(b *testing.B) {
 			b.ReportMetric(median(differences), "dispatch-ns/op")
 		})
 	}
+}
+
+// TestSingleCall: a layer that is one kernel call gives the numbers and the
+// errors that it gives otherwise, in any order of good and bad runs.
+func TestSingleCall(t *testing.T) {
+	m, d := tinyModel(t)
+	s, err := m.NewSession("l", MaxBatch(6))
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(12, 13))
+	f := func(n int) []float32 { return make([]float32, n) }
+	both := f(24)
+	bad := []struct {
+		in, out [][]float32
+		want    error
+	}{
+		{nil, nil, ErrLength},
+		{[][]float32{f(16)}, nil, ErrLength},
+		{[][]float32{f(16), f(16)}, [][]float32{f(8)}, ErrLength},
+		{[][]float32{f(16)}, [][]float32{f(8), f(8)}, ErrLength},
+		{[][]float32{f(16)}, [][]float32{f(9)}, ErrLength},
+		{[][]float32{f(15)}, [][]float32{f(8)}, ErrLength},
+		{[][]float32{f(32)}, [][]float32{f(8)}, ErrLength},
+		{[][]float32{f(0)}, [][]float32{f(0)}, ErrBatch},
+		{[][]float32{f(112)}, [][]float32{f(56)}, ErrBatch},
+		{[][]float32{both[:16]}, [][]float32{both[15:23]}, ErrOverlap},
+		{[][]float32{both[8:]}, [][]float32{both[1:9]}, ErrOverlap},
+	}
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 300 {
+		batch := 1 + rng.IntN(6)
+		x, y := randomFloats(rng, 16*batch), randomFloats(rng, 8*batch)
+		require.NoError(t, s.Run(t.Context(), [][]float32{x}, [][]float32{y}))
+		require.Equal(t, batch&(batch-1) == 0, s.single != nil, "a kernel takes 1, 2, 4 or 8 tokens")
+		for b := range batch {
+			for i := range 8 {
+				want := float32(0)
+				for k := range 16 {
+					want = FMA32(d.at(i, k), x[b*16+k], want)
+				}
+				require.Equal(t, want, y[b*8+i])
+			}
+		}
+		c := bad[rng.IntN(len(bad))]
+		require.ErrorIs(t, s.Run(t.Context(), c.in, c.out), c.want)
+		if rng.IntN(4) == 0 {
+			before := append([]float32(nil), y...)
+			require.ErrorIs(t, s.Run(cancelled, [][]float32{x}, [][]float32{y}), context.Canceled)
+			require.Equal(t, before, y, "nothing is written")
+		}
+	}
+}
+
+// TestConcurrentSingleCall is TestConcurrentUse's second half for a layer that
+// is one kernel call.
+func TestConcurrentSingleCall(t *testing.T) {
+	m, _ := tinyModel(t)
+	s, err := m.NewSession("l")
+	require.NoError(t, err)
+	x := randomFloats(rand.New(rand.NewPCG(16, 17)), 16)
+	want := make([]float32, 8)
+	require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{want}))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				y := make([]float32, 8)
+				if err := s.Run(context.Background(), [][]float32{x}, [][]float32{y}); err != nil {
+					assert.ErrorIs(t, err, ErrBusy)
+				} else {
+					assert.Equal(t, want, y)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

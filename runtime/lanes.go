@@ -26,11 +26,13 @@ type lanesLinear struct {
 	stored  int // multiply-adds a token
 
 	// For the batch at hand: the calls that cover it.
-	calls   []tokenCall
-	batch   int
-	yRow    int // strides of y
-	yColumn int
-	gathers bool // x goes through scratch
+	calls    []tokenCall
+	batch    int
+	yRow     int // strides of y
+	yColumn  int
+	gathers  bool // x goes through scratch
+	scatters bool // y does too
+	single   singleCall
 
 	// Of the run at hand.
 	c    *control
@@ -201,7 +203,16 @@ func (d *lanesLinear) prepare(batch int) runner {
 		d.calls = append(d.calls, tokenCall{first, k})
 		at = first + k.tokens
 	}
-	d.gathers = d.cols != nil || d.featureMajor || d.calls[0].kernel.tokens > batch
+	transposed := d.featureMajor && batch > 1
+	d.gathers = d.cols != nil || transposed || d.calls[0].kernel.tokens > batch
+	d.scatters = d.rows != nil || transposed
+	if len(d.chunks) == 1 && len(d.calls) == 1 && !d.gathers && d.direct(&d.chunks[0]) && d.act == nil && len(d.constRows) == 0 {
+		d.single = singleCall{
+			d.calls[0].kernel.f, uintptr(d.out) * 4, uintptr(d.in) * 4,
+			from(d.w, 0), from(d.meta, 0), from(d.cnt, 0), d.k, &d.bias[0], d.lo, d.hi, d.chunks[0].n,
+		}
+		return &d.single
+	}
 	return d
 }
 
@@ -254,6 +265,34 @@ func (d *lanesLinear) gather() {
 	d.x, d.ldx = xs, d.k
 }
 
+// singleCall is an op that is one kernel call on its own x and y. Small layers
+// are, and their kernels are so short that the way to them counts.
+type singleCall struct {
+	f        LanesFunc
+	ldy, ldx uintptr
+	w        *float32
+	meta     *byte
+	cnt      *uint32
+	k        int
+	bias     *float32
+	lo, hi   float32
+	n        int
+}
+
+func (s *singleCall) run(_ *control, x, _, y []float32, _ int) error {
+	s.call(x, y)
+	return nil
+}
+
+func (s *singleCall) call(x, y []float32) {
+	s.f(&y[0], s.ldy, &x[0], s.ldx, s.w, s.meta, s.cnt, s.k, s.bias, s.lo, s.hi, s.n)
+}
+
+// direct reports whether a kernel can write a chunk where it belongs in y.
+func (d *lanesLinear) direct(c *slabChunk) bool {
+	return !d.scatters && !c.partial
+}
+
 // unit computes one chunk of slabs for all tokens.
 func (d *lanesLinear) unit(worker, u int) error {
 	c := &d.chunks[u]
@@ -265,7 +304,7 @@ func (d *lanesLinear) unit(worker, u int) error {
 		w      = from(d.w, c.w)
 		meta   = from(d.meta, c.meta)
 		cnt    = from(d.cnt, c.first)
-		direct = !d.featureMajor && d.rows == nil && !c.partial
+		direct = d.direct(c)
 		lanes  = c.n * d.slab
 	)
 	for i := range d.calls {

@@ -55,14 +55,15 @@ type runner interface {
 // plan is a layer bound to kernels and sizes.
 type plan struct {
 	steps           []step
-	values          [][]float32 // of the run at hand
+	values          [][]float32 // of the run at hand; none of a single call
 	inputs, outputs []port
 	temps           []temp
 	slots           []int // size of each temporary's memory per batch item
 	arena           []float32
 	sizes           sizes
 	batchMin        int
-	length, batch   int // of the first input in the last run, and what it meant
+	length, batch   int         // of the first input in the last run, and what it meant
+	single          *singleCall // the whole run at this batch, where it is one kernel call
 }
 
 type step struct {
@@ -176,41 +177,54 @@ func alignedFloats(n int) []float32 {
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-// bindArguments checks a run's arguments and fills in values.
-func (p *plan) bindArguments(in, out [][]float32) (batch int, err error) {
+// fits reports whether the run is one kernel call, as the last one was, and the
+// arguments suit it: what check finds out too, but slower than such a call.
+func (p *plan) fits(in, out [][]float32) bool {
+	return p.single != nil && len(in) == 1 && len(out) == 1 && len(in[0]) == p.length && len(out[0]) == p.outputs[0].length && !overlap(out[0], in[0])
+}
+
+// check checks a run's arguments and prepares the plan for their batch.
+func (p *plan) check(in, out [][]float32) error {
 	if len(in) != len(p.inputs) || len(out) != len(p.outputs) {
-		return 0, fmt.Errorf("%w: %d inputs and %d outputs where the layer has %d and %d", ErrLength, len(in), len(out), len(p.inputs), len(p.outputs))
+		return fmt.Errorf("%w: %d inputs and %d outputs where the layer has %d and %d", ErrLength, len(in), len(out), len(p.inputs), len(p.outputs))
 	}
 	if len(in[0]) != p.length {
 		if err := p.setBatch(len(in[0])); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for i := range p.inputs {
-		q := &p.inputs[i]
-		if len(in[i]) != q.length {
-			return 0, q.lengthError("input", i, len(in[i]), p.batch)
+		if q := &p.inputs[i]; len(in[i]) != q.length {
+			return q.lengthError("input", i, len(in[i]), p.batch)
 		}
-		p.values[q.value] = in[i]
 	}
 	for i := range p.outputs {
 		q := &p.outputs[i]
 		if len(out[i]) != q.length {
-			return 0, q.lengthError("output", i, len(out[i]), p.batch)
+			return q.lengthError("output", i, len(out[i]), p.batch)
 		}
 		for j := range in {
 			if overlap(out[i], in[j]) {
-				return 0, fmt.Errorf("%w: output %d (%q), input %d (%q)", ErrOverlap, i, q.name, j, p.inputs[j].name)
+				return fmt.Errorf("%w: output %d (%q), input %d (%q)", ErrOverlap, i, q.name, j, p.inputs[j].name)
 			}
 		}
 		for j := range i {
 			if overlap(out[i], out[j]) {
-				return 0, fmt.Errorf("%w: output %d (%q), output %d (%q)", ErrOverlap, i, q.name, j, p.outputs[j].name)
+				return fmt.Errorf("%w: output %d (%q), output %d (%q)", ErrOverlap, i, q.name, j, p.outputs[j].name)
 			}
 		}
+	}
+	return nil
+}
+
+// bind fills in the values that are the caller's.
+func (p *plan) bind(in, out [][]float32) {
+	for i, q := range p.inputs {
+		p.values[q.value] = in[i]
+	}
+	for i, q := range p.outputs {
 		p.values[q.value] = out[i]
 	}
-	return p.batch, nil
 }
 
 func (q *port) lengthError(what string, i, length, batch int) error {
@@ -251,6 +265,11 @@ func (p *plan) setBatch(length int) error {
 	}
 	for i := range p.steps {
 		p.steps[i].now = p.steps[i].op.prepare(batch)
+	}
+	if len(p.steps) == 1 && len(p.inputs) == 1 && len(p.outputs) == 1 {
+		if s := &p.steps[0]; s.x == p.inputs[0].value && s.out == p.outputs[0].value {
+			p.single, _ = s.now.(*singleCall)
+		}
 	}
 	return nil
 }

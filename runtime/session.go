@@ -170,24 +170,38 @@ func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
 			err = fmt.Errorf("%s: layer %q: %w", s.model.path, s.layer, faultError(p))
 		}
 	}()
-	batch, err := s.bindArguments(in, out)
-	if err != nil {
+	if !s.fits(in, out) {
+		if err := s.check(in, out); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.control.done = ctx.Done()
-	if s.control.done != nil && ctx.Err() != nil {
-		return ctx.Err()
+	if s.single != nil {
+		s.single.call(in[0], out[0])
+		return nil
 	}
+	s.control.done = ctx.Done()
+	s.bind(in, out)
 	for i := range s.steps {
+		if s.control.stopped() {
+			return ctx.Err()
+		}
 		st := &s.steps[i]
-		if err := st.now.run(&s.control, s.values[st.x], s.values[st.y], s.values[st.out], batch); err != nil {
-			if errors.Is(err, errStopped) {
-				return ctx.Err()
-			}
-			return fmt.Errorf("%s: layer %q: %w", s.model.path, s.layer, err)
+		if err := st.now.run(&s.control, s.values[st.x], s.values[st.y], s.values[st.out], s.batch); err != nil {
+			return s.failure(ctx, err)
 		}
 	}
 	return nil
+}
+
+// failure is the error of a run whose op gave err.
+func (s *Session) failure(ctx context.Context, err error) error {
+	if errors.Is(err, errStopped) {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: layer %q: %w", s.model.path, s.layer, err)
 }
 
 func (s *Session) refusal() error {

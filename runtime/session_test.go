@@ -182,6 +182,15 @@ func TestRunAllocatesNothing(t *testing.T) {
 			}
 		}), "%d threads", threads)
 	}
+	single := dispatchSession(t, touchSlabs(1))
+	in, res := [][]float32{randomFloats(rng, 16)}, [][]float32{make([]float32, 8)}
+	for _, ctx := range []context.Context{context.Background(), t.Context()} {
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			if err := single.Run(ctx, in, res); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
 }
 
 // touchSlabs is a kernel of LanesDense's shape that only writes the bias.
@@ -328,24 +337,62 @@ func TestISA(t *testing.T) {
 }
 
 // TestTruncatedWhileMapped: a file made shorter under a running program is an
-// error of Run, not a crash.
+// error of Run, not a crash, whether a run is many kernel calls or one.
 func TestTruncatedWhileMapped(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	d := randomDense(rng, 64, 4096, 1)
-	lin := &sgp.Linear{Out: 64, In: 4096, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
-	m := openModel(t, linearLayer(lin, false, 8))
-	for _, threads := range []int{1, 2} {
-		s, err := m.NewSession("l", Threads(threads))
-		require.NoError(t, err)
-		s.control.share = 0
-		in, out := [][]float32{randomFloats(rng, 4096)}, [][]float32{make([]float32, 64)}
-		if threads == 1 {
-			require.NoError(t, s.Run(context.Background(), in, out))
-			require.NoError(t, os.Truncate(m.path, 8192))
+	for _, shape := range [][2]int{{64, 4096}, {8, 4096}} {
+		d := randomDense(rng, shape[0], shape[1], 1)
+		lin := &sgp.Linear{Out: d.out, In: d.in, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
+		m := openModel(t, linearLayer(lin, false, 8))
+		for _, threads := range []int{1, 2} {
+			s, err := m.NewSession("l", Threads(threads))
+			require.NoError(t, err)
+			s.control.share = 0
+			in, out := [][]float32{randomFloats(rng, d.in)}, [][]float32{make([]float32, d.out)}
+			if threads == 1 {
+				require.NoError(t, s.Run(context.Background(), in, out))
+				require.Equal(t, d.out == 8, s.single != nil)
+				require.NoError(t, os.Truncate(m.path, 8192))
+			}
+			for range 2 {
+				err = s.Run(context.Background(), in, out)
+				require.ErrorContains(t, err, "memory fault")
+				require.ErrorContains(t, err, m.path)
+			}
 		}
-		err = s.Run(context.Background(), in, out)
-		require.ErrorContains(t, err, "memory fault")
-		require.ErrorContains(t, err, m.path)
+	}
+}
+
+// TestCancelWhileRunning: a run whose context ends stops before its next call
+// of a kernel, be it of the same op or of the next.
+func TestCancelWhileRunning(t *testing.T) {
+	rng := rand.New(rand.NewPCG(14, 15))
+	linear := func(d dense) *sgp.Linear {
+		return &sgp.Linear{Out: d.out, In: d.in, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
+	}
+	many := linearLayer(linear(randomDense(rng, 24, 8200, 1)), false, 8) // a call for each slab of 8 rows
+	chain := linearLayer(linear(randomDense(rng, 8, 8, 1)), false, 8)
+	l := &chain.Layers[0]
+	l.Values = append(l.Values, sgp.Value{Name: "z", Dims: []int{0, 8}})
+	l.Ops = append(l.Ops, sgp.Op{Kind: sgp.LinearOp, Args: []int{1}, Out: 2, Linear: linear(randomDense(rng, 8, 8, 1))})
+	l.Outputs = []int{2}
+	for _, model := range []*sgp.Model{many, chain} {
+		ctx, cancel := context.WithCancel(context.Background())
+		calls := 0
+		m := openModel(t, model, Set{Kernels: []Kernel{{Key: KernelKey{Op: LanesDense, S: 8, NB: 1}, Fn: LanesFunc(
+			func(*float32, uintptr, *float32, uintptr, *float32, *byte, *uint32, int, *float32, float32, float32, int) {
+				calls++
+				cancel()
+			})}}})
+		s, err := m.NewSession("l")
+		require.NoError(t, err)
+		in := model.Layers[0].Values[0].Dims[1]
+		out := model.Layers[0].Values[model.Layers[0].Outputs[0]].Dims[1]
+		x, y := [][]float32{randomFloats(rng, in)}, [][]float32{make([]float32, out)}
+		require.ErrorIs(t, s.Run(ctx, x, y), context.Canceled)
+		require.Equal(t, 1, calls)
+		require.NoError(t, s.Run(context.Background(), x, y), "the session is still good")
+		require.Greater(t, calls, 2)
 	}
 }
 
