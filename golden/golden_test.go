@@ -24,6 +24,8 @@ var update = flag.Bool("update", false, "rewrite testdata with what is printed n
 const (
 	specName = "spec.sg"
 	manifest = "testdata/manifest.txt"
+	// everySpec has layers of every form, whose kernels are in the manifest only.
+	everySpec = "testdata/every.sg"
 )
 
 // maxShown is how many kernels the cases print in full: more would not be read.
@@ -85,11 +87,13 @@ func (c testCase) spec(t *testing.T) []byte {
 }
 
 // specKernels are the kernels that gen would emit for the case's spec.
-func (c testCase) specKernels(t *testing.T) []codegen.Kernel {
-	m, err := ir.Load(specName, c.spec(t), ir.Options{})
-	require.NoError(t, err, c.file)
+func (c testCase) specKernels(t *testing.T) []codegen.Kernel { return kernelsOf(t, c.file, c.spec(t)) }
+
+func kernelsOf(t *testing.T, file string, spec []byte) []codegen.Kernel {
+	m, err := ir.Load(file, spec, ir.Options{})
+	require.NoError(t, err)
 	ks, err := codegen.Kernels(m)
-	require.NoError(t, err, c.file)
+	require.NoError(t, err, file)
 	return ks
 }
 
@@ -137,13 +141,42 @@ func TestFewAreShown(t *testing.T) {
 	}
 }
 
-// TestManifest compares a hash of each kernel that any case's spec needs: of its
-// assembly, or of its Go form.
-func TestManifest(t *testing.T) {
-	var all []codegen.Kernel
+// TestNothingLeftOver: a file of testdata that no test reads is stale.
+func TestNothingLeftOver(t *testing.T) {
+	files, err := filepath.Glob("testdata/*")
+	require.NoError(t, err)
+	known := []string{manifest, everySpec}
 	for _, c := range cases(t) {
-		for _, k := range c.specKernels(t) {
-			all = append(all, k, codegen.Kernel{Key: k.Key, ISA: runtime.Generic})
+		known = append(known, c.file)
+	}
+	require.ElementsMatch(t, known, files)
+}
+
+// TestManifest compares a hash of each kernel that a spec of testdata needs: of
+// its assembly, or of its Go form.
+func TestManifest(t *testing.T) {
+	every, err := os.ReadFile(everySpec)
+	require.NoError(t, err)
+	needed := kernelsOf(t, everySpec, every)
+	for _, c := range cases(t) {
+		needed = append(needed, c.specKernels(t)...)
+	}
+	var all []codegen.Kernel
+	levels := map[runtime.KernelOp]map[runtime.ISA]bool{}
+	for _, k := range needed {
+		all = append(all, k, codegen.Kernel{Key: k.Key, ISA: runtime.Generic})
+		if levels[k.Key.Op] == nil {
+			levels[k.Key.Op] = map[runtime.ISA]bool{}
+		}
+		levels[k.Key.Op][k.ISA] = true
+	}
+	for op := runtime.PanelGrouped; !strings.HasPrefix(op.String(), "kernelOp"); op++ {
+		require.NotEmpty(t, levels[op], "no spec of testdata needs %v", op)
+		for _, isa := range codegen.ISAs() {
+			if op == runtime.LanesDelta && isa != runtime.AVX2 {
+				continue // higher levels run the AVX2 kernel
+			}
+			require.True(t, levels[op][isa], "no spec of testdata needs %v for %v", op, isa)
 		}
 	}
 	var b bytes.Buffer
