@@ -26,7 +26,7 @@ var mutations = map[string]func(line string) (string, bool){
 	// The next float32, or half-way into the next index, instead of this one.
 	"displacement": func(line string) (string, bool) {
 		at := regexp.MustCompile(`(\d*)\(([A-D]X|[SD]I|R\d+)\)`).FindStringSubmatchIndex(line)
-		if at == nil || strings.HasPrefix(line, "\tLEAQ") {
+		if at == nil || strings.HasPrefix(line, "\tPREFETCH") {
 			return "", false
 		}
 		disp, _ := strconv.Atoi(line[at[2]:at[3]]) // no digits are 0
