@@ -14,9 +14,9 @@ import (
 
 var mapArgs = []asm.Arg{{Name: "y", Type: "*float32"}, {Name: "n", Type: "int"}}
 
-// activations are the bodies of the map kernels: each replaces the vectors x by
-// its result, in registers of its choice.
-var activations = map[runtime.KernelOp]func(m mapper, x []asm.Reg) []asm.Reg{
+// activations are the bodies of the map kernels. Each loads the vectors that it
+// is about and gives their results.
+var activations = map[runtime.KernelOp]func(mapper) []asm.Reg{
 	runtime.MapGelu:     mapper.gelu,
 	runtime.MapGeluTanh: mapper.geluTanh,
 	runtime.MapSilu:     mapper.silu,
@@ -24,50 +24,58 @@ var activations = map[runtime.KernelOp]func(m mapper, x []asm.Reg) []asm.Reg{
 	runtime.MapTanh:     mapper.tanh,
 }
 
-// mapUnroll is the vectors a round of the main loop: they share each load of a
-// constant. Five registers a vector and one constant fit the sixteen of AVX2.
-const mapUnroll = 3
+// mapUnroll is the vectors a round of the main loop: their chains of operations
+// overlap, and they share each load of a constant. Three registers a vector and
+// one for a constant fit the sixteen of AVX2.
+const mapUnroll = 4
 
-// mapKernel builds MapGelu … MapTanh: rounds of mapUnroll vectors, then what is
-// left a vector at a time under a mask.
+// mapKernel builds MapGelu … MapTanh: rounds of mapUnroll vectors, then of one,
+// then what is left, under a mask.
 func mapKernel(b *asm.Builder, k runtime.KernelKey) error {
 	act := activations[k.Op]
 	lanes := b.Machine().Lanes
 	vb := lanes * 4
 	y, n := b.Arg("y"), b.Arg("n")
-	round, tail, end := b.NewLabel("round"), b.NewLabel("tail"), b.NewLabel("end")
-	b.Label(round)
-	b.JumpLE(n, mapUnroll*lanes-1, tail)
-	x := b.Vecs(mapUnroll)
-	for i := range x {
-		b.Load(x[i], asm.At(y, i*vb))
+	for _, vectors := range []int{mapUnroll, 1} {
+		m := mapper{b, vectors, func(x asm.Reg, i int) { b.Load(x, asm.At(y, i*vb)) }}
+		round, rest := b.NewLabel("round"), b.NewLabel("rest")
+		b.Label(round)
+		b.JumpLE(n, vectors*lanes-1, rest)
+		for i, r := range act(m) {
+			b.Store(asm.At(y, i*vb), r)
+		}
+		b.AddI(y, vectors*vb)
+		b.AddI(n, -vectors*lanes)
+		b.Jump(round)
+		b.Label(rest)
 	}
-	for i, r := range act(mapper{b}, x) {
-		b.Store(asm.At(y, i*vb), r)
-	}
-	b.AddI(y, mapUnroll*vb)
-	b.AddI(n, -mapUnroll*lanes)
-	b.Jump(round)
-
-	b.Label(tail)
+	end := b.NewLabel("end")
 	b.JumpLE(n, 0, end)
-	c, full, mask, last := b.Int(), b.Int(), b.Mask(), b.Vecs(1)
-	b.Mov(c, n)
-	b.MovI(full, lanes)
-	b.Min(c, full)
-	b.MaskFirst(mask, c)
-	b.LoadMask(last[0], asm.At(y, 0), mask)
-	b.StoreMask(asm.At(y, 0), act(mapper{b}, last)[0], mask)
-	b.AddI(y, vb)
-	b.AddI(n, -lanes)
-	b.Jump(tail)
+	mask := b.Mask()
+	b.MaskFirst(mask, n)
+	m := mapper{b, 1, func(x asm.Reg, _ int) { b.LoadMask(x, asm.At(y, 0), mask) }}
+	b.StoreMask(asm.At(y, 0), act(m)[0], mask)
 	b.Label(end)
 	return nil
 }
 
 // mapper writes one operation for several vectors at a time, interleaved. Where
 // an operand is one register, it is that of all vectors.
-type mapper struct{ *asm.Builder }
+type mapper struct {
+	*asm.Builder
+	vectors int
+	from    func(x asm.Reg, i int) // loads vector i
+}
+
+// load loads the vectors into fresh registers. To load them a second time is
+// cheaper than to hold them in registers meanwhile.
+func (m mapper) load() []asm.Reg {
+	x := m.Vecs(m.vectors)
+	for i := range x {
+		m.from(x[i], i)
+	}
+	return x
+}
 
 // constant is c in every lane.
 func (m mapper) constant(c float32) asm.Reg {
@@ -77,7 +85,7 @@ func (m mapper) constant(c float32) asm.Reg {
 }
 
 // atLeast is the lower half of the contract's clamp: where lo > x, x = lo. A NaN
-// stays. atMost is the upper half.
+// stays.
 func (m mapper) atLeast(x []asm.Reg, lo float32) {
 	c := m.constant(lo)
 	for _, r := range x {
@@ -85,29 +93,25 @@ func (m mapper) atLeast(x []asm.Reg, lo float32) {
 	}
 }
 
-func (m mapper) atMost(x []asm.Reg, hi float32) {
+func (m mapper) clamp(x []asm.Reg, lo, hi float32) {
+	m.atLeast(x, lo)
 	c := m.constant(hi)
 	for _, r := range x {
 		m.VMin(r, c, r)
 	}
 }
 
-func (m mapper) clamp(x []asm.Reg, lo, hi float32) {
-	m.atLeast(x, lo)
-	m.atMost(x, hi)
-}
-
-// product is a*b in fresh registers.
-func (m mapper) product(a, b []asm.Reg) []asm.Reg {
-	d := m.Vecs(len(a))
+// square is x*x in fresh registers.
+func (m mapper) square(x []asm.Reg) []asm.Reg {
+	d := m.Vecs(len(x))
 	for i := range d {
-		m.VMul(d[i], a[i], b[i])
+		m.VMul(d[i], x[i], x[i])
 	}
 	return d
 }
 
 // polynomial is Horner's rule for the coefficients c, highest first, at u.
-func (m mapper) polynomial(u []asm.Reg, c ...float32) []asm.Reg {
+func (m mapper) polynomial(u []asm.Reg, c []float32) []asm.Reg {
 	p := m.Vecs(len(u))
 	for _, r := range p {
 		m.BcastConst(r, math.Float32bits(c[0]))
@@ -124,35 +128,36 @@ func (m mapper) polynomial(u []asm.Reg, c ...float32) []asm.Reg {
 // rational is clamp(x*P(x²)/Q(x²), -1, 1) for coefficients highest first; x is
 // used up.
 func (m mapper) rational(x []asm.Reg, p, q []float32) []asm.Reg {
-	u := m.product(x, x)
-	for i, r := range m.polynomial(u, p...) {
+	u := m.square(x)
+	for i, r := range m.polynomial(u, p) {
 		m.VMul(x[i], x[i], r)
 	}
-	for i, r := range m.polynomial(u, q...) {
+	for i, r := range m.polynomial(u, q) {
 		m.VDiv(x[i], x[i], r)
 	}
 	m.clamp(x, -1, 1)
 	return x
 }
 
-func (m mapper) tanh(x []asm.Reg) []asm.Reg {
+func (m mapper) tanh() []asm.Reg {
+	x := m.load()
 	m.clamp(x, -fit.TanhMax, fit.TanhMax)
 	return m.rational(x,
 		[]float32{fit.TanhP5, fit.TanhP4, fit.TanhP3, fit.TanhP2, fit.TanhP1, 1},
 		[]float32{fit.TanhQ4, fit.TanhQ3, fit.TanhQ2, fit.TanhQ1, 1})
 }
 
-func (m mapper) gelu(x []asm.Reg) []asm.Reg {
-	m.atLeast(x, -fit.GeluMax)
-	h, half := m.Vecs(len(x)), m.constant(0.5)
-	for i := range x {
-		m.VMul(h[i], half, x[i])
-	}
-	m.atMost(x, fit.GeluMax)
+func (m mapper) gelu() []asm.Reg {
+	x := m.load()
+	m.clamp(x, -fit.GeluMax, fit.GeluMax)
 	e := m.rational(x,
 		[]float32{fit.GeluP5, fit.GeluP4, fit.GeluP3, fit.GeluP2, fit.GeluP1, fit.GeluP0},
 		[]float32{fit.GeluQ5, fit.GeluQ4, fit.GeluQ3, fit.GeluQ2, fit.GeluQ1, 1})
-	for i := range e {
+	h := m.load()
+	m.atLeast(h, -fit.GeluMax)
+	half := m.constant(0.5)
+	for i := range h {
+		m.VMul(h[i], half, h[i])
 		m.FMA213(e[i], h[i], h[i])
 	}
 	return e
@@ -179,10 +184,10 @@ func (m mapper) exp(x []asm.Reg) []asm.Reg {
 			m.FMA(x[i], n[i], c)
 		}
 	}
-	p := m.polynomial(x, fit.ExpC6, fit.ExpC5, fit.ExpC4, fit.ExpC3, fit.ExpC2, 1, 1)
+	p := m.polynomial(x, []float32{fit.ExpC6, fit.ExpC5, fit.ExpC4, fit.ExpC3, fit.ExpC2, 1, 1})
 	bias := m.Vec()
 	m.BcastConst(bias, 127)
-	for i := range p { // x and n are free
+	for i := range p { // x is free, and k is wanted no more
 		h, rest := x[i], t[i]
 		m.VSarI(h, t[i], 1)
 		m.VSubI32(rest, t[i], h)
@@ -196,27 +201,30 @@ func (m mapper) exp(x []asm.Reg) []asm.Reg {
 }
 
 // expNeg is exp(-x) as exp(0-x): the sign of a zero is lost in exp.
-func (m mapper) expNeg(x []asm.Reg) []asm.Reg {
-	zero, d := m.Vec(), m.Vecs(len(x))
+func (m mapper) expNeg() []asm.Reg {
+	zero, x := m.Vec(), m.load()
 	m.Zero(zero)
 	for i := range x {
-		m.VSub(d[i], zero, x[i])
+		m.VSub(x[i], zero, x[i])
 	}
-	return m.exp(d)
+	return m.exp(x)
 }
 
-// over is x/(1+e), in x.
-func (m mapper) over(x, e []asm.Reg) []asm.Reg {
-	one := m.constant(1)
+// over is x/(1+e), in e; an x of -Inf, where e is +Inf, counts as finite.
+func (m mapper) over(e []asm.Reg) []asm.Reg {
+	x, one := m.load(), m.constant(1)
+	m.atLeast(x, -math.MaxFloat32)
 	for i := range x {
 		m.VAdd(e[i], one, e[i])
-		m.VDiv(x[i], x[i], e[i])
+		m.VDiv(e[i], x[i], e[i])
 	}
-	return x
+	return e
 }
 
-func (m mapper) sigmoid(x []asm.Reg) []asm.Reg {
-	e, one := m.expNeg(x), m.constant(1)
+func (m mapper) silu() []asm.Reg { return m.over(m.expNeg()) }
+
+func (m mapper) sigmoid() []asm.Reg {
+	e, one := m.expNeg(), m.constant(1)
 	for i := range e {
 		m.VAdd(e[i], one, e[i])
 		m.VDiv(e[i], one, e[i])
@@ -224,20 +232,13 @@ func (m mapper) sigmoid(x []asm.Reg) []asm.Reg {
 	return e
 }
 
-func (m mapper) silu(x []asm.Reg) []asm.Reg {
-	e := m.expNeg(x)
-	m.atLeast(x, -math.MaxFloat32)
-	return m.over(x, e)
-}
-
-func (m mapper) geluTanh(x []asm.Reg) []asm.Reg {
-	z := m.product(x, x)
+func (m mapper) geluTanh() []asm.Reg {
+	x := m.load()
+	z := m.square(x)
 	c3, c1 := m.constant(fit.GeluTanhC3), m.constant(fit.GeluTanhC1)
 	for i := range z {
 		m.FMA213(z[i], c3, c1)
 		m.VMul(z[i], z[i], x[i])
 	}
-	e := m.exp(z)
-	m.atLeast(x, -math.MaxFloat32)
-	return m.over(x, e)
+	return m.over(m.exp(z))
 }

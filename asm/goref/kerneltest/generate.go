@@ -245,3 +245,15 @@ func (g generator) tileOutput(c *Call, rows int) {
 	c.ldout = c.t
 	c.out = g.floats(rows * c.ldout)
 }
+
+// activation draws what an activation replaces: often any float32 there is, as
+// most of its range lies where few results of layers do.
+func (g generator) activation(c *Call) {
+	c.n = g.size(g.often(70, 200))
+	g.output(c, 1, c.n)
+	if g.IntN(2) == 0 {
+		for i := range c.n {
+			c.out[c.at+i] = math.Float32frombits(g.Uint32())
+		}
+	}
+}

@@ -105,8 +105,7 @@ func New(key runtime.KernelKey, seed uint64, rules Rules) (*Call, error) {
 	case runtime.CopyTile, runtime.TransTile, runtime.UntransTile:
 		g.tile(c)
 	default:
-		c.n = g.size(70)
-		g.output(c, 1, c.n)
+		g.activation(c)
 	}
 	return c, nil
 }
