@@ -83,6 +83,7 @@ const (
 	OpJumpGE                   // if A >= Imm goto Name, signed
 	OpJumpLE                   // if A <= Imm goto Name, signed
 	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
+	OpPrefetch                 // hint: the line at Mem will be read
 	OpZero                     // Dst vec = +0
 	OpVMov                     // Dst vec = A
 	OpLoad                     // Dst vec = Lanes float32 at Mem

@@ -111,6 +111,9 @@ func (b *Builder) While(stem string, n Reg, body func()) {
 	b.Label(end)
 }
 
+// Prefetch hints that the line at m will be read; it never faults.
+func (b *Builder) Prefetch(m Mem) { b.add(Inst{Op: OpPrefetch, Mem: m}) }
+
 // Vector instructions: see the Op of the same name.
 func (b *Builder) Zero(d Reg)             { b.add(Inst{Op: OpZero, Dst: d}) }
 func (b *Builder) VMov(d, a Reg)          { b.add(Inst{Op: OpVMov, Dst: d, A: a}) }

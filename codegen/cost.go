@@ -76,9 +76,9 @@ func estimate(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) fl
 	return call + estimateLanes(c, v, p, batch, isa, m)
 }
 
-// widthsFor cuts batch into widths as the driver does: the widest that fits,
-// and the narrowest of all for a rest below it. widths descend.
-func widthsFor(batch int, widths []int) []int {
+// cutTokens cuts batch as the lanes driver does: the widest that fits, and the
+// narrowest of all for a rest below it. widths descend.
+func cutTokens(batch int, widths []int) []int {
 	var cut []int
 	for batch > 0 {
 		t := widths[len(widths)-1]
@@ -86,6 +86,23 @@ func widthsFor(batch int, widths []int) []int {
 			if w <= batch {
 				t = w
 				break
+			}
+		}
+		cut = append(cut, t)
+		batch -= t
+	}
+	return cut
+}
+
+// cutTiles cuts batch as the tile driver does: as few tiles as the widest width
+// allows, all of about the same width. widths descend.
+func cutTiles(batch int, widths []int) []int {
+	var cut []int
+	for n := (batch + widths[0] - 1) / widths[0]; batch > 0; n-- {
+		want, t := (batch+n-1)/n, widths[0]
+		for _, w := range widths {
+			if w >= want {
+				t = w
 			}
 		}
 		cut = append(cut, t)
@@ -107,25 +124,17 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 		k = len(v.Panel.Cols)
 	}
 	total := 0.0
-	for _, t := range widthsFor(batch, widths) {
+	for _, t := range cutTiles(batch, widths) {
 		nv := float64(t / m.lanes)
 		work := 0.0
 		for _, s := range v.Panel.Segments {
-			work += segmentCycles(s, v.Panel.KB, k, nv, m)
-		}
-		// The activation tile beyond the first-level cache feeds every load.
-		tile := v.Panel.KB * t * 4
-		if tile > 28<<10 {
-			work *= 1.12
-		}
-		if tile > 100<<10 {
-			work *= 1.15
+			work += segmentCycles(s, v.Panel.KB, k, t, m)
 		}
 		total += max(work, m.stream(size, size))
 		// Packing the tile, and for token-major the transposed way back.
 		moved := float64(k) * nv * 2
 		if p.TokenMajor {
-			moved = float64(k)*nv*5 + float64(p.Out)*nv*5
+			moved = float64(k)*nv*5 + float64(p.Out)*nv*8
 		} else if v.Panel.Cols != nil {
 			moved *= 1.5
 		}
@@ -134,8 +143,24 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	return total
 }
 
-func segmentCycles(s sgp.Segment, kb, k int, nv float64, m core) float64 {
-	cycles := 0.0
+// tileFactor is what the loads from an activation tile of this size cost beyond
+// the count of them: measured over the benchmarks' grid. The tile shares the
+// first-level cache with the weights and the accumulators' rows.
+func tileFactor(bytes int) float64 {
+	switch {
+	case bytes <= 16<<10:
+		return 1.12
+	case bytes <= 32<<10:
+		return 1.25
+	case bytes <= 64<<10:
+		return 1.4
+	default:
+		return 1.8
+	}
+}
+
+func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
+	cycles, nv := 0.0, float64(t/m.lanes)
 	mr := float64(s.MR)
 	panels := float64(len(s.Rows) / s.MR)
 	blocks := float64((k + kb - 1) / kb)
@@ -164,13 +189,13 @@ func segmentCycles(s sgp.Segment, kb, k int, nv float64, m core) float64 {
 			loads := nv + r
 			// Independent chains: other runs overlap only partly.
 			chain := m.latency * 0.55
-			cycles += n * max(r*nv/m.fma, loads/m.load, (r*nv+nv+r+5)/m.issue, chain)
+			cycles += n * tileFactor(kb*t*4) * max(r*nv/m.fma, loads/m.load, (r*nv+nv+r+5)/m.issue, chain)
 		}
 		cycles += runs * (m.mispredict*0.6 + 2)
 		cycles += float64(len(s.Runs)) * 1
 	}
 	// Accumulators in and out, once a K-block.
-	return cycles + blocks*panels*(2*mr*nv/m.load+8)
+	return cycles + blocks*panels*(4*mr*nv/m.load+20)
 }
 
 func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
@@ -192,7 +217,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	sv := float64(l.S / m.lanes)
 	size := streamBytes(v)
 	compute := 0.0
-	for _, nb := range widthsFor(batch, tokens) {
+	for _, nb := range cutTokens(batch, tokens) {
 		t := float64(nb)
 		var steps, perStep float64 // columns a slab; cycles a column
 		switch c.Op {
@@ -213,7 +238,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				(t*sv*2+2*sv+t*tables+1)/m.issue, m.latency)
 		case runtime.LanesMask:
 			steps = float64(k)
-			expand := 2.6 // cycles a vector
+			expand := 2.9 // cycles a vector
 			perStep = max(sv*expand+t*sv/m.fma, m.latency)
 		case runtime.LanesDelta:
 			sum := 0.0
@@ -221,7 +246,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1)
-			perStep = 8 * 1.3
+			perStep = 8 * 1.45
 		}
 		compute += slabs * (steps*perStep + 20)
 	}
@@ -239,7 +264,7 @@ func estimateDeltaTile(v sgp.Variant, p Problem, batch int, isa runtime.ISA, m c
 	}
 	size := streamBytes(v)
 	tiles := float64((batch + t - 1) / t)
-	work := max(sum*8*1.35, m.stream(size, size))
+	work := max(sum*8*1.1, m.stream(size, size))
 	if p.In*t*4 > 28<<10 {
 		work *= 1.15
 	}

@@ -118,6 +118,11 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	return nil
 }
 
+// ahead is how far before its use a weight is asked for where decoding fills the
+// core's window, so that it does not run ahead to the memory by itself: bytes.
+// Streams that need no decoding lose by it.
+const ahead = 2048
+
 // column multiplies one column: the slab's weights are in wv, token t's
 // activation is at s.token(xp, t, 0).
 func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
@@ -180,6 +185,7 @@ func (s *slab) mask() {
 	ex := s.ExpandInit()
 	s.Mov(xp, s.x)
 	s.While("k", k, func() {
+		s.Prefetch(asm.At(s.w, ahead))
 		wv := s.Vecs(s.sv)
 		for v := range s.sv {
 			m, n := s.Int(), s.Int()
@@ -325,6 +331,7 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 	}
 	b.While("step", c, func() {
 		d := b.Int()
+		b.Prefetch(asm.At(w, ahead))
 		for l := range off {
 			b.LoadU(d, 1, asm.At(meta, l))
 			if !tile {

@@ -89,7 +89,7 @@ func Candidates(p Problem) []Config {
 		cs = append(cs, Config{Op: runtime.LanesList, S: 16})
 	}
 	if panels {
-		for _, kb := range []int{128, 256, 512} {
+		for _, kb := range []int{64, 128, 256, 512} {
 			cs = append(cs, Config{Op: runtime.PanelGrouped, MR: 1, KB: kb}, Config{Op: runtime.PanelGrouped, MR: 4, KB: kb})
 		}
 	}

@@ -237,6 +237,7 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 		l.ctx.DECQ(l.r(i.Dst))
 		l.ctx.JNZ(operand.LabelRef(i.Name))
 	},
+	asm.OpPrefetch: func(l *lowerer, i *asm.Inst) { l.ctx.PREFETCHT0(l.mem(i.Mem)) },
 	asm.OpZero: func(l *lowerer, i *asm.Inst) {
 		d := l.r(i.Dst)
 		if l.wide {

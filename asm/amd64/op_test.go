@@ -115,6 +115,7 @@ var programs = []program{
 	{"", asm.OpJumpGE, func(b *asm.Builder, p *operands) { b.Label("here"); b.JumpGE(p.i, 8, "here") }},
 	{"", asm.OpJumpLE, func(b *asm.Builder, p *operands) { b.Label("here"); b.JumpLE(p.i, -1, "here") }},
 	{"", asm.OpDecJump, func(b *asm.Builder, p *operands) { b.Label("here"); b.DecJump(p.i, "here") }},
+	{"", asm.OpPrefetch, func(b *asm.Builder, p *operands) { b.Prefetch(asm.At(p.i, 2048)) }},
 	{"", asm.OpZero, func(b *asm.Builder, p *operands) { b.Zero(p.d) }},
 	{"", asm.OpVMov, func(b *asm.Builder, p *operands) { b.VMov(p.d, p.a) }},
 	{"", asm.OpLoad, func(b *asm.Builder, p *operands) { b.Load(p.d, asm.At(p.i, 64)) }},
