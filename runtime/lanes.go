@@ -24,6 +24,8 @@ type lanesLinear struct {
 	kernels []lanesKernel // by tokens, ascending
 	chunks  []slabChunk
 	stored  int // multiply-adds a token
+	xSize   int // of scratch
+	ySize   int
 
 	// For the batch at hand: the calls that cover it.
 	calls    []tokenCall
@@ -76,7 +78,7 @@ func bindLanes(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (
 		return nil, err
 	}
 	d.cutSlabs(f, slabs)
-	d.calls = make([]tokenCall, 0, size.batch/d.most()+len(d.kernels)+1)
+	d.reserve()
 	return d, nil
 }
 
@@ -157,29 +159,25 @@ func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
 	}
 }
 
-// scratch has token-major x where the kernels cannot use the caller's, and a
-// y [tokens, slabs] for each thread.
-func (d *lanesLinear) scratch() int {
-	return d.xSize() + d.threads*d.ySize()
-}
-
-func (d *lanesLinear) most() int { return d.kernels[len(d.kernels)-1].tokens }
-
-func (d *lanesLinear) xSize() int {
+// reserve sizes scratch: token-major x where the kernels cannot use the
+// caller's, and a y [tokens, slabs] for each thread.
+func (d *lanesLinear) reserve() {
 	tokens := d.most()
 	if d.cols != nil || d.featureMajor {
 		tokens = max(tokens, d.maxBatch)
 	}
-	return roundUp(tokens*d.k, 16)
+	d.xSize = roundUp(tokens*d.k, 16)
+	slabs := 0
+	for _, c := range d.chunks {
+		slabs = max(slabs, c.n)
+	}
+	d.ySize = roundUp(d.most()*slabs*d.slab, 16)
+	d.calls = make([]tokenCall, 0, d.maxBatch/d.most()+len(d.kernels)+1)
 }
 
-func (d *lanesLinear) ySize() int {
-	n := 0
-	for _, c := range d.chunks {
-		n = max(n, c.n)
-	}
-	return roundUp(d.most()*n*d.slab, 16)
-}
+func (d *lanesLinear) scratch() int { return d.xSize + d.threads*d.ySize }
+
+func (d *lanesLinear) most() int { return d.kernels[len(d.kernels)-1].tokens }
 
 // prepare covers the batch with calls: of the largest kernel, then for a rest
 // of the smallest kernel that holds it, unless more than half of the rest would
@@ -239,7 +237,7 @@ func (d *lanesLinear) run(c *control, x, _, y []float32, _ int) error {
 // gather makes x token-major with the kept columns only, and fills up a batch
 // that is smaller than its kernel.
 func (d *lanesLinear) gather() {
-	xs := d.c.scratch[:d.xSize()]
+	xs := d.c.scratch[:d.xSize]
 	token, feature := d.in, 1
 	if d.featureMajor {
 		token, feature = 1, d.batch
@@ -320,7 +318,7 @@ func (d *lanesLinear) unit(worker, u int) error {
 			}
 			continue
 		}
-		y := d.c.scratch[d.xSize()+worker*d.ySize():][:d.ySize()]
+		y := d.c.scratch[d.xSize+worker*d.ySize:][:d.ySize]
 		k.f(&y[0], uintptr(lanes)*4, x, uintptr(d.ldx)*4, w, meta, cnt, d.k, bias, d.lo, d.hi, c.n)
 		if d.act != nil {
 			d.act(&y[0], k.tokens*lanes)
@@ -342,7 +340,12 @@ func (d *lanesLinear) scatter(c *slabChunk, token int, lanes []float32) {
 		}
 		return
 	}
-	for i, v := range lanes[:min(len(lanes), d.out-first)] {
+	lanes = lanes[:min(len(lanes), d.out-first)]
+	if d.yRow == 1 {
+		copy(d.y[token*d.yColumn+first:], lanes)
+		return
+	}
+	for i, v := range lanes {
 		d.y[(first+i)*d.yRow+token*d.yColumn] = v
 	}
 }
