@@ -10760,7 +10760,7 @@ end4:
 	RET
 
 // func lanesMask_f32_s32_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3, POPCNT
+// Requires: AVX, AVX2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ bias+64(FP), CX
@@ -10783,6 +10783,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y6
 	VPERMPS      (SI), Y6, Y5
@@ -11097,7 +11098,7 @@ DATA sparsegenRanks<>+2040(SB)/8, $0x0706050403020100
 GLOBL sparsegenRanks<>(SB), RODATA|NOPTR, $2048
 
 // func lanesMask_f32_s32_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F, POPCNT
+// Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ bias+64(FP), CX
@@ -11116,6 +11117,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R10
 	VPXORD       Z2, Z2, Z2
 	KMOVW        R10, K1
@@ -11152,7 +11154,7 @@ k_end2:
 	RET
 
 // func lanesMask_f32_s32_b2_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3, POPCNT
+// Requires: AVX, AVX2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ bias+64(FP), CX
@@ -11180,6 +11182,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y10
 	VPERMPS      (SI), Y10, Y9
@@ -11256,7 +11259,7 @@ k_end2:
 	RET
 
 // func lanesMask_f32_s32_b2_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F, POPCNT
+// Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ bias+64(FP), CX
@@ -11278,6 +11281,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R11
 	VPXORD       Z4, Z4, Z4
 	KMOVW        R11, K1
@@ -11326,7 +11330,7 @@ k_end2:
 	RET
 
 // func lanesMask_f32_s32_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F, POPCNT
+// Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   y+0(FP), AX
 	MOVQ   bias+64(FP), CX
@@ -11354,6 +11358,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R12
 	VPXORD       Z8, Z8, Z8
 	KMOVW        R12, K1
@@ -11424,7 +11429,7 @@ k_end2:
 	RET
 
 // func lanesMask_f32_s32_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F, POPCNT
+// Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   y+0(FP), AX
 	MOVQ   bias+64(FP), CX
@@ -11464,6 +11469,7 @@ slab1:
 	JZ      k_end2
 
 k3:
+	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R14
 	VPXORD       Z16, Z16, Z16
 	KMOVW        R14, K1
@@ -11578,7 +11584,7 @@ k_end2:
 	RET
 
 // func lanesDelta_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·lanesDelta_f32_s8_avx2(SB), NOSPLIT, $0-88
 	MOVQ x+16(FP), AX
 	MOVQ w+32(FP), CX
@@ -11612,6 +11618,7 @@ slab1:
 	JZ     step_end2
 
 step3:
+	PREFETCHT0  2048(CX)
 	MOVBLZX     (DX), R14
 	ADDQ        R14, BX
 	VMOVSS      (AX)(BX*4), X8
@@ -11692,7 +11699,7 @@ end4:
 	RET
 
 // func deltaTile_f32_t8_s8_avx2(y *float32, ldy uintptr, x *float32, w *float32, meta *byte, cnt *uint32, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·deltaTile_f32_t8_s8_avx2(SB), NOSPLIT, $0-72
 	MOVQ x+16(FP), AX
 	MOVQ w+24(FP), CX
@@ -11726,6 +11733,7 @@ slab1:
 	JZ           step_end2
 
 step3:
+	PREFETCHT0   2048(CX)
 	MOVBLZX      (DX), R14
 	LEAQ         (BX)(R14*4), BX
 	VBROADCASTSS (CX), Y8
@@ -11813,7 +11821,7 @@ end4:
 	RET
 
 // func deltaTile_f32_t16_s8_avx512(y *float32, ldy uintptr, x *float32, w *float32, meta *byte, cnt *uint32, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·deltaTile_f32_t16_s8_avx512(SB), NOSPLIT, $0-72
 	MOVQ x+16(FP), AX
 	MOVQ w+24(FP), CX
@@ -11847,6 +11855,7 @@ slab1:
 	JZ           step_end2
 
 step3:
+	PREFETCHT0   2048(CX)
 	MOVBLZX      (DX), R14
 	LEAQ         (BX)(R14*8), BX
 	VBROADCASTSS (CX), Z8
@@ -12975,101 +12984,158 @@ end2:
 	RET
 
 // func mapTanh_f32_avx2(y *float32, n int)
-// Requires: AVX, CMOV, FMA3
+// Requires: AVX, FMA3
 TEXT ·mapTanh_f32_avx2(SB), NOSPLIT, $0-16
 	MOVQ y+0(FP), AX
 	MOVQ n+8(FP), CX
 
 round1:
-	CMPQ         CX, $+23
-	JLE          tail2
+	CMPQ         CX, $+31
+	JLE          rest2
 	VMOVUPS      (AX), Y0
 	VMOVUPS      32(AX), Y1
 	VMOVUPS      64(AX), Y2
-	VBROADCASTSS sparsegenConstants<>+48(SB), Y3
-	VMAXPS       Y0, Y3, Y0
-	VMAXPS       Y1, Y3, Y1
-	VMAXPS       Y2, Y3, Y2
-	VBROADCASTSS sparsegenConstants<>+36(SB), Y3
-	VMINPS       Y0, Y3, Y0
-	VMINPS       Y1, Y3, Y1
-	VMINPS       Y2, Y3, Y2
-	VMULPS       Y0, Y0, Y3
-	VMULPS       Y1, Y1, Y4
-	VMULPS       Y2, Y2, Y5
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y6
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y7
+	VMOVUPS      96(AX), Y3
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y4
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y4
+	VMINPS       Y0, Y4, Y0
+	VMINPS       Y1, Y4, Y1
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+	VMULPS       Y0, Y0, Y4
+	VMULPS       Y1, Y1, Y5
+	VMULPS       Y2, Y2, Y6
+	VMULPS       Y3, Y3, Y7
 	VBROADCASTSS sparsegenConstants<>+40(SB), Y8
-	VBROADCASTSS sparsegenConstants<>+0(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+8(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+16(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+24(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VMULPS       Y6, Y0, Y0
-	VMULPS       Y7, Y1, Y1
-	VMULPS       Y8, Y2, Y2
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y6
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y7
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y9
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y10
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y11
+	VBROADCASTSS sparsegenConstants<>+0(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y10, Y2, Y2
+	VMULPS       Y11, Y3, Y3
 	VBROADCASTSS sparsegenConstants<>+4(SB), Y8
-	VBROADCASTSS sparsegenConstants<>+12(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+20(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+28(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y9
-	VFMADD213PS  Y9, Y3, Y6
-	VFMADD213PS  Y9, Y4, Y7
-	VFMADD213PS  Y9, Y5, Y8
-	VDIVPS       Y6, Y0, Y0
-	VDIVPS       Y7, Y1, Y1
-	VDIVPS       Y8, Y2, Y2
-	VBROADCASTSS sparsegenConstants<>+44(SB), Y3
-	VMAXPS       Y0, Y3, Y0
-	VMAXPS       Y1, Y3, Y1
-	VMAXPS       Y2, Y3, Y2
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
-	VMINPS       Y0, Y3, Y0
-	VMINPS       Y1, Y3, Y1
-	VMINPS       Y2, Y3, Y2
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y9
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y10
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y11
+	VBROADCASTSS sparsegenConstants<>+12(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+20(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+28(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VDIVPS       Y8, Y0, Y0
+	VDIVPS       Y9, Y1, Y1
+	VDIVPS       Y10, Y2, Y2
+	VDIVPS       Y11, Y3, Y3
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y4
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
+	VMINPS       Y0, Y4, Y0
+	VMINPS       Y1, Y4, Y1
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
-	ADDQ         $+96, AX
-	ADDQ         $-24, CX
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         $+128, AX
+	ADDQ         $-32, CX
 	JMP          round1
 
-tail2:
+rest2:
+round3:
+	CMPQ         CX, $+7
+	JLE          rest4
+	VMOVUPS      (AX), Y0
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       Y0, Y0, Y1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+0(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VMULPS       Y2, Y0, Y0
+	VBROADCASTSS sparsegenConstants<>+4(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+12(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+20(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+28(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VDIVPS       Y2, Y0, Y0
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS sparsegenConstants<>+32(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $+32, AX
+	ADDQ         $-8, CX
+	JMP          round3
+
+rest4:
 	CMPQ         CX, $+0
-	JLE          end3
-	MOVQ         CX, DX
-	MOVQ         $+8, BX
-	CMPQ         BX, DX
-	CMOVQLT      BX, DX
-	LEAQ         sparsegenRamp<>+0(SB), BX
-	NEGQ         DX
-	VMOVUPS      32(BX)(DX*4), Y0
+	JLE          end5
+	LEAQ         sparsegenRamp<>+0(SB), DX
+	NEGQ         CX
+	VMOVUPS      32(DX)(CX*4), Y0
 	VMASKMOVPS   (AX), Y0, Y1
 	VBROADCASTSS sparsegenConstants<>+48(SB), Y2
 	VMAXPS       Y1, Y2, Y1
@@ -13103,11 +13169,8 @@ tail2:
 	VBROADCASTSS sparsegenConstants<>+32(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
-	ADDQ         $+32, AX
-	ADDQ         $-8, CX
-	JMP          tail2
 
-end3:
+end5:
 	VZEROUPPER
 	RET
 
@@ -13127,101 +13190,158 @@ DATA sparsegenConstants<>+48(SB)/4, $0xc11051ec
 GLOBL sparsegenConstants<>(SB), RODATA|NOPTR, $52
 
 // func mapTanh_f32_avx512(y *float32, n int)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2
 TEXT ·mapTanh_f32_avx512(SB), NOSPLIT, $0-16
 	MOVQ y+0(FP), AX
 	MOVQ n+8(FP), CX
 
 round1:
-	CMPQ         CX, $+47
-	JLE          tail2
+	CMPQ         CX, $+63
+	JLE          rest2
 	VMOVUPS      (AX), Z0
 	VMOVUPS      64(AX), Z1
 	VMOVUPS      128(AX), Z2
-	VBROADCASTSS sparsegenConstants<>+48(SB), Z3
-	VMAXPS       Z0, Z3, Z0
-	VMAXPS       Z1, Z3, Z1
-	VMAXPS       Z2, Z3, Z2
-	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
-	VMINPS       Z0, Z3, Z0
-	VMINPS       Z1, Z3, Z1
-	VMINPS       Z2, Z3, Z2
-	VMULPS       Z0, Z0, Z3
-	VMULPS       Z1, Z1, Z4
-	VMULPS       Z2, Z2, Z5
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z6
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z7
+	VMOVUPS      192(AX), Z3
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z4
+	VMAXPS       Z0, Z4, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMAXPS       Z2, Z4, Z2
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z4
+	VMINPS       Z0, Z4, Z0
+	VMINPS       Z1, Z4, Z1
+	VMINPS       Z2, Z4, Z2
+	VMINPS       Z3, Z4, Z3
+	VMULPS       Z0, Z0, Z4
+	VMULPS       Z1, Z1, Z5
+	VMULPS       Z2, Z2, Z6
+	VMULPS       Z3, Z3, Z7
 	VBROADCASTSS sparsegenConstants<>+40(SB), Z8
-	VBROADCASTSS sparsegenConstants<>+0(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+8(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+16(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+24(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VMULPS       Z6, Z0, Z0
-	VMULPS       Z7, Z1, Z1
-	VMULPS       Z8, Z2, Z2
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z6
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z7
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z9
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z11
+	VBROADCASTSS sparsegenConstants<>+0(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z9, Z1, Z1
+	VMULPS       Z10, Z2, Z2
+	VMULPS       Z11, Z3, Z3
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z8
-	VBROADCASTSS sparsegenConstants<>+12(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+20(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+28(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z9
-	VFMADD213PS  Z9, Z3, Z6
-	VFMADD213PS  Z9, Z4, Z7
-	VFMADD213PS  Z9, Z5, Z8
-	VDIVPS       Z6, Z0, Z0
-	VDIVPS       Z7, Z1, Z1
-	VDIVPS       Z8, Z2, Z2
-	VBROADCASTSS sparsegenConstants<>+44(SB), Z3
-	VMAXPS       Z0, Z3, Z0
-	VMAXPS       Z1, Z3, Z1
-	VMAXPS       Z2, Z3, Z2
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
-	VMINPS       Z0, Z3, Z0
-	VMINPS       Z1, Z3, Z1
-	VMINPS       Z2, Z3, Z2
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z9
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z11
+	VBROADCASTSS sparsegenConstants<>+12(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+20(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+28(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VDIVPS       Z8, Z0, Z0
+	VDIVPS       Z9, Z1, Z1
+	VDIVPS       Z10, Z2, Z2
+	VDIVPS       Z11, Z3, Z3
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z4
+	VMAXPS       Z0, Z4, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMAXPS       Z2, Z4, Z2
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z4
+	VMINPS       Z0, Z4, Z0
+	VMINPS       Z1, Z4, Z1
+	VMINPS       Z2, Z4, Z2
+	VMINPS       Z3, Z4, Z3
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
-	ADDQ         $+192, AX
-	ADDQ         $-48, CX
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $+256, AX
+	ADDQ         $-64, CX
 	JMP          round1
 
-tail2:
+rest2:
+round3:
+	CMPQ         CX, $+15
+	JLE          rest4
+	VMOVUPS      (AX), Z0
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       Z0, Z0, Z1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+0(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+12(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+20(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+28(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VDIVPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VBROADCASTSS sparsegenConstants<>+32(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMOVUPS      Z0, (AX)
+	ADDQ         $+64, AX
+	ADDQ         $-16, CX
+	JMP          round3
+
+rest4:
 	CMPQ         CX, $+0
-	JLE          end3
-	MOVQ         CX, DX
-	MOVQ         $+16, BX
-	CMPQ         BX, DX
-	CMOVQLT      BX, DX
-	MOVQ         $-1, BX
-	BZHIQ        DX, BX, DX
-	KMOVW        DX, K1
+	JLE          end5
+	MOVQ         $-1, DX
+	BZHIQ        CX, DX, CX
+	KMOVW        CX, K1
 	VMOVUPS.Z    (AX), K1, Z0
 	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
 	VMAXPS       Z0, Z1, Z0
@@ -13255,10 +13375,7 @@ tail2:
 	VBROADCASTSS sparsegenConstants<>+32(SB), Z1
 	VMINPS       Z0, Z1, Z0
 	VMOVUPS      Z0, K1, (AX)
-	ADDQ         $+64, AX
-	ADDQ         $-16, CX
-	JMP          tail2
 
-end3:
+end5:
 	VZEROUPPER
 	RET
