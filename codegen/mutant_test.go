@@ -93,15 +93,20 @@ var equivalent = []struct {
 	reason   string
 }{
 	{runtime.LanesMask, "dropped", `TESTQ|JZ +k_end`, "no caller has k = 0: a matrix without live columns has no live rows"},
+	{runtime.MapSigmoid, "immediate", `CMPQ .*\$\+31`, "shorter rounds compute what a longer one leaves"},
+	{runtime.MapTanh, "immediate", `CMPQ .*\$\+31`, "shorter rounds compute what a longer one leaves"},
 }
 
 // mutantKernels are the kernels that are mutated: a panel, a lanes kernel that
-// decodes indices, and one that reads bit masks and a table.
+// decodes indices, one that reads bit masks and a table, and two activations, of
+// those that have but one way for a NaN to come through.
 var mutantKernels = []runtime.KernelKey{
 	{Op: runtime.PanelGrouped, MR: 4, T: 8},
 	{Op: runtime.LanesNM, S: 16, NB: 2, N: 2, M: 4},
 	{Op: runtime.LanesMask, S: 32, NB: 1},
 	{Op: runtime.LanesNM, S: 16, NB: 1, N: 1, M: 8},
+	{Op: runtime.MapSigmoid},
+	{Op: runtime.MapTanh},
 }
 
 // sites bounds the mutants of one mutation of one kernel; they are spread over
@@ -186,7 +191,7 @@ func excuse(m mutant) string {
 	return ""
 }
 
-// TestMutants plants mistakes in the assembly of three kernels. The comparison
+// TestMutants plants mistakes in the assembly of mutantKernels. The comparison
 // that TestDifferential makes must find each, be it by a wrong result, a fault
 // or a kernel that does not end.
 func TestMutants(t *testing.T) {

@@ -46,11 +46,15 @@ func (g generator) bounds() (lo, hi float32) {
 
 func (g generator) float() float32 {
 	if g.special && g.IntN(24) == 0 {
-		inf := float32(math.Inf(1))
-		specials := [...]float32{inf, -inf, float32(math.NaN()), 0, float32(math.Copysign(0, -1)), 0x1p-149, -0x1.8p-130, math.MaxFloat32, 1}
-		return specials[g.IntN(len(specials))]
+		return g.specialFloat()
 	}
 	return float32(g.NormFloat64() * math.Exp2(float64(g.IntN(7)-3)))
+}
+
+func (g generator) specialFloat() float32 {
+	inf := float32(math.Inf(1))
+	specials := [...]float32{inf, -inf, float32(math.NaN()), 0, float32(math.Copysign(0, -1)), 0x1p-149, -0x1.8p-130, math.MaxFloat32, 1}
+	return specials[g.IntN(len(specials))]
 }
 
 func (g generator) floats(n int) []float32 {
@@ -246,14 +250,23 @@ func (g generator) tileOutput(c *Call, rows int) {
 	c.out = g.floats(rows * c.ldout)
 }
 
-// activation draws what an activation replaces: often any float32 there is, as
-// most of its range lies where few results of layers do.
+// activation draws what an activation replaces: in half of the calls any float32
+// there is, special ones, and values of the range in which it bends.
 func (g generator) activation(c *Call) {
-	c.n = g.size(g.often(70, 200))
+	c.n = g.size(g.often(70, 4000))
 	g.output(c, 1, c.n)
 	if g.IntN(2) == 0 {
-		for i := range c.n {
-			c.out[c.at+i] = math.Float32frombits(g.Uint32())
+		return
+	}
+	for i := range c.n {
+		v := &c.out[c.at+i]
+		switch g.IntN(6) {
+		case 0:
+			*v = math.Float32frombits(g.Uint32())
+		case 1:
+			*v = g.specialFloat()
+		default:
+			*v = (2*g.Float32() - 1) * 10
 		}
 	}
 }
