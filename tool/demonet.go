@@ -87,7 +87,7 @@ func chooseNet(ctx context.Context, c Console, small bool, dir string) (*demoNet
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
 		}
-		fmt.Fprintf(c.Log, "the sentence encoder cannot be fetched (%v); the small net that comes with sparsegen serves instead\n", err)
+		fmt.Fprintf(c.Log, "the small net that comes with sparsegen serves instead of the sentence encoder:\n%v\n", err)
 	}
 	net, err := smallNet(dir)
 	return net, 0, err
