@@ -254,6 +254,9 @@ func (s *slab) nm() {
 	s.AddI(groups, -per)
 	s.Jump(main)
 	s.Label(rest)
+	if per == 1 { // whole words leave no rest
+		return
+	}
 	s.JumpZ(groups, end)
 	loadWords()
 	s.Loop("group", groups, func() {

@@ -144,6 +144,10 @@ type Considered struct {
 // dense one: the model is not exact, and a plan must not lose.
 const margin = 0.97
 
+// worthPacking is how much slower the form of the next smaller batch may be
+// before another form is packed beside it.
+const worthPacking = 1.08
+
 // batches are the batches at which candidates are compared: powers of two
 // within the range, and its ends.
 func (p Problem) batches() []int {
@@ -196,9 +200,9 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 	if len(forms) == 0 {
 		return nil, nil, fmt.Errorf("codegen: no form for a [%d, %d] matrix at batch %d to %d", p.Out, p.In, p.BatchMin, p.BatchMax)
 	}
-	var vs []sgp.Variant
-	low := p.BatchMin
-	for i, b := range bs {
+	pick := make([]int, len(bs)) // the form at each batch
+	base := make([]float64, len(bs))
+	for i := range bs {
 		best, dense := -1, -1
 		for j, f := range forms {
 			if f.c.dense() && (dense < 0 || f.t[i] < forms[dense].t[i]) {
@@ -208,16 +212,28 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 				best = j
 			}
 		}
-		if dense >= 0 && forms[best].t[i] > margin*forms[dense].t[i] {
-			best = dense
-		}
-		f := forms[best]
-		last := len(plan.Choices) - 1
-		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Cycles: f.t[i], Bytes: streamBytes(f.v)}
 		if dense >= 0 {
-			ch.DenseCycles = forms[dense].t[i]
+			base[i] = forms[dense].t[i]
+			if forms[best].t[i] > margin*base[i] {
+				best = dense
+			}
 		}
-		if last >= 0 && plan.Choices[last].Config == f.c {
+		pick[i] = best
+	}
+	// A packed form is worth its memory only where the neighbouring one is
+	// clearly slower, and never slower than the dense one.
+	for i := 1; i < len(bs); i++ {
+		stay, change := forms[pick[i-1]].t[i], forms[pick[i]].t[i]
+		if stay <= change*worthPacking && (base[i] == 0 || pick[i] == pick[i-1] || stay <= margin*base[i]) {
+			pick[i] = pick[i-1]
+		}
+	}
+	var vs []sgp.Variant
+	low := p.BatchMin
+	for i, b := range bs {
+		f := forms[pick[i]]
+		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Cycles: f.t[i], DenseCycles: base[i], Bytes: streamBytes(f.v)}
+		if last := len(vs) - 1; last >= 0 && pick[i] == pick[i-1] {
 			ch.BatchMin = plan.Choices[last].BatchMin
 			plan.Choices[last] = ch
 			vs[last].BatchMax = b

@@ -391,6 +391,10 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 	if !last || d.act == nil {
 		return
 	}
+	if s.rows == nil && stride == w.t { // the rows lie one behind the other
+		d.act(&y[c.first*s.mr*stride], c.n*s.mr*stride)
+		return
+	}
 	for i := c.first * s.mr; i < (c.first+c.n)*s.mr; i++ {
 		row := i
 		if s.rows != nil {
