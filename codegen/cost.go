@@ -30,7 +30,7 @@ type core struct {
 }
 
 var cores = map[runtime.ISA]core{
-	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.6, issue: 5, latency: 4, mispredict: 14,
+	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
 		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20},
@@ -134,7 +134,7 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 		// Packing the tile, and for token-major the transposed way back.
 		moved := float64(k) * nv * 2
 		if p.TokenMajor {
-			moved = float64(k)*nv*5 + float64(p.Out)*nv*8
+			moved = float64(k)*nv*5 + float64(p.Out)*nv*5
 		} else if v.Panel.Cols != nil {
 			moved *= 1.5
 		}

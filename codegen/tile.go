@@ -202,9 +202,19 @@ func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
 	}
 	b.Label(loaded)
 	b.Transpose(v)
-	to := m.firstOf(left)
 	b.Mov(p, c)
-	stored := b.NewLabel("stored")
+	// Masked stores are slow where masks are vectors: only the last square of
+	// each strip has them.
+	narrow, stored := b.NewLabel("narrow"), b.NewLabel("stored")
+	b.JumpLE(left, m.lanes-1, narrow)
+	for i := range v {
+		b.JumpLE(cols, i, stored)
+		b.Store(asm.At(p, 0), v[i])
+		b.Add(p, ld)
+	}
+	b.Jump(stored)
+	b.Label(narrow)
+	to := m.firstOf(left)
 	for i := range v {
 		b.JumpLE(cols, i, stored)
 		b.StoreMask(asm.At(p, 0), v[i], to)

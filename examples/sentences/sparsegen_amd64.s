@@ -12457,51 +12457,88 @@ loaded12:
 	VPERM2F128 $0x31, Y3, Y9, Y6
 	VPERM2F128 $0x20, Y11, Y10, Y3
 	VPERM2F128 $0x31, Y11, Y10, Y7
-	MOVQ       DI, R10
-	MOVQ       $+8, R11
-	CMPQ       R11, R10
-	CMOVQLT    R11, R10
-	MOVQ       $+0, R11
-	CMPQ       R11, R10
-	CMOVQGT    R11, R10
-	LEAQ       sparsegenRamp<>+0(SB), R11
-	NEGQ       R10
-	VMOVUPS    32(R11)(R10*4), Y8
 	MOVQ       R9, R10
+	CMPQ       DI, $+7
+	JLE        narrow13
 	CMPQ       SI, $+0
-	JLE        stored13
+	JLE        stored14
+	VMOVUPS    Y0, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+1
+	JLE        stored14
+	VMOVUPS    Y1, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+2
+	JLE        stored14
+	VMOVUPS    Y2, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+3
+	JLE        stored14
+	VMOVUPS    Y3, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+4
+	JLE        stored14
+	VMOVUPS    Y4, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+5
+	JLE        stored14
+	VMOVUPS    Y5, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+6
+	JLE        stored14
+	VMOVUPS    Y6, (R10)
+	ADDQ       DX, R10
+	CMPQ       SI, $+7
+	JLE        stored14
+	VMOVUPS    Y7, (R10)
+	ADDQ       DX, R10
+	JMP        stored14
+
+narrow13:
+	MOVQ       DI, R11
+	MOVQ       $+8, R12
+	CMPQ       R12, R11
+	CMOVQLT    R12, R11
+	MOVQ       $+0, R12
+	CMPQ       R12, R11
+	CMOVQGT    R12, R11
+	LEAQ       sparsegenRamp<>+0(SB), R12
+	NEGQ       R11
+	VMOVUPS    32(R12)(R11*4), Y8
+	CMPQ       SI, $+0
+	JLE        stored14
 	VMASKMOVPS Y0, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y1, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y2, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y3, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y4, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y5, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y6, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored13
+	JLE        stored14
 	VMASKMOVPS Y7, Y8, (R10)
 	ADDQ       DX, R10
 
-stored13:
+stored14:
 	ADDQ $+32, R9
 	ADDQ $-8, DI
 	JMP  square3
@@ -12877,83 +12914,152 @@ loaded20:
 	VSHUFF32X4 $0xdd, Z17, Z15, Z11
 	VSHUFF32X4 $0x88, Z18, Z16, Z7
 	VSHUFF32X4 $0xdd, Z18, Z16, Z15
-	MOVQ       DI, R10
-	MOVQ       $+16, R11
-	CMPQ       R11, R10
-	CMOVQLT    R11, R10
-	MOVQ       $+0, R11
-	CMPQ       R11, R10
-	CMOVQGT    R11, R10
-	MOVQ       $-1, R11
-	BZHIQ      R10, R11, R10
-	KMOVW      R10, K1
 	MOVQ       R9, R10
+	CMPQ       DI, $+15
+	JLE        narrow21
 	CMPQ       SI, $+0
-	JLE        stored21
-	VMOVUPS    Z0, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z0, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored21
-	VMOVUPS    Z1, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z1, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored21
-	VMOVUPS    Z2, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z2, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored21
-	VMOVUPS    Z3, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z3, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored21
-	VMOVUPS    Z4, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z4, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored21
-	VMOVUPS    Z5, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z5, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored21
-	VMOVUPS    Z6, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z6, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored21
-	VMOVUPS    Z7, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z7, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+8
-	JLE        stored21
-	VMOVUPS    Z8, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+9
-	JLE        stored21
-	VMOVUPS    Z9, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z9, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+10
-	JLE        stored21
-	VMOVUPS    Z10, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z10, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+11
-	JLE        stored21
-	VMOVUPS    Z11, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z11, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+12
-	JLE        stored21
-	VMOVUPS    Z12, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z12, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+13
-	JLE        stored21
-	VMOVUPS    Z13, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z13, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+14
-	JLE        stored21
-	VMOVUPS    Z14, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z14, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+15
-	JLE        stored21
-	VMOVUPS    Z15, K1, (R10)
+	JLE        stored22
+	VMOVUPS    Z15, (R10)
 	ADDQ       DX, R10
+	JMP        stored22
 
-stored21:
+narrow21:
+	MOVQ    DI, R11
+	MOVQ    $+16, R12
+	CMPQ    R12, R11
+	CMOVQLT R12, R11
+	MOVQ    $+0, R12
+	CMPQ    R12, R11
+	CMOVQGT R12, R11
+	MOVQ    $-1, R12
+	BZHIQ   R11, R12, R11
+	KMOVW   R11, K1
+	CMPQ    SI, $+0
+	JLE     stored22
+	VMOVUPS Z0, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+1
+	JLE     stored22
+	VMOVUPS Z1, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+2
+	JLE     stored22
+	VMOVUPS Z2, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+3
+	JLE     stored22
+	VMOVUPS Z3, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+4
+	JLE     stored22
+	VMOVUPS Z4, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+5
+	JLE     stored22
+	VMOVUPS Z5, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+6
+	JLE     stored22
+	VMOVUPS Z6, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+7
+	JLE     stored22
+	VMOVUPS Z7, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+8
+	JLE     stored22
+	VMOVUPS Z8, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+9
+	JLE     stored22
+	VMOVUPS Z9, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+10
+	JLE     stored22
+	VMOVUPS Z10, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+11
+	JLE     stored22
+	VMOVUPS Z11, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+12
+	JLE     stored22
+	VMOVUPS Z12, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+13
+	JLE     stored22
+	VMOVUPS Z13, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+14
+	JLE     stored22
+	VMOVUPS Z14, K1, (R10)
+	ADDQ    DX, R10
+	CMPQ    SI, $+15
+	JLE     stored22
+	VMOVUPS Z15, K1, (R10)
+	ADDQ    DX, R10
+
+stored22:
 	ADDQ $+64, R9
 	ADDQ $-16, DI
 	JMP  square3
