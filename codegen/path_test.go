@@ -122,20 +122,7 @@ func TestWholePath(t *testing.T) {
 	}
 	module, err := ir.Load("model.sg", []byte(pathSpec()), ir.Options{})
 	require.NoError(t, err)
-	kernels, err := codegen.Kernels(module)
-	require.NoError(t, err)
-	files, err := codegen.Emit(kernels, codegen.EmitOptions{Package: "main", Spec: "model.sg"})
-	require.NoError(t, err)
-	source := map[string][]byte{"main.go": []byte(runner)}
-	for _, f := range files {
-		source[f.Name] = f.Data
-	}
-	dir := t.TempDir()
-	mod, err := gobuild.New(t.Context(), filepath.Join(dir, "module"), source)
-	require.NoError(t, err)
-	require.NoError(t, mod.Vet(t.Context()), "asmdecl and the other passes of go vet")
-	program := filepath.Join(dir, "program")
-	require.NoError(t, mod.Build(t.Context(), ".", program))
+	program := buildRunner(t, module)
 
 	// Each form on its own, and what the planner chooses.
 	forms := map[string]func(codegen.Config) bool{"plan": nil}
@@ -152,6 +139,25 @@ func TestWholePath(t *testing.T) {
 	}
 }
 
+// buildRunner builds the runner with every kernel that m's layers may need.
+func buildRunner(t *testing.T, m *ir.Module) (program string) {
+	kernels, err := codegen.Kernels(m)
+	require.NoError(t, err)
+	files, err := codegen.Emit(kernels, codegen.EmitOptions{Package: "main", Spec: "model.sg"})
+	require.NoError(t, err)
+	source := map[string][]byte{"main.go": []byte(runner)}
+	for _, f := range files {
+		source[f.Name] = f.Data
+	}
+	dir := t.TempDir()
+	mod, err := gobuild.New(t.Context(), filepath.Join(dir, "module"), source)
+	require.NoError(t, err)
+	require.NoError(t, mod.Vet(t.Context()), "asmdecl and the other passes of go vet")
+	program = filepath.Join(dir, "program")
+	require.NoError(t, mod.Build(t.Context(), ".", program))
+	return program
+}
+
 func runForm(t *testing.T, dir, program string, module *ir.Module, weights codegen.Weights, only func(codegen.Config) bool) {
 	require.NoError(t, os.Mkdir(dir, 0o777))
 	packed := &sgp.Model{Fingerprint: codegen.Fingerprint()}
@@ -166,9 +172,21 @@ func runForm(t *testing.T, dir, program string, module *ir.Module, weights codeg
 		layers = append(layers, l)
 	}
 	require.NotEmpty(t, layers)
+	batches := []int{1, 2, 3, 7, 8, 9, 17, 37}
+	if only == nil {
+		batches = append(batches, 64, 71, 150)
+	}
+	compareLevels(t, dir, program, packed, layers, batches, func(tensor string) ([]float32, []int, error) {
+		return prunedWeights(module, weights, tensor)
+	})
+}
+
+// compareLevels runs the layers of packed, each one linear op, at every batch on
+// every instruction set level of this machine: the levels must agree by ==, and
+// with the float64 reference over weights by its bound.
+func compareLevels(t *testing.T, dir, program string, packed *sgp.Model, layers []*ir.Layer, batches []int, weights eval.Lookup) {
 	file := filepath.Join(dir, "model.sgp")
 	require.NoError(t, sgp.WriteFile(file, packed))
-
 	type job struct {
 		layer *ir.Layer
 		batch int
@@ -178,26 +196,22 @@ func runForm(t *testing.T, dir, program string, module *ir.Module, weights codeg
 	args := []string{file}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, l := range layers {
-		batches := []int{1, 2, 3, 7, 8, 9, 17, 37}
-		if only == nil {
-			batches = append(batches, 64, 71, 150)
-		}
+		w := l.Ops[0].Weight
 		for _, batch := range batches {
-			x := make([]float32, 96*batch)
+			x := make([]float32, w.In*batch)
 			for i := range x {
 				x[i] = float32(rng.NormFloat64())
 			}
 			data, err := binary.Append(nil, binary.LittleEndian, x)
 			require.NoError(t, err)
-			in := filepath.Join(dir, fmt.Sprintf("%s %d %d", l.Name, batch, 112*batch))
+			in := filepath.Join(dir, fmt.Sprintf("%s %d %d", l.Name, batch, w.Out*batch))
 			require.NoError(t, os.WriteFile(in, data, 0o666))
 			jobs = append(jobs, job{l, batch, in})
 			args = append(args, in)
 		}
 	}
-	levels := []runtime.ISA{runtime.Generic, runtime.AVX2, runtime.AVX512}
 	var ran []string
-	for _, isa := range levels {
+	for _, isa := range []runtime.ISA{runtime.Generic, runtime.AVX2, runtime.AVX512} {
 		if !isa.Available() {
 			t.Logf("no %v on this machine: not run", isa)
 			continue
@@ -208,19 +222,22 @@ func runForm(t *testing.T, dir, program string, module *ir.Module, weights codeg
 		require.NoError(t, err, string(out))
 		ran = append(ran, isa.String())
 	}
-	pruned := func(tensor string) ([]float32, []int, error) { return prunedWeights(module, weights, tensor) }
 	for _, j := range jobs {
 		want := readFloats(t, j.file+"."+ran[0])
 		for _, isa := range ran[1:] {
 			got := readFloats(t, j.file+"."+isa)
 			for i := range want {
-				require.Equal(t, math.Float32bits(want[i]), math.Float32bits(got[i]), "%s batch %d element %d: %s differs from generic", j.layer.Name, j.batch, i, isa)
+				if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
+					t.Fatalf("%s batch %d element %d: %s gives %v, generic %v", j.layer.Name, j.batch, i, isa, got[i], want[i])
+				}
 			}
 		}
-		ref, err := eval.Layer(j.layer, pruned, [][]float32{readFloats(t, j.file)}, map[string]int{"t": j.batch})
+		ref, err := eval.Layer(j.layer, weights, [][]float32{readFloats(t, j.file)}, map[string]int{"t": j.batch})
 		require.NoError(t, err)
 		for i, y := range want {
-			require.LessOrEqual(t, math.Abs(float64(y)-ref[0].Data[i]), ref[0].Bound[i], "%s batch %d element %d", j.layer.Name, j.batch, i)
+			if !(math.Abs(float64(y)-ref[0].Data[i]) <= ref[0].Bound[i]) {
+				t.Fatalf("%s batch %d element %d: %v for %v, bound %v", j.layer.Name, j.batch, i, y, ref[0].Data[i], ref[0].Bound[i])
+			}
 		}
 	}
 }
