@@ -58,12 +58,13 @@ endif
 
 bench-build:
 	@if $(BENCH_READY); then \
-		echo "vet and build bench" && cd bench && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
+		echo "vet and build bench" && cd bench && $(GO) generate ./kernels && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
 	else echo "skip bench: its peers are not installed (see bench/README.md)"; fi
 
 ## bench: us and the peers side by side; prints a table, writes .cache/bench.json
 bench:
 	@mkdir -p .cache
+	cd bench && $(GO) generate ./kernels
 	cd bench && CGO_ENABLED=1 $(GO) run . -json ../.cache/bench.json $(BENCHFLAGS)
 
 ## generate: every generated file of the repository, anew
