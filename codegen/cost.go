@@ -116,6 +116,9 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	for _, l := range tileWidths[c.Op][c.MR] {
 		if l.isa == isa {
 			widths = l.widths
+			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB) {
+				widths = widths[1:]
+			}
 		}
 	}
 	size := streamBytes(v)
@@ -153,9 +156,9 @@ func tileFactor(bytes int) float64 {
 	case bytes <= 32<<10:
 		return 1.25
 	case bytes <= 64<<10:
-		return 1.4
+		return 1.65
 	default:
-		return 1.8
+		return 2
 	}
 }
 
@@ -195,7 +198,11 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
 		cycles += float64(len(s.Runs)) * 1
 	}
 	// Accumulators in and out, once a K-block.
-	return cycles + blocks*panels*(4*mr*nv/m.load+20)
+	turn := 20.0 // between panels
+	if s.Kind != sgp.Dense {
+		turn = 40
+	}
+	return cycles + blocks*panels*(4*mr*nv/m.load+turn)
 }
 
 func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {

@@ -95,6 +95,9 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 	if err := d.bindWidths(l, keys, k); err != nil {
 		return nil, err
 	}
+	for len(d.widths) > 1 && d.widest() > sgp.WidestTile(min(d.kb, d.k)) {
+		d.widths = d.widths[:len(d.widths)-1]
+	}
 	limit := d.chunkLimit(size)
 	for i := range d.segments {
 		d.cutPanels(i, limit)

@@ -200,3 +200,8 @@ func NMWords(k, n, m int) int {
 	}
 	return groups * ((n + per - 1) / per)
 }
+
+// WidestTile is the widest tile, in batch columns, that a panel form with
+// K-blocks of kb columns is worth: the tile is read at random and should stay
+// close, but a narrow one keeps few accumulators busy.
+func WidestTile(kb int) int { return max(48, (64<<10)/(4*max(kb, 1))) }
