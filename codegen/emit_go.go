@@ -18,7 +18,7 @@ func nativeList(ks []Kernel, header, pkg string) ([]byte, error) {
 	for _, k := range ks {
 		m := machines[k.ISA]
 		fmt.Fprintf(&b, "{Key: %s, ISA: runtime.%s, Fn: runtime.%s(%s_%s)},\n",
-			goref.KeyLiteral(k.Key), strings.ToUpper(m.Name), families[k.Key.Op].fnType, k.Key.Name(), m.Name)
+			goref.KeyLiteral(k.Key), strings.ToUpper(m.Name), goref.FuncType(k.Key.Op), k.Key.Name(), m.Name)
 	}
 	b.WriteString("}\n}\n")
 	return format.Source(b.Bytes())

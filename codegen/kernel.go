@@ -10,35 +10,35 @@ import (
 	"fmt"
 
 	"github.com/sparsegen/sparsegen/asm"
+	"github.com/sparsegen/sparsegen/asm/goref"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // family is how to build the kernels of one op.
 type family struct {
-	fnType string // the runtime type of its functions
-	args   []asm.Arg
-	build  func(*asm.Builder, runtime.KernelKey) error
+	args  []asm.Arg
+	build func(*asm.Builder, runtime.KernelKey) error
 }
 
 // families has a row for each op.
 var families = map[runtime.KernelOp]family{
-	runtime.PanelGrouped: {"PanelFunc", panelArgs, panel},
-	runtime.PanelBlock:   {"PanelFunc", panelArgs, panel},
-	runtime.PanelDense:   {"PanelDenseFunc", panelDenseArgs, panel},
-	runtime.LanesDense:   {"LanesFunc", lanesArgs, lanes},
-	runtime.LanesList:    {"LanesFunc", lanesArgs, lanes},
-	runtime.LanesNM:      {"LanesFunc", lanesArgs, lanes},
-	runtime.LanesMask:    {"LanesFunc", lanesArgs, lanes},
-	runtime.LanesDelta:   {"LanesFunc", lanesArgs, delta},
-	runtime.DeltaTile:    {"DeltaTileFunc", deltaTileArgs, delta},
-	runtime.CopyTile:     {"TileFunc", tileArgs, copyTile},
-	runtime.TransTile:    {"TileFunc", tileArgs, transTile},
-	runtime.UntransTile:  {"TileFunc", tileArgs, untransTile},
-	runtime.MapGelu:      {"MapFunc", mapArgs, mapKernel},
-	runtime.MapGeluTanh:  {"MapFunc", mapArgs, mapKernel},
-	runtime.MapSilu:      {"MapFunc", mapArgs, mapKernel},
-	runtime.MapSigmoid:   {"MapFunc", mapArgs, mapKernel},
-	runtime.MapTanh:      {"MapFunc", mapArgs, mapKernel},
+	runtime.PanelGrouped: {panelArgs, panel},
+	runtime.PanelBlock:   {panelArgs, panel},
+	runtime.PanelDense:   {panelDenseArgs, panel},
+	runtime.LanesDense:   {lanesArgs, lanes},
+	runtime.LanesList:    {lanesArgs, lanes},
+	runtime.LanesNM:      {lanesArgs, lanes},
+	runtime.LanesMask:    {lanesArgs, lanes},
+	runtime.LanesDelta:   {lanesArgs, delta},
+	runtime.DeltaTile:    {deltaTileArgs, delta},
+	runtime.CopyTile:     {tileArgs, copyTile},
+	runtime.TransTile:    {tileArgs, transTile},
+	runtime.UntransTile:  {tileArgs, untransTile},
+	runtime.MapGelu:      {mapArgs, mapKernel},
+	runtime.MapGeluTanh:  {mapArgs, mapKernel},
+	runtime.MapSilu:      {mapArgs, mapKernel},
+	runtime.MapSigmoid:   {mapArgs, mapKernel},
+	runtime.MapTanh:      {mapArgs, mapKernel},
 }
 
 // Build records kernel k for machine m.
@@ -51,7 +51,7 @@ func Build(k runtime.KernelKey, m asm.Machine) (*asm.Func, error) {
 		return nil, fmt.Errorf("codegen: %w", err)
 	}
 	name := k.Name() + "_" + m.Name
-	b := asm.New(name, m, f.args, name+" computes runtime."+f.fnType+" for "+k.String()+".")
+	b := asm.New(name, m, f.args, name+" computes runtime."+goref.FuncType(k.Op)+" for "+k.String()+".")
 	if err := f.build(b, k); err != nil {
 		return nil, err
 	}

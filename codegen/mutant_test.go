@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/asm/goref"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -122,6 +123,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/sparsegen/sparsegen/asm/goref"
 	"github.com/sparsegen/sparsegen/asm/goref/kerneltest"
 )
 
@@ -236,7 +238,7 @@ func TestMutants(t *testing.T) {
 		require.NotEmpty(t, signature)
 		declared += "//go:noescape\n" + strings.Replace(signature, old, m.name, 1) + "\n\n"
 		list += fmt.Sprintf("\t\t{Key: runtime.KernelKey{Op: %d, MR: %d, T: %d, S: %d, NB: %d, N: %d, M: %d}, ISA: runtime.AVX2, Fn: runtime.%s(%s)},\n",
-			m.key.Op, m.key.MR, m.key.T, m.key.S, m.key.NB, m.key.N, m.key.M, families[m.key.Op].fnType, m.name)
+			m.key.Op, m.key.MR, m.key.T, m.key.S, m.key.NB, m.key.N, m.key.M, goref.FuncType(m.key.Op), m.name)
 	}
 	_, binary := kernelModule(t, nil, map[string]string{
 		"mutants_amd64.s": source, "mutants_amd64.go": declared + list + "\t}\n}\n", "mutant_test.go": mutantRunner,

@@ -245,7 +245,7 @@ func (p *plan) setBatch(length int) error {
 		return fmt.Errorf("%w: input 0 (%q) has %d elements, not a multiple of its %d features", ErrLength, q.name, length, q.features)
 	}
 	if batch < p.batchMin || batch > p.sizes.batch {
-		return fmt.Errorf("%w: %d where this session takes %d..%d", ErrBatch, batch, p.batchMin, p.sizes.batch)
+		return fmt.Errorf("%w: %d where the session takes %d..%d", ErrBatch, batch, p.batchMin, p.sizes.batch)
 	}
 	p.length, p.batch = length, batch
 	for i := range p.inputs {

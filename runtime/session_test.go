@@ -232,8 +232,8 @@ func TestMisuse(t *testing.T) {
 		{nil, nil, ErrLength, "0 inputs and 0 outputs"},
 		{[][]float32{f(16)}, [][]float32{f(8), f(8)}, ErrLength, "2 outputs"},
 		{[][]float32{f(17)}, [][]float32{f(8)}, ErrLength, "17 elements, not a multiple of its 16"},
-		{[][]float32{f(0)}, [][]float32{f(0)}, ErrBatch, "0 where this session takes 1..4"},
-		{[][]float32{f(80)}, [][]float32{f(40)}, ErrBatch, "5 where this session takes 1..4"},
+		{[][]float32{f(0)}, [][]float32{f(0)}, ErrBatch, "0 where the session takes 1..4"},
+		{[][]float32{f(80)}, [][]float32{f(40)}, ErrBatch, "5 where the session takes 1..4"},
 		{[][]float32{f(32)}, [][]float32{f(8)}, ErrLength, `output 0 ("y") has 8 elements; 8 features and batch 2 need 16`},
 	} {
 		err := s.Run(ctx, c.in, c.out)
