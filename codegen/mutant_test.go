@@ -123,7 +123,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/sparsegen/sparsegen/asm/goref"
 	"github.com/sparsegen/sparsegen/asm/goref/kerneltest"
 )
 
