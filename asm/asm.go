@@ -71,7 +71,6 @@ const (
 	OpMulI                     // Dst = A * Imm
 	OpShlI                     // Dst acc <<= Imm
 	OpShrI                     // Dst acc >>= Imm (unsigned)
-	OpAndI                     // Dst acc &= Imm
 	OpPopcnt                   // Dst = bits set in A
 	OpMin                      // Dst acc = min(Dst, A), signed
 	OpMax                      // Dst acc = max(Dst, A), signed
@@ -80,7 +79,6 @@ const (
 	OpLabel                    // Name:
 	OpJump                     // goto Name
 	OpJumpZ                    // if A == 0 goto Name
-	OpJumpGE                   // if A >= Imm goto Name, signed
 	OpJumpLE                   // if A <= Imm goto Name, signed
 	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
 	OpPrefetch                 // hint: the line at Mem will be read
@@ -104,15 +102,11 @@ const (
 	OpVDiv                     // Dst = A / B
 	OpVMax                     // Dst = A > B ? A : B (B where either is NaN)
 	OpVMin                     // Dst = A < B ? A : B
-	OpVAnd                     // Dst = A & B, bitwise
-	OpVAndNot                  // Dst = ^A & B, bitwise
-	OpVOr                      // Dst = A | B, bitwise
 	OpVAddI32                  // Dst = A + B, 32-bit integers
 	OpVSubI32                  // Dst = A - B, 32-bit integers
 	OpVShlI                    // Dst = A << Imm, 32-bit lanes
 	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
 	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed
-	OpSelectGT                 // Dst acc: where A > B, Dst = C (Vs[0]); ordered compare
 	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes)
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
 	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function

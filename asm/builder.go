@@ -66,7 +66,6 @@ func (b *Builder) Mul(d, a Reg)           { b.add(Inst{Op: OpMul, Dst: d, A: a})
 func (b *Builder) MulI(d, a Reg, imm int) { b.add(Inst{Op: OpMulI, Dst: d, A: a, Imm: int64(imm)}) }
 func (b *Builder) ShlI(d Reg, imm int)    { b.add(Inst{Op: OpShlI, Dst: d, Imm: int64(imm)}) }
 func (b *Builder) ShrI(d Reg, imm int)    { b.add(Inst{Op: OpShrI, Dst: d, Imm: int64(imm)}) }
-func (b *Builder) AndI(d Reg, imm int)    { b.add(Inst{Op: OpAndI, Dst: d, Imm: int64(imm)}) }
 func (b *Builder) Popcnt(d, a Reg)        { b.add(Inst{Op: OpPopcnt, Dst: d, A: a}) }
 func (b *Builder) Min(d, a Reg)           { b.add(Inst{Op: OpMin, Dst: d, A: a}) }
 func (b *Builder) Max(d, a Reg)           { b.add(Inst{Op: OpMax, Dst: d, A: a}) }
@@ -91,9 +90,6 @@ func (b *Builder) Label(name string)          { b.add(Inst{Op: OpLabel, Name: na
 func (b *Builder) Jump(name string)           { b.add(Inst{Op: OpJump, Name: name}) }
 func (b *Builder) JumpZ(a Reg, name string)   { b.add(Inst{Op: OpJumpZ, A: a, Name: name}) }
 func (b *Builder) DecJump(d Reg, name string) { b.add(Inst{Op: OpDecJump, Dst: d, Name: name}) }
-func (b *Builder) JumpGE(a Reg, imm int, name string) {
-	b.add(Inst{Op: OpJumpGE, A: a, Imm: int64(imm), Name: name})
-}
 
 // Loop runs body n >= 1 times; it counts n down to 0.
 func (b *Builder) Loop(stem string, n Reg, body func()) {
@@ -147,9 +143,6 @@ func (b *Builder) VMul(d, x, y Reg)    { b.add(Inst{Op: OpVMul, Dst: d, A: x, B:
 func (b *Builder) VDiv(d, x, y Reg)    { b.add(Inst{Op: OpVDiv, Dst: d, A: x, B: y}) }
 func (b *Builder) VMax(d, x, y Reg)    { b.add(Inst{Op: OpVMax, Dst: d, A: x, B: y}) }
 func (b *Builder) VMin(d, x, y Reg)    { b.add(Inst{Op: OpVMin, Dst: d, A: x, B: y}) }
-func (b *Builder) VAnd(d, x, y Reg)    { b.add(Inst{Op: OpVAnd, Dst: d, A: x, B: y}) }
-func (b *Builder) VAndNot(d, x, y Reg) { b.add(Inst{Op: OpVAndNot, Dst: d, A: x, B: y}) }
-func (b *Builder) VOr(d, x, y Reg)     { b.add(Inst{Op: OpVOr, Dst: d, A: x, B: y}) }
 func (b *Builder) VAddI32(d, x, y Reg) { b.add(Inst{Op: OpVAddI32, Dst: d, A: x, B: y}) }
 func (b *Builder) VSubI32(d, x, y Reg) { b.add(Inst{Op: OpVSubI32, Dst: d, A: x, B: y}) }
 func (b *Builder) VShlI(d, x Reg, imm int) {
@@ -160,9 +153,6 @@ func (b *Builder) VShrI(d, x Reg, imm int) {
 }
 func (b *Builder) VSarI(d, x Reg, imm int) {
 	b.add(Inst{Op: OpVSarI, Dst: d, A: x, Imm: int64(imm)})
-}
-func (b *Builder) SelectGT(d, x, y, c Reg) {
-	b.add(Inst{Op: OpSelectGT, Dst: d, A: x, B: y, Vs: []Reg{c}})
 }
 func (b *Builder) MaskFirst(k, n Reg) { b.add(Inst{Op: OpMaskFirst, Dst: k, A: n}) }
 func (b *Builder) Select(d, idx Reg, table []Reg, n int) {

@@ -13,8 +13,9 @@ import (
 // of the memory hierarchy. Its figures are cycles of one core; only their ratios
 // decide. docs/tuning.md explains it.
 
-// core describes the machine that a plan is made for: the figures are typical
-// of x86-64 server cores since 2020.
+// core describes the machine that a plan is made for. The figures are typical of
+// x86-64 server cores since 2020; those of AVX2 were corrected by the benchmarks'
+// grid on a Zen 3, those of AVX-512 were only checked on a Xeon.
 type core struct {
 	lanes      int     // float32 a vector
 	fma        float64 // vector multiply-adds a cycle

@@ -32,7 +32,7 @@ func (m *tileMoves) firstOf(n asm.Reg) asm.Reg {
 	return k
 }
 
-// tileWidth is t, and t in bytes.
+// rowBytes is the length of a tile row in bytes.
 func (m *tileMoves) rowBytes() asm.Reg {
 	r := m.Arg("t")
 	m.ShlI(r, 2)

@@ -163,17 +163,6 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		}
 	case asm.OpMaskFirst:
 		l.maskFirst(i)
-	case asm.OpSelectGT:
-		// Predicate 0x1e: greater than, ordered, quiet.
-		if l.wide {
-			k := c.K()
-			c.VCMPPS(operand.U8(0x1e), l.r(i.B), l.r(i.A), k)
-			c.VMOVAPS(l.r(i.Vs[0]), k, l.r(i.Dst))
-		} else {
-			t := l.vec()
-			c.VCMPPS(operand.U8(0x1e), l.r(i.B), l.r(i.A), t)
-			c.VBLENDVPS(t, l.r(i.Vs[0]), l.r(i.Dst), l.r(i.Dst))
-		}
 	case asm.OpSelect:
 		return l.selectLanes(i)
 	case asm.OpExpand:
@@ -208,7 +197,6 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	},
 	asm.OpShlI:   func(l *lowerer, i *asm.Inst) { l.ctx.SHLQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
 	asm.OpShrI:   func(l *lowerer, i *asm.Inst) { l.ctx.SHRQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
-	asm.OpAndI:   func(l *lowerer, i *asm.Inst) { l.ctx.ANDQ(operand.I32(int32(i.Imm)), l.r(i.Dst)) },
 	asm.OpPopcnt: func(l *lowerer, i *asm.Inst) { l.ctx.POPCNTQ(l.r(i.A), l.r(i.Dst)) },
 	asm.OpMin: func(l *lowerer, i *asm.Inst) {
 		l.ctx.CMPQ(l.r(i.A), l.r(i.Dst))
@@ -224,10 +212,6 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpJumpZ: func(l *lowerer, i *asm.Inst) {
 		l.ctx.TESTQ(l.r(i.A), l.r(i.A))
 		l.ctx.JZ(operand.LabelRef(i.Name))
-	},
-	asm.OpJumpGE: func(l *lowerer, i *asm.Inst) {
-		l.ctx.CMPQ(l.r(i.A), operand.I32(int32(i.Imm)))
-		l.ctx.JGE(operand.LabelRef(i.Name))
 	},
 	asm.OpJumpLE: func(l *lowerer, i *asm.Inst) {
 		l.ctx.CMPQ(l.r(i.A), operand.I32(int32(i.Imm)))
@@ -259,9 +243,6 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpVDiv:    func(l *lowerer, i *asm.Inst) { l.ctx.VDIVPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVMax:    func(l *lowerer, i *asm.Inst) { l.ctx.VMAXPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVMin:    func(l *lowerer, i *asm.Inst) { l.ctx.VMINPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVAnd:    func(l *lowerer, i *asm.Inst) { l.ctx.VANDPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVAndNot: func(l *lowerer, i *asm.Inst) { l.ctx.VANDNPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVOr:     func(l *lowerer, i *asm.Inst) { l.ctx.VORPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVAddI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPADDD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVSubI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPSUBD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVShlI: func(l *lowerer, i *asm.Inst) {

@@ -69,7 +69,7 @@ func (p program) vectors(m asm.Machine) int {
 		return m.Lanes
 	case p.op == asm.OpTranspose:
 		return 3
-	case p.op == asm.OpSelectGT || strings.HasSuffix(p.name, "of one"):
+	case strings.HasSuffix(p.name, "of one"):
 		return 1
 	case strings.HasSuffix(p.name, "of two"):
 		return 2
@@ -98,7 +98,6 @@ var programs = []program{
 	{"", asm.OpMulI, func(b *asm.Builder, p *operands) { b.MulI(p.i, p.j, 48) }},
 	{"", asm.OpShlI, func(b *asm.Builder, p *operands) { b.ShlI(p.i, 6) }},
 	{"", asm.OpShrI, func(b *asm.Builder, p *operands) { b.ShrI(p.i, 3) }},
-	{"", asm.OpAndI, func(b *asm.Builder, p *operands) { b.AndI(p.i, 15) }},
 	{"", asm.OpPopcnt, func(b *asm.Builder, p *operands) { b.Popcnt(p.i, p.j) }},
 	{"", asm.OpMin, func(b *asm.Builder, p *operands) { b.Min(p.i, p.j) }},
 	{"", asm.OpMax, func(b *asm.Builder, p *operands) { b.Max(p.i, p.j) }},
@@ -112,7 +111,6 @@ var programs = []program{
 	{"", asm.OpJump, func(b *asm.Builder, p *operands) { b.Label("here"); b.Jump("here") }},
 	{"nowhere", asm.OpJump, func(b *asm.Builder, p *operands) { b.Jump("nowhere") }},
 	{"", asm.OpJumpZ, func(b *asm.Builder, p *operands) { b.Label("here"); b.JumpZ(p.i, "here") }},
-	{"", asm.OpJumpGE, func(b *asm.Builder, p *operands) { b.Label("here"); b.JumpGE(p.i, 8, "here") }},
 	{"", asm.OpJumpLE, func(b *asm.Builder, p *operands) { b.Label("here"); b.JumpLE(p.i, -1, "here") }},
 	{"", asm.OpDecJump, func(b *asm.Builder, p *operands) { b.Label("here"); b.DecJump(p.i, "here") }},
 	{"", asm.OpPrefetch, func(b *asm.Builder, p *operands) { b.Prefetch(asm.At(p.i, 2048)) }},
@@ -141,15 +139,11 @@ var programs = []program{
 	{"", asm.OpVDiv, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VDiv })},
 	{"", asm.OpVMax, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VMax })},
 	{"", asm.OpVMin, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VMin })},
-	{"", asm.OpVAnd, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VAnd })},
-	{"", asm.OpVAndNot, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VAndNot })},
-	{"", asm.OpVOr, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VOr })},
 	{"", asm.OpVAddI32, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VAddI32 })},
 	{"", asm.OpVSubI32, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VSubI32 })},
 	{"", asm.OpVShlI, func(b *asm.Builder, p *operands) { b.VShlI(p.d, p.a, 23) }},
 	{"", asm.OpVShrI, func(b *asm.Builder, p *operands) { b.VShrI(p.d, p.a, 2) }},
 	{"", asm.OpVSarI, func(b *asm.Builder, p *operands) { b.VSarI(p.d, p.a, 1) }},
-	{"", asm.OpSelectGT, func(b *asm.Builder, p *operands) { b.SelectGT(p.d, p.a, p.b, p.vs[0]) }},
 	{"", asm.OpMaskFirst, func(b *asm.Builder, p *operands) { b.MaskFirst(p.k, p.i) }},
 	{"2", asm.OpSelect, func(b *asm.Builder, p *operands) { b.Select(p.d, p.a, []asm.Reg{p.b}, 2) }},
 	{"4", asm.OpSelect, func(b *asm.Builder, p *operands) { b.Select(p.d, p.a, []asm.Reg{p.b}, 4) }},
