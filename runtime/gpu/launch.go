@@ -6,7 +6,6 @@
 package gpu
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 )
@@ -63,7 +62,8 @@ const (
 	Y                           // result, Tokens×Out
 	Bias                        // Out values
 	Residual                    // Tokens×Out, added to the result
-	Scales                      // scales of quantised weights or activations
+	Scales                      // Out float32 scales, one an output feature
+	XScales                     // Tokens float32 scales, one a token
 	Workspace                   // scratch memory: split-K partial sums, counters
 	buffers
 )
@@ -73,7 +73,7 @@ const NumBuffers = int(buffers)
 
 var bufferNames = [NumBuffers]string{
 	Weights: "weights", Meta: "meta", X: "x", Y: "y", Bias: "bias",
-	Residual: "residual", Scales: "scales", Workspace: "workspace",
+	Residual: "residual", Scales: "scales", XScales: "x scales", Workspace: "workspace",
 }
 
 func (b Buffer) valid() bool { return b > 0 && int(b) < NumBuffers }
@@ -240,6 +240,7 @@ type Arg struct {
 	Map    TensorMap
 	Of     Buffer
 	Offset uint64 // bytes
+	Bytes  uint64 // of an ArgPtr: how many bytes from Offset the kernel may touch; 0 where the plan cannot tell
 	U32    uint32
 	U64    uint64
 	F32    float32
@@ -386,8 +387,8 @@ func (l *Launch) validateGrid() error {
 func (l *Launch) clustered() bool { return l.Cluster != [3]uint32{} }
 
 // Needs returns for each role how many bytes its buffer must have as far as the
-// launch tells: what its tensor maps span, and more than the offset of a pointer.
-// A role that no argument names has 0.
+// launch tells: what its tensor maps span and its pointers reach, at least one
+// byte. A role that no argument names has 0.
 func (l *Launch) Needs() (need [NumBuffers]uint64, err error) {
 	for i := range l.Args {
 		a := &l.Args[i]
@@ -398,13 +399,13 @@ func (l *Launch) Needs() (need [NumBuffers]uint64, err error) {
 		if !of.valid() {
 			return need, fmt.Errorf("launch: argument %d: %v is no buffer", i, of)
 		}
-		end := a.Offset + 1
+		end, over := bits.Add64(a.Offset, max(1, a.Bytes), 0)
 		if a.Kind == ArgMap {
 			if end, err = a.Map.Extent(); err != nil {
 				return need, fmt.Errorf("launch: argument %d: %w", i, err)
 			}
-		} else if end == 0 {
-			return need, errors.New("launch: a pointer's offset is 2^64-1 bytes")
+		} else if over != 0 {
+			return need, fmt.Errorf("launch: argument %d: %v ends beyond 2^64 bytes", i, of)
 		}
 		need[of] = max(need[of], end)
 	}

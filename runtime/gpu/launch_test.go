@@ -130,11 +130,15 @@ func TestNeeds(t *testing.T) {
 	need, err := l.Needs()
 	require.NoError(t, err)
 	require.EqualValues(t, 65, need[Weights])
+	l.Args[1].Bytes = 1000
+	need, err = l.Needs()
+	require.NoError(t, err)
+	require.EqualValues(t, 1064, need[Weights])
 	require.EqualValues(t, 4096+6*208+200, need[X])
 	require.Zero(t, need[Y])
 	l.Args[1].Offset = math.MaxUint64
 	_, err = l.Needs()
-	require.ErrorContains(t, err, "2^64-1")
+	require.ErrorContains(t, err, "argument 1: weights ends beyond 2^64")
 	l.Args[1].Of = buffers
 	_, err = l.Needs()
 	require.ErrorContains(t, err, "is no buffer")
