@@ -59,16 +59,16 @@ func problemOf(l *ir.Layer, op *ir.Op) (Problem, error) {
 		lo, hi = max(l.Dims[0].Min, 1), l.Dims[0].Max
 	} else if x := op.Args[0]; len(x.Shape) == 2 {
 		// A fixed batch.
-		lo = x.Shape[1-int(op.Attrs["axis"])].N
+		lo = x.Shape[1-int(op.Attrs.Get("axis"))].N
 		hi = lo
-		if op.Attrs["axis"] != 0 {
+		if op.Attrs.Get("axis") != 0 {
 			lo, hi = x.Shape[0].N, x.Shape[0].N
 		}
 	}
 	w := op.Weight
 	return Problem{
 		Out: w.Out, In: w.In, BatchMin: lo, BatchMax: hi,
-		TokenMajor: len(op.Args[0].Shape) < 2 || op.Attrs["axis"] != 0,
+		TokenMajor: len(op.Args[0].Shape) < 2 || op.Attrs.Get("axis") != 0,
 		Levels:     w.Pattern.Levels(w.Out, w.In),
 	}, nil
 }
@@ -116,7 +116,7 @@ var opKinds = map[string]sgp.OpKind{
 }
 
 func sgpKind(op *ir.Op) sgp.OpKind {
-	if op.Kind == "gelu" && op.Attrs["approx"] == ir.GeluTanh {
+	if op.Kind == "gelu" && op.Attrs.Get("approx") == ir.GeluTanh {
 		return sgp.GeluTanh
 	}
 	return opKinds[op.Kind]
@@ -177,7 +177,7 @@ func packLayer(l *ir.Layer, weights Weights, o PackOptions) (*sgp.Layer, []Layer
 			if i+1 < len(l.Ops) {
 				if act := l.Ops[i+1]; isActivation(sgpKind(act)) && act.Args[0] == result && uses[result] == 1 {
 					lin.Act = sgpKind(act)
-					lin.Lo, lin.Hi = float32(act.Attrs["lo"]), float32(act.Attrs["hi"])
+					lin.Lo, lin.Hi = float32(act.Attrs.Get("lo")), float32(act.Attrs.Get("hi"))
 					result = act.Out
 					i++
 				}
@@ -200,11 +200,11 @@ func isActivation(k sgp.OpKind) bool {
 }
 
 func packAttributes(p *sgp.Op, op *ir.Op, weights Weights) error {
-	p.Lo, p.Hi, p.Eps = float32(op.Attrs["lo"]), float32(op.Attrs["hi"]), float32(op.Attrs["eps"])
+	p.Lo, p.Hi, p.Eps = float32(op.Attrs.Get("lo")), float32(op.Attrs.Get("hi")), float32(op.Attrs.Get("eps"))
 	switch p.Kind {
 	case sgp.Softmax, sgp.LayerNorm, sgp.RMSNorm:
 		x := op.Args[0]
-		axis := int(op.Attrs["axis"])
+		axis := int(op.Attrs.Get("axis"))
 		if x.Shape[axis].Sym != "" {
 			return atPos(op.Pos, "%s over the batch axis %s has no kernel", op.Kind, x.Shape[axis].Sym)
 		}

@@ -59,14 +59,18 @@ type checker struct {
 
 	lc  layerChecker
 	mem struct {
+		layers  slab[Layer]
+		dims    slab[Dim]
 		vals    slab[value]
 		values  slab[Value]
+		valuePs slab[*Value]
 		uses    slab[weightUse]
 		weights slab[Weight]
 		ops     slab[Op]
+		opPs    slab[*Op]
+		attrs   slab[Attr]
 		cells   slab[int]
 		extents slab[Extent]
-		args    slab[*Value]
 	}
 }
 
@@ -103,7 +107,8 @@ func check(f *File, opt Options) (*Module, ErrorList) {
 		pats:  map[string]parsedPattern{},
 		lc:    layerChecker{values: map[string]*value{}},
 	}
-	layers := map[string]bool{}
+	layers := make(map[string]bool, len(f.Decls))
+	c.m.Layers = make([]*Layer, 0, len(f.Decls))
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *WeightsDecl:
@@ -168,7 +173,7 @@ func (c *checker) layer(d *LayerDecl) {
 	clear(lc.values)
 	*lc = layerChecker{
 		checker: c,
-		l:       &Layer{Name: d.Name, Pos: c.src.pos(d.At)},
+		l:       c.mem.layers.one(),
 		partial: d.bad,
 		unnamed: d.bad,
 		before:  len(c.errs),
@@ -179,6 +184,11 @@ func (c *checker) layer(d *LayerDecl) {
 		made:    lc.made[:0],
 		weights: lc.weights[:0],
 	}
+	lc.l.Name, lc.l.Pos = d.Name, c.src.pos(d.At)
+	lc.l.Dims = c.mem.dims.some(len(d.Where))
+	lc.l.Inputs = c.mem.valuePs.some(len(d.Inputs))
+	lc.l.Outputs = c.mem.valuePs.some(len(d.Outputs))
+	lc.l.Ops = c.mem.opPs.some(2 * len(d.Body.Stmts)) // such as linear(...) | relu
 	lc.signature(d)
 	for _, s := range d.Body.Stmts {
 		lc.stmt(s)

@@ -207,7 +207,7 @@ func (lc *layerChecker) op(def *OpDef, at int, piped *value, args []*Arg) *value
 				continue
 			}
 			if p.Kind == NumberParam || p.Kind == WordParam {
-				op.setAttr(p.Name, p.Default)
+				lc.setAttr(op, p.Name, p.Default)
 			}
 			continue
 		}
@@ -246,7 +246,7 @@ func (lc *layerChecker) op(def *OpDef, at int, piped *value, args []*Arg) *value
 				ok = false
 				continue
 			}
-			op.setAttr(p.Name, x)
+			lc.setAttr(op, p.Name, x)
 		case WordParam:
 			word, _ := a.Value.(*Name)
 			n := -1
@@ -258,7 +258,7 @@ func (lc *layerChecker) op(def *OpDef, at int, piped *value, args []*Arg) *value
 				ok = false
 				continue
 			}
-			op.setAttr(p.Name, float64(n))
+			lc.setAttr(op, p.Name, float64(n))
 		}
 	}
 	if !ok {
@@ -334,11 +334,11 @@ func signature(def *OpDef) string {
 	return "it is called as " + def.Name + "(" + strings.Join(parts, ", ") + ")"
 }
 
-func (o *Op) setAttr(name string, x float64) {
-	if o.Attrs == nil {
-		o.Attrs = make(map[string]float64, 2)
+func (lc *layerChecker) setAttr(op *Op, name string, x float64) {
+	if op.Attrs == nil {
+		op.Attrs = lc.mem.attrs.some(2)
 	}
-	o.Attrs[name] = x
+	op.Attrs = append(op.Attrs, Attr{name, x})
 }
 
 type constError struct {

@@ -102,7 +102,7 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 
 // statedShape reads the numbers of w"name"[1536, 512].
 func (lc *layerChecker) statedShape(x *Index) []int {
-	shape := make([]int, 0, len(x.Items))
+	shape := lc.mem.cells.some(len(x.Items))
 	for _, item := range x.Items {
 		n, ok := item.(*Number)
 		if !ok {
@@ -211,7 +211,7 @@ func patternText(s string) string {
 // shape applies the op's shape rule, appends the op and returns its result.
 func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix *weightUse, vectors []*weightUse, axisArg *Arg) *value {
 	x := vals[0]
-	op.Args = lc.mem.args.some(len(vals))
+	op.Args = lc.mem.valuePs.some(len(vals))
 	for _, v := range vals {
 		if !v.v.DType.Float() {
 			lc.reportf(at, codeDType, "it works on f32, f16 and bf16", "%s has no form for %s", def.Name, v.v.DType)
@@ -255,7 +255,7 @@ func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix 
 			}
 		}
 	case AxisShape:
-		op.setAttr("axis", float64(axis))
+		lc.setAttr(op, "axis", float64(axis))
 	case LinearShape:
 		if !lc.x.equate(feature, matrix.ext[1]) {
 			in, _ := lc.x.get(feature)
@@ -267,7 +267,7 @@ func (lc *layerChecker) shape(def *OpDef, op *Op, at int, vals []*value, matrix 
 		if rank == 1 {
 			axis = 1 // x [in] is one row of x [t, in]
 		}
-		op.setAttr("axis", float64(axis))
+		lc.setAttr(op, "axis", float64(axis))
 	}
 	for _, u := range vectors {
 		if !lc.x.equate(feature, u.ext[0]) {

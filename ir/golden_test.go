@@ -60,10 +60,18 @@ func describe(m *Module) string {
 			if op.Bias != nil {
 				fmt.Fprintf(&b, " bias=%q [%d]", op.Bias.Tensor, op.Bias.Out)
 			}
-			fmt.Fprintf(&b, " %v\n", op.Attrs)
+			fmt.Fprintf(&b, " %v\n", attrs(op))
 		}
 	}
 	return b.String()
+}
+
+func attrs(op *Op) map[string]float64 {
+	m := map[string]float64{}
+	for _, a := range op.Attrs {
+		m[a.Name] = a.Value
+	}
+	return m
 }
 
 func goldenFiles(t testing.TB) []string {

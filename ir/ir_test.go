@@ -29,7 +29,7 @@ func TestLinearLayerGivesTheModule(t *testing.T) {
 	require.Len(t, l.Ops, 4)
 	lin := l.Ops[0]
 	require.Equal(t, "linear", lin.Kind)
-	require.Equal(t, map[string]float64{"axis": 1}, lin.Attrs)
+	require.Equal(t, Attrs{{"axis", 1}}, lin.Attrs)
 	require.Same(t, l.Inputs[0], lin.Args[0])
 	require.Equal(t, "dense/kernel", lin.Weight.Tensor)
 	require.True(t, lin.Weight.Transposed)
@@ -42,7 +42,7 @@ func TestLinearLayerGivesTheModule(t *testing.T) {
 	require.Equal(t, "h f32[t, 1536]", l.Ops[1].Out.String())
 	require.Same(t, lin.Out, l.Ops[1].Args[0])
 	require.Same(t, l.Outputs[0], l.Ops[3].Out)
-	require.Equal(t, map[string]float64{"approx": GeluTanh}, l.Ops[3].Attrs)
+	require.Equal(t, Attrs{{"approx", GeluTanh}}, l.Ops[3].Attrs)
 	require.Equal(t, [2]int{512, 1536}, [2]int{l.Ops[2].Weight.Out, l.Ops[2].Weight.In})
 	require.Equal(t, Pos{"ffn.sg", 7, 9}, lin.Pos)
 	require.Equal(t, Pos{"ffn.sg", 7, 19}, lin.Weight.Pos)

@@ -6,18 +6,31 @@ import (
 	"unicode/utf8"
 )
 
-// tokenKind is the kind of a token.
+// tokenKind is the kind of a token. An operator or bracket of one byte is that
+// byte.
 type tokenKind uint8
 
 const (
-	tokEOF tokenKind = iota
+	tokEOF tokenKind = iota + utf8.RuneSelf
 	tokName
 	tokNumber
 	tokString
 	tokWeight // w"name"
 	tokList   // @name
-	tokOp     // operator or bracket
+	tokRange  // ..
+	tokEq     // ==
+	tokNe     // !=
+	tokLe     // <=
+	tokGe     // >=
 )
+
+// String is an operator as a spec writes it.
+func (k tokenKind) String() string {
+	if k == tokRange {
+		return ".."
+	}
+	return string(rune(k))
+}
 
 // token is a piece of the source, small because a spec has many.
 type token struct {
@@ -81,16 +94,16 @@ func lex(src *source, report func(at int, code Code, msg, hint string)) ([]token
 			i = end
 		case isDigit(c):
 			end := numberEnd(s, i)
-			if _, err := strconv.ParseFloat(s[i:end], 64); err != nil {
+			if !validNumber(s[i:end]) {
 				report(i, codeNumber, "cannot read the number "+s[i:end], "write 12, 0.5 or 1e-5")
 			} else {
 				add(tokNumber, i, end)
 			}
 			i = end
 		default:
-			if op := operatorAt(s[i:]); op != "" {
-				add(tokOp, i, i+len(op))
-				i += len(op)
+			if kind, n := operatorAt(s[i:]); n > 0 {
+				add(kind, i, i+n)
+				i += n
 				continue
 			}
 			r, n := utf8.DecodeRuneInString(s[i:])
@@ -118,18 +131,30 @@ func isLetter(c byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// operatorAt is the operator or bracket that s starts with, or "".
-func operatorAt(s string) string {
+// operatorAt is the operator or bracket that s starts with, and its length; 0
+// when there is none.
+func operatorAt(s string) (kind tokenKind, n int) {
 	if len(s) > 1 {
 		switch s[:2] {
-		case "..", "==", "!=", "<=", ">=":
-			return s[:2]
+		case "..":
+			return tokRange, 2
+		case "==":
+			return tokEq, 2
+		case "!=":
+			return tokNe, 2
+		case "<=":
+			return tokLe, 2
+		case ">=":
+			return tokGe, 2
 		}
 	}
-	if strings.IndexByte("()[]{},;:.=|&<>+-*/", s[0]) >= 0 {
-		return s[:1]
+	if len(s) > 0 {
+		switch c := s[0]; c {
+		case '(', ')', '[', ']', '{', '}', ',', ';', ':', '.', '=', '|', '&', '<', '>', '+', '-', '*', '/':
+			return tokenKind(c), 1
+		}
 	}
-	return ""
+	return 0, 0
 }
 
 // lineEnd is the offset of the line end at or after i, without a carriage return.
@@ -138,6 +163,22 @@ func lineEnd(s string, i int) int {
 		return i + n
 	}
 	return len(s)
+}
+
+// validNumber reports whether a number can be read. Most are a few digits.
+func validNumber(s string) bool {
+	if len(s) < 20 && digitsEnd(s, 0) == len(s) {
+		return true
+	}
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
+}
+
+func digitsEnd(s string, i int) int {
+	for i < len(s) && isDigit(s[i]) {
+		i++
+	}
+	return i
 }
 
 func nameEnd(s string, i int) int {
@@ -151,15 +192,9 @@ func nameEnd(s string, i int) int {
 // that 1..128 is a range), an exponent, and letters stuck to them, which make
 // the number unreadable as a whole.
 func numberEnd(s string, i int) int {
-	digits := func() {
-		for i < len(s) && isDigit(s[i]) {
-			i++
-		}
-	}
-	digits()
+	i = digitsEnd(s, i)
 	if i+1 < len(s) && s[i] == '.' && isDigit(s[i+1]) {
-		i++
-		digits()
+		i = digitsEnd(s, i+1)
 	}
 	if i < len(s) && (s[i] == 'e' || s[i] == 'E') {
 		j := i + 1
@@ -167,8 +202,7 @@ func numberEnd(s string, i int) int {
 			j++
 		}
 		if j < len(s) && isDigit(s[j]) {
-			i = j
-			digits()
+			i = digitsEnd(s, j)
 		}
 	}
 	return nameEnd(s, i)
@@ -192,6 +226,14 @@ func stringEnd(s string, i int) (end int, ok bool) {
 }
 
 func validQuoted(q string) bool {
-	_, err := strconv.Unquote(q)
+	_, err := unquote(q)
 	return err == nil
+}
+
+// unquote is the value of a quoted string, which has no line end in it.
+func unquote(q string) (string, error) {
+	if strings.IndexByte(q, '\\') < 0 {
+		return q[1 : len(q)-1], nil
+	}
+	return strconv.Unquote(q)
 }

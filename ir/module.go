@@ -79,10 +79,29 @@ type Op struct {
 	Pos    Pos
 	Args   []*Value
 	Out    *Value
-	Weight *Weight            // linear: the matrix
-	Bias   *Weight            // linear: one value an output feature, or nil
-	Gain   *Weight            // layernorm, rmsnorm: one value a feature, or nil
-	Attrs  map[string]float64 // clamp lo, hi; eps; axis; defaults filled in
+	Weight *Weight // linear: the matrix
+	Bias   *Weight // linear: one value an output feature, or nil
+	Gain   *Weight // layernorm, rmsnorm: one value a feature, or nil
+	Attrs  Attrs   // clamp lo, hi; eps; axis; defaults filled in
+}
+
+// Attr is a constant of an op.
+type Attr struct {
+	Name  string
+	Value float64
+}
+
+// Attrs are the constants of an op, in the order of the op table's parameters.
+type Attrs []Attr
+
+// Get is the value of that name, or 0 when the op has none.
+func (as Attrs) Get(name string) float64 {
+	for _, a := range as {
+		if a.Name == name {
+			return a.Value
+		}
+	}
+	return 0
 }
 
 // Weight is a tensor of the weight file, used as one operand.

@@ -11,7 +11,7 @@ type OpDef struct {
 	Formula string // one line; docs/ir.md shows it
 
 	// valid tells what is wrong with the attributes together, or "".
-	valid func(attrs map[string]float64) string
+	valid func(Attrs) string
 }
 
 // ParamDef is one parameter of an op.
@@ -57,7 +57,7 @@ func (r ShapeRule) String() string {
 	}[r]
 }
 
-// The values of Attrs["approx"] of gelu.
+// The values of the attribute approx of gelu.
 const (
 	GeluErf  = 0
 	GeluTanh = 1
@@ -97,15 +97,15 @@ var opTable = []OpDef{
 	}, Shape: AxisShape, Formula: "x / √(mean x² + eps)·gain along axis", valid: epsPositive},
 }
 
-func loBelowHi(a map[string]float64) string {
-	if a["lo"] > a["hi"] {
+func loBelowHi(a Attrs) string {
+	if a.Get("lo") > a.Get("hi") {
 		return "lo of clamp lies above hi"
 	}
 	return ""
 }
 
-func epsPositive(a map[string]float64) string {
-	if float32(a["eps"]) <= 0 {
+func epsPositive(a Attrs) string {
+	if float32(a.Get("eps")) <= 0 {
 		return "eps must be above 0 in f32"
 	}
 	return ""

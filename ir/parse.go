@@ -68,20 +68,30 @@ type parser struct {
 	inPattern bool // within a pattern, where a:b is a range
 
 	mem struct {
+		layers   slab[LayerDecl]
+		params   slab[Param]
+		paramPs  slab[*Param]
+		ranges   slab[Range]
+		rangePs  slab[*Range]
+		stmts    slab[Stmt]
+		stmtPs   slab[*Stmt]
 		names    slab[Name]
 		numbers  slab[Number]
 		weights  slab[WeightRef]
 		calls    slab[Call]
+		binaries slab[Binary]
+		indices  slab[Index]
 		args     slab[Arg]
-		argLists slab[*Arg]
+		argPs    slab[*Arg]
 		idents   slab[Ident]
-		shapes   slab[Expr]
+		exprs    slab[Expr]
+		lines    slab[string]
 	}
 }
 
-func (p *parser) newName(t token) *Name {
+func (p *parser) newName(id Ident) *Name {
 	n := p.mem.names.one()
-	n.At, n.Name = t.at(), p.text(t)
+	n.At, n.Name = id.At, id.Name
 	return n
 }
 
@@ -134,13 +144,10 @@ func (p *parser) next() token {
 }
 
 // is reports whether the current token is an operator.
-func (p *parser) is(op string) bool {
-	t := p.tok()
-	return t.kind == tokOp && p.text(t) == op
-}
+func (p *parser) is(op tokenKind) bool { return p.tok().kind == op }
 
 // accept takes the operator if it is the current token.
-func (p *parser) accept(op string) bool {
+func (p *parser) accept(op tokenKind) bool {
 	if p.is(op) {
 		p.next()
 		return true
@@ -155,12 +162,11 @@ func (p *parser) isWord(word string) bool {
 }
 
 // peekIs reports whether the token after the current one is an operator.
-func (p *parser) peekIs(op string) bool {
+func (p *parser) peekIs(op tokenKind) bool {
 	if p.failed || p.i+1 >= len(p.tokens) {
 		return false
 	}
-	t := p.tokens[p.i+1]
-	return t.kind == tokOp && p.text(t) == op
+	return p.tokens[p.i+1].kind == op
 }
 
 // unexpected reports that something else stands where want was expected.
@@ -182,15 +188,15 @@ func (p *parser) unexpected(want, hint string) {
 }
 
 // expect takes an operator that must come next.
-func (p *parser) expect(op, hint string) token {
+func (p *parser) expect(op tokenKind, hint string) token {
 	if !p.is(op) {
-		p.unexpected(op, hint)
+		p.unexpected(op.String(), hint)
 	}
 	return p.next()
 }
 
 // expectClose takes the bracket that closes open.
-func (p *parser) expectClose(open token, op string) {
+func (p *parser) expectClose(open token, op tokenKind) {
 	if p.accept(op) || p.failed {
 		return
 	}
@@ -199,13 +205,18 @@ func (p *parser) expectClose(open token, op string) {
 			fmt.Sprintf("add %s, or a comma if the list goes on in the next line", op))
 		return
 	}
-	p.unexpected(", or "+op, "")
+	p.unexpected(", or "+op.String(), "")
 }
 
-// keywords cannot name values, layers or extents.
-var keywords = [...]string{"sparsegen", "weights", "layer", "target", "where", "in"}
-
-func isKeyword(name string) bool { return slices.Contains(keywords[:], name) }
+// isKeyword reports whether a word of the language cannot name values, layers
+// or extents.
+func isKeyword(name string) bool {
+	switch name {
+	case "sparsegen", "weights", "layer", "target", "where", "in":
+		return true
+	}
+	return false
+}
 
 // ident takes a name that the spec declares.
 func (p *parser) ident(what string) Ident {
@@ -250,7 +261,7 @@ func (p *parser) above(first bool) []string {
 		p.end = max(p.end, c.end)
 		p.c++
 	}
-	if t.kind != tokEOF && !p.is("}") {
+	if t.kind != tokEOF && !p.is('}') {
 		gap(t.at())
 	}
 	return out

@@ -29,7 +29,7 @@ func (p *parser) file(f *File) {
 		}
 		_, isLayer := d.(*LayerDecl)
 		if (isLayer || afterLayer) && (len(above) == 0 || above[0] != "") {
-			above = append([]string{""}, above...)
+			above = append(append(p.mem.lines.some(1+len(above)), ""), above...)
 		}
 		afterLayer = isLayer
 		c := d.comments()
@@ -80,12 +80,12 @@ func (p *parser) header() int {
 
 // endOfLine checks that a declaration or statement ends here.
 func (p *parser) endOfLine() {
-	if p.accept(";") {
+	if p.accept(';') {
 		return
 	}
-	if t := p.tok(); !t.nl && !p.is("}") {
+	if t := p.tok(); !t.nl && !p.is('}') {
 		hint := ""
-		if p.is(":") {
+		if p.is(':') {
 			hint = "a value is named with =; a pattern stands inside the call: linear(x, w\"name\" : nm(2,4))"
 		}
 		p.unexpected("the end of the line", hint)
@@ -112,7 +112,7 @@ func (p *parser) decl() Decl {
 	case t.kind == tokName && word == "target":
 		p.next()
 		d := &TargetDecl{At: t.at()}
-		for ok := true; ok; ok = p.accept(",") {
+		for ok := true; ok; ok = p.accept(',') {
 			d.Targets = append(d.Targets, p.target())
 		}
 		p.finish(&d.Comments)
@@ -120,7 +120,7 @@ func (p *parser) decl() Decl {
 	default:
 		hint := ""
 		if t.kind == tokName {
-			hint = suggest(word, keywords[1:4])
+			hint = suggest(word, []string{"weights", "layer", "target"})
 		}
 		p.fail(t.at(), codeSyntax, "expected weights, layer or target, found "+word, hint)
 		return nil
@@ -136,11 +136,11 @@ func (p *parser) finish(c *Comments) {
 
 func (p *parser) target() *TargetSpec {
 	t := &TargetSpec{Arch: p.targetWord("a target such as amd64")}
-	if open := p.tok(); p.accept("(") {
-		for ok := true; ok; ok = p.accept(",") {
+	if open := p.tok(); p.accept('(') {
+		for ok := true; ok; ok = p.accept(',') {
 			t.ISAs = append(t.ISAs, p.targetWord("an instruction set such as avx2"))
 		}
-		p.expectClose(open, ")")
+		p.expectClose(open, ')')
 	}
 	return t
 }
@@ -159,31 +159,32 @@ func (p *parser) unquote(t token) string {
 	if t.kind == tokWeight {
 		s = s[1:]
 	}
-	v, _ := strconv.Unquote(s) // the lexer lets well-formed strings through only
+	v, _ := unquote(s) // the lexer lets well-formed strings through only
 	return v
 }
 
 func (p *parser) layer() *LayerDecl {
 	p.next()
-	d := &LayerDecl{}
+	d := p.mem.layers.one()
 	name := p.ident("the name of a layer")
 	d.At, d.Name = name.At, name.Name
 	d.Inputs = p.params("the inputs of a layer stand in parentheses, each with a type: (x f32[t, 512])")
 	d.Outputs = p.params("the outputs of a layer stand in parentheses, each with a type: (y f32[t, 512])")
 	if p.isWord("where") {
 		p.next()
-		for ok := true; ok; ok = p.accept(",") {
+		d.Where = p.mem.rangePs.some(1)
+		for ok := true; ok; ok = p.accept(',') {
 			d.Where = append(d.Where, p.dimRange())
 		}
 	}
-	if !p.failed && !p.is("{") {
+	if !p.failed && !p.is('{') {
 		p.unexpected("{", "the statements of a layer stand in braces")
 	}
 	if p.failed {
 		p.failed, p.depth, d.bad = false, 0, true
 		start := p.i
-		p.skipTo(func() bool { return p.is("{") || p.i > start && p.atDecl() })
-		if !p.is("{") {
+		p.skipTo(func() bool { return p.is('{') || p.i > start && p.atDecl() })
+		if !p.is('{') {
 			return d
 		}
 	}
@@ -195,15 +196,16 @@ func (p *parser) layer() *LayerDecl {
 
 // params parses `(x f32[t, 512], q, k bf16[t, 64])`.
 func (p *parser) params(hint string) []*Param {
-	open := p.expect("(", hint)
+	open := p.expect('(', hint)
 	p.enter()
 	defer p.leave()
-	var out []*Param
-	for !p.failed && !p.is(")") {
-		g := &Param{Names: p.mem.idents.some(1)}
+	out := p.mem.paramPs.some(1)
+	for !p.failed && !p.is(')') {
+		g := p.mem.params.one()
+		g.Names = p.mem.idents.some(1)
 		for {
 			g.Names = append(g.Names, p.ident("the name of a value"))
-			if !p.accept(",") {
+			if !p.accept(',') {
 				break
 			}
 		}
@@ -214,44 +216,45 @@ func (p *parser) params(hint string) []*Param {
 		}
 		g.Type = p.typ()
 		out = append(out, g)
-		if !p.accept(",") {
+		if !p.accept(',') {
 			break
 		}
 	}
-	p.expectClose(open, ")")
+	p.expectClose(open, ')')
 	return out
 }
 
 func (p *parser) typ() Type {
 	t := p.next()
-	ty := Type{DType: Ident{At: t.at(), Name: p.text(t)}, Shape: p.mem.shapes.some(2)}
-	open := p.expect("[", "a type has a shape: f32[t, 512]")
+	ty := Type{DType: Ident{At: t.at(), Name: p.text(t)}, Shape: p.mem.exprs.some(2)}
+	open := p.expect('[', "a type has a shape: f32[t, 512]")
 	for !p.failed {
 		switch e := p.tok(); e.kind {
 		case tokNumber:
 			ty.Shape = append(ty.Shape, p.newNumber(p.next()))
 		case tokName:
 			id := p.ident("an extent")
-			ty.Shape = append(ty.Shape, &Name{At: id.At, Name: id.Name})
+			ty.Shape = append(ty.Shape, p.newName(id))
 		default:
 			p.unexpected("an extent: a number or a name", "")
 		}
-		if !p.accept(",") {
+		if !p.accept(',') {
 			break
 		}
 	}
-	p.expectClose(open, "]")
+	p.expectClose(open, ']')
 	return ty
 }
 
 func (p *parser) dimRange() *Range {
-	r := &Range{Dim: p.ident("the name of an extent")}
+	r := p.mem.ranges.one()
+	r.Dim = p.ident("the name of an extent")
 	if !p.isWord("in") {
 		p.unexpected("in", "write the range of an extent as: where t in 1..128")
 	}
 	p.next()
 	r.Min = p.rangeEnd()
-	p.expect("..", "write the range of an extent as: where t in 1..128")
+	p.expect(tokRange, "write the range of an extent as: where t in 1..128")
 	r.Max = p.rangeEnd()
 	return r
 }
@@ -270,15 +273,14 @@ func (p *parser) block() Block {
 	open := p.next()
 	p.enter()
 	defer p.leave()
-	var b Block
-	b.Open = p.after()
+	b := Block{Open: p.after(), Stmts: p.mem.stmtPs.some(4)}
 	for {
 		if p.failed { // the nesting limit
 			return b
 		}
 		above := p.above(len(b.Stmts) == 0)
-		if t := p.tokens[p.i]; p.is("}") || t.kind == tokEOF || p.atDecl() {
-			if p.is("}") {
+		if t := p.tokens[p.i]; p.is('}') || t.kind == tokEOF || p.atDecl() {
+			if p.is('}') {
 				p.next()
 			} else {
 				p.report(open.at(), codeUnclosed, "{ is not closed", "end the block with }")
@@ -293,7 +295,7 @@ func (p *parser) block() Block {
 		if p.failed {
 			p.failed, p.depth, s.bad = false, depth, true
 			p.i = max(p.i, start+1)
-			p.skipTo(func() bool { return p.tok().nl || p.is("}") })
+			p.skipTo(func() bool { return p.tok().nl || p.is('}') })
 		}
 		s.Above = append(above, s.Above...)
 		b.Stmts = append(b.Stmts, s)
@@ -310,19 +312,20 @@ func (p *parser) hasError(at, end int) bool {
 }
 
 func (p *parser) stmt() *Stmt {
-	s := &Stmt{At: p.tok().at()}
+	s := p.mem.stmts.one()
+	s.At = p.tok().at()
 	if p.atAssignment() {
 		s.Names = p.mem.idents.some(1)
-		for ok := true; ok; ok = p.accept(",") {
+		for ok := true; ok; ok = p.accept(',') {
 			s.Names = append(s.Names, p.stmtName())
 		}
-		p.expect("=", "")
+		p.expect('=', "")
 		if p.tok().nl {
 			p.unexpected("a value", "")
 		}
 	}
 	s.Value = p.expr()
-	if p.is("{") && !p.tok().nl {
+	if p.is('{') && !p.tok().nl {
 		s.Above = p.inner()
 		b := p.block()
 		s.Body = &b
@@ -337,13 +340,13 @@ func (p *parser) stmt() *Stmt {
 // atAssignment reports whether `name, name, ... =` stands here.
 func (p *parser) atAssignment() bool {
 	for i := p.i; ; i += 2 {
-		if p.tokens[i].kind != tokName || i+1 >= len(p.tokens) || p.tokens[i+1].kind != tokOp {
+		if p.tokens[i].kind != tokName || i+1 >= len(p.tokens) {
 			return false
 		}
-		switch p.text(p.tokens[i+1]) {
-		case "=":
+		switch p.tokens[i+1].kind {
+		case '=':
 			return true
-		case ",":
+		case ',':
 		default:
 			return false
 		}

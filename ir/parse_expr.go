@@ -2,18 +2,19 @@ package ir
 
 import "fmt"
 
-// precedence orders the binary operators; a pipe binds loosest.
-func precedence(op string) int {
+// precedence orders the binary operators; a pipe binds loosest. It is 0 of
+// other tokens.
+func precedence(op tokenKind) int {
 	switch op {
-	case "|":
+	case '|':
 		return 1
-	case "&":
+	case '&':
 		return 2
-	case "==", "!=", "<", "<=", ">", ">=":
+	case tokEq, tokNe, '<', tokLe, '>', tokGe:
 		return 3
-	case "+", "-":
+	case '+', '-':
 		return 4
-	case "*", "/":
+	case '*', '/':
 		return 5
 	}
 	return 0
@@ -30,17 +31,15 @@ func (p *parser) binary(least int) Expr {
 	x := p.unary()
 	for n := 0; ; n++ {
 		t := p.tok()
-		if t.kind != tokOp {
-			return x
-		}
-		op := p.text(t)
-		prec := precedence(op)
+		prec := precedence(t.kind)
 		if prec < least || prec == 0 {
 			return x
 		}
 		p.limitChain(n, t)
 		p.next()
-		x = &Binary{At: t.at(), Op: op, X: x, Y: p.binary(prec + 1)}
+		b := p.mem.binaries.one()
+		b.At, b.Op, b.X, b.Y = t.at(), p.text(t), x, p.binary(prec+1)
+		x = b
 	}
 }
 
@@ -51,7 +50,7 @@ func (p *parser) limitChain(n int, t token) {
 }
 
 func (p *parser) unary() Expr {
-	if t := p.tok(); p.accept("-") {
+	if t := p.tok(); p.accept('-') {
 		p.enter()
 		defer p.leave()
 		return &Unary{At: t.at(), X: p.unary()}
@@ -66,7 +65,7 @@ func (p *parser) primary() Expr {
 			break
 		}
 		p.next()
-		return p.newName(t)
+		return p.newName(Ident{At: t.at(), Name: p.text(t)})
 	case tokNumber:
 		p.next()
 		return p.newNumber(t)
@@ -81,21 +80,18 @@ func (p *parser) primary() Expr {
 	case tokList:
 		p.next()
 		return &ListRef{At: t.at(), Name: p.text(t)[1:]}
-	case tokOp:
-		switch p.text(t) {
-		case "(":
-			p.next()
-			x := p.expr()
-			p.expectClose(t, ")")
-			return x
-		case "[":
-			p.next()
-			x := &Seq{At: t.at()}
-			p.list(t, "]", func() { x.Items = append(x.Items, p.expr()) })
-			return x
-		case ".":
-			p.unexpected("a value", "a number below one starts with a zero: 0.5")
-		}
+	case '(':
+		p.next()
+		x := p.expr()
+		p.expectClose(t, ')')
+		return x
+	case '[':
+		p.next()
+		x := &Seq{At: t.at()}
+		p.list(t, ']', func() { x.Items = append(x.Items, p.expr()) })
+		return x
+	case '.':
+		p.unexpected("a value", "a number below one starts with a zero: 0.5")
 	}
 	p.unexpected("a value", "")
 	return &Name{At: p.end}
@@ -103,7 +99,7 @@ func (p *parser) primary() Expr {
 
 // list parses items with commas between them up to the bracket that closes
 // open; a comma after the last item is fine.
-func (p *parser) list(open token, closing string, item func()) {
+func (p *parser) list(open token, closing tokenKind, item func()) {
 	p.enter()
 	defer p.leave()
 	for !p.failed && !p.is(closing) {
@@ -111,7 +107,7 @@ func (p *parser) list(open token, closing string, item func()) {
 			break
 		}
 		item()
-		if !p.accept(",") {
+		if !p.accept(',') {
 			break
 		}
 	}
@@ -123,27 +119,28 @@ func (p *parser) list(open token, closing string, item func()) {
 func (p *parser) postfix(x Expr) Expr {
 	for n := 0; ; n++ {
 		t := p.tok()
-		if t.kind != tokOp || t.nl {
+		if t.nl {
 			return x
 		}
-		switch p.text(t) {
-		case "(":
+		switch t.kind {
+		case '(':
 			p.limitChain(n, t)
 			p.next()
 			call := p.mem.calls.one()
-			call.At, call.Fun, call.Args = x.at(), x, p.mem.argLists.some(3)
-			p.list(t, ")", func() { call.Args = append(call.Args, p.arg()) })
+			call.At, call.Fun, call.Args = x.at(), x, p.mem.argPs.some(3)
+			p.list(t, ')', func() { call.Args = append(call.Args, p.arg()) })
 			x = call
-		case "[":
+		case '[':
 			p.limitChain(n, t)
 			p.next()
-			index := &Index{At: t.at(), X: x}
-			p.list(t, "]", func() { index.Items = append(index.Items, p.indexItem()) })
+			index := p.mem.indices.one()
+			index.At, index.X, index.Items = t.at(), x, p.mem.exprs.some(2)
+			p.list(t, ']', func() { index.Items = append(index.Items, p.indexItem()) })
 			if len(index.Items) == 0 {
 				p.fail(t.at(), codeSyntax, "the index is empty", "")
 			}
 			x = index
-		case ".":
+		case '.':
 			p.limitChain(n, t)
 			p.next()
 			f := p.tok()
@@ -160,7 +157,7 @@ func (p *parser) postfix(x Expr) Expr {
 
 func (p *parser) arg() *Arg {
 	a := p.mem.args.one()
-	if t := p.tok(); t.kind == tokName && p.peekIs("=") {
+	if t := p.tok(); t.kind == tokName && p.peekIs('=') {
 		a.Name = Ident{At: t.at(), Name: p.text(t)}
 		p.next()
 		p.next()
@@ -170,7 +167,7 @@ func (p *parser) arg() *Arg {
 		return a
 	}
 	a.Value = p.expr()
-	if p.accept(":") {
+	if p.accept(':') {
 		a.patAt = p.tok().at()
 		p.inPattern = true
 		a.Pattern = p.expr()
@@ -182,15 +179,15 @@ func (p *parser) arg() *Arg {
 
 func (p *parser) indexItem() Expr {
 	var lo Expr
-	if !p.is(":") {
+	if !p.is(':') {
 		lo = p.expr()
 	}
 	t := p.tok()
-	if !p.accept(":") {
+	if !p.accept(':') {
 		return lo
 	}
 	s := &Slice{At: t.at(), Lo: lo}
-	if !p.is(",") && !p.is("]") && !p.is(")") {
+	if !p.is(',') && !p.is(']') && !p.is(')') {
 		s.Hi = p.expr()
 	}
 	return s

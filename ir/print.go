@@ -168,12 +168,12 @@ func (p *printer) wrapped(e Expr) string {
 			break
 		}
 		var b strings.Builder
-		writeExpr(&b, pipe.Y, precedence("|")+1, ", ")
+		writeExpr(&b, pipe.Y, precedence('|')+1, ", ")
 		stages = append(stages, b.String())
 		e = pipe.X
 	}
 	var b strings.Builder
-	writeExpr(&b, e, precedence("|"), ", ")
+	writeExpr(&b, e, precedence('|'), ", ")
 	for i := len(stages) - 1; i >= 0; i-- {
 		b.WriteByte('\n')
 		b.WriteString(strings.Repeat("    ", p.depth+1) + "| " + stages[i])
@@ -232,7 +232,8 @@ func writeExpr(b *strings.Builder, e Expr, least int, comma string) {
 			writeExpr(b, e.X, unaryPrecedence, comma)
 		})
 	case *Binary:
-		prec := precedence(e.Op)
+		op, _ := operatorAt(e.Op)
+		prec := precedence(op)
 		inParens(b, prec < least, func() {
 			writeExpr(b, e.X, prec, comma)
 			b.WriteString(" " + e.Op + " ")

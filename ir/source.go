@@ -13,7 +13,7 @@ type source struct {
 }
 
 func newSource(path, text string) *source {
-	s := &source{path: path, text: text, lines: make([]int, 1, 64)}
+	s := &source{path: path, text: text, lines: make([]int, 1, 1+strings.Count(text, "\n"))}
 	for i := 0; ; {
 		n := strings.IndexByte(text[i:], '\n')
 		if n < 0 {

@@ -30,12 +30,12 @@ func supported(m *ir.Module) error {
 			switch {
 			case op.Weight != nil && len(l.Dims) == 0 && len(op.Args[0].Shape) == 2:
 				batch := op.Args[0].Shape[0].N
-				if op.Attrs["axis"] == 0 {
+				if op.Attrs.Get("axis") == 0 {
 					batch = op.Args[0].Shape[1].N
 				}
 				report(op.Pos, fmt.Sprintf("write t for it, and where t in %d..%d", batch, batch), "the batch of %s has no name", op.Kind)
 			case op.Kind == "softmax" || op.Kind == "layernorm" || op.Kind == "rmsnorm":
-				if e := op.Args[0].Shape[int(op.Attrs["axis"])]; e.Sym != "" {
+				if e := op.Args[0].Shape[int(op.Attrs.Get("axis"))]; e.Sym != "" {
 					report(op.Pos, "", "%s over the batch axis %s has no kernel", op.Kind, e.Sym)
 				}
 			}

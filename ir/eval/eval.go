@@ -155,8 +155,8 @@ func run(op *ir.Op, vals map[*ir.Value]*Tensor, lookup Lookup) (*Tensor, error) 
 		return nil, err
 	}
 	// Kernels hold attributes as float32.
-	attr := func(name string) float64 { return float64(float32(op.Attrs[name])) }
-	axis := int(op.Attrs["axis"])
+	attr := func(name string) float64 { return float64(float32(op.Attrs.Get(name))) }
+	axis := int(op.Attrs.Get("axis"))
 
 	switch op.Kind {
 	case "linear":
@@ -186,7 +186,7 @@ func run(op *ir.Op, vals map[*ir.Value]*Tensor, lookup Lookup) (*Tensor, error) 
 	case "silu":
 		return each(x, silu), nil
 	case "gelu":
-		if op.Attrs["approx"] == ir.GeluTanh {
+		if op.Attrs.Get("approx") == ir.GeluTanh {
 			return each(x, geluTanh), nil
 		}
 		return each(x, geluErf), nil

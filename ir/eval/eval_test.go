@@ -130,7 +130,7 @@ func TestLinearIsTheMaskedDenseProduct(t *testing.T) {
 func f32(op *ir.Op, args [][]float32, w *weights, cols int) []float32 {
 	x := args[0]
 	y := make([]float32, len(x))
-	attr := func(s string) float32 { return float32(op.Attrs[s]) }
+	attr := func(s string) float32 { return float32(op.Attrs.Get(s)) }
 	get := func(v *ir.Weight, n int, fill float32) []float32 {
 		if v != nil {
 			d, _, _ := w.lookup(v.Tensor)
@@ -186,7 +186,7 @@ func f32(op *ir.Op, args [][]float32, w *weights, cols int) []float32 {
 	case "tanh":
 		return fn(math.Tanh)
 	case "gelu":
-		if op.Attrs["approx"] == ir.GeluTanh {
+		if op.Attrs.Get("approx") == ir.GeluTanh {
 			return fn(func(v float64) float64 {
 				return v / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
 			})
