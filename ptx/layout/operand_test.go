@@ -67,9 +67,9 @@ func TestDescriptorAddressesWhatOffsetPlaced(t *testing.T) {
 			for row := range o.Rows {
 				for k := range o.K {
 					at := o.Offset(row, k)
-					require.GreaterOrEqual(t, at, 0)
-					require.Less(t, at, o.Bytes())
-					require.False(t, seen[at])
+					if at < 0 || at >= o.Bytes() || seen[at] {
+						t.Fatalf("element (%d, %d) at %d", row, k, at)
+					}
 					seen[at] = true
 				}
 			}
@@ -87,7 +87,9 @@ func TestDescriptorAddressesWhatOffsetPlaced(t *testing.T) {
 					for r := range rows {
 						for c := range ks {
 							for b := range o.Size {
-								require.Equal(t, start+o.Offset(row+r, k+c)+b, part.Address(o.Major, r, c, o.Size, b))
+								if at := part.Address(o.Major, r, c, o.Size, b); at != start+o.Offset(row+r, k+c)+b {
+									t.Fatalf("element (%d, %d) is read at %d, placed at %d", row+r, k+c, at, start+o.Offset(row+r, k+c)+b)
+								}
 							}
 						}
 					}
