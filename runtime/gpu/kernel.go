@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Form is how a kernel stores the weights.
@@ -10,17 +11,20 @@ type Form uint8
 
 // The forms; the zero value is none of them.
 const (
-	Dense Form = iota + 1 // every weight
-	NM24                  // 2:4: of each four along In at most two are nonzero; values and metadata of two are stored
+	Dense   Form = iota + 1 // every weight
+	NM24                    // 2:4: of each four along In at most two are nonzero; values and metadata of two are stored
+	ByInput                 // every weight, stored [In, Out] in row-major order with rows padded to 16 bytes
 )
 
-// String returns "dense" or "nm24".
+// String returns "dense", "nm24" or "by_input".
 func (f Form) String() string {
 	switch f {
 	case Dense:
 		return "dense"
 	case NM24:
 		return "nm24"
+	case ByInput:
+		return "by_input"
 	}
 	return fmt.Sprintf("Form(%d)", uint8(f))
 }
@@ -30,18 +34,24 @@ type Quantity uint8
 
 // The quantities; the zero value is none of them.
 const (
-	QOut       Quantity = iota + 1 // output features
-	QIn                            // input features
-	QTokens                        // tokens
-	QSteps                         // pipeline stages that cover In: ⌈In / Tile.In⌉
-	QOutTiles                      // ⌈Out / Tile.Out⌉
-	QTokTiles                      // ⌈Tokens / Tile.Tokens⌉
-	QScale                         // Problem.Scale, as F32
-	quantities                     //
+	QOut         Quantity = iota + 1 // output features
+	QIn                              // input features
+	QTokens                          // tokens
+	QSteps                           // pipeline stages that cover In: ⌈In / Tile.In⌉
+	QOutTiles                        // ⌈Out / Tile.Out⌉
+	QTokTiles                        // ⌈Tokens / Tile.Tokens⌉
+	QScale                           // Problem.Scale, as F32
+	QThreshold                       // Problem.Threshold, as F32
+	QSlice                           // ⌈In / Tile.Split⌉
+	QWeightPitch                     // bytes from one row of ByInput weights to the next
+	QXPitch                          // elements from one row of the activations to the next
+	QYPitch                          // the same of the result and the residual
+	quantities                       //
 )
 
 var quantityNames = [quantities]string{
 	QOut: "out", QIn: "in", QTokens: "tokens", QSteps: "steps", QOutTiles: "out tiles", QTokTiles: "token tiles", QScale: "scale",
+	QThreshold: "threshold", QSlice: "slice", QWeightPitch: "weight pitch", QXPitch: "activations' pitch", QYPitch: "result's pitch",
 }
 
 // String returns the quantity's name.
@@ -83,15 +93,26 @@ type Tile struct {
 	Split  int // blocks that share one tile, each with a part of In; at least 1
 }
 
+// Order is how a kernel's blocks share out the tiles of a problem.
+type Order uint8
+
+// The orders.
+const (
+	Persistent Order = iota // resident blocks walk over the tiles in a one-dimensional grid
+	OneTile                 // each block has its tile, or its slice of In of one: x counts slices, then tiles of Out, y tiles of Tokens
+)
+
 // Kernel is a GPU kernel and all that the host has to know of it.
 type Kernel struct {
 	Name    string // of the entry
 	Target  string // such as "sm_90a"
 	PTX     string
-	Family  string // which family of ptx/kernels made it: "gemm" and others
-	DType   DType  // of weights and activations
-	Form    Form   // of the weights
-	Y       DType  // of the result
+	Family  string // which family of ptx/kernels made it: "gemm", "decode", "gemv", "ampere"
+	DType   DType  // of weights, and of activations where X is not set
+	X       DType
+	Form    Form  // of the weights
+	Order   Order // of the tiles
+	Y       DType // of the result
 	Tile    Tile
 	Threads uint32
 	Cluster uint32 // blocks in a cluster, 1 for none
@@ -105,6 +126,7 @@ type Kernel struct {
 type Problem struct {
 	Out, In, Tokens int
 	Scale           float32 // multiplies every sum in a kernel with a tensor scale, must be 0 in others
+	Threshold       float32 // of |x| in a kernel that skips inactive inputs by one threshold, must be 0 in others; negative keeps all
 	XPitch          int     // elements from one row of the activations to the next; 0 means In
 	YPitch          int     // elements from one row of the result, and of the residual, to the next; 0 means Out
 }
@@ -115,18 +137,44 @@ const maxProblem = 1<<31 - 1024
 
 // WeightBytes returns the size of the packed weights: tiles of Tile.Out rows in
 // order, each the stages of Tile.Bytes in the order of In, the last of either
-// kind filled with zeros. It is 0 where the problem is not valid.
+// kind filled with zeros; or, ByInput, In rows. It is 0 where the problem is not
+// valid.
 func (k *Kernel) WeightBytes(p Problem) int64 {
-	n, _ := k.weightBlocks(p)
-	return n * int64(k.Tile.Bytes)
+	if k.check(p) != nil {
+		return 0
+	}
+	return k.weightBytes(p)
 }
 
-// weightBlocks returns how many blocks of Tile.Bytes the packed weights have.
-func (k *Kernel) weightBlocks(p Problem) (int64, error) {
-	if err := k.check(p); err != nil {
-		return 0, err
+func (k *Kernel) weightBytes(p Problem) int64 {
+	if k.Form == ByInput {
+		return int64(p.In) * int64(k.weightPitch(p))
 	}
-	return int64(ceilDiv(p.Out, k.Tile.Out)) * int64(ceilDiv(p.In, k.Tile.In)), nil
+	return int64(ceilDiv(p.Out, k.Tile.Out)) * int64(ceilDiv(p.In, k.Tile.In)) * int64(k.Tile.Bytes)
+}
+
+// xType returns the type of the activations.
+func (k *Kernel) xType() DType {
+	if k.X != 0 {
+		return k.X
+	}
+	return k.DType
+}
+
+// xPitch returns the elements from one row of the activations to the next.
+func (p *Problem) xPitch() int {
+	if p.XPitch != 0 {
+		return p.XPitch
+	}
+	return p.In
+}
+
+// yPitch returns the elements from one row of the result to the next.
+func (p *Problem) yPitch() int {
+	if p.YPitch != 0 {
+		return p.YPitch
+	}
+	return p.Out
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
@@ -141,55 +189,70 @@ func (k *Kernel) check(p Problem) error {
 			return fmt.Errorf("kernel %s: %d %s, want 1 to %d", k.Name, d.n, d.name, maxProblem)
 		}
 	}
-	if k.Tile.Out < 1 || k.Tile.Tokens < 1 || k.Tile.In < 1 || k.Tile.Bytes < 1 || k.Tile.Split < 1 {
+	if k.Tile.Out < 1 || k.Tile.Tokens < 1 || k.Tile.Split < 1 || k.Form != ByInput && (k.Tile.In < 1 || k.Tile.Bytes < 1) {
 		return fmt.Errorf("kernel %s: its tile is not set: %+v", k.Name, k.Tile)
 	}
 	for _, r := range []struct {
 		name         string
+		of           Buffer
 		pitch, width int
 		t            DType
-	}{{"activations", p.XPitch, p.In, k.DType}, {"result", p.YPitch, p.Out, k.Y}} {
-		pitch := r.pitch
-		if pitch == 0 {
-			pitch = r.width
-		}
-		if pitch < r.width {
-			return fmt.Errorf("kernel %s: rows of the %s have %d elements but start every %d", k.Name, r.name, r.width, pitch)
+	}{{"activations", X, p.xPitch(), p.In, k.xType()}, {"result", Y, p.yPitch(), p.Out, k.Y}} {
+		if r.pitch < r.width {
+			return fmt.Errorf("kernel %s: rows of the %s have %d elements but start every %d", k.Name, r.name, r.width, r.pitch)
 		}
 		if size := r.t.Size(); size == 0 {
 			return fmt.Errorf("kernel %s: %s of unknown type %v", k.Name, r.name, r.t)
-		} else if pitch*size%16 != 0 {
-			return fmt.Errorf("kernel %s: a row of the %s is %d bytes (%d of %v), TMA needs a multiple of 16: give them a pitch of %d",
-				k.Name, r.name, pitch*size, pitch, r.t, ceilDiv(pitch*size, 16)*16/size)
+		} else if bytes := r.pitch * size; bytes%16 != 0 && k.wide(r.of) {
+			return fmt.Errorf("kernel %s: a row of the %s is %d bytes (%d of %v), the kernel moves 16 at a time: give them a pitch of %d",
+				k.Name, r.name, bytes, r.pitch, r.t, ceilDiv(bytes, 16)*16/size)
+		}
+	}
+	if k.Form == ByInput {
+		if err := k.checkByInput(p); err != nil {
+			return err
 		}
 	}
 	// Tiles and blocks are counted in 32 bits, in rows of tiles that may be a
 	// super-row above the number of tiles.
 	outTiles, tokTiles := ceilDiv(p.Out, k.Tile.Out), ceilDiv(p.Tokens, k.Tile.Tokens)
-	if blocks := int64(outTiles) * int64(ceilDiv(p.In, k.Tile.In)); blocks > math.MaxUint32 {
-		return fmt.Errorf("kernel %s: %d weight blocks, at most 2^32 are allowed", k.Name, blocks)
+	if k.Form != ByInput {
+		if blocks := int64(outTiles) * int64(ceilDiv(p.In, k.Tile.In)); blocks > math.MaxUint32 {
+			return fmt.Errorf("kernel %s: %d weight blocks, at most 2^32 are allowed", k.Name, blocks)
+		}
 	}
 	if tiles := int64(outTiles+64) * int64(tokTiles) * int64(k.Tile.Split); tiles > math.MaxInt32 {
 		return fmt.Errorf("kernel %s: %d tiles, at most 2^31 are allowed", k.Name, tiles)
 	}
-	scaled := false
-	for _, q := range k.Params {
-		scaled = scaled || q.Value == QScale
-	}
+	scaled := k.takes(QScale)
 	switch s := float64(p.Scale); {
 	case scaled && (s == 0 || math.IsNaN(s) || math.IsInf(s, 0)):
 		return fmt.Errorf("kernel %s: it scales the result, and the scale is %v", k.Name, p.Scale)
 	case !scaled && s != 0:
 		return fmt.Errorf("kernel %s: a scale of %v, but it does not scale the result", k.Name, p.Scale)
+	case p.Threshold != p.Threshold:
+		return fmt.Errorf("kernel %s: the threshold is NaN", k.Name)
+	case p.Threshold != 0 && !k.takes(QThreshold):
+		return fmt.Errorf("kernel %s: a threshold of %v, but it does not compare with one", k.Name, p.Threshold)
 	}
 	return nil
+}
+
+// takes reports whether a parameter is the quantity.
+func (k *Kernel) takes(q Quantity) bool {
+	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Value == q })
+}
+
+// wide reports whether the kernel moves rows of the buffer 16 bytes at a time, as
+// tensor maps do.
+func (k *Kernel) wide(of Buffer) bool {
+	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Kind == ArgMap && p.Map.Of == of })
 }
 
 // Plan returns how the kernel is launched for the problem on the device. The
 // error says which side of the problem does not fit.
 func (k *Kernel) Plan(p Problem, d Device) (Launch, error) {
-	blocks, err := k.weightBlocks(p)
-	if err != nil {
+	if err := k.check(p); err != nil {
 		return Launch{}, err
 	}
 	if k.Target == "sm_90a" && d.CC != [2]int{9, 0} {
@@ -199,12 +262,12 @@ func (k *Kernel) Plan(p Problem, d Device) (Launch, error) {
 	if err != nil {
 		return Launch{}, err
 	}
-	l := Launch{Grid: [3]uint32{grid, 1, 1}, Block: [3]uint32{k.Threads, 1, 1}, Shared: k.Shared, PDL: k.PDL}
+	l := Launch{Grid: grid, Block: [3]uint32{k.Threads, 1, 1}, Shared: k.Shared, PDL: k.PDL}
 	if k.Cluster > 1 {
 		l.Cluster = [3]uint32{k.Cluster, 1, 1}
 	}
 	for _, q := range k.Params {
-		a, err := k.arg(q, p, uint64(blocks)*uint64(k.Tile.Bytes))
+		a, err := k.arg(q, p)
 		if err != nil {
 			return Launch{}, fmt.Errorf("kernel %s: parameter %s: %w", k.Name, q.Name, err)
 		}
@@ -216,9 +279,13 @@ func (k *Kernel) Plan(p Problem, d Device) (Launch, error) {
 	return l, nil
 }
 
-// grid returns the number of blocks of a persistent kernel: as many as there are
-// tiles, at most as many as are resident at a time.
-func (k *Kernel) grid(p Problem, d Device) (uint32, error) {
+// grid returns the blocks of the launch. Of a persistent kernel there are as many
+// as there are tiles, at most as many as are resident at a time.
+func (k *Kernel) grid(p Problem, d Device) ([3]uint32, error) {
+	outTiles, tokTiles := ceilDiv(p.Out, k.Tile.Out), ceilDiv(p.Tokens, k.Tile.Tokens)
+	if k.Order == OneTile {
+		return [3]uint32{uint32(outTiles * k.Tile.Split), uint32(tokTiles), 1}, nil
+	}
 	resident := 0
 	switch k.Cluster {
 	case 1:
@@ -228,18 +295,18 @@ func (k *Kernel) grid(p Problem, d Device) (uint32, error) {
 	case 4:
 		resident = d.MaxClusters4
 	default:
-		return 0, fmt.Errorf("kernel %s: clusters of %d", k.Name, k.Cluster)
+		return [3]uint32{}, fmt.Errorf("kernel %s: clusters of %d", k.Name, k.Cluster)
 	}
 	if resident < 1 {
-		return 0, fmt.Errorf("kernel %s: %s has no room for clusters of %d blocks", k.Name, d.Name, k.Cluster)
+		return [3]uint32{}, fmt.Errorf("kernel %s: %s has no room for clusters of %d blocks", k.Name, d.Name, k.Cluster)
 	}
 	// A cluster covers neighbouring tiles of output features or, with Split, one.
 	across := int(k.Cluster) / k.Tile.Split
 	if across*k.Tile.Split != int(k.Cluster) {
-		return 0, fmt.Errorf("kernel %s: a tile split %d ways in clusters of %d", k.Name, k.Tile.Split, k.Cluster)
+		return [3]uint32{}, fmt.Errorf("kernel %s: a tile split %d ways in clusters of %d", k.Name, k.Tile.Split, k.Cluster)
 	}
-	work := ceilDiv(p.Out, k.Tile.Out*across) * ceilDiv(p.Tokens, k.Tile.Tokens)
-	return uint32(min(work, resident)) * k.Cluster, nil
+	work := ceilDiv(p.Out, k.Tile.Out*across) * tokTiles
+	return [3]uint32{uint32(min(work, resident)) * k.Cluster, 1, 1}, nil
 }
 
 // quantity returns the value of a whole-numbered quantity, 0 for others.
@@ -257,21 +324,37 @@ func (k *Kernel) quantity(q Quantity, p Problem) int {
 		return ceilDiv(p.Out, k.Tile.Out)
 	case QTokTiles:
 		return ceilDiv(p.Tokens, k.Tile.Tokens)
+	case QSlice:
+		return ceilDiv(p.In, k.Tile.Split)
+	case QWeightPitch:
+		return k.weightPitch(p)
+	case QXPitch:
+		return p.xPitch()
+	case QYPitch:
+		return p.yPitch()
 	}
 	return 0
 }
 
-// arg gives a parameter its value; weights is the size of the packed weights.
-func (k *Kernel) arg(q Param, p Problem, weights uint64) (Arg, error) {
+// arg gives a parameter its value.
+func (k *Kernel) arg(q Param, p Problem) (Arg, error) {
 	switch q.Kind {
 	case ArgMap:
 		m, err := k.tensorMap(q.Map, p)
 		return MapArg(m), err
 	case ArgPtr:
 		a := PtrArg(q.Of, 0)
-		a.Bytes = uint64(k.quantity(q.Len, p)) * uint64(q.DType.Size())
-		if q.Of == Weights {
-			a.Bytes = weights
+		switch q.Of {
+		case Weights:
+			a.Bytes = uint64(k.weightBytes(p))
+		case Workspace:
+			a.Bytes = k.workspaceBytes(p)
+		case X:
+			a.Bytes = matrixBytes(p.Tokens, p.In, p.xPitch(), q.DType)
+		case Y, Residual:
+			a.Bytes = matrixBytes(p.Tokens, p.Out, p.yPitch(), q.DType)
+		default:
+			a.Bytes = uint64(k.quantity(q.Len, p)) * uint64(q.DType.Size())
 		}
 		return a, nil
 	case ArgU32:
@@ -279,11 +362,20 @@ func (k *Kernel) arg(q Param, p Problem, weights uint64) (Arg, error) {
 			return U32Arg(uint32(n)), nil
 		}
 	case ArgF32:
-		if q.Value == QScale {
+		switch q.Value {
+		case QScale:
 			return F32Arg(p.Scale), nil
+		case QThreshold:
+			return F32Arg(p.Threshold), nil
 		}
 	}
 	return Arg{}, fmt.Errorf("a kind %d of %v cannot be planned", q.Kind, q.Value)
+}
+
+// matrixBytes is the size of a matrix of rows by cols elements whose rows start
+// pitch elements apart.
+func matrixBytes(rows, cols, pitch int, t DType) uint64 {
+	return (uint64(rows-1)*uint64(pitch) + uint64(cols)) * uint64(t.Size())
 }
 
 // tensorMap gives a map its sizes.
@@ -293,11 +385,11 @@ func (k *Kernel) tensorMap(s MapSpec, p Problem) (TensorMap, error) {
 		return TensorMap{}, fmt.Errorf("a matrix of %v by %v", s.Outer, s.Inner)
 	}
 	pitch := inner
-	switch {
-	case s.Of == X && p.XPitch != 0:
-		pitch = p.XPitch
-	case (s.Of == Y || s.Of == Residual) && p.YPitch != 0:
-		pitch = p.YPitch
+	switch s.Of {
+	case X:
+		pitch = p.xPitch()
+	case Y, Residual:
+		pitch = p.yPitch()
 	}
 	return TensorMap{
 		DType: s.DType, Of: s.Of,

@@ -261,6 +261,12 @@ func U64Arg(v uint64) Arg { return Arg{Kind: ArgU64, U64: v} }
 // F32Arg passes a 32-bit float.
 func F32Arg(v float32) Arg { return Arg{Kind: ArgF32, F32: v} }
 
+// Size returns the bytes of the parameter in PTX, 0 for no kind.
+func (a *Arg) Size() int {
+	size, _ := a.size()
+	return size
+}
+
 // size and align of the parameter in PTX, in bytes; 0 for no kind.
 func (a *Arg) size() (size, align int) {
 	switch a.Kind {
