@@ -1,0 +1,32 @@
+package kernels
+
+import (
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// params declares the parameters of a kernel to the builder and to the host
+// together, so that the two orders cannot differ.
+type params struct {
+	k    *ptx.Kernel
+	list []gpu.Param
+}
+
+// pointer declares the address of a buffer of n elements of type t, both without
+// meaning for the weights and the workspace, and returns its value.
+func (p *params) pointer(of gpu.Buffer, t gpu.DType, n gpu.Quantity) ptx.Reg {
+	p.list = append(p.list, gpu.Param{Name: of.String(), Kind: gpu.ArgPtr, Of: of, DType: t, Len: n})
+	return p.k.LoadParam(p.k.ParamU64(of.String()))
+}
+
+// u32 declares a whole number and returns its value.
+func (p *params) u32(name string, q gpu.Quantity) ptx.Reg {
+	p.list = append(p.list, gpu.Param{Name: name, Kind: gpu.ArgU32, Value: q})
+	return p.k.LoadParam(p.k.ParamU32(name))
+}
+
+// f32 declares a number and returns its value.
+func (p *params) f32(name string, q gpu.Quantity) ptx.Reg {
+	p.list = append(p.list, gpu.Param{Name: name, Kind: gpu.ArgF32, Value: q})
+	return p.k.LoadParam(p.k.ParamF32(name))
+}
