@@ -3,6 +3,7 @@ module github.com/sparsegen/sparsegen
 go 1.26.0
 
 require (
+	github.com/ebitengine/purego v0.11.3
 	github.com/mmcloughlin/avo v0.6.0
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1

@@ -1,0 +1,27 @@
+// Package cuda runs GPU kernels through the CUDA driver: it loads PTX text,
+// keeps the compiled code in a cache, owns device memory, and launches what
+// package runtime/gpu describes. It binds libcuda.so.1 without cgo and needs no
+// toolkit; a machine without a driver gets one clear error from Load.
+//
+//	sys, err := cuda.Load()
+//	dev, err := sys.Open(0)
+//	defer dev.Close()
+//	mod, err := dev.Load(kernel.PTX, cuda.LoadOptions{})
+//	fn, err := mod.Function(kernel.Name)
+//	x, err := dev.Alloc(1 << 20)
+//	err = cuda.Upload(dev.Stream(), x, values)
+//	run, err := dev.Prepare(fn, launch, cuda.Buffers{gpu.X: x, gpu.Y: y})
+//	err = run.Launch(dev.Stream())
+//	err = cuda.Download(dev.Stream(), result, y)
+//
+// A Device and everything made from it may be used by many goroutines at once,
+// but for the objects that say otherwise. Work in one Stream runs in the order in
+// which it was given; Upload and Download return when the bytes have arrived.
+//
+// After a kernel faults the driver refuses everything that concerns its context:
+// each call then returns ErrDeviceLost with the first cause, the process goes
+// on, and Close followed by Open starts anew.
+//
+// The package must not import ptx, ir, codegen or asm, nor may the runtime
+// package import it: a program without a GPU does not pay for the binding.
+package cuda

@@ -1,0 +1,165 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sparsegen/sparsegen/runtime/cuda/internal/driver"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// minDriver is the oldest CUDA version whose driver has all that is called:
+// tensor maps and launches with attributes came with 12.0.
+const minDriver = 12000
+
+// System is the driver of this machine.
+type System struct {
+	drv     *driver.Driver
+	version int
+	count   int
+}
+
+// Load opens the driver of this machine. It fails with ErrNoDriver where there is
+// none, ErrOldDriver where it is too old and ErrNoDevice where it sees no GPU.
+func Load() (*System, error) {
+	d, err := driver.Open(driver.Library)
+	var lib *driver.NoLibraryError
+	var sym *driver.NoSymbolError
+	switch {
+	case errors.As(err, &lib):
+		return nil, fmt.Errorf("cuda: %w: %w", ErrNoDriver, err)
+	case errors.As(err, &sym):
+		return nil, fmt.Errorf("cuda: %w: it must support CUDA %s: %w", ErrOldDriver, version(minDriver), err)
+	case err != nil:
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	return New(d)
+}
+
+// New starts a driver table: that of Load, or a fake one of package cudatest.
+func New(d *driver.Driver) (*System, error) {
+	s := &System{drv: d}
+	if r := d.Init(0); r != driver.Success {
+		err := newError(d, "start the driver", r)
+		if r == driver.ErrStubLibrary {
+			return nil, fmt.Errorf("%w: %w", ErrNoDriver, err)
+		}
+		return nil, err
+	}
+	var v, n int32
+	if r := d.DriverGetVersion(&v); r != driver.Success {
+		return nil, newError(d, "ask for the driver's version", r)
+	}
+	if v < minDriver {
+		return nil, fmt.Errorf("cuda: %w: it supports CUDA %s, at least %s is needed", ErrOldDriver, version(int(v)), version(minDriver))
+	}
+	if r := d.DeviceGetCount(&n); r != driver.Success {
+		return nil, newError(d, "count the devices", r)
+	}
+	if n == 0 {
+		return nil, fmt.Errorf("cuda: %w", ErrNoDevice)
+	}
+	s.version, s.count = int(v), int(n)
+	return s, nil
+}
+
+// version prints a CUDA version, 12040 as "12.4".
+func version(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
+
+// Driver returns the highest CUDA version that the driver supports, as
+// 1000·major + 10·minor.
+func (s *System) Driver() int { return s.version }
+
+// Count returns the number of devices that the driver shows to this process
+// (CUDA_VISIBLE_DEVICES counts).
+func (s *System) Count() int { return s.count }
+
+// Info describes a device without making a context on it: all but MaxClusters2
+// and MaxClusters4, which Device.Info asks the device itself.
+func (s *System) Info(ordinal int) (gpu.Device, error) {
+	_, info, err := s.info(ordinal)
+	return info, err
+}
+
+func (s *System) info(ordinal int) (handle int32, info gpu.Device, err error) {
+	if ordinal < 0 || ordinal >= s.count {
+		return 0, info, fmt.Errorf("cuda: %w: number %d of %d", ErrNoDevice, ordinal, s.count)
+	}
+	ask := func(what string, r driver.Result) {
+		if r != driver.Success && err == nil {
+			err = newError(s.drv, fmt.Sprintf("ask device %d for %s", ordinal, what), r)
+		}
+	}
+	ask("its handle", s.drv.DeviceGet(&handle, int32(ordinal)))
+	var name [256]byte
+	ask("its name", s.drv.DeviceGetName(&name[0], int32(len(name))-1, handle))
+	info.Name = driver.String(&name[0])
+	var bytes uint64
+	ask("its memory", s.drv.DeviceTotalMem(&bytes, handle))
+	info.MemoryBytes = int64(bytes)
+	attr := func(what string, a driver.DeviceAttr) int {
+		var v int32
+		ask(what, s.drv.DeviceGetAttr(&v, a, handle))
+		return int(v)
+	}
+	info.CC = [2]int{attr("its compute capability", driver.AttrCCMajor), attr("its compute capability", driver.AttrCCMinor)}
+	info.SMs = attr("its multiprocessors", driver.AttrSMs)
+	info.SharedMax = attr("its shared memory", driver.AttrSharedOptin)
+	info.L2Bytes = int64(attr("its L2 cache", driver.AttrL2Bytes))
+	info.Driver = s.version
+	return handle, info, err
+}
+
+// Open retains the primary context of a device, which it shares with whatever
+// else uses CUDA in the process.
+func (s *System) Open(ordinal int) (*Device, error) {
+	handle, info, err := s.info(ordinal)
+	if err != nil {
+		return nil, err
+	}
+	var ctx uintptr
+	if r := s.drv.PrimaryRetain(&ctx, handle); r != driver.Success {
+		return nil, newError(s.drv, fmt.Sprintf("open device %d (%s)", ordinal, info.Name), r)
+	}
+	d := newDevice(s, ordinal, handle, ctx, info)
+	d.primary = true
+	if err := d.start(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Adopt wraps a context that something else in the process has made, such as a
+// gorgonia.org/cu context. The owner keeps it: Close leaves the context alone,
+// which must outlive the Device.
+func (s *System) Adopt(ctx uintptr) (*Device, error) {
+	if ctx == 0 {
+		return nil, errors.New("cuda: adopt a context: it is nil")
+	}
+	d := newDevice(s, 0, 0, ctx, gpu.Device{})
+	d.name = "adopted context"
+	var handle int32
+	if err := d.do("ask an adopted context for its device", func() driver.Result { return s.drv.CtxGetDevice(&handle) }); err != nil {
+		return nil, err
+	}
+	for i := range s.count {
+		h, info, err := s.info(i)
+		if err != nil {
+			return nil, err
+		}
+		if h == handle {
+			d = newDevice(s, i, h, ctx, info)
+			return d, d.start()
+		}
+	}
+	return nil, fmt.Errorf("cuda: adopt a context: its device %d is none of the %d devices", handle, s.count)
+}
+
+// Open opens a device of this machine's driver: Load and System.Open in one.
+func Open(ordinal int) (*Device, error) {
+	s, err := Load()
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ordinal)
+}
