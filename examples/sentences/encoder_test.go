@@ -139,38 +139,75 @@ func TestSimilarities(t *testing.T) {
 	}
 }
 
-// One-shot magnitude pruning of the feed-forward parts, without any training
-// after it: how near an embedding stays to the dense one depends on the
-// sentence. README.md states the counts and the ranges.
-func TestPrunedEmbeddingsStayNearTheDenseOnes(t *testing.T) {
-	texts := []string{
+// shortSentences have 4 to 14 pieces, longSentences 15 to 24.
+var (
+	shortSentences = []string{
 		"I like my phone", "My phone is not good.", "Your cellphone looks great.",
 		"Will it snow tomorrow?", "Recently a lot of hurricanes have hit the US", "Global warming is real",
 		"An apple a day, keeps the doctors away", "Eating strawberries is healthy", "Is paleo better than keto?",
 		"How old are you?", "What is your age?",
 	}
+	longSentences = []string{
+		"The committee will meet again on Thursday to decide whether the new bridge should be built next year.",
+		"She put the letter back into the drawer and told nobody what she had read there.",
+		"Heavy rain flooded several streets in the city centre and forced many shops to close early.",
+		"Researchers found that people who sleep less than six hours a night are more likely to fall ill.",
+		"The train to the airport leaves every twenty minutes from platform four during the week.",
+		"My neighbour has been learning to play the violin since she retired from the post office.",
+		"If you want to return the shoes, please keep the box and the receipt for thirty days.",
+		"The price of bread has risen by ten percent because the wheat harvest was poor this summer.",
+		"He scored two goals in the second half and was named player of the match.",
+		"You can change the language of the menu in the settings under the tab called general.",
+		"The museum shows more than three hundred paintings from the seventeenth century on two floors.",
+		"Boil the potatoes in salted water until they are soft, then mash them with butter and milk.",
+		"The company announced that it will close two factories and open a new one in the north.",
+		"Our dog barks whenever someone walks past the garden gate after dark.",
+		"The astronauts repaired the antenna outside the station and returned safely after seven hours.",
+		"Doctors advise patients to drink plenty of water and to rest until the fever is gone.",
+	}
+)
+
+// One-shot magnitude pruning of the feed-forward parts, without any training
+// after it: how near an embedding stays to the dense one depends on the
+// sentence. The mean over long sentences reaches what is asked of the pruning,
+// 0.93 for half of each matrix and 0.85 for 2:4; not every sentence does.
+// README.md states the ranges.
+func TestPrunedEmbeddingsStayNearTheDenseOnes(t *testing.T) {
+	texts := slices.Concat(shortSentences, longSentences)
 	dense := embedOnKernels(t, "dense", texts)
+	type span struct {
+		lowest, highest, mean float64 // to two digits
+		near                  int     // sentences that reach what is asked
+	}
 	for _, c := range []struct {
-		pattern         string
-		lowest, highest float64 // to two digits, of all sentences
-		near            float64 // what a good sentence reaches
-		sentencesNear   int
+		pattern     string
+		asked       float64
+		short, long span
 	}{
-		{"unstructured(sparsity=0.5)", 0.90, 0.95, 0.93, 4},
-		{"nm(2,4)", 0.81, 0.91, 0.85, 6},
+		{"unstructured(sparsity=0.5)", 0.93, span{0.90, 0.95, 0.92, 4}, span{0.86, 0.96, 0.94, 13}},
+		{"nm(2,4)", 0.85, span{0.81, 0.91, 0.86, 6}, span{0.82, 0.93, 0.88, 13}},
 	} {
-		lowest, highest, near := 1.0, -1.0, 0
-		for i, e := range embedOnKernels(t, c.pattern, texts) {
-			similarity := cosine(dense[i], e)
-			t.Logf("%s %.4f: %s", c.pattern, similarity, texts[i])
-			lowest, highest = min(lowest, similarity), max(highest, similarity)
-			if similarity >= c.near {
-				near++
+		embeddings := embedOnKernels(t, c.pattern, texts)
+		check := func(what string, from, to int, want span) (mean float64) {
+			got := span{lowest: 1, highest: -1}
+			for i := from; i < to; i++ {
+				similarity := cosine(dense[i], embeddings[i])
+				t.Logf("%s %.4f: %s", c.pattern, similarity, texts[i])
+				got.lowest, got.highest = min(got.lowest, similarity), max(got.highest, similarity)
+				got.mean += similarity / float64(to-from)
+				if similarity >= c.asked {
+					got.near++
+				}
 			}
+			require.InDelta(t, want.lowest, got.lowest, 0.005, "%s, %s sentences, lowest", c.pattern, what)
+			require.InDelta(t, want.highest, got.highest, 0.005, "%s, %s sentences, highest", c.pattern, what)
+			require.InDelta(t, want.mean, got.mean, 0.005, "%s, %s sentences, mean", c.pattern, what)
+			require.Equal(t, want.near, got.near, "%s, %s sentences with %.2f or more", c.pattern, what, c.asked)
+			return got.mean
 		}
-		require.InDelta(t, c.lowest, lowest, 0.005, c.pattern)
-		require.InDelta(t, c.highest, highest, 0.005, c.pattern)
-		require.Equal(t, c.sentencesNear, near, "%s: sentences with %.2f or more", c.pattern, c.near)
+		n := len(shortSentences)
+		check("short", 0, n, c.short)
+		require.GreaterOrEqual(t, check("long", n, len(texts), c.long), c.asked, "%s, mean over the long sentences", c.pattern)
 	}
 }
 
