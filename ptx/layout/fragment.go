@@ -171,8 +171,8 @@ func ChunksFirst() LaneAddresses {
 	return LaneAddresses{[]mode{{n: 8, row: 1}, {n: 2, col: 1}, {n: 2, row: 8}}}
 }
 
-// OneRowOfTiles addresses 8 rows by 4 chunks: FragmentB of mma.sp for one N tile
+// FourChunks addresses 8 rows by 4 chunks: FragmentB of mma.sp for one N tile
 // whose columns are memory rows of 64 bytes.
-func OneRowOfTiles() LaneAddresses {
+func FourChunks() LaneAddresses {
 	return LaneAddresses{[]mode{{n: 8, row: 1}, {n: 4, col: 1}}}
 }

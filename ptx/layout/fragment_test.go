@@ -154,7 +154,7 @@ func TestLoadMatrixGivesFragmentB(t *testing.T) {
 			require.Same(t, m.at(n+8*(i/8), k*size+i%size), b)
 		})
 		f = FragmentB(size, 64/size)
-		m.x4(OneRowOfTiles(), false, func(thread, i int, b *byte) {
+		m.x4(FourChunks(), false, func(thread, i int, b *byte) {
 			k, n := f.At(thread, i/size)
 			require.Same(t, m.at(n, k*size+i%size), b)
 		})
@@ -181,7 +181,7 @@ func TestLaneAddressFormulas(t *testing.T) {
 		require.Equal(t, [2]int{l & 15, l >> 4}, [2]int{row, c})
 		row, c = ChunksFirst().At(l)
 		require.Equal(t, [2]int{l&7 + 8*(l>>4), l >> 3 & 1}, [2]int{row, c})
-		row, c = OneRowOfTiles().At(l)
+		row, c = FourChunks().At(l)
 		require.Equal(t, [2]int{l & 7, l >> 3}, [2]int{row, c})
 	}
 }

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -180,6 +181,24 @@ func TestFragmentMajorOrderIsTheRegistersOfMMA(t *testing.T) {
 			}
 		}
 		require.Equal(t, masked(w, mask), got)
+	}
+}
+
+// Groups without a value, of padding or not, have the one code that the ISA
+// allows for them here.
+func TestEmptyGroupsAreOrderedPairs(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 5))
+	for _, f := range formats() {
+		if !f.Sparse {
+			continue
+		}
+		w := randomWeights(r, 5, 12, f.Size)
+		packed, err := f.Pack(w, patterns.NewMask(5, 12))
+		require.NoError(t, err)
+		for at := 0; at < len(packed); at += f.BlockBytes() {
+			require.Equal(t, make([]byte, f.ABytes()), packed[at:][:f.ABytes()])
+			require.Equal(t, bytes.Repeat([]byte{0x44}, f.MetaBytes()), packed[at+f.ABytes():at+f.BlockBytes()])
+		}
 	}
 }
 
