@@ -123,6 +123,14 @@ func (k *Kernel) fits(s *slot, o any) string {
 			return fmt.Sprintf("want an address (At, AtShared, AtParam, TMACoord), have %s", describe(o))
 		}
 		return k.fitsMem(s, m)
+	case slotSink:
+		if _, ok := o.(Discard); !ok {
+			return fmt.Sprintf("want the result _ (Sink), have %s", describe(o))
+		}
+		return ""
+	}
+	if _, ok := o.(PairOf); s.pairOnly && !ok {
+		return fmt.Sprintf("want a result and a predicate (Pair), have %s", describe(o))
 	}
 	switch o := o.(type) {
 	case Reg:
@@ -155,7 +163,9 @@ func (k *Kernel) fits(s *slot, o any) string {
 		if !s.pair {
 			return "this operand has no second, predicate part"
 		}
-		if why := k.fits(s, o.a); why != "" {
+		first := *s
+		first.pair, first.pairOnly = false, false
+		if why := k.fits(&first, o.a); why != "" {
 			return why
 		}
 		q, ok := o.b.(Reg)

@@ -3,6 +3,7 @@ package ptx
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 )
 
@@ -129,6 +130,10 @@ type arg struct {
 	regs []Reg // registers in it, constants resolved
 }
 
-func (a *arg) set(text string, regs ...Reg) { a.text, a.regs = text, regs }
+// imm is the value of an operand that is an integer immediate.
+func (a *arg) imm() int64 {
+	v, _ := strconv.ParseInt(a.text, 0, 64)
+	return v
+}
 
 func braces(parts []string) string { return "{" + strings.Join(parts, ", ") + "}" }

@@ -18,6 +18,8 @@ func (k *Kernel) render(s *slot, o any) arg {
 		return arg{text: fmt.Sprint(imm.i)}
 	case slotMem:
 		return k.renderMem(s, o.(Mem))
+	case slotSink:
+		return arg{text: "_"}
 	}
 	switch o := o.(type) {
 	case Reg:

@@ -20,7 +20,8 @@ import (
 //	T*n    a vector of n
 //	T?     a predicate source that may be negated
 //	T@     a predicate source that may be the immediate 0 or 1
-//	=T     a result     =T_  a result that may be _     =T|p  with an optional second, predicate result
+//	=T     a result     =T_  a result that may be _     _  one that must be
+//	=T|p   a result with an optional second, predicate result     =T|p!  where that must be
 //	+T     a register read and written
 //	~T*n   an accumulator: read and written until a wgmma.wait_group retires it
 //	&T     a register read until a wgmma.wait_group retires it
@@ -66,6 +67,7 @@ const (
 	slotValue slotKind = iota
 	slotImm
 	slotMem
+	slotSink
 )
 
 // slot is one operand of a row.
@@ -80,6 +82,7 @@ type slot struct {
 	sink     bool
 	boolImm  bool // the immediates 0 and 1 stand for a predicate
 	pair     bool
+	pairOnly bool
 	lo, hi   int64
 	set      []int64
 	space    byte // of an address
@@ -186,6 +189,9 @@ func parseSlot(tok string) slot {
 		s.kind = slotImm
 		s.parseImm(tok[1:])
 		return s
+	case '_':
+		s.kind, s.sink = slotSink, true
+		return s
 	case '[':
 		s.kind, s.space = slotMem, tok[1]
 		if s.space == 't' {
@@ -195,7 +201,9 @@ func parseSlot(tok string) slot {
 	}
 	for {
 		var found bool
-		if tok, found = strings.CutSuffix(tok, "!"); found {
+		if tok, found = strings.CutSuffix(tok, "|p!"); found {
+			s.pair, s.pairOnly = true, true
+		} else if tok, found = strings.CutSuffix(tok, "!"); found {
 			s.regOnly = true
 		} else if tok, found = strings.CutSuffix(tok, "<"); found {
 			s.wider = true

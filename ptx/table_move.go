@@ -1,5 +1,7 @@
 package ptx
 
+import "fmt"
+
 // Moves, packing and conversions.
 
 func moveFamilies() []family {
@@ -20,13 +22,13 @@ func moveFamilies() []family {
 
 func convertFamilies() []family {
 	fs := []family{
-		{"cvt{,.sat}.{u8,s8,u16,s16,u32,s32,u64,s64}.{u8,s8,u16,s16,u32,s32,u64,s64}", "=$2< $3<!", any80},
+		{"cvt.{u8,s8,u16,s16,u32,s32,u64,s64}.{u8,s8,u16,s16,u32,s32,u64,s64}", "=$1< $2<!", any80},
 		{"cvt.{rn,rz,rm,rp}.{f32,f64}.{u8,s8,u16,s16,u32,s32,u64,s64}", "=$2 $3<!", any80},
 		{"cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.{u8,s8,u16,s16,u32,s32,u64,s64}.f32", "=$4< f32!", any80},
 		{"cvt.{rni,rzi,rmi,rpi}.{s32,u32,s64,u64}.f64", "=$2 f64!", any80},
 		{"cvt.{rni,rzi}.{s32,u32}.f16", "=$2 f16!", any80},
 		{"cvt.rn.f16.{u8,s8,u16,s16,u32,s32}", "=f16 $1<!", any80},
-		{"cvt.rn.bf16.{u8,s8,u16,s16,u32,s32}", "=bf16 $1<!", isa(78, 90)},
+		{"cvt.rn.bf16.{u16,s16,u32,s32}", "=bf16 $1<!", isa(78, 90)},
 		{"cvt.{rni,rzi,rmi,rpi}{,.ftz}{,.sat}.f32.f32", "=f32 f32!", any80},
 		{"cvt.f64.f32", "=f64 f32!", any80},
 		{"cvt.{rn,rz}.f32.f64", "=f32 f64!", any80},
@@ -41,6 +43,15 @@ func convertFamilies() []family {
 		{"cvt.rn{,.relu}.f16x2.{e4m3x2,e5m2x2}", "=f16x2 $2!", fp8},
 		{"cvt.pack.sat.{s16,u16}.s32", "=b32 s32 s32", any80},
 		{"cvt.pack.sat.{s8,u8}.s32.b32", "=b32 s32 s32 b32", any80},
+	}
+	// .sat is legal only where the result's range does not hold the source's.
+	ints := []Type{U8, S8, U16, S16, U32, S32, U64, S64}
+	for _, d := range ints {
+		for _, s := range ints {
+			if d.Bits() < s.Bits() || s.isSigned() && !d.isSigned() || d.Bits() == s.Bits() && d.isSigned() != s.isSigned() {
+				fs = append(fs, family{fmt.Sprintf("cvt.sat.%s.%s", d, s), fmt.Sprintf("=%s< %s<!", d, s), any80})
+			}
+		}
 	}
 	return fs
 }

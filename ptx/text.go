@@ -127,7 +127,3 @@ func (k *Kernel) writeInst(b *strings.Builder, i *inst, depth int) int {
 	}
 	return depth
 }
-
-// check finds what only the whole kernel shows.
-func (k *Kernel) check(errs *errorList) {
-}
