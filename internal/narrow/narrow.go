@@ -3,7 +3,7 @@
 //
 // Conversions are those of PTX, bit for bit, so that what the host quantises and
 // what a kernel converts agree: cvt.rn for bf16 and f16, cvt.rn.satfinite for
-// e4m3 and e5m2, cvt.rni.sat for s8 (PTX ISA 9.7.9, cvt). All round to nearest,
+// e4m3 and e5m2, cvt.rni.sat for s8 (PTX ISA, cvt). All round to nearest,
 // ties to even, and keep subnormal numbers.
 //
 // This package must not import any other package of this module.
