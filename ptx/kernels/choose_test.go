@@ -1,0 +1,66 @@
+package kernels
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// The tiles are those that were the fastest of 128 and 256 when all were timed on
+// an H200.
+func TestLinearChoosesMeasuredTiles(t *testing.T) {
+	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.NM24, Y: gpu.BF16}
+	for _, c := range []struct{ out, in, tokens, tile, cluster int }{
+		{4096, 4096, 512, 128, 1}, {4096, 4096, 1024, 256, 1}, {4096, 4096, 2048, 256, 1}, {4096, 4096, 4096, 256, 1},
+		{14336, 4096, 256, 256, 1}, {14336, 4096, 512, 256, 1}, {14336, 4096, 1024, 128, 1}, {14336, 4096, 2048, 256, 1},
+		{4096, 14336, 512, 128, 1}, {4096, 14336, 1024, 256, 1}, {4096, 14336, 8192, 256, 2},
+		{8192, 8192, 8192, 256, 2},
+	} {
+		got, err := l.Choose(gpu.Problem{Out: c.out, In: c.in, Tokens: c.tokens}, h200)
+		require.NoError(t, err)
+		g := got.(GEMM)
+		require.Equal(t, [2]int{c.tile, c.cluster}, [2]int{g.TileN, g.Cluster}, "%+v: %s", c, g.Name())
+	}
+}
+
+// Every candidate is a kernel that can be planned, and the order is by cost.
+func TestLinearCandidates(t *testing.T) {
+	for _, dt := range []gpu.DType{gpu.BF16, gpu.F16, gpu.E4M3, gpu.S8} {
+		for _, form := range []gpu.Form{gpu.Dense, gpu.NM24} {
+			l := Linear{Target: ptx.SM90a(), DType: dt, Form: form, Y: gpu.BF16, Bias: gpu.F32, Activation: ReLU}
+			for _, tokens := range []int{1, 40, 5000} {
+				p := gpu.Problem{Out: 1000, In: 1056, Tokens: tokens}
+				cs, err := l.Candidates(p, h200)
+				require.NoError(t, err)
+				require.NotEmpty(t, cs)
+				seen := map[string]bool{}
+				for i, c := range cs {
+					require.NoError(t, c.Check())
+					require.False(t, seen[c.Name()], c.Name())
+					seen[c.Name()] = true
+					require.Positive(t, c.Cycles)
+					if i > 0 {
+						require.GreaterOrEqual(t, c.Cycles, cs[i-1].Cycles)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestLinearNoKernel(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		l    Linear
+	}{
+		{"no kernel for sm_80: linear layers have kernels for sm_90a alone", Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: gpu.Dense, Y: gpu.BF16}},
+		{"no kernel for sm_90a: gemm: operands of type f32", Linear{Target: ptx.SM90a(), DType: gpu.F32, Form: gpu.Dense, Y: gpu.F32}},
+		{"weights of form by_input", Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.ByInput, Y: gpu.F32}},
+	} {
+		_, err := c.l.Choose(gpu.Problem{Out: 64, In: 64, Tokens: 64}, h200)
+		require.ErrorContains(t, err, c.want)
+	}
+}
