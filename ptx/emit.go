@@ -213,6 +213,9 @@ func (s *slot) fitsConstant(imm Imm) string {
 	if _, ok := imm.as(s.typ); !ok {
 		return fmt.Sprintf("the immediate %s does not fit %s", imm, s.typ)
 	}
+	if s.multiple > 0 && (imm.i < s.lo || imm.i > s.hi || imm.i%s.multiple != 0) {
+		return fmt.Sprintf("the immediate %d is no multiple of %d in %d..%d", imm.i, s.multiple, s.lo, s.hi)
+	}
 	return ""
 }
 
@@ -224,6 +227,9 @@ func (k *Kernel) fitsReg(s *slot, r Reg) string {
 	if info.konst != nil {
 		if s.writes() {
 			return "a constant cannot be written"
+		}
+		if s.multiple > 0 {
+			return s.fitsConstant(*info.konst)
 		}
 		return ""
 	}

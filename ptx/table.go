@@ -18,6 +18,7 @@ import (
 //	T!     a source that must be a register
 //	T<     a source or result whose register may be wider (ld, st)
 //	T*n    a vector of n
+//	T:a..b     a source whose immediates are limited     T:a..b/m  to multiples of m
 //	T?     a predicate source that may be negated
 //	T@     a predicate source that may be the immediate 0 or 1
 //	=T     a result     =T_  a result that may be _     _  one that must be
@@ -83,7 +84,8 @@ type slot struct {
 	boolImm  bool // the immediates 0 and 1 stand for a predicate
 	pair     bool
 	pairOnly bool
-	lo, hi   int64
+	lo, hi   int64 // of an immediate
+	multiple int64
 	set      []int64
 	space    byte // of an address
 	dims     int  // of a tensor address
@@ -218,6 +220,13 @@ func parseSlot(tok string) slot {
 		} else {
 			break
 		}
+	}
+	tok, limits, limited := strings.Cut(tok, ":")
+	if limited {
+		limits, m, _ := strings.Cut(limits, "/")
+		s.parseImm(limits)
+		s.multiple, _ = strconv.ParseInt(m, 0, 64)
+		s.multiple = max(s.multiple, 1)
 	}
 	name, n, vector := strings.Cut(tok, "*")
 	if vector {

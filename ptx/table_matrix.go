@@ -69,22 +69,22 @@ func sparseMMA() []family {
 		sel string
 	}
 	sparse := []sp{
-		{frag{"m16n8k16", "f32", "tf32", "tf32", "f32", "f32", 4, 4, 4, any80}, "#0,1"},
-		{frag{"m16n8k8", "f32", "tf32", "tf32", "f32", "f32", 4, 2, 2, any80}, "#0..3"},
+		{frag{"m16n8k16", "f32", "tf32", "tf32", "f32", "f32", 4, 4, 4, isa(71, 80)}, "#0,1"},
+		{frag{"m16n8k8", "f32", "tf32", "tf32", "f32", "f32", 4, 2, 2, isa(71, 80)}, "#0..3"},
 	}
 	for _, t := range []string{"bf16", "f16"} {
 		sparse = append(sparse,
-			sp{frag{"m16n8k16", "f32", t, t, "f32", "f32", 4, 2, 2, any80}, "#0..3"},
-			sp{frag{"m16n8k32", "f32", t, t, "f32", "f32", 4, 4, 4, any80}, "#0,1"})
+			sp{frag{"m16n8k16", "f32", t, t, "f32", "f32", 4, 2, 2, isa(71, 80)}, "#0..3"},
+			sp{frag{"m16n8k32", "f32", t, t, "f32", "f32", 4, 4, 4, isa(71, 80)}, "#0,1"})
 	}
 	sparse = append(sparse,
-		sp{frag{"m16n8k16", "f16", "f16", "f16", "f16", "b32", 2, 2, 2, any80}, "#0..3"},
-		sp{frag{"m16n8k32", "f16", "f16", "f16", "f16", "b32", 2, 4, 4, any80}, "#0,1"})
+		sp{frag{"m16n8k16", "f16", "f16", "f16", "f16", "b32", 2, 2, 2, isa(71, 80)}, "#0..3"},
+		sp{frag{"m16n8k32", "f16", "f16", "f16", "f16", "b32", 2, 4, 4, isa(71, 80)}, "#0,1"})
 	for _, a := range []string{"s8", "u8"} {
 		for _, b := range []string{"s8", "u8"} {
 			sparse = append(sparse,
-				sp{frag{"m16n8k32", "s32", a, b, "s32", "s32", 4, 2, 2, any80}, "#0,1"},
-				sp{frag{"m16n8k64", "s32", a, b, "s32", "s32", 4, 4, 4, any80}, "#0"})
+				sp{frag{"m16n8k32", "s32", a, b, "s32", "s32", 4, 2, 2, isa(71, 80)}, "#0,1"},
+				sp{frag{"m16n8k64", "s32", a, b, "s32", "s32", 4, 4, 4, isa(71, 80)}, "#0"})
 		}
 	}
 	for _, a := range []string{"e4m3", "e5m2"} {

@@ -2,16 +2,22 @@ package ptx
 
 // Barriers, fences, votes, shuffles and control that is no branch.
 
+// A named barrier's number and its count of threads.
+const (
+	barID      = "u32:0..15"
+	barThreads = "u32:32..1024/32"
+)
+
 func syncFamilies() []family {
 	return []family{
-		{"bar.sync", "u32 / u32 u32", any80},
-		{"bar.arrive", "u32 u32", any80},
-		{"barrier{,.cta}.sync{,.aligned}", "u32 / u32 u32", isa(78, 80)},
-		{"barrier{,.cta}.arrive{,.aligned}", "u32 u32", isa(78, 80)},
-		{"bar.red.popc.u32", "=u32 u32 pred? / =u32 u32 u32 pred?", any80},
-		{"bar.red.{and,or}.pred", "=pred u32 pred? / =pred u32 u32 pred?", any80},
-		{"barrier{,.cta}.red.popc{,.aligned}.u32", "=u32 u32 pred? / =u32 u32 u32 pred?", isa(78, 80)},
-		{"barrier{,.cta}.red.{and,or}{,.aligned}.pred", "=pred u32 pred? / =pred u32 u32 pred?", isa(78, 80)},
+		{"bar.sync", barID + " / " + barID + " " + barThreads, any80},
+		{"bar.arrive", barID + " " + barThreads, any80},
+		{"barrier{,.cta}.sync{,.aligned}", barID + " / " + barID + " " + barThreads, isa(78, 80)},
+		{"barrier{,.cta}.arrive{,.aligned}", barID + " " + barThreads, isa(78, 80)},
+		{"bar.red.popc.u32", "=u32 " + barID + " pred? / =u32 " + barID + " " + barThreads + " pred?", any80},
+		{"bar.red.{and,or}.pred", "=pred " + barID + " pred? / =pred " + barID + " " + barThreads + " pred?", any80},
+		{"barrier{,.cta}.red.popc{,.aligned}.u32", "=u32 " + barID + " pred? / =u32 " + barID + " " + barThreads + " pred?", isa(78, 80)},
+		{"barrier{,.cta}.red.{and,or}{,.aligned}.pred", "=pred " + barID + " pred? / =pred " + barID + " " + barThreads + " pred?", isa(78, 80)},
 		{"bar.warp.sync", "b32", any80},
 		{"barrier.cluster.arrive{,.release,.relaxed}{,.aligned}", "", hopper},
 		{"barrier.cluster.wait{,.acquire}{,.aligned}", "", hopper},
@@ -19,7 +25,7 @@ func syncFamilies() []family {
 		{"fence{,.sc,.acq_rel}.{cta,gpu,sys}", "", any80},
 		{"fence{,.sc,.acq_rel}.cluster", "", hopper},
 		{"fence.mbarrier_init.release.cluster", "", hopper},
-		{"fence.proxy.alias", "", any80},
+		{"fence.proxy.alias", "", isa(75, 80)},
 		{"fence.proxy.async{,.global,.shared::cta,.shared::cluster}", "", hopper},
 		{"fence.proxy.tensormap::generic.release.{cta,cluster,gpu,sys}", "", need{83, SM90()}},
 		{"fence.proxy.tensormap::generic.acquire.{cta,cluster,gpu,sys}", "[g] #128", need{83, SM90()}},
@@ -34,7 +40,7 @@ func syncFamilies() []family {
 		{"activemask.b32", "=b32", any80},
 		{"elect.sync", "=b32_|p! b32", hopper},
 
-		{"mbarrier.init.shared{,::cta}.b64", "[s] u32", isa(78, 80)},
+		{"mbarrier.init.shared{,::cta}.b64", "[s] u32:1..1048575", isa(78, 80)},
 		{"mbarrier.inval.shared{,::cta}.b64", "[s]", isa(78, 80)},
 		{"mbarrier.arrive.shared{,::cta}.b64", "=b64_ [s]", isa(78, 80)},
 		{"mbarrier.arrive.shared{,::cta}.b64", "=b64_ [s] u32", need{78, SM90()}},

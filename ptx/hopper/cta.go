@@ -21,6 +21,8 @@ type CTA struct {
 	barriers    []mbarrier
 	nextBarrier int // named
 	running     bool
+	meetLate    bool // the cluster's blocks meet in an inbox, not in the prologue
+	met         bool
 
 	dynamic ptx.Shared
 	base    ptx.Reg // shared address of the block's dynamic shared memory
@@ -140,6 +142,8 @@ func (c *CTA) prologue() {
 	})
 	if c.cluster > 1 {
 		k.Emit("barrier.cluster.arrive.relaxed.aligned")
+	}
+	if c.cluster > 1 && !c.meetLate {
 		k.Emit("barrier.cluster.wait.aligned")
 	} else {
 		k.Emit("bar.sync", ptx.Int(0))

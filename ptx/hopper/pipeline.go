@@ -116,13 +116,18 @@ func (l *Pipeline) issue(w *Warpgroup, set int) *Held {
 	return h
 }
 
-// anchor keeps a set of metadata registers alive up to here. A sparse wgmma reads
-// its metadata register when it starts to execute, not when it is issued, while
-// the assembler takes the register's life to end at the issue: without a later
-// read it may give the register to something else. The store never happens.
-func (l *Pipeline) anchor(w *Warpgroup, set int) {
+// anchor keeps a set of metadata registers alive up to here.
+func (l *Pipeline) anchor(w *Warpgroup, set int) { w.Anchor(l.never, l.sets[set]) }
+
+// Anchor keeps metadata registers alive up to here, behind the wait that retires
+// their wgmmas. A sparse wgmma reads its metadata register when it starts to
+// execute, not when it is issued, while the assembler takes the register's life
+// to end at the issue: without a later read it may give the register to something
+// else. Never is a predicate that is false, which the assembler cannot know:
+// nothing is stored.
+func (w *Warpgroup) Anchor(never ptx.Reg, meta []ptx.Reg) {
 	c := w.CTA
-	for _, r := range l.sets[set] {
-		c.K.EmitIf(l.never, "st.volatile.shared.b32", c.At(c.scratch, 0), r)
+	for _, r := range meta {
+		c.K.EmitIf(never, "st.volatile.shared.b32", c.At(c.scratch, 0), r)
 	}
 }

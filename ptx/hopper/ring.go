@@ -2,6 +2,7 @@ package hopper
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/ptx"
 )
@@ -36,6 +37,15 @@ type Part struct {
 	tensor  *TensorMap // of a tensor copy, else a linear one
 	slices  int        // boxes, one issued by each block of the cluster
 	ordinal int
+	once    bool // read by nobody else: first to leave L2
+}
+
+// Once says that what the part copies is read by this copy alone, so that it need
+// not stay in L2.
+func (p *Part) Once() {
+	if p.once = true; p.tensor != nil {
+		p.ring.cta.K.Errorf("ring %s: %s is a tensor copy, Once is of linear ones", p.ring.name, p.name)
+	}
 }
 
 // Ring declares a ring; Bulk and Tensor then register what a stage holds.
@@ -127,10 +137,20 @@ func (c *cursor) advance() {
 }
 
 // Producer fills a ring's stages in order. It belongs to the producer's role.
-type Producer struct{ cursor }
+type Producer struct {
+	cursor
+	policy ptx.Reg // L2 policy of the parts that are read once; none without such
+}
 
 // Producer starts at the first stage.
-func (t *ProducerThread) Producer(r *Ring) *Producer { return &Producer{r.cursor()} }
+func (t *ProducerThread) Producer(r *Ring) *Producer {
+	p := &Producer{cursor: r.cursor()}
+	if slices.ContainsFunc(r.parts, func(p *Part) bool { return p.once }) {
+		p.policy = r.cta.K.Reg(ptx.B64)
+		r.cta.K.Emit("createpolicy.fractional.L2::evict_first.b64", p.policy, ptx.Float(1))
+	}
+	return p
+}
 
 // Fill waits until the next stage is free, announces its bytes, and has issue
 // start all copies, each exactly once.
@@ -140,7 +160,7 @@ func (p *Producer) Fill(issue func(*Filling)) {
 	empty := k.Add(k.Mad(p.stage, 8, r.cta.base), r.empty.Offset)
 	r.cta.wait(ptx.At(empty, 0), k.Xor(p.phase, 1))
 	k.Emit("mbarrier.arrive.expect_tx.shared::cta.b64", ptx.Sink, ptx.At(full, 0), ptx.Int(int64(r.expect)))
-	f := &Filling{ring: r, full: full, at: k.Add(k.Mad(p.stage, r.bytes, r.cta.base), r.stage.Offset), done: make([]bool, len(r.parts))}
+	f := &Filling{ring: r, full: full, at: k.Add(k.Mad(p.stage, r.bytes, r.cta.base), r.stage.Offset), done: make([]bool, len(r.parts)), policy: p.policy}
 	issue(f)
 	for i, part := range r.parts {
 		if !f.done[i] {
@@ -155,6 +175,7 @@ type Filling struct {
 	ring     *Ring
 	full, at ptx.Reg
 	done     []bool
+	policy   ptx.Reg
 }
 
 func (f *Filling) claim(p *Part, tensor bool) {
@@ -174,8 +195,12 @@ func (f *Filling) claim(p *Part, tensor bool) {
 // Bulk starts the linear copy of p from a global address.
 func (f *Filling) Bulk(p *Part, from ptx.Reg) {
 	f.claim(p, false)
-	f.ring.cta.K.Emit("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes",
-		ptx.At(f.at, p.Offset), ptx.At(from, 0), ptx.Int(int64(p.Bytes)), ptx.At(f.full, 0))
+	form := "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"
+	ops := []any{ptx.At(f.at, p.Offset), ptx.At(from, 0), ptx.Int(int64(p.Bytes)), ptx.At(f.full, 0)}
+	if p.once {
+		form, ops = form+".L2::cache_hint", append(ops, f.policy)
+	}
+	f.ring.cta.K.Emit(form, ops...)
 }
 
 // Tensor starts the copy of p from the box at column inner and row outer of the

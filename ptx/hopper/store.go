@@ -67,12 +67,14 @@ func (w *Warpgroup) Sender(o *Outbox) *Sender {
 	return s
 }
 
-// Begin takes the coordinates at which the warpgroup's part of a tile lies in the
-// tensor, and starts to load the residual into the buffers. It belongs before the
+// Place takes the coordinates at which the warpgroup's part of a tile lies in the
+// tensor.
+func (s *Sender) Place(inner, outer ptx.Reg) { s.inner, s.outer, s.next = inner, outer, 0 }
+
+// Begin starts to load the residual into the buffers. It belongs before the
 // tile's products.
-func (s *Sender) Begin(inner, outer ptx.Reg) {
+func (s *Sender) Begin() {
 	k := s.cta.K
-	s.inner, s.outer, s.next = inner, outer, 0
 	if s.residual != nil {
 		k.If(s.w.Leader, func() {
 			k.Emit("cp.async.bulk.wait_group.read", ptx.Int(0))

@@ -211,7 +211,8 @@ func (c GEMM) emit(cta *hopper.CTA) {
 		loop := w.Pipeline(sum, stages, c.Loop, fetch)
 		y := result.Writer(w)
 		walk.Each(func(row, col ptx.Reg) {
-			y.Begin(k.Mul(row, gemmRows), k.Mul(col, c.TileN))
+			y.Place(k.Mul(row, gemmRows), k.Mul(col, c.TileN))
+			y.Begin()
 			loop.Run(w, steps)
 			y.Store(sum.Acc)
 		})

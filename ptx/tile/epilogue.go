@@ -58,6 +58,7 @@ type Output struct {
 	e       *Epilogue
 	c       *hopper.CTA
 	n       int // tokens of a tile
+	tokens  ptx.Reg
 	out     *hopper.Outbox
 	scale   ptx.Reg
 	vectors []*vector
@@ -80,7 +81,7 @@ type vector struct {
 // tokens. Out and tokens are the sizes of the result.
 func (e *Epilogue) Declare(c *hopper.CTA, n int, out, tokens ptx.Reg) *Output {
 	k := c.K
-	o := &Output{e: e, c: c, n: n}
+	o := &Output{e: e, c: c, n: n, tokens: tokens}
 	cols := min(n, e.columns())
 	box := gpu.MapSpec{
 		DType: e.Y, Of: gpu.Y, Inner: gpu.QOut, Outer: gpu.QTokens,
@@ -125,26 +126,33 @@ type Writer struct {
 	*Output
 	w      *hopper.Warpgroup
 	sender *hopper.Sender
+
+	row, token ptx.Reg // first of the warpgroup's part of the tile
 }
 
 // Writer makes the warpgroup's end, before the loop over tiles.
 func (o *Output) Writer(w *hopper.Warpgroup) *Writer {
-	return &Writer{o, w, w.Sender(o.out)}
+	return &Writer{Output: o, w: w, sender: w.Sender(o.out)}
 }
 
-// Begin starts what the epilogue of a tile needs from memory: out is the first
-// output feature of the block's tile, token its first token.
-func (r *Writer) Begin(out, token ptx.Reg) {
-	k := r.c.K
-	mine := k.Mad(r.w.Index, warpgroupRows, out)
+// Place says which tile is next: out is the first output feature of the block's
+// tile, token its first token.
+func (r *Writer) Place(out, token ptx.Reg) {
+	r.row, r.token = r.c.K.Mad(r.w.Index, warpgroupRows, out), token
+	r.sender.Place(r.row, r.token)
+}
+
+// Begin starts what the epilogue of the tile needs from memory. Every Begin needs
+// a Store.
+func (r *Writer) Begin() {
 	for _, v := range r.vectors {
-		first := mine
+		first := r.row
 		if v == r.byToken {
-			first = token
+			first = r.token
 		}
 		r.fetch(v, first)
 	}
-	r.sender.Begin(mine, token)
+	r.sender.Begin()
 }
 
 // fetch copies the warpgroup's part of a vector, from element first on, in words
@@ -187,12 +195,22 @@ func (r *Writer) Store(acc *hopper.Acc) {
 	for first := 0; first < r.n; first += cols {
 		r.sender.Send(func(buffer int) {
 			for col := 0; col < cols; col += 8 {
-				v := r.values(f, sums[(first+col)/2:][:4], first+col)
-				put(buffer, col, v)
+				if r.e.Act != nil {
+					r.divide()
+				}
+				put(buffer, col, r.values(f, sums[(first+col)/2:][:4], first+col))
 			}
 		})
 	}
 	r.sender.End()
+}
+
+// divide ends the assembler's basic block by a branch that is never taken. In a
+// block with many activations it starts more of them at once than there are
+// registers beside the sums, and spills.
+func (r *Writer) divide() {
+	k := r.c.K
+	k.If(k.SetP("eq", r.tokens, 0xffffffff), func() { k.Emit("trap") })
 }
 
 // Flush waits until everything stored is in global memory, after the last tile.
