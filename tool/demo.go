@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sparsegen/sparsegen/inspect"
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/prune"
@@ -146,7 +147,7 @@ func (d *demo) pattern(ctx context.Context, name, pattern string) ([]Measurement
 	}
 	fmt.Fprintf(d.c.Out, "%d matrices keep at least %.1f%% of their magnitude\n", len(d.net.quoted()), 100*least)
 	spec := filepath.Join(d.dir, stem+".sg")
-	if err := writeFile(spec, []byte(d.net.spec(filepath.Base(pruned), pattern))); err != nil {
+	if err := atomicfile.WriteBytes(spec, []byte(d.net.spec(filepath.Base(pruned), pattern))); err != nil {
 		return nil, err
 	}
 	d.command("gen %s --out %s", filepath.Base(spec), stem)

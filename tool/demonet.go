@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/internal/npm"
 	"github.com/sparsegen/sparsegen/internal/weights"
 )
@@ -163,7 +164,7 @@ func smallNet(dir string) (*demoNet, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := writeFile(filepath.Join(dir, e.Name()), b); err != nil {
+		if err := atomicfile.WriteBytes(filepath.Join(dir, e.Name()), b); err != nil {
 			return nil, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/internal/diff"
 )
 
@@ -130,17 +131,17 @@ func apply(dir string, plan []change, report func(verb, path string)) (err error
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	staged := make([]string, len(plan))
+	staged := make([]*atomicfile.Staged, len(plan))
 	defer func() {
-		for _, t := range staged {
-			if t != "" {
-				err = errors.Join(err, os.Remove(t))
+		for _, s := range staged {
+			if s != nil {
+				err = errors.Join(err, s.Discard())
 			}
 		}
 	}()
 	for i, c := range plan {
 		if c.action == write {
-			if staged[i], err = stage(c.path, c.new); err != nil {
+			if staged[i], err = atomicfile.Stage(c.path, atomicfile.Bytes(c.new)); err != nil {
 				return err
 			}
 		}
@@ -150,10 +151,11 @@ func apply(dir string, plan []change, report func(verb, path string)) (err error
 		case keep:
 			report("unchanged", c.path)
 		case write:
-			if err := os.Rename(staged[i], c.path); err != nil {
+			s := staged[i]
+			staged[i] = nil
+			if err := s.Commit(); err != nil {
 				return err
 			}
-			staged[i] = ""
 			report("wrote", c.path)
 		case remove:
 			if err := os.Remove(c.path); err != nil {
@@ -161,32 +163,6 @@ func apply(dir string, plan []change, report func(verb, path string)) (err error
 			}
 			report("removed", c.path)
 		}
-	}
-	return nil
-}
-
-// stage writes data to a temporary file beside path and returns its name.
-func stage(path string, data []byte) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".sparsegen-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Close())
-	if err != nil {
-		return "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return f.Name(), nil
-}
-
-// writeFile replaces path atomically.
-func writeFile(path string, data []byte) error {
-	tmp, err := stage(path, data)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return errors.Join(err, os.Remove(tmp))
 	}
 	return nil
 }

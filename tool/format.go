@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/internal/diff"
 	"github.com/sparsegen/sparsegen/ir"
 )
@@ -52,7 +53,7 @@ func Format(_ context.Context, c Console, o FormatOptions) error {
 			fmt.Fprint(c.Out, diff.Unified(name, name+" (formatted)", r.old, r.new))
 			continue
 		}
-		if err := writeFile(r.path, r.new); err != nil {
+		if err := atomicfile.WriteBytes(r.path, r.new); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.Out, "wrote", r.path)

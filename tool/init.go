@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/internal/weights"
 	"github.com/sparsegen/sparsegen/patterns"
 )
@@ -90,14 +91,14 @@ func Init(_ context.Context, c Console, o InitOptions) error {
 			if err := t.Execute(&b, struct{ Package string }{pkg}); err != nil {
 				return err
 			}
-			return writeFile(path, []byte(b.String()))
+			return atomicfile.WriteBytes(path, []byte(b.String()))
 		})
 		if err != nil {
 			return err
 		}
 	}
 	// The spec comes last: where it is, the starter is complete.
-	if err := writeFile(spec, text); err != nil {
+	if err := atomicfile.WriteBytes(spec, text); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.Out, "wrote", spec)

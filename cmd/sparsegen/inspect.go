@@ -1,15 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sparsegen/sparsegen/inspect"
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/internal/weights"
 	"github.com/sparsegen/sparsegen/tool"
 )
@@ -47,7 +45,7 @@ its shards) and smtx topologies.
 				return err
 			}
 			if html != "" {
-				if err := writePage(html, r); err != nil {
+				if err := atomicfile.Write(html, r.WriteHTML); err != nil {
 					return err
 				}
 				fmt.Fprintln(c.Log, "wrote", html)
@@ -66,20 +64,4 @@ its shards) and smtx topologies.
 	f.BoolVarP(&all, "all", "a", false, "list every tensor, not only weight matrices")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// writePage writes the page under a temporary name first.
-func writePage(path string, r *inspect.Report) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".sparsegen-*")
-	if err != nil {
-		return err
-	}
-	err = errors.Join(r.WriteHTML(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

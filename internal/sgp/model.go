@@ -6,7 +6,8 @@
 // it, no index, count or offset in the model can lead a kernel outside its
 // operands, whatever the values are.
 //
-// This package must not import any other package of this module.
+// This package must not import any other package of this module but
+// internal/atomicfile.
 package sgp
 
 // Model is a packed model: the layers of one spec.

@@ -1,48 +1,19 @@
 package sgp
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
+
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 )
 
-// WriteFile validates m and writes it to path: to a temporary file beside it
-// first, which then takes path's place, so that a failed write leaves what was
-// there. Equal models give equal bytes.
-func WriteFile(path string, m *Model) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(tmp.Name()))
-		}
-	}()
-	buf := bufio.NewWriterSize(tmp, 1<<20)
-	err = Write(buf, m)
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	return err
+// WriteFile validates m and writes it to path, whole or not at all. Equal models
+// give equal bytes.
+func WriteFile(path string, m *Model) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return Write(w, m) })
 }
 
 // Write validates m and writes it to w.

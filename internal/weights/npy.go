@@ -244,7 +244,7 @@ func WriteNPY(path string, shape []int, values []float32) error {
 	dict += strings.Repeat(" ", pad) + "\n"
 	head := append([]byte(npyMagic), 1, 0)
 	head = binary.LittleEndian.AppendUint16(head, uint16(len(dict)))
-	return writeAtomically(path, func(w io.Writer) error {
+	return writeFile(path, func(w io.Writer) error {
 		if _, err := io.WriteString(w, string(head)+dict); err != nil {
 			return err
 		}

@@ -8,7 +8,8 @@
 // opens a file, so that Float32 fails only on a dtype without a value or on an
 // unknown name.
 //
-// This package must not import any other package of this module.
+// This package must not import any other package of this module but
+// internal/atomicfile.
 package weights
 
 import (
