@@ -28,6 +28,7 @@ const BufferBytes = 8192
 
 const (
 	warpgroupRows = 64
+	group         = 16  // tokens that one stmatrix writes
 	rowBytes      = 128 // of a box
 )
 
@@ -194,23 +195,28 @@ func (r *Writer) Store(acc *hopper.Acc) {
 	put := r.put()
 	for first := 0; first < r.n; first += cols {
 		r.sender.Send(func(buffer int) {
-			for col := 0; col < cols; col += 8 {
-				if r.e.Act != nil {
-					r.divide()
-				}
-				put(buffer, col, r.values(f, sums[(first+col)/2:][:4], first+col))
+			for col := 0; col < cols; col += group {
+				r.divided(func() {
+					for c := col; c < min(col+group, cols); c += 8 {
+						put(buffer, c, r.values(f, sums[(first+c)/2:][:4], first+c))
+					}
+				})
 			}
 		})
 	}
 	r.sender.End()
 }
 
-// divide ends the assembler's basic block by a branch that is never taken. In a
-// block with many activations it starts more of them at once than there are
-// registers beside the sums, and spills.
-func (r *Writer) divide() {
+// divided emits a part of the results. Activations go into a block under a
+// condition that always holds, which the assembler cannot know: in one large block
+// it would start more of them at once than there are registers beside the sums.
+func (r *Writer) divided(part func()) {
 	k := r.c.K
-	k.If(k.SetP("eq", r.tokens, 0xffffffff), func() { k.Emit("trap") })
+	if r.e.Act == nil {
+		part()
+		return
+	}
+	k.If(k.SetP("ne", r.tokens, 0xffffffff), part)
 }
 
 // Flush waits until everything stored is in global memory, after the last tile.
