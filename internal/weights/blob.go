@@ -1,9 +1,16 @@
 package weights
 
-import "os"
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"unsafe"
+)
 
 // mapping is a file's content, mapped or read.
 type mapping struct {
+	path    string
 	data    []byte
 	release func() error
 }
@@ -37,7 +44,47 @@ func mapFile(path string) (*mapping, error) {
 	if st.Size() == 0 {
 		return nil, fault(path, 0, "the file is empty")
 	}
-	return mapContent(f, st.Size())
+	m, err := mapContent(f, st.Size())
+	if err != nil {
+		return nil, err
+	}
+	m.path = path
+	return m, nil
+}
+
+// guard turns an access to a part of a mapped file that is not there any more,
+// because the file became shorter, into an error. Everything that reads mapped
+// bytes starts with:
+//
+//	defer f.guard(&err)()
+func (f *File) guard(err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		p := recover()
+		if p == nil {
+			return
+		}
+		fault, ok := p.(interface {
+			runtime.Error
+			Addr() uintptr
+		})
+		if ok {
+			for _, m := range f.maps {
+				if m.holds(fault.Addr()) {
+					*err = fmt.Errorf("%s: the file became shorter while it was read", m.path)
+					return
+				}
+			}
+		}
+		panic(p)
+	}
+}
+
+// holds reports whether an address lies in the content.
+func (m *mapping) holds(addr uintptr) bool {
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
+	return addr >= start && addr-start < uintptr(len(m.data))
 }
 
 // blob is a run of bytes in one or several parts (shards), addressed as one.

@@ -91,8 +91,8 @@ var ErrNoValues = errors.New("the file holds positions of non-zeros but no value
 // Open opens a weights file and checks its structure. The format follows from
 // the file's extension (.safetensors, .npy, .smtx, .json) or else from its
 // first bytes. For a directory, its model.json or else its model.safetensors is
-// opened. Where the platform allows, the file is mapped; nobody may truncate it
-// while it is open.
+// opened. Where the platform allows, the file is mapped; one that becomes shorter
+// while it is open is an error of what reads it.
 func Open(path string) (*File, error) {
 	if st, err := os.Stat(path); err != nil {
 		return nil, err
@@ -125,9 +125,9 @@ func modelIn(dir string) (string, error) {
 }
 
 // read parses the mapped file and builds the index of names.
-func (f *File) read(b []byte) error {
+func (f *File) read(b []byte) (err error) {
+	defer f.guard(&err)()
 	f.Format = formatOf(f.Path, b)
-	var err error
 	switch f.Format {
 	case Safetensors:
 		err = f.readSafetensors(b)
@@ -195,7 +195,8 @@ func (f *File) lookup(name string) (*tensor, error) {
 // integers and booleans convert exactly; F64 and wide integers round to the
 // nearest float32, ties to even; affine-quantised values are decoded as Affine
 // says. The caller owns the slice.
-func (f *File) Float32(name string) ([]float32, error) {
+func (f *File) Float32(name string) (_ []float32, err error) {
+	defer f.guard(&err)()
 	t, err := f.lookup(name)
 	if err != nil {
 		return nil, err
@@ -219,7 +220,8 @@ func (f *File) Float32(name string) ([]float32, error) {
 
 // Raw returns the tensor's stored bytes, converted to little-endian row-major
 // order. The caller owns the slice.
-func (f *File) Raw(name string) ([]byte, error) {
+func (f *File) Raw(name string) (_ []byte, err error) {
+	defer f.guard(&err)()
 	t, err := f.lookup(name)
 	if err != nil {
 		return nil, err

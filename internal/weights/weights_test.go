@@ -336,3 +336,50 @@ func TestDeviceIsRefused(t *testing.T) {
 	_, err := Open(filepath.Join(dir, "x.npy"))
 	require.ErrorContains(t, err, "not a regular file")
 }
+
+// TestTruncatedWhileMapped: a file made shorter while it is open is an error of
+// what reads the part that is gone, and of that alone.
+func TestTruncatedWhileMapped(t *testing.T) {
+	dir := t.TempDir()
+	const n = 1 << 16
+	values := make([]float32, n)
+	for i := range values {
+		values[i] = float32(i + 1)
+	}
+	path := filepath.Join(dir, "w.safetensors")
+	data := func() ([]byte, error) { return Float32Bytes(values), nil }
+	require.NoError(t, WriteSafetensors(path, []Entry{
+		{Name: "first", DType: F32, Shape: []int{n}, Data: data},
+		{Name: "last", DType: F32, Shape: []int{n}, Data: data},
+	}, nil))
+	shard := filepath.Join(dir, "shard.bin")
+	require.NoError(t, os.WriteFile(shard, Float32Bytes(values), 0o666))
+	model := filepath.Join(dir, "model.json")
+	require.NoError(t, os.WriteFile(model, fmt.Appendf(nil,
+		`{"weightsManifest":[{"paths":["shard.bin"],"weights":[{"name":"last","shape":[%d],"dtype":"float32"}]}]}`, n), 0o666))
+
+	for open, shortened := range map[string]string{path: path, model: shard} {
+		f, err := Open(open)
+		require.NoError(t, err)
+		if f.maps[0].release == nil {
+			t.Skip("files are read, not mapped, on this platform")
+		}
+		size, err := os.Stat(shortened)
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(shortened, size.Size()-2*n))
+		want := shortened + ": the file became shorter while it was read"
+		got, err := f.Float32("last")
+		require.EqualError(t, err, want)
+		require.Nil(t, got)
+		_, err = f.Raw("last")
+		require.EqualError(t, err, want)
+		_, _, err = f.Matrix("last", Auto)
+		require.Error(t, err)
+		if open == path {
+			got, err := f.Float32("first")
+			require.NoError(t, err)
+			require.Equal(t, values, got)
+		}
+		require.NoError(t, f.Close())
+	}
+}
