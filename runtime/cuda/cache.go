@@ -40,10 +40,10 @@ const cacheMagic = "sgcubin1"
 const maxEntry = 1 << 28
 
 // cacheKey names an entry by everything that the compiled code depends on.
-func cacheKey(ptx string, o LoadOptions, d *gpu.Device) string {
+func cacheKey(ptx []byte, o LoadOptions, d *gpu.Device) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "maxregs %d\n", o.MaxRegisters)
-	h.Write([]byte(ptx))
+	h.Write(ptx)
 	return fmt.Sprintf("%s-sm%d%d-%d.cubin", hex.EncodeToString(h.Sum(nil)), d.CC[0], d.CC[1], d.Driver)
 }
 

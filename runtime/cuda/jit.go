@@ -15,15 +15,23 @@ import (
 // Compile is how the driver is made to compile PTX.
 type Compile uint8
 
-// The ways.
+// The ways. The linker is the only one that gives its machine code away, so that
+// it can be kept in a cache of our own; but it compiles each text as if others
+// were to be linked to it, and then must ignore setmaxnreg, and may serialise
+// wgmma, of which it warns (C7504, C7512).
 const (
-	// CompileLink has the driver's linker return the machine code, which then
-	// goes into the cache.
-	CompileLink Compile = iota
+	// CompileAuto takes the linker's code unless the compiler warned about it, and
+	// else loads directly.
+	CompileAuto Compile = iota
+	// CompileLink takes the linker's code.
+	CompileLink
 	// CompileDirect has the driver load the text. The code stays inside the
 	// driver, whose own cache (CUDA_CACHE_PATH) is then the only one.
 	CompileDirect
 )
+
+// String returns "auto", "link" or "direct".
+func (c Compile) String() string { return [...]string{"auto", "link", "direct"}[c] }
 
 // Warning is a remark of the compiler that the code is slower than it should be:
 // that setmaxnreg was ignored, that wgmma was serialised, that registers spill.

@@ -12,7 +12,7 @@ import (
 // LoadOptions say how PTX is compiled. The zero value is what a program wants.
 type LoadOptions struct {
 	Compile      Compile
-	Cache        *Cache // nil for DefaultCache; used by CompileLink
+	Cache        *Cache // of linked code; nil for DefaultCache
 	NoCache      bool   // compile even where the cache has the code, and do not keep it
 	MaxRegisters int    // a cap for each thread; 0 for what the PTX says
 	Strict       bool   // make the compiler's warnings an ErrSlowCode
@@ -23,6 +23,7 @@ type Module struct {
 	object
 	Log      string        // the compiler's remarks, also where the code came from the cache
 	Warnings []Warning     // those of the log that tell of slow code
+	Way      Compile       // how the code was made: CompileLink or CompileDirect
 	Cached   bool          // whether the code came from the cache
 	Took     time.Duration // to compile, or to read the cache, and to load
 	CacheErr error         // why the code could not be put into the cache, which does not fail Load
@@ -48,12 +49,7 @@ func (d *Device) Load(ptx string, o LoadOptions) (*Module, error) {
 	}
 	defer d.leave()
 	m := &Module{}
-	if o.Compile == CompileDirect {
-		m.handle, m.Log, err = d.loadImage("compile PTX", append([]byte(ptx), 0), o)
-	} else {
-		err = d.loadLinked(m, ptx, o)
-	}
-	if err != nil {
+	if err := d.load(m, ptx, o); err != nil {
 		if errors.Is(err, ErrOldDriver) {
 			err = fmt.Errorf("the text is PTX %d.%d, the driver supports CUDA %s: %w", h.major, h.minor, version(d.sys.version), err)
 		}
@@ -70,9 +66,29 @@ func (d *Device) Load(ptx string, o LoadOptions) (*Module, error) {
 	return m, nil
 }
 
-// loadLinked fills m from the cache, or compiles and fills the cache. The device
-// is entered.
-func (d *Device) loadLinked(m *Module, ptx string, o LoadOptions) (err error) {
+// load fills m in the way that the options ask for. The device is entered.
+func (d *Device) load(m *Module, ptx string, o LoadOptions) error {
+	text := append([]byte(ptx), 0)
+	if o.Compile != CompileDirect {
+		cubin, err := d.linked(m, text, o)
+		if err != nil || m.handle != 0 {
+			return err
+		}
+		if o.Compile == CompileLink || len(parseWarnings(m.Log)) == 0 {
+			m.handle, _, err = d.loadImage("load a cubin", cubin, LoadOptions{})
+			return err
+		}
+	}
+	var err error
+	m.Way, m.Cached = CompileDirect, false
+	m.handle, m.Log, err = d.loadImage("compile PTX", text, o)
+	return err
+}
+
+// linked returns the linker's code, and sets what m tells about it. Code of the
+// cache that is wanted is loaded at once, for the driver may refuse it; fresh code
+// goes into the cache. The device is entered.
+func (d *Device) linked(m *Module, text []byte, o LoadOptions) (cubin []byte, err error) {
 	cache := o.Cache
 	if cache == nil {
 		cache = DefaultCache()
@@ -80,31 +96,27 @@ func (d *Device) loadLinked(m *Module, ptx string, o LoadOptions) (err error) {
 	if o.NoCache {
 		cache = nil
 	}
-	key := cacheKey(ptx, o, &d.info)
+	m.Way = CompileLink
+	key := cacheKey(text, o, &d.info)
 	if cache != nil {
 		if cubin, log, ok := cache.get(key); ok {
-			// A driver that refuses a sound entry gets a fresh one.
-			if m.handle, _, err = d.loadImage("load a cached cubin", cubin, LoadOptions{}); err == nil {
-				m.Log, m.Cached = log, true
-				return nil
+			m.Log, m.Cached = log, true
+			if o.Compile == CompileAuto && len(parseWarnings(log)) > 0 {
+				return nil, nil
 			}
-			if errors.Is(err, ErrDeviceLost) {
-				return err
+			if m.handle, _, err = d.loadImage("load a cached cubin", cubin, LoadOptions{}); err == nil || errors.Is(err, ErrDeviceLost) {
+				return nil, err
 			}
 		}
 	}
-	cubin, log, err := d.link(append([]byte(ptx), 0), o)
-	if err != nil {
-		return err
+	m.Cached = false
+	if cubin, m.Log, err = d.link(text, o); err != nil {
+		return nil, err
 	}
-	if m.handle, _, err = d.loadImage("load a cubin", cubin, LoadOptions{}); err != nil {
-		return err
-	}
-	m.Log = log
 	if cache != nil {
-		m.CacheErr = cache.put(key, cubin, log)
+		m.CacheErr = cache.put(key, cubin, m.Log)
 	}
-	return nil
+	return cubin, nil
 }
 
 // Close unloads the code; no launch of it may be under way.

@@ -1,0 +1,7 @@
+package cuda
+
+// The form of the cache's entries, for tests.
+var (
+	EncodeEntry = encodeEntry
+	DecodeEntry = decodeEntry
+)
