@@ -104,6 +104,11 @@ func (k *Kernel) pow2(x any) (int, bool) {
 
 // same is x itself if it can never change, else a copy.
 func (k *Kernel) same(t Type, x any) Reg {
+	if c, ok := k.constOf(x); ok {
+		if c, ok := c.as(t); ok {
+			return k.constReg(t, c)
+		}
+	}
 	if r, ok := x.(Reg); ok && r.k == k && k.regs[r.id].kind == regValue {
 		return r
 	}

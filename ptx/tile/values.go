@@ -1,6 +1,8 @@
 package tile
 
 import (
+	"fmt"
+
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
@@ -104,22 +106,21 @@ func (r *Writer) put() func(buffer, col int, v [4]ptx.Reg) {
 	return r.put32()
 }
 
-// put16 writes 16-bit elements, 16 tokens at a time by one stmatrix.
+// put16 writes 16-bit elements, 16 tokens at a time by one stmatrix, or the 8 of a
+// tile that has no more.
 func (r *Writer) put16() func(buffer, col int, v [4]ptx.Reg) {
 	k := r.c.K
-	// Lane l addresses token l%8 + 8·(l/16) of 16, and of its row the 16-byte chunk
-	// (l/8)%2 of the warp's two.
-	token := k.Mad(k.Shr(r.w.Lane, 4), 8, k.And(r.w.Lane, 7))
-	chunk := k.Mad(r.w.Warp, 2, k.And(k.Shr(r.w.Lane, 3), 1))
-	at := k.Mad(token, rowBytes, k.Mad(k.Xor(chunk, k.And(r.w.Lane, 7)), 16, r.sender.Base()))
-	words := make([]ptx.Reg, 4)
+	at := k.Add(offset16(k, r.w.Warp, r.w.Lane), r.sender.Base())
+	matrices := min(4, r.n/4)
+	shape := fmt.Sprintf(".sync.aligned.m8n8.x%d.trans.shared.b16", matrices)
+	words := make([]ptx.Reg, matrices)
 	old := k.Regs(ptx.B32, len(words))
 	return func(buffer, col int, v [4]ptx.Reg) {
 		// The first 8 tokens wait for the other half of the instruction.
 		half := col / 8 % 2
 		place := ptx.At(at, buffer+(col-8*half)*rowBytes)
 		if r.e.Residual && half == 0 {
-			k.Emit("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16", ptx.Vec(old...), place)
+			k.Emit("ldmatrix"+shape, ptx.Vec(old...), place)
 		}
 		for h := range 2 {
 			lo, hi := v[2*h], v[2*h+1]
@@ -131,10 +132,20 @@ func (r *Writer) put16() func(buffer, col int, v [4]ptx.Reg) {
 			words[i] = k.Reg(ptx.B32)
 			k.Emit("cvt.rn."+r.e.Y.String()+"x2.f32", words[i], hi, lo)
 		}
-		if half == 1 {
-			k.Emit("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16", place, ptx.Vec(words...))
+		if 2*half+2 == matrices {
+			k.Emit("stmatrix"+shape, place, ptx.Vec(words...))
 		}
 	}
+}
+
+// offset16 is where a lane's row of the matrices of stmatrix.x4 lies in a buffer:
+// lane l addresses token l%8 + 8·(l/16) of 16, and of its row the 16-byte chunk
+// (l/8)%2 of the warp's two.
+func offset16(k *ptx.Kernel, warp, lane ptx.Reg) ptx.Reg {
+	within := k.And(lane, 7)
+	token := k.Mad(k.Shr(lane, 4), 8, within)
+	chunk := k.Mad(warp, 2, k.And(k.Shr(lane, 3), 1))
+	return k.Mad(token, rowBytes, k.Mul(k.Xor(chunk, within), 16))
 }
 
 // unpack returns the two 16-bit floats of a word as float32, the lower first.
@@ -154,15 +165,9 @@ func unpack(k *ptx.Kernel, t gpu.DType, w ptx.Reg) (lo, hi ptx.Reg) {
 func (r *Writer) put32() func(buffer, col int, v [4]ptx.Reg) {
 	k := r.c.K
 	cols := min(r.n, r.e.columns())
-	token := k.Mul(k.And(r.w.Lane, 3), 2)
-	chunk := k.Mad(k.And(r.w.Warp, 1), 4, k.Shr(r.w.Lane, 4))
-	base := k.Mad(k.Shr(r.w.Warp, 1), rowBytes*cols, r.sender.Base())
-	in := k.Mad(k.And(k.Shr(r.w.Lane, 2), 3), 4, base)
 	var at [4]ptx.Reg
 	for i := range at {
-		h, t := i/2, i%2
-		row := k.Add(token, t)
-		at[i] = k.Mad(row, rowBytes, k.Mad(k.Xor(k.Xor(chunk, 2*h), row), 16, in))
+		at[i] = k.Add(offset32(k, r.w.Warp, r.w.Lane, i, cols), r.sender.Base())
 	}
 	return func(buffer, col int, v [4]ptx.Reg) {
 		for i, x := range v {
@@ -175,4 +180,14 @@ func (r *Writer) put32() func(buffer, col int, v [4]ptx.Reg) {
 			k.Emit("st.shared."+x.Type().String(), place, x)
 		}
 	}
+}
+
+// offset32 is where result i of a thread's four of 8 tokens lies in a buffer of
+// two boxes of 32 features by cols tokens.
+func offset32(k *ptx.Kernel, warp, lane ptx.Reg, i, cols int) ptx.Reg {
+	token := k.Add(k.Mul(k.And(lane, 3), 2), i%2)
+	chunk := k.Xor(k.Mad(k.And(warp, 1), 4, k.Shr(lane, 4)), i/2*2)
+	within := k.Mul(k.And(k.Shr(lane, 2), 3), 4)
+	at := k.Mad(token, rowBytes, k.Mad(k.Xor(chunk, token), 16, within))
+	return k.Mad(k.Shr(warp, 1), rowBytes*cols, at)
 }

@@ -39,15 +39,21 @@ func (w *Walk) Each(body func(row, col ptx.Reg)) {
 	}
 	total, perBand := k.Mul(w.rows, w.cols), k.Mul(w.cols, w.band)
 	k.For(first, total, step, func(i ptx.Reg) {
-		band := k.Div(i, perBand)
-		top := k.Mul(band, w.band)
-		height := k.Min(k.Sub(w.rows, top), w.band)
-		within := k.Sub(i, k.Mul(band, perBand))
-		col := k.Div(within, height)
-		row := k.Add(k.Sub(within, k.Mul(col, height)), top)
+		row, col := place(k, i, w.rows, w.band, perBand)
 		if w.across > 1 {
 			row = k.Mad(row, w.across, w.row)
 		}
 		body(row, col)
 	})
+}
+
+// place is the row and column of step i of the walk over that many rows; perBand
+// is the number of steps in a full band.
+func place(k *ptx.Kernel, i, rows ptx.Reg, band int, perBand ptx.Reg) (row, col ptx.Reg) {
+	b := k.Div(i, perBand)
+	top := k.Mul(b, band)
+	height := k.Min(k.Sub(rows, top), band)
+	within := k.Sub(i, k.Mul(b, perBand))
+	col = k.Div(within, height)
+	return k.Add(k.Sub(within, k.Mul(col, height)), top), col
 }
