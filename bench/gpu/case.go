@@ -1,0 +1,311 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/ptx/layout"
+	"github.com/sparsegen/sparsegen/runtime/cuda"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// spec is a case: a product of random weights and activations.
+type spec struct {
+	Family   string  `json:"family"` // linear or gemv
+	DType    string  `json:"dtype"`
+	Form     string  `json:"form"` // dense, nm24; active for gemv
+	Out      int     `json:"out"`
+	In       int     `json:"k"`
+	Tokens   int     `json:"tokens"`
+	Inactive float64 `json:"inactive"` // share of inputs below the threshold, gemv
+	PDL      bool    `json:"pdl"`
+	Copies   int     `json:"copies"`   // of the weights in memory, used in turn
+	Launches int     `json:"launches"` // in the graph
+	Kernel   string  `json:"kernel"`   // a candidate's name; "" for what the plan chooses
+}
+
+func (s spec) String() string {
+	n := fmt.Sprintf("%s %s %s %dx%d tokens %d", s.Family, s.DType, s.Form, s.Out, s.In, s.Tokens)
+	if s.Family == "gemv" {
+		n += fmt.Sprintf(" inactive %g", s.Inactive)
+	}
+	return n
+}
+
+var dtypes = map[string]gpu.DType{"bf16": gpu.BF16, "f16": gpu.F16, "e4m3": gpu.E4M3, "s8": gpu.S8}
+
+// inputs are a case's random operands, which several configurations may share.
+type inputs struct {
+	seed    uint64
+	x, w    layout.Matrix // as the reference sees them: w is [Out, In], pruned
+	mask    *patterns.Mask
+	active  []bool // gemv: which inputs count
+	problem gpu.Problem
+	packed  map[any][]byte // by layout
+	dtype   gpu.DType
+	ref     reference
+}
+
+func newInputs(s spec, seed uint64) (*inputs, error) {
+	t, ok := dtypes[s.DType]
+	if !ok {
+		return nil, fmt.Errorf("no type %q", s.DType)
+	}
+	in := &inputs{seed: seed, problem: gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}, packed: map[any][]byte{}, dtype: t}
+	in.x = randomMatrix(seed+1, s.Tokens, s.In, t)
+	in.w = randomMatrix(seed, s.Out, s.In, t)
+	switch {
+	case s.Family == "gemv":
+		in.silence(s, t)
+	case s.Form == "nm24":
+		in.mask = prune24(seed, in.w, t)
+	}
+	return in, nil
+}
+
+// prepared is a case on the device.
+type prepared struct {
+	spec
+	*inputs
+	dev    *cuda.Device
+	kernel *gpu.Kernel
+	fn     *cuda.Function
+	mod    *cuda.Module
+
+	buffers []*cuda.Buffer
+	y       *cuda.Buffer
+	runs    []*cuda.Prepared
+	graph   *cuda.Graph
+	stream  *cuda.Stream
+}
+
+// prepare makes the inputs of a case and brings it to the device.
+func prepare(dev *cuda.Device, s spec, seed uint64) (*prepared, error) {
+	in, err := newInputs(s, seed)
+	if err != nil {
+		return nil, err
+	}
+	info, err := dev.Info()
+	if err != nil {
+		return nil, err
+	}
+	c, err := choose(s, dtypes[s.DType], info)
+	if err != nil {
+		return nil, err
+	}
+	return in.prepare(dev, s, c)
+}
+
+// prepare compiles a configuration, packs and uploads the weights and captures
+// the graph.
+func (in *inputs) prepare(dev *cuda.Device, s spec, c config) (_ *prepared, err error) {
+	p := &prepared{spec: s, inputs: in, dev: dev}
+	p.Copies, p.Launches = max(s.Copies, 1), max(s.Launches, 1)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%v: %w", s, errors.Join(err, p.free()))
+		}
+	}()
+	info, err := dev.Info()
+	if err != nil {
+		return nil, err
+	}
+	if p.kernel, err = c.Build(); err != nil {
+		return nil, err
+	}
+	if p.mod, err = dev.Load(p.kernel.PTX, cuda.LoadOptions{Strict: true}); err != nil {
+		return nil, err
+	}
+	if p.fn, err = p.mod.Function(p.kernel.Name); err != nil {
+		return nil, err
+	}
+	weights, err := in.pack(c)
+	if err != nil {
+		return nil, err
+	}
+	launch, err := p.kernel.Plan(p.problem, info)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.upload(launch, weights)
+}
+
+// alloc gives device memory that free takes back.
+func (p *prepared) alloc(bytes uint64) (*cuda.Buffer, error) {
+	b, err := p.dev.Alloc(int64(bytes))
+	if err == nil {
+		p.buffers = append(p.buffers, b)
+	}
+	return b, err
+}
+
+func (p *prepared) upload(launch gpu.Launch, weights []byte) (err error) {
+	if p.stream, err = p.dev.NewStream(); err != nil {
+		return err
+	}
+	needs, err := launch.Needs()
+	if err != nil {
+		return err
+	}
+	if int(needs[gpu.Weights]) > len(weights) {
+		return fmt.Errorf("kernel %s reads %d bytes of weights, %d are packed", p.kernel.Name, needs[gpu.Weights], len(weights))
+	}
+	var shared cuda.Buffers
+	for role, n := range needs {
+		if n == 0 || gpu.Buffer(role) == gpu.Weights {
+			continue
+		}
+		if shared[role], err = p.alloc(n); err != nil {
+			return err
+		}
+		if err := p.stream.Memset(shared[role], 0); err != nil {
+			return err
+		}
+	}
+	p.y = shared[gpu.Y]
+	if err := cuda.Upload(p.stream, shared[gpu.X], p.x.Data); err != nil {
+		return err
+	}
+	for range p.Copies {
+		bound := shared
+		if bound[gpu.Weights], err = p.alloc(uint64(len(weights))); err != nil {
+			return err
+		}
+		if err := cuda.Upload(p.stream, bound[gpu.Weights], weights); err != nil {
+			return err
+		}
+		run, err := p.dev.Prepare(p.fn, launch, bound)
+		if err != nil {
+			return err
+		}
+		p.runs = append(p.runs, run)
+	}
+	p.graph, err = p.stream.Capture(func() error {
+		for i := range p.Launches {
+			if err := p.runs[i%len(p.runs)].Launch(p.stream); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// free gives everything back.
+func (p *prepared) free() error {
+	var errs []error
+	if p.graph != nil {
+		errs = append(errs, p.graph.Close())
+	}
+	for _, b := range p.buffers {
+		errs = append(errs, b.Free())
+	}
+	if p.stream != nil {
+		errs = append(errs, p.stream.Close())
+	}
+	if p.mod != nil {
+		errs = append(errs, p.mod.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// time runs the graph warm times, then replays times, and returns the median
+// microseconds of one launch in it.
+func (p *prepared) time(warm, replays int) (float64, error) {
+	start, err := p.dev.NewEvent()
+	if err != nil {
+		return 0, err
+	}
+	defer start.Close()
+	end, err := p.dev.NewEvent()
+	if err != nil {
+		return 0, err
+	}
+	defer end.Close()
+	for range warm {
+		if err := p.graph.Launch(p.stream); err != nil {
+			return 0, err
+		}
+	}
+	var times []float64
+	for range replays {
+		if err := errors.Join(p.stream.Record(start), p.graph.Launch(p.stream), p.stream.Record(end), p.stream.Synchronize()); err != nil {
+			return 0, err
+		}
+		took, err := end.Since(start)
+		if err != nil {
+			return 0, err
+		}
+		times = append(times, float64(took)/float64(time.Microsecond)/float64(p.Launches))
+	}
+	slices.Sort(times)
+	return times[len(times)/2], nil
+}
+
+// soak keeps the device busy for a while, which takes its clock to where the
+// power limit holds it.
+func (p *prepared) soak(d time.Duration) error {
+	for until := time.Now().Add(d); time.Now().Before(until); {
+		if err := errors.Join(p.graph.Launch(p.stream), p.stream.Synchronize()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deviation is how far a result is from float64.
+type deviation struct {
+	Norm    float64 `json:"error_norm"` // ‖y - reference‖ / ‖reference‖
+	Max     float64 `json:"error_max"`  // largest difference over the largest reference
+	Checked int     `json:"checked"`    // elements
+}
+
+// poison is NaN in bf16, f16 and f32 alike.
+const poison = 0x7fff7fff
+
+// check runs the kernel once per copy of the weights, each time over a poisoned
+// result, and compares with float64: all elements of a small case, a random
+// choice of rows and columns of a large one.
+func (p *prepared) check() (deviation, error) {
+	ref := p.reference()
+	var worst deviation
+	for _, run := range p.runs {
+		if err := errors.Join(p.stream.Memset32(p.y, poison), run.Launch(p.stream), p.stream.Synchronize()); err != nil {
+			return worst, err
+		}
+		raw := make([]byte, p.y.Size())
+		if err := cuda.Download(p.stream, raw, p.y); err != nil {
+			return worst, err
+		}
+		d, err := ref.compare(p.result(raw))
+		if err != nil {
+			return worst, fmt.Errorf("%v with %s: %w", p.spec, p.kernel.Name, err)
+		}
+		worst.Norm, worst.Max = max(worst.Norm, d.Norm), max(worst.Max, d.Max)
+		worst.Checked += d.Checked
+	}
+	return worst, nil
+}
+
+// result reads an element of the output.
+func (p *prepared) result(raw []byte) func(token, out int) float64 {
+	t := p.kernel.Y
+	return func(token, out int) float64 {
+		at := (token*p.Out + out) * t.Size()
+		switch t {
+		case gpu.F32:
+			return float64(math.Float32frombits(le32(raw[at:])))
+		case gpu.S32:
+			return float64(int32(le32(raw[at:])))
+		}
+		return float64(get(raw[at:], 0, t))
+	}
+}
+
+func le32(b []byte) uint32 {
+	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+}

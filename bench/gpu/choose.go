@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/kernels"
+	"github.com/sparsegen/sparsegen/ptx/layout"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// config is a configuration of any family of ptx/kernels.
+type config interface {
+	Name() string
+	Build() (*gpu.Kernel, error)
+}
+
+// candidates are the configurations that a case may run, the planner's choice
+// first.
+func candidates(s spec, t gpu.DType, d gpu.Device) ([]config, error) {
+	p := gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}
+	y := gpu.BF16
+	if t == gpu.F16 {
+		y = t
+	}
+	var list []config
+	switch {
+	case s.Family == "gemv":
+		base := kernels.GEMV{Target: ptx.SM90a(), W: t, X: t, Y: y, Tokens: s.Tokens, PDL: s.PDL}
+		for _, c := range kernels.GEMVSpace(base, p, d) {
+			list = append(list, c)
+		}
+		return list, nil
+	case s.Family == "linear" && forms[s.Form] != 0:
+		layer := kernels.Linear{Target: ptx.SM90a(), DType: t, Form: forms[s.Form], Y: y, Serial: !s.PDL}
+		found, err := layer.Candidates(p, d)
+		for _, c := range found {
+			list = append(list, c.Config)
+		}
+		return list, err
+	}
+	return nil, fmt.Errorf("no kernel for %v", s)
+}
+
+var forms = map[string]gpu.Form{"dense": gpu.Dense, "nm24": gpu.NM24}
+
+// choose is the candidate that the case names, or the first.
+func choose(s spec, t gpu.DType, d gpu.Device) (config, error) {
+	list, err := candidates(s, t, d)
+	if err != nil {
+		return nil, err
+	}
+	if s.Kernel == "" {
+		return list[0], nil
+	}
+	i := slices.IndexFunc(list, func(c config) bool { return c.Name() == s.Kernel })
+	if i < 0 {
+		return nil, fmt.Errorf("no candidate %q for %v", s.Kernel, s)
+	}
+	return list[i], nil
+}
+
+// pack lays the weights out for a configuration.
+func (in *inputs) pack(c config) (packed []byte, err error) {
+	var key any = "by input"
+	if l, ok := c.(kernels.Config); ok {
+		key = l.Format()
+	}
+	if packed := in.packed[key]; packed != nil {
+		return packed, nil
+	}
+	if format, ok := key.(layout.Format); ok {
+		packed, err = format.Pack(in.w, in.mask)
+	} else {
+		packed = byInput(in.w)
+	}
+	in.packed[key] = packed
+	return packed, err
+}
+
+// byInput is w transposed, [In, Out], rows padded to 16 bytes.
+func byInput(w layout.Matrix) []byte {
+	pitch := (w.Rows*w.Size + 15) / 16 * 16
+	packed := make([]byte, w.Cols*pitch)
+	parallel(w.Cols, func(i int) {
+		row := packed[i*pitch:]
+		for o := range w.Rows {
+			copy(row[o*w.Size:(o+1)*w.Size], w.Data[(o*w.Cols+i)*w.Size:])
+		}
+	})
+	return packed
+}
+
+// silence makes exactly the share Inactive of the inputs inactive: below the
+// threshold in every token, the others above it.
+func (in *inputs) silence(s spec, t gpu.DType) {
+	in.problem.Threshold = 0.5
+	rng := rand.New(rand.NewPCG(in.seed, 3))
+	in.active = make([]bool, s.In)
+	for n, i := range rng.Perm(s.In) {
+		in.active[i] = n >= int(s.Inactive*float64(s.In))
+		for token := range s.Tokens {
+			v := 0.45 * rng.Float32()
+			if in.active[i] {
+				v = 0.55 + rng.Float32()
+			}
+			if rng.IntN(2) == 0 {
+				v = -v
+			}
+			put(in.x.Row(token), i, t, v)
+		}
+	}
+}

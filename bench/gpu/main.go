@@ -1,0 +1,60 @@
+// Command gpu checks and times the kernels of package ptx/kernels on the GPU of
+// this machine. It is one static file, for machines without Go:
+//
+//	gpu smoke             what the driver offers, compile times, launch overhead
+//	gpu check [-small]    every kernel against float64, random inputs, poisoned outputs
+//	gpu tune [-run RE]    times every candidate of the raced cases
+//	gpu serve             cases on demand, for peers.py
+//
+// peers.py, beside it, races its kernels against torch and cuSPARSELt.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+
+	"github.com/sparsegen/sparsegen/runtime/cuda"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "gpu:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) (err error) {
+	if len(args) == 0 {
+		return errors.New("name a command: smoke, check, tune or serve")
+	}
+	flags := flag.NewFlagSet("gpu "+args[0], flag.ContinueOnError)
+	small := flags.Bool("small", false, "small shapes only, for a run under compute-sanitizer")
+	rounds := flags.Int("rounds", 3, "rounds of tune")
+	only := flags.String("run", "", "regular expression on the cases' names")
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	dev, err := cuda.Open(0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	switch args[0] {
+	case "smoke":
+		return smoke(dev)
+	case "check":
+		return check(dev, *small, match)
+	case "tune":
+		return tune(dev, match, *rounds)
+	case "serve":
+		return serve(dev, os.Stdin, os.Stdout)
+	}
+	return fmt.Errorf("no command %q: smoke, check, tune or serve", args[0])
+}
