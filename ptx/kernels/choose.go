@@ -34,6 +34,8 @@ type Linear struct {
 	Bias        gpu.DType // 0 for none
 	Activation  Activation
 	Residual    bool
+
+	Serial bool // starts when its predecessor in the stream has ended, not before
 }
 
 // Candidate is a configuration with what its family expects of it.
@@ -46,6 +48,7 @@ type Candidate struct {
 // leaves out what it cannot compute.
 var families = []func(l Linear, p gpu.Problem, d gpu.Device) []Candidate{
 	gemmCandidates,
+	decodeCandidates,
 }
 
 // Candidates lists the configurations worth timing for a problem on a device, the

@@ -87,7 +87,7 @@ func (c GEMM) cycles(p gpu.Problem, d gpu.Device) float64 {
 		busy *= gemmLongPenalty
 	}
 	bytes := outTiles*gemmRows/f.TileRows*steps*f.BlockBytes() + p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size())
-	return max(busy, float64(bytes)/gemmStream)
+	return max(busy, float64(bytes)/gemmStream) + decodeStart + decodeSerial
 }
 
 func (c GEMM) tile() (t struct {

@@ -1,0 +1,100 @@
+package kernels
+
+import (
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// decodeTokens is the number of tokens above which a GEMM serves every problem
+// better.
+const decodeTokens = 512
+
+// What launches take, in cycles, fitted to times on an H200.
+const (
+	decodeFill    = 52   // bytes that a block takes a cycle
+	decodeLatency = 1200 // from the request of a stage to its arrival under load
+	decodeStart   = 2000 // first bytes and last results, if the launch overlaps its predecessor
+	decodeSerial  = 3000 // more, if it does not
+	decodeRound   = 1000 // a block that starts after another has ended
+	decodeMeet    = 1500 // a peer's sums
+)
+
+// decode is the layer's kernel for few tokens, in tiles of m features and n tokens.
+func (l Linear) decode(m, n int) Decode {
+	return Decode{
+		DType: l.DType, Form: l.Form, TileM: m, TileN: n, Y: l.Y, PDL: !l.Serial,
+		TensorScale: l.TensorScale, OutScale: l.OutScale, TokenScale: l.TokenScale,
+		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual,
+	}
+}
+
+// decodeCandidates offers the tiles of all tokens, up to 128, with every split.
+func decodeCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
+	if !l.Target.Has(ptx.SM90a()) || p.Tokens > decodeTokens {
+		return nil
+	}
+	n := 8
+	for n < min(p.Tokens, 128) {
+		n *= 2
+	}
+	var cs []Candidate
+	for _, t := range decodeTiles {
+		for _, split := range []int{1, 2, 4} {
+			c := l.decode(t.m, n)
+			c.Split, c.Resident = split, t.resident
+			if c.Check() == nil && c.slots(d) > 0 {
+				cs = append(cs, Candidate{c, c.cycles(p, d)})
+			}
+		}
+	}
+	return cs
+}
+
+// decodeTiles are tiles of m features by blocks on a multiprocessor; of those that
+// cost the same the earlier were faster on an H200.
+var decodeTiles = []struct{ m, resident int }{{128, 1}, {64, 2}, {64, 1}, {128, 2}}
+
+// slots is how many blocks are resident at a time.
+func (c Decode) slots(d gpu.Device) int {
+	n := d.SMs
+	switch c.Split {
+	case 2:
+		n = 2 * d.MaxClusters2
+	case 4:
+		n = 4 * d.MaxClusters4
+	}
+	return n * c.Resident
+}
+
+// cycles expects a launch to last as memory needs to deliver the operands once,
+// or as the longest row of blocks needs to take and multiply its stages.
+func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
+	c = c.normal()
+	f := c.Format()
+	ceil := func(a, b int) int { return (a + b - 1) / b }
+	tiles := ceil(p.Out, c.TileM) * ceil(p.Tokens, c.TileN)
+	blocks := tiles * c.Split
+	rounds := ceil(blocks, c.slots(d))
+	steps := ceil(f.Stages(p.In), c.Split)
+
+	together := min(c.Resident, ceil(blocks, d.SMs)) // blocks on a multiprocessor
+	ring := float64((c.Stages-1)*c.stageBytes()) / decodeLatency
+	fill := float64(c.stageBytes()) / min(decodeFill, ring, gemmFill/float64(together))
+	g := GEMM{TileN: max(64, c.TileN)}.tile()
+	wgmmas, wgmma := c.consumers()*c.Blocks*gemmStage/32*together, g.dense
+	if c.Form == gpu.NM24 {
+		wgmmas, wgmma = wgmmas/2, g.sparse
+	}
+	busy := float64(rounds*steps) * max(fill, float64(wgmmas)*wgmma)
+
+	weights := f.Tiles(p.Out) * f.Stages(p.In) * f.StageBytes()
+	other := p.Tokens * (p.In*c.DType.Size() + p.Out*c.Y.Size())
+	t := max(busy, float64(weights+other)/gemmStream) + decodeStart + float64(rounds-1)*decodeRound
+	if !c.PDL {
+		t += decodeSerial
+	}
+	if c.Split > 1 {
+		t += decodeMeet * float64(c.Split-1)
+	}
+	return t
+}

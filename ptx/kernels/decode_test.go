@@ -1,0 +1,137 @@
+package kernels
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/hopper"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+func bf16Decode() Decode {
+	return Decode{DType: gpu.BF16, Form: gpu.NM24, TileM: 64, TileN: 8, Split: 2, Resident: 2, PDL: true, Y: gpu.BF16, Bias: gpu.F32, Activation: ReLU}
+}
+
+func TestDecodeGolden(t *testing.T) {
+	k, err := bf16Decode().Build()
+	require.NoError(t, err)
+	golden(t, "decode.ptx", k.PTX)
+}
+
+// decodes are the configurations that are shipped: what the choice takes for the
+// sizes of transformers' layers.
+func decodes(t *testing.T) []Decode {
+	var cs []Decode
+	seen := map[string]bool{}
+	for _, form := range []gpu.Form{gpu.NM24, gpu.Dense} {
+		for _, dt := range []gpu.DType{gpu.BF16, gpu.E4M3, gpu.S8} {
+			l := Linear{Target: ptx.SM90a(), DType: dt, Form: form, Y: gpu.BF16}
+			for _, size := range [][2]int{{4096, 4096}, {14336, 4096}, {4096, 14336}} {
+				for _, tokens := range []int{1, 16, 32, 64, 128, 256} {
+					got, err := l.Choose(gpu.Problem{Out: size[0], In: size[1], Tokens: tokens}, h200)
+					require.NoError(t, err)
+					if c, ok := got.(Decode); ok && !seen[c.Name()] {
+						seen[c.Name()] = true
+						cs = append(cs, c)
+					}
+				}
+			}
+		}
+	}
+	return cs
+}
+
+func TestDecodeAssembles(t *testing.T) {
+	// Those of 2:4 bf16 and every fifth of the others: the assembler takes its time.
+	var cs []Decode
+	for i, c := range decodes(t) {
+		if c.Form == gpu.NM24 && c.DType == gpu.BF16 || i%5 == 0 {
+			cs = append(cs, c)
+		}
+	}
+	require.Greater(t, len(cs), 10)
+	for _, c := range append(cs,
+		Decode{DType: gpu.F16, Form: gpu.NM24, TileM: 128, TileN: 128, Blocks: 1, Split: 2, Y: gpu.F16, Bias: gpu.BF16, Activation: SiLU, Residual: true},
+		Decode{DType: gpu.S8, Form: gpu.Dense, TileM: 64, TileN: 16, Split: 2, PDL: true, Y: gpu.F32, OutScale: true, TokenScale: true, Residual: true},
+		Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 128, TileN: 32, Blocks: 4, Y: gpu.S32},
+		Decode{DType: gpu.BF16, Form: gpu.NM24, TileM: 128, TileN: 8, Split: 2, Y: gpu.BF16, Residual: true},
+	) {
+		k, err := c.Build()
+		require.NoError(t, err)
+		t.Run(k.Name, func(t *testing.T) {
+			got := clean(t, k)
+			// Two blocks of a multiprocessor also share its registers.
+			limit := hopper.Registers(int(k.Threads))
+			if c.Resident == 2 {
+				limit = hopper.Registers(2 * int(k.Threads))
+			}
+			require.LessOrEqual(t, got.Registers, limit)
+		})
+	}
+}
+
+func TestDecodePlan(t *testing.T) {
+	for _, c := range decodes(t) {
+		k, err := c.Build()
+		require.NoError(t, err)
+		p := gpu.Problem{Out: 1000, In: 1040, Tokens: c.TileN + 1}
+		l, err := k.Plan(p, h200)
+		require.NoError(t, err)
+		packed, err := c.Format().Bytes(p.Out, p.In)
+		require.NoError(t, err)
+		require.EqualValues(t, packed, k.WeightBytes(p), "the packer and the kernel agree on the weights")
+		require.Equal(t, [3]uint32{uint32((1000 + c.TileM - 1) / c.TileM * max(1, c.Split)), 2, 1}, l.Grid)
+		require.True(t, l.PDL)
+		c = c.normal()
+		require.LessOrEqual(t, c.Resident*(int(k.Shared)+1024), 228<<10, k.Name)
+	}
+}
+
+// The configurations that were the fastest when all were timed on an H200.
+func TestDecodeChoice(t *testing.T) {
+	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.NM24, Y: gpu.BF16}
+	for _, c := range []struct{ out, in, tokens, m, split int }{
+		{4096, 4096, 1, 64, 1}, {4096, 4096, 8, 64, 1}, {4096, 4096, 16, 64, 1}, {4096, 4096, 32, 64, 2}, {4096, 4096, 64, 64, 2}, {4096, 4096, 128, 64, 2},
+		{14336, 4096, 1, 128, 1}, {14336, 4096, 8, 128, 1}, {14336, 4096, 32, 128, 1}, {14336, 4096, 64, 128, 1},
+		{4096, 14336, 16, 64, 2}, {4096, 14336, 32, 64, 2}, {4096, 14336, 64, 64, 2}, {4096, 14336, 128, 64, 2},
+	} {
+		got, err := l.Choose(gpu.Problem{Out: c.out, In: c.in, Tokens: c.tokens}, h200)
+		require.NoError(t, err)
+		d, ok := got.(Decode)
+		require.True(t, ok, "%+v: %s", c, got.Name())
+		require.Equal(t, [2]int{c.m, c.split}, [2]int{d.TileM, d.Split}, "%+v: %s", c, d.Name())
+		require.True(t, d.PDL)
+	}
+	l.Serial = true
+	got, err := l.Choose(gpu.Problem{Out: 4096, In: 4096, Tokens: 1}, h200)
+	require.NoError(t, err)
+	require.False(t, got.(Decode).PDL)
+}
+
+func TestDecodeCheck(t *testing.T) {
+	for _, x := range []struct {
+		want string
+		edit func(*Decode)
+	}{
+		{"tiles of 96 output features", func(c *Decode) { c.TileM = 96 }},
+		{"tiles of 24 tokens", func(c *Decode) { c.TileN = 24 }},
+		{"tiles of 256 tokens", func(c *Decode) { c.TileN = 256 }},
+		{"stages of 3 k-blocks", func(c *Decode) { c.Blocks = 3 }},
+		{"3 blocks share a tile", func(c *Decode) { c.Split = 3 }},
+		{"3 resident blocks", func(c *Decode) { c.Resident = 3 }},
+		{"1 stages", func(c *Decode) { c.Stages = 1 }},
+		{"60 stages", func(c *Decode) { c.Stages = 60 }},
+		{"operands of type f32", func(c *Decode) { c.DType = gpu.F32 }},
+		{"weights of form by_input", func(c *Decode) { c.Form = gpu.ByInput }},
+		{"of operands of type bf16, want s8", func(c *Decode) { c.Y = gpu.S32 }},
+		{"activation 77", func(c *Decode) { c.Activation = 77 }},
+	} {
+		c := bf16Decode()
+		x.edit(&c)
+		require.ErrorContains(t, c.Check(), x.want)
+		_, err := c.Build()
+		require.ErrorContains(t, err, x.want)
+	}
+}
