@@ -11,6 +11,7 @@ import (
 // zero. It only says that the bytes mean a model: Validate decides whether that
 // model makes sense.
 type decoder struct {
+	version  uint32
 	in       []byte
 	sections []section
 	err      error
@@ -122,11 +123,20 @@ func (d *decoder) u32s() []uint32  { return sectionOf[uint32](d, u32, indexRegio
 func (d *decoder) u16s() []uint16  { return sectionOf[uint16](d, u16, indexRegion) }
 
 func (d *decoder) model() *Model {
-	return &Model{Layers: list(d, d.layer)}
+	m := &Model{}
+	if d.version >= gpuVersion {
+		m.GPUFingerprint = uint64(d.fixed()) | uint64(d.fixed())<<32
+	}
+	m.Layers = list(d, d.layer)
+	return m
 }
 
 func (d *decoder) layer(l *Layer) {
 	l.Name = d.string()
+	if d.version >= gpuVersion {
+		l.Target = d.string()
+		l.Type = d.string()
+	}
 	l.BatchMin = d.int()
 	l.BatchMax = d.int()
 	l.Values = list(d, func(v *Value) {
@@ -171,6 +181,8 @@ func (d *decoder) variant(v *Variant) {
 		v.Panel.Segments = list(d, d.segment)
 	case form == formLanes:
 		v.Lanes = d.lanes()
+	case form == formGPU && d.version >= gpuVersion:
+		v.GPU = &GPU{Kernel: d.string(), Weights: sectionOf[uint8](d, u8, valueRegion)}
 	default:
 		d.fail(fmt.Errorf("unknown form %d", form))
 	}

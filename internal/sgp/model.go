@@ -15,19 +15,32 @@ type Model struct {
 	// Fingerprint identifies the packing: a hash over what the packer makes of a
 	// fixed pseudo-random input. A runtime refuses kernels of another packing.
 	Fingerprint uint64
-	Layers      []Layer
+	// GPUFingerprint is the same for the packing of GPU forms; 0 in a model
+	// without any.
+	GPUFingerprint uint64
+	Layers         []Layer
 }
 
 // Layer is one callable unit: ops in the order in which they run.
 type Layer struct {
-	Name               string
+	Name string
+	// Target is the GPU target that the layer is packed for, such as "sm_90a",
+	// and Type the element type of its values there: BF16 or F16. Both are ""
+	// for a layer that runs on the CPU, in float32.
+	Target, Type       string
 	BatchMin, BatchMax int     // inclusive, 1 <= BatchMin <= BatchMax
 	Values             []Value // the tensors between the ops
 	Inputs, Outputs    []int   // indices into Values, in the caller's order
 	Ops                []Op
 }
 
-// Value is a float32 tensor with one batch axis, row-major. The batch axis is
+// The element types of layers that run on a GPU.
+const (
+	BF16 = "bf16"
+	F16  = "f16"
+)
+
+// Value is a tensor with one batch axis, row-major. The batch axis is
 // the first (token-major, [t, features...]) or the last (feature-major,
 // [features..., t]).
 type Value struct {
@@ -56,7 +69,7 @@ type OpKind uint8
 // The operations. Args of each, all with the layout of Out:
 const (
 	None      OpKind = iota // only as Linear.Act: no activation
-	LinearOp                // x; Op.Linear says the rest
+	LinearOp                // x, and on a GPU perhaps a residual; Op.Linear says the rest
 	Relu                    // x; max(x, 0)
 	Clamp                   // x; Lo, Hi
 	Gelu                    // x; the erf form
@@ -87,7 +100,8 @@ type Op struct {
 }
 
 // Linear is y = act(W x + bias) with W a sparse [Out, In] matrix. x and y have
-// the same layout; each [t, In] and [t, Out], or [In, t] and [Out, t].
+// the same layout; each [t, In] and [t, Out], or [In, t] and [Out, t]. On a GPU
+// a second argument of the op, of y's shape, is added last.
 type Linear struct {
 	Out, In int
 	Bias    []float32 // [Out] in the order of the output rows, or nil for zero
@@ -101,12 +115,22 @@ type Linear struct {
 	Variants []Variant
 }
 
-// Variant is one packing of a linear's weights. Exactly one of Panel and Lanes
-// is set.
+// Variant is one packing of a linear's weights. Exactly one form is set: GPU in
+// a layer with a Target, Panel or Lanes in the others.
 type Variant struct {
 	BatchMin, BatchMax int // inclusive
 	Panel              *Panel
 	Lanes              *Lanes
+	GPU                *GPU
+}
+
+// GPU is the form for one GPU kernel. Its bytes are weights and the metadata
+// beside them, no address among them: whatever they are, the kernel reads the
+// same places. That their number is what the kernel reads is for the runtime to
+// check, which has the kernel.
+type GPU struct {
+	Kernel  string // its name, which says its configuration
+	Weights []byte // as package ptx/layout packs them for the kernel
 }
 
 // Panel is the form for kernels whose lanes are batch columns. An output row

@@ -88,6 +88,7 @@ type reader struct {
 	size int64
 	data []byte // mapped; its bytes may change or vanish at any time
 
+	version     uint32
 	fingerprint uint64
 	sections    []section
 	sums        []uint32 // of all sections' chunks
@@ -112,8 +113,8 @@ func (r *reader) header() error {
 	if string(pre[:8]) != magic {
 		return r.errorf(0, "not a packed model: it begins with %q", pre[:8])
 	}
-	if v := binary.LittleEndian.Uint32(pre[8:]); v != version {
-		return r.errorf(8, "version %d where this program reads %d", v, version)
+	if r.version = binary.LittleEndian.Uint32(pre[8:]); r.version < version || r.version > gpuVersion {
+		return r.errorf(8, "version %d where this program reads %d to %d", r.version, version, gpuVersion)
 	}
 	size := int64(binary.LittleEndian.Uint32(pre[12:]))
 	if size < 4 || size > maxHeader || size > r.size-preambleSize {
@@ -202,11 +203,14 @@ func (r *reader) model() (*Model, error) {
 	if err := r.verify(jobs); err != nil {
 		return nil, err
 	}
-	d := decoder{in: r.structure, sections: r.sections}
+	d := decoder{version: r.version, in: r.structure, sections: r.sections}
 	m := d.model()
 	m.Fingerprint = r.fingerprint
 	if d.err == nil && len(d.in) != 0 {
 		d.err = fmt.Errorf("%d bytes behind the last layer", len(d.in))
+	}
+	if d.err == nil && r.version != m.version() {
+		d.err = fmt.Errorf("a model of version %d in a file of version %d", m.version(), r.version)
 	}
 	if d.err != nil {
 		return nil, r.errorf(r.structureAt+int64(len(r.structure)-len(d.in)), "%w", d.err)

@@ -61,6 +61,32 @@ func sample() *Model {
 	}}}
 }
 
+// gpuSample is a model with a layer for the CPU and one for a GPU.
+func gpuSample() *Model {
+	m := sample()
+	m.GPUFingerprint = 0xfedcba9876543210
+	v := func(name string, f int) Value { return Value{Name: name, Dims: []int{0, f}} }
+	packed := func(kernel string, n int) *GPU {
+		w := make([]byte, n)
+		for i := range w {
+			w[i] = byte(37 * i)
+		}
+		return &GPU{Kernel: kernel, Weights: w}
+	}
+	few, many := packed("decode", 96), packed("gemm", 96)
+	m.Layers = append(m.Layers, Layer{
+		Name: "mlp", Target: "sm_90a", Type: BF16, BatchMin: 1, BatchMax: 4096,
+		Values: []Value{v("x", 8), v("", 16), v("y", 8)}, Inputs: []int{0}, Outputs: []int{2},
+		Ops: []Op{
+			{Kind: LinearOp, Args: []int{0}, Out: 1, Linear: &Linear{Out: 16, In: 8, Act: Silu, Bias: make([]float32, 16), Variants: []Variant{
+				{BatchMin: 1, BatchMax: 64, GPU: few}, {BatchMin: 65, BatchMax: 4096, GPU: many},
+			}}},
+			{Kind: LinearOp, Args: []int{1, 0}, Out: 2, Linear: &Linear{Out: 8, In: 16, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: packed("gemm_residual", 64)}}}},
+		},
+	})
+	return m
+}
+
 func encoded(t testing.TB, m *Model) []byte {
 	var b bytes.Buffer
 	require.NoError(t, Write(&b, m))
@@ -89,19 +115,53 @@ func TestRoundTrip(t *testing.T) {
 
 // TestEveryFlippedBit: any damage is noticed, and said with path and offset.
 func TestEveryFlippedBit(t *testing.T) {
-	data := encoded(t, sample())
 	path := filepath.Join(t.TempDir(), "m.sgp")
 	rng := rand.New(rand.NewPCG(3, 4))
-	for at := 0; at < len(data); at += 1 + rng.IntN(7) {
-		bad := bytes.Clone(data)
-		bad[at] ^= 1 << rng.IntN(8)
-		require.NoError(t, os.WriteFile(path, bad, 0o600))
-		_, err := Open(path)
-		var format *FormatError
-		require.ErrorAs(t, err, &format, "byte %d", at)
-		require.Equal(t, path, format.Path)
-		require.ErrorContains(t, err, "offset ")
+	gpu := gpuSample()
+	gpu.Layers = gpu.Layers[1:]
+	for _, data := range [][]byte{encoded(t, sample()), encoded(t, gpu)} {
+		for at := 0; at < len(data); at += 1 + rng.IntN(7) {
+			bad := bytes.Clone(data)
+			bad[at] ^= 1 << rng.IntN(8)
+			require.NoError(t, os.WriteFile(path, bad, 0o600))
+			_, err := Open(path)
+			var format *FormatError
+			require.ErrorAs(t, err, &format, "byte %d", at)
+			require.Equal(t, path, format.Path)
+			require.ErrorContains(t, err, "offset ")
+		}
 	}
+}
+
+// TestVersions: a model without GPU layers is a file of version 1 still, byte for
+// byte, and a version that a model does not need or this program does not know
+// is an error.
+func TestVersions(t *testing.T) {
+	for want, m := range map[uint32]*Model{1: sample(), 2: gpuSample()} {
+		data := encoded(t, m)
+		require.Equal(t, want, binary.LittleEndian.Uint32(data[8:]))
+		f, err := openBytes(t, data)
+		require.NoError(t, err)
+		require.Equal(t, m, f.Model)
+		require.NoError(t, f.Close())
+		for _, other := range []uint32{0, 3 - want, 3} {
+			bad := bytes.Clone(data)
+			binary.LittleEndian.PutUint32(bad[8:], other)
+			mend(bad)
+			_, err = openBytes(t, bad)
+			require.Error(t, err, "version %d for %d", want, other)
+			if other == 0 || other == 3 {
+				require.ErrorContains(t, err, "offset 8: version")
+			}
+		}
+	}
+	v := gpuSample().Layers[1].Ops[0].Linear.Variants
+	require.NotSame(t, v[0].GPU, v[1].GPU)
+	f, err := openBytes(t, encoded(t, gpuSample()))
+	require.NoError(t, err)
+	v = f.Model.Layers[1].Ops[0].Linear.Variants
+	require.Same(t, &v[0].GPU.Weights[0], &v[1].GPU.Weights[0], "kernels that read the same bytes share them")
+	require.NoError(t, f.Close())
 }
 
 func TestEveryTruncation(t *testing.T) {
@@ -118,6 +178,7 @@ func TestEveryTruncation(t *testing.T) {
 // TestLies has models whose checksums are right and whose content is not.
 func TestLies(t *testing.T) {
 	lin := func(m *Model) *Linear { return m.Layers[0].Ops[0].Linear }
+	gpu := func(m *Model) *Linear { return m.Layers[1].Ops[0].Linear }
 	for name, c := range map[string]struct {
 		lie  func(m *Model)
 		want string
@@ -151,10 +212,25 @@ func TestLies(t *testing.T) {
 		"unknown op":                     {func(m *Model) { m.Layers[0].Ops[2].Kind = 99 }, "unknown kind 99"},
 		"shape that overflows":           {func(m *Model) { m.Layers[0].Values[1].Dims = []int{0, 1 << 20, 1 << 20} }, "out of range"},
 		"two batch axes":                 {func(m *Model) { m.Layers[0].Values[1].Dims = []int{0, 10, 0} }, "2 batch axes"},
-		"layers of one name":             {func(m *Model) { m.Layers = append(m.Layers, m.Layers[0]) }, `"ffn" occurs twice`},
+		"target without a type":          {func(m *Model) { m.Layers[1].Type = "" }, `values of "" for target sm_90a`},
+		"type without a target":          {func(m *Model) { m.Layers[0].Type = F16 }, "without a target"},
+		"GPU form for the CPU":           {func(m *Model) { lin(m).Variants[0] = Variant{BatchMin: 1, BatchMax: 1, GPU: gpu(m).Variants[0].GPU} }, "another processor in a layer for the CPU"},
+		"CPU form for a GPU":             {func(m *Model) { gpu(m).Variants[0].GPU, gpu(m).Variants[0].Panel = nil, &Panel{KB: 8} }, "another processor in a layer for sm_90a"},
+		"kernel without a name":          {func(m *Model) { gpu(m).Variants[0].GPU.Kernel = "" }, "name of 0 bytes"},
+		"GPU form without weights":       {func(m *Model) { gpu(m).Variants[0].GPU.Weights = nil }, "no weights"},
+		"clamp on a GPU":                 {func(m *Model) { gpu(m).Act = Clamp }, "clamps"},
+		"another op on a GPU":            {func(m *Model) { m.Layers[1].Ops[1] = Op{Kind: Relu, Args: []int{1}, Out: 2} }, "kind 2 in a layer for sm_90a"},
+		"residual of another size":       {func(m *Model) { m.Layers[1].Ops[1].Args[1] = 1 }, "an argument has 16 features, the result 8"},
+		"residual on the CPU":            {func(m *Model) { m.Layers[0].Ops[0].Args = []int{0, 0} }, "2 arguments"},
+		"feature-major on a GPU": {func(m *Model) {
+			for i := range m.Layers[1].Values {
+				m.Layers[1].Values[i].Dims = []int{8 << (i % 2), 0}
+			}
+		}, "another layout"},
+		"layers of one name": {func(m *Model) { m.Layers = append(m.Layers, m.Layers[0]) }, `"ffn" occurs twice`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := sample()
+			m := gpuSample()
 			c.lie(m)
 			require.ErrorContains(t, m.Validate(), c.want)
 			require.ErrorContains(t, Write(&bytes.Buffer{}, m), c.want)
@@ -208,6 +284,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(data, uint32(70), byte(3))
 	f.Add(data, uint32(len(data)-1), byte(1))
 	f.Add(data[:5000], uint32(16), byte(1))
+	f.Add(encoded(f, gpuSample()), uint32(8), byte(3))
 	f.Add(unchecked(&Model{Layers: []Layer{{Name: "x"}}}), uint32(0), byte(0))
 	f.Add([]byte(magic), uint32(0), byte(0))
 	f.Fuzz(func(t *testing.T, data []byte, at uint32, flip byte) {

@@ -1,6 +1,7 @@
 package sgp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -35,7 +36,16 @@ func (m *Model) Validate() error {
 	return nil
 }
 
+// gpuTypes are the element types of layers with a target; the others have none.
+var gpuTypes = []string{BF16, F16}
+
 func (l *Layer) validate() error {
+	switch {
+	case l.Target == "" && l.Type != "":
+		return fmt.Errorf("values of %q without a target", l.Type)
+	case l.Target != "" && !slices.Contains(gpuTypes, l.Type):
+		return fmt.Errorf("values of %q for target %s", l.Type, l.Target)
+	}
 	if l.BatchMin < 1 || l.BatchMax < l.BatchMin || l.BatchMax > MaxExtent {
 		return fmt.Errorf("batch range %d..%d", l.BatchMin, l.BatchMax)
 	}
@@ -116,7 +126,14 @@ func (l *Layer) validateOp(op *Op, written []bool) error {
 	if op.Kind >= numKinds || opArgs[op.Kind] == 0 {
 		return fmt.Errorf("unknown kind %d", op.Kind)
 	}
-	if len(op.Args) != opArgs[op.Kind] {
+	residual := 0 // a linear op on a GPU may have one
+	if l.Target != "" {
+		if op.Kind != LinearOp {
+			return fmt.Errorf("kind %d in a layer for %s, which has linear ops alone", op.Kind, l.Target)
+		}
+		residual = max(0, len(op.Args)-1)
+	}
+	if len(op.Args) != opArgs[op.Kind]+residual || residual > 1 {
 		return fmt.Errorf("%d arguments where its kind has %d", len(op.Args), opArgs[op.Kind])
 	}
 	for _, a := range op.Args {
@@ -129,12 +146,12 @@ func (l *Layer) validateOp(op *Op, written []bool) error {
 	}
 	written[op.Out] = true
 	out := l.Values[op.Out]
-	for _, a := range op.Args {
+	for i, a := range op.Args {
 		x := l.Values[a]
-		if x.FeatureMajor() != out.FeatureMajor() {
+		if x.FeatureMajor() != out.FeatureMajor() || l.Target != "" && x.FeatureMajor() {
 			return errors.New("an argument has another layout than the result")
 		}
-		if op.Kind != LinearOp && x.Features() != out.Features() {
+		if (op.Kind != LinearOp || i > 0) && x.Features() != out.Features() {
 			return fmt.Errorf("an argument has %d features, the result %d", x.Features(), out.Features())
 		}
 	}
@@ -180,8 +197,12 @@ func (lin *Linear) validate(l *Layer) error {
 		next = v.BatchMax + 1
 		var err error
 		switch {
-		case (v.Panel != nil) == (v.Lanes != nil):
+		case count(v.Panel != nil, v.Lanes != nil, v.GPU != nil) != 1:
 			err = errors.New("not exactly one form")
+		case (v.GPU != nil) != (l.Target != ""):
+			err = fmt.Errorf("a form of another processor in a layer for %s", cmp.Or(l.Target, "the CPU"))
+		case v.GPU != nil:
+			err = v.GPU.validate(lin)
 		case v.Panel != nil:
 			err = v.Panel.validate(lin)
 		default:
@@ -193,6 +214,32 @@ func (lin *Linear) validate(l *Layer) error {
 	}
 	if next != l.BatchMax+1 {
 		return fmt.Errorf("variants end at batch %d of %d", next-1, l.BatchMax)
+	}
+	return nil
+}
+
+// count is how many are true.
+func count(bs ...bool) int {
+	n := 0
+	for _, b := range bs {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
+// maxKernelName bounds the name of a kernel, in bytes.
+const maxKernelName = 1 << 10
+
+func (f *GPU) validate(lin *Linear) error {
+	switch {
+	case f.Kernel == "" || len(f.Kernel) > maxKernelName:
+		return fmt.Errorf("a kernel's name of %d bytes", len(f.Kernel))
+	case len(f.Weights) == 0:
+		return errors.New("no weights")
+	case lin.Act == Clamp:
+		return errors.New("no GPU kernel clamps")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/internal/atomicfile"
 )
@@ -29,7 +30,7 @@ func Write(w io.Writer, m *Model) error {
 
 // write writes m as it is.
 func write(w io.Writer, m *Model) error {
-	e := encoder{byChecksum: make(map[uint32][]int)}
+	e := encoder{version: m.version(), byChecksum: make(map[uint32][]int)}
 	e.model(m)
 	order := e.order()
 
@@ -57,7 +58,7 @@ func write(w io.Writer, m *Model) error {
 	header = append(header, e.structure...)
 
 	pre := append(make([]byte, 0, preambleSize), magic...)
-	pre = binary.LittleEndian.AppendUint32(pre, version)
+	pre = binary.LittleEndian.AppendUint32(pre, e.version)
 	pre = binary.LittleEndian.AppendUint32(pre, uint32(len(header)))
 	pre = binary.LittleEndian.AppendUint64(pre, uint64(end))
 	pre = binary.LittleEndian.AppendUint64(pre, m.Fingerprint)
@@ -105,6 +106,7 @@ func chunked(b []byte) func(yield func([]byte) bool) {
 // encoder collects a model's sections and its structure, which names sections
 // by their place in the table, counted from 1; 0 is a nil slice.
 type encoder struct {
+	version    uint32
 	structure  []byte
 	refs       []ref // where structure names a section
 	sections   []*section
@@ -171,11 +173,27 @@ func (e *encoder) string(s string) {
 	e.structure = append(e.structure, s...)
 }
 
+// version is the oldest that has all that the model holds, so that a model which
+// a program of the first version could read stays such.
+func (m *Model) version() uint32 {
+	if m.GPUFingerprint != 0 || slices.ContainsFunc(m.Layers, func(l Layer) bool { return l.Target != "" }) {
+		return gpuVersion
+	}
+	return version
+}
+
 func (e *encoder) model(m *Model) {
+	if e.version >= gpuVersion {
+		e.structure = binary.LittleEndian.AppendUint64(e.structure, m.GPUFingerprint)
+	}
 	e.int(len(m.Layers))
 	for i := range m.Layers {
 		l := &m.Layers[i]
 		e.string(l.Name)
+		if e.version >= gpuVersion {
+			e.string(l.Target)
+			e.string(l.Type)
+		}
 		e.int(l.BatchMin)
 		e.int(l.BatchMax)
 		e.int(len(l.Values))
@@ -217,12 +235,17 @@ func (e *encoder) op(op *Op) {
 		v := &lin.Variants[i]
 		e.int(v.BatchMin)
 		e.int(v.BatchMax)
-		if v.Panel != nil {
+		switch {
+		case v.Panel != nil:
 			e.int(formPanel)
 			e.panel(v.Panel)
-		} else {
+		case v.Lanes != nil:
 			e.int(formLanes)
 			e.lanes(v.Lanes)
+		default:
+			e.int(formGPU)
+			e.string(v.GPU.Kernel)
+			e.section(v.GPU.Weights, v.GPU.Weights == nil, u8, valueRegion)
 		}
 	}
 }
@@ -230,6 +253,7 @@ func (e *encoder) op(op *Op) {
 const (
 	formPanel = iota + 1
 	formLanes
+	formGPU // of gpuVersion
 )
 
 func (e *encoder) panel(p *Panel) {

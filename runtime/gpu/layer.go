@@ -1,0 +1,142 @@
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Layer is a layer whose weights are packed for kernels: what a session on a GPU
+// is made from. Its values are [tokens, features] in row-major order, each of
+// DType, with rows that start Pitch elements apart.
+type Layer struct {
+	Name                 string
+	DType                DType // BF16 or F16
+	TokensMin, TokensMax int   // inclusive
+	Values               []Value
+	Inputs, Outputs      []int  // indices into Values, in the caller's order
+	Steps                []Step // in the order in which they run
+}
+
+// Value is a tensor between steps.
+type Value struct {
+	Name     string // "" for none
+	Features int
+}
+
+// Step is one launch:
+//
+//	y[t, o] = act(Σ_i x[t, i]·w[o, i] + bias[o]) + residual[t, o]
+type Step struct {
+	X, Y     int // indices into Layer.Values
+	Residual int // the same, or NoValue
+	Out, In  int
+	Bias     []float32 // [Out], or nil
+	Packings []Packing // for ranges of tokens: ascending, without a gap
+}
+
+// NoValue is the index of a value that a step does not have.
+const NoValue = -1
+
+// Packing is a step's weights as one kernel reads them.
+type Packing struct {
+	TokensMin, TokensMax int // inclusive
+	Kernel               *Kernel
+	Weights              []byte
+}
+
+// Pitch is the distance between the rows of a value in device memory, in
+// elements: its features, rounded up to 16 bytes as tensor maps want it.
+func (l *Layer) Pitch(value int) int {
+	size := max(1, l.DType.Size())
+	return ceilDiv(l.Values[value].Features*size, 16) * 16 / size
+}
+
+// Problem is what a step computes for that many tokens.
+func (l *Layer) Problem(s *Step, tokens int) Problem {
+	return Problem{Out: s.Out, In: s.In, Tokens: tokens, XPitch: l.Pitch(s.X), YPitch: l.Pitch(s.Y)}
+}
+
+// Packing is the packing of a step for that many tokens, which the layer takes.
+func (s *Step) Packing(tokens int) *Packing {
+	for i := range s.Packings {
+		if tokens <= s.Packings[i].TokensMax {
+			return &s.Packings[i]
+		}
+	}
+	return &s.Packings[len(s.Packings)-1]
+}
+
+// Check reports a kernel that cannot compute its step, or weights that are not
+// what the kernel reads. The layer's own structure is whole.
+func (l *Layer) Check() error {
+	for i := range l.Steps {
+		s := &l.Steps[i]
+		for j := range s.Packings {
+			p := &s.Packings[j]
+			if err := l.checkPacking(s, p); err != nil {
+				return fmt.Errorf("layer %q, step %d at %d to %d tokens: %w", l.Name, i, p.TokensMin, p.TokensMax, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (l *Layer) checkPacking(s *Step, p *Packing) error {
+	k := p.Kernel
+	switch {
+	case k.DType != l.DType || k.xType() != l.DType || k.Y != l.DType:
+		return fmt.Errorf("kernel %s: computes %v from %v and %v, the layer is %v", k.Name, k.Y, k.DType, k.xType(), l.DType)
+	case k.uses(Residual) != (s.Residual != NoValue):
+		return fmt.Errorf("kernel %s: a residual belongs to one of kernel and step alone", k.Name)
+	case k.uses(Bias) != (s.Bias != nil):
+		return fmt.Errorf("kernel %s: a bias belongs to one of kernel and step alone", k.Name)
+	}
+	for _, q := range k.Params {
+		switch of := q.buffer(); {
+		case of == Bias && q.DType != F32:
+			return fmt.Errorf("kernel %s: takes a bias of %v, want f32", k.Name, q.DType)
+		case of == Meta || of == Scales || of == XScales:
+			return fmt.Errorf("kernel %s: takes %v, which no layer has", k.Name, of)
+		}
+	}
+	for _, tokens := range []int{p.TokensMin, p.TokensMax} {
+		problem := l.Problem(s, tokens)
+		if err := k.check(problem); err != nil {
+			return err
+		}
+		if want := k.weightBytes(problem); want != int64(len(p.Weights)) {
+			return fmt.Errorf("kernel %s: %d bytes of weights for [%d, %d], it reads %d", k.Name, len(p.Weights), s.Out, s.In, want)
+		}
+	}
+	return nil
+}
+
+// uses reports whether the kernel reads or writes the buffer.
+func (k *Kernel) uses(of Buffer) bool {
+	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.buffer() == of })
+}
+
+// buffer is the role that the parameter needs, 0 for a number.
+func (p *Param) buffer() Buffer {
+	switch p.Kind {
+	case ArgMap:
+		return p.Map.Of
+	case ArgPtr:
+		return p.Of
+	}
+	return 0
+}
+
+// ErrNoKernel is the error of a kernel that a program does not have.
+var ErrNoKernel = errors.New("no such GPU kernel")
+
+// Find returns the kernel of that name among those that a program has.
+func Find(ks []Kernel, name string) (*Kernel, error) {
+	for i := range ks {
+		if ks[i].Name == name {
+			return &ks[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNoKernel, name)
+}
