@@ -95,7 +95,7 @@ func (f *flow) checkDefined(errs *errorList) {
 		state.copyFrom(d.in[b])
 		d.run(b, state, func(i *inst, a access) {
 			r := Reg{f.k, a.reg, f.k.regs[a.reg].typ}
-			f.k.report(errs, i.pos, "%s is read (by %s) before it is written on every path; it was made at %s",
+			f.k.report(errs, i.pos, "%s is read (by %s) before it is written on every path (made at %s; say Unspecified if any value will do)",
 				r, i.name(), f.k.regs[a.reg].pos)
 		})
 	}

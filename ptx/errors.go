@@ -71,12 +71,11 @@ func here() position {
 
 func callerPos() string { return here().String() }
 
-// ours is the prefix of this package's functions.
-var ours = func() string {
-	pc, _, _, _ := runtime.Caller(0)
-	name := runtime.FuncForPC(pc).Name()
-	slash := strings.LastIndexByte(name, '/')
-	return name[:slash] + name[slash:slash+strings.IndexByte(name[slash:], '.')+1]
+// sources is the folder of this package's files, as the compiler names it. A
+// frame is told by its file: an inlined closure of ours has its caller's name.
+var sources = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(file)
 }()
 
 // String is the innermost caller outside this package, as folder/file.go:line;
@@ -93,21 +92,19 @@ func (p position) String() string {
 	frames := runtime.CallersFrames(p[:n])
 	for {
 		f, more := frames.Next()
-		inside := strings.HasPrefix(f.Function, ours) && !strings.HasSuffix(f.File, "_test.go")
-		if f.File != "" && !inside {
-			dir, file := filepath.Split(f.File)
+		dir, file := filepath.Split(f.File)
+		dir = filepath.Clean(dir)
+		if inside := dir == sources && !strings.HasSuffix(file, "_test.go"); f.File != "" && !inside && dir != last {
 			at := fmt.Sprintf("%s/%s:%d", filepath.Base(dir), file, f.Line)
-			below := strings.HasPrefix(f.Function, strings.TrimSuffix(ours, ".")+"/")
-			switch {
-			case out == "":
-				out = at
-			case filepath.Base(dir) != last:
-				out += " (from " + at + ")"
+			if out != "" && strings.HasPrefix(f.Function, "testing.") {
+				return out
+			} else if out != "" {
+				return out + " (from " + at + ")"
 			}
-			if !below || strings.HasSuffix(out, ")") {
+			out, last = at, dir
+			if !strings.HasPrefix(dir, sources+string(filepath.Separator)) {
 				return out
 			}
-			last = filepath.Base(dir)
 		}
 		if !more {
 			break

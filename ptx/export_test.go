@@ -26,15 +26,14 @@ func firstISA(t Target) ISA {
 }
 
 // RowModules builds modules of at most size rows that hold every row that is
-// legal on the target (those that no lesser one of Targets has, if only new), each module
-// pinned to the ISA that its rows claim to need.
-func RowModules(target Target, size int, onlyNew bool) []*RowModule {
+// legal on the target, each module pinned to the ISA that its rows claim.
+func RowModules(target Target, size int) []*RowModule {
 	var mods []*RowModule
 	open := map[ISA]*RowModule{}
 	tab := instructions()
 	for _, form := range tab.forms {
 		for _, r := range tab.rows[form] {
-			if !target.Has(r.need.target) || onlyNew && r.need.target != target {
+			if !target.Has(r.need.target) {
 				continue
 			}
 			isa := max(r.need.isa, firstISA(target))
@@ -56,19 +55,30 @@ func RowModules(target Target, size int, onlyNew bool) []*RowModule {
 func newRowModule(target Target, isa ISA) *RowModule {
 	m := NewModule(target)
 	m.PinISA(isa)
-	k := m.Kernel("rows")
+	return &RowModule{ISA: isa, m: m}
+}
+
+// rowsAKernel keeps the kernels small: ptxas runs out of uniform registers in
+// long stretches of tensor copies.
+const rowsAKernel = 40
+
+func (m *RowModule) kernel() *Kernel {
+	if m.Rows%rowsAKernel != 0 {
+		return m.m.kernels[len(m.m.kernels)-1]
+	}
+	k := m.m.Kernel(fmt.Sprintf("rows%d", m.Rows/rowsAKernel))
 	k.ParamU64("p")
 	k.Threads(128)
 	k.MinCTAs(1)
 	k.StaticShared("buffer", 128, 4096)
-	return &RowModule{ISA: isa, m: m}
+	return k
 }
 
 // add emits the row, and once more with the other operands it takes: a second
 // result, a sink, a negated predicate, immediates.
 func (m *RowModule) add(r *row) {
+	k := m.kernel()
 	m.Rows++
-	k := m.m.kernels[0]
 	async := false
 	for i := range r.slots {
 		async = async || r.slots[i].role == roleAccumulate
@@ -106,7 +116,12 @@ func operandFor(k *Kernel, s *slot, other bool) (any, bool) {
 			t = B32
 		}
 		r := k.Reg(t)
-		if s.role != roleWrite {
+		switch {
+		case s.role == roleWrite:
+		case s.typ == B64:
+			// ptxas dies of a cache policy that is a constant but no policy.
+			k.Mov(r, k.LoadParam(k.params[0]))
+		default:
 			k.Mov(r, 0)
 		}
 		return r

@@ -135,6 +135,9 @@ func (i *inst) accesses(visit func(access)) {
 	if !i.pred.IsZero() {
 		visit(access{reg: i.pred.id, read: true, slot: -1})
 	}
+	for _, r := range i.any {
+		visit(access{reg: r.id, write: true})
+	}
 	if i.kind != instOp {
 		return
 	}

@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -56,6 +57,7 @@ const (
 	instOpen // scope
 	instClose
 	instPragma
+	instAnyValue
 )
 
 // inst is one statement of the kernel's body.
@@ -64,6 +66,7 @@ type inst struct {
 	text  string // operation and operands, or comment
 	row   *row
 	args  []arg
+	any   []Reg // whose value does not matter
 	pred  Reg
 	neg   bool
 	label int // of a label or branch
@@ -72,6 +75,10 @@ type inst struct {
 }
 
 func (k *Kernel) errorf(format string, args ...any) { k.errorAt(here(), format, args...) }
+
+// Errorf reports a misuse of what a package builds on this one, at the position
+// of that package's caller.
+func (k *Kernel) Errorf(format string, args ...any) { k.errorAt(here(), format, args...) }
 
 func (k *Kernel) errorAt(p position, format string, args ...any) {
 	k.m.errs.addError(&Error{Kernel: k.name, Pos: p.String(), Msg: fmt.Sprintf(format, args...)})
@@ -116,6 +123,35 @@ func (k *Kernel) Var(t Type, init any) Reg {
 	r := k.newReg(t, regVariable)
 	k.Mov(r, init)
 	return r
+}
+
+// Unspecified says that it does not matter what value the variables have here:
+// they may be read although not every path has written them. It emits nothing.
+func (k *Kernel) Unspecified(regs ...Reg) {
+	for _, r := range regs {
+		if why := k.fitsReg(&slot{role: roleWrite, typ: r.t}, r); why != "" {
+			k.errorf("Unspecified: %s", why)
+			return
+		}
+	}
+	k.add(inst{kind: instAnyValue, any: slices.Clone(regs)})
+}
+
+// Op emits an instruction whose first operand is its result and returns that,
+// a new register of type t.
+func (k *Kernel) Op(t Type, form string, operands ...any) Reg { return k.op(t, form, operands...) }
+
+// OpVec is Op for an instruction whose result is a vector of n registers, such
+// as a vector load or ldmatrix.
+func (k *Kernel) OpVec(t Type, n int, form string, operands ...any) []Reg {
+	rs := make([]Reg, max(n, 0))
+	for i := range rs {
+		rs[i] = k.newReg(t, regValue)
+	}
+	k.inHelper++
+	k.emit(Reg{}, false, form, append([]any{Vec(rs...)}, operands...)...)
+	k.inHelper--
+	return rs
 }
 
 // Const is a constant of type t; it takes a register only where an instruction

@@ -88,6 +88,9 @@ func (k *Kernel) write(b *strings.Builder) {
 }
 
 func (k *Kernel) writeInst(b *strings.Builder, i *inst, depth int) int {
+	if i.kind == instAnyValue {
+		return depth
+	}
 	if i.kind == instClose {
 		depth--
 	}
