@@ -26,8 +26,9 @@ import (
 type Options struct {
 	// Pattern is what every chosen matrix must fit afterwards.
 	Pattern patterns.Pattern
-	// Tensors chooses by name; nil chooses every weight matrix that the pattern
-	// can cover.
+	// Tensors chooses by name; nil chooses every weight matrix of a linear layer
+	// or a 1×1 convolution that the pattern can cover. A name is the only way to
+	// choose an embedding table or a convolution with a window.
 	Tensors *regexp.Regexp
 	// Orientation says which axis is the output; Auto asks the file.
 	Orientation weights.Orientation
@@ -189,6 +190,10 @@ func whyNot(f *weights.File, info weights.Info, opts Options) string {
 		return info.DType.String() + " elements are no weights"
 	case len(info.Shape) < 2:
 		return "not a matrix"
+	case opts.Tensors == nil:
+		if reason := f.NotLinear(info.Name, opts.Orientation); reason != "" {
+			return reason
+		}
 	}
 	v, err := f.View(info.Name, opts.Orientation)
 	if err != nil {
@@ -247,14 +252,21 @@ func apply(f *weights.File, b []byte, size int, opts Options, t *Tensor) error {
 	return nil
 }
 
-// WriteText prints the pruned tensors as a table and counts the others.
+// WriteText prints the pruned tensors as a table, and the others under the
+// reasons why they were left.
 func (r *Report) WriteText(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "out×in\tdensity\tmagnitude kept\ttensor\n")
 	rest := 0
+	var reasons []string // as they occur
+	left := map[string][]string{}
 	for _, t := range r.Tensors {
 		if !t.Pruned {
 			rest++
+			if left[t.Reason] == nil {
+				reasons = append(reasons, t.Reason)
+			}
+			left[t.Reason] = append(left[t.Reason], t.Name)
 			continue
 		}
 		fmt.Fprintf(tw, "%d×%d\t%.1f%% → %.1f%%\t%.1f%%\t%s\n", t.Rows, t.Cols, 100*t.DensityBefore, 100*t.DensityAfter, 100*t.MagnitudeKept, t.Name)
@@ -263,5 +275,17 @@ func (r *Report) WriteText(w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%d tensors pruned to %s, %d left as they were\n", len(r.Tensors)-rest, r.Pattern, rest)
+	for _, reason := range reasons {
+		names, more := left[reason], ""
+		if n := len(names) - maxNames; n > 0 {
+			names, more = names[:maxNames], fmt.Sprintf(" and %d more", n)
+		}
+		if err == nil {
+			_, err = fmt.Fprintf(w, "  %s: %s%s\n", reason, strings.Join(names, ", "), more)
+		}
+	}
 	return err
 }
+
+// maxNames is how many tensors WriteText names for one reason.
+const maxNames = 3

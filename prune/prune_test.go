@@ -191,3 +191,50 @@ func TestPruneFailuresLeaveTheOutput(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, entries, 3)
 }
+
+// An embedding table is no matrix product: it is pruned where it is named, and
+// not otherwise.
+func TestPruneLeavesEmbeddings(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	random := func(shape ...int) []float32 {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = rng.Float32() - 0.5
+		}
+		return v
+	}
+	in := filepath.Join(t.TempDir(), "in.safetensors")
+	require.NoError(t, weights.WriteSafetensors(in, []weights.Entry{
+		weights.Float32Entry("embed_tokens.weight", []int{32, 8}, random(32, 8)),
+		weights.Float32Entry("conv.weight", []int{8, 4, 3, 3}, random(8, 4, 3, 3)),
+		weights.Float32Entry("up.weight", []int{16, 8}, random(16, 8)),
+		weights.Float32Entry("up.bias", []int{16}, random(16)),
+	}, nil))
+	pruned := func(o Options) (names []string, text string) {
+		o.Pattern = patterns.MustParse("nm(2,4)")
+		r, err := File(in, filepath.Join(t.TempDir(), "out.safetensors"), o)
+		require.NoError(t, err)
+		for _, x := range r.Tensors {
+			if x.Pruned {
+				names = append(names, x.Name)
+			}
+		}
+		var b strings.Builder
+		require.NoError(t, r.WriteText(&b))
+		return names, b.String()
+	}
+	names, text := pruned(Options{})
+	require.Equal(t, []string{"up.weight"}, names)
+	require.Contains(t, text, `
+1 tensors pruned to nm(2,4), 3 left as they were
+  an embedding table, by its name: embed_tokens.weight
+  a convolution with a window: conv.weight
+  not a matrix: up.bias
+`)
+	names, _ = pruned(Options{Tensors: regexp.MustCompile("^(embed|conv)")})
+	require.Equal(t, []string{"embed_tokens.weight", "conv.weight"}, names)
+}

@@ -12,8 +12,9 @@ import (
 	"github.com/sparsegen/sparsegen/patterns"
 )
 
-// specFromWeights writes a spec for the folder dir with one layer for each
-// matrix of a weight file, with the pattern that its zeros have now.
+// specFromWeights writes a spec for the folder dir with one layer for each weight
+// matrix of a file, embedding tables aside, with the pattern that its zeros have
+// now.
 func specFromWeights(c Console, dir, file string, o weights.Orientation) ([]byte, error) {
 	f, err := weights.Open(file)
 	if err != nil {
@@ -41,8 +42,7 @@ func specFromWeights(c Console, dir, file string, o weights.Orientation) ([]byte
 		if c.Live {
 			p.step("%s", name)
 		}
-		view, err := f.View(name, o)
-		if err != nil || !isMatrix(info.Shape, view) {
+		if f.NotLinear(name, o) != "" {
 			skipped++
 			continue
 		}
@@ -80,16 +80,6 @@ func specFromWeights(c Console, dir, file string, o weights.Orientation) ([]byte
 	}
 	fmt.Fprintln(c.Out)
 	return ir.Format(starterSpec, []byte(b.String()))
-}
-
-// isMatrix reports whether a shape is a matrix for the language: two axes, beside
-// them the window of a 1×1 convolution.
-func isMatrix(shape []int, v weights.View) bool {
-	window := shape[2:]
-	if v.Transposed {
-		window = shape[:len(shape)-2]
-	}
-	return v.Rows > 0 && v.Cols > 0 && !slices.ContainsFunc(window, func(d int) bool { return d != 1 })
 }
 
 // relativeTo is a file's name as a spec in dir writes it.

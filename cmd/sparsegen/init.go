@@ -15,8 +15,9 @@ func initCmd(c tool.Console) *cobra.Command {
 lines, and a test that runs the layer. Without weights of your own it makes a
 small random model, so that everything works as it is.
 
-With --weights the spec has a layer for each matrix of your file, with the
-pattern that its zeros have now. Nothing is ever overwritten.`,
+With --weights the spec has a layer for each weight matrix of your file, embedding
+tables aside, with the pattern that its zeros have now. Nothing is ever
+overwritten.`,
 		Example: `  sparsegen init
   sparsegen init ffn --weights model.safetensors`,
 		Args: cobra.MaximumNArgs(1),

@@ -22,7 +22,11 @@ func pruneCmd(c tool.Console) *cobra.Command {
 		Short: "Prune weights by magnitude, to try a pattern out",
 		Long: `Keep the largest magnitudes that a pattern allows in each weight matrix of IN and
 write the model to OUT. There is no training, so accuracy drops; the report says
-how much of each matrix's magnitude is kept.`,
+how much of each matrix's magnitude is kept, and which tensors were left and why.
+
+Without --tensors, matrices of linear layers and 1×1 convolutions are pruned that
+the pattern can cover. Embedding tables (told by their names) and convolutions
+with a window are left; --tensors names them.`,
 		Example: `  sparsegen prune dense.safetensors sparse.safetensors --pattern 'nm(2,4)'
   sparsegen prune model.json s.safetensors -p 'unstructured(sparsity=0.9)' -t 'ffn.*kernel'`,
 		Args: cobra.ExactArgs(2),
@@ -52,7 +56,7 @@ how much of each matrix's magnitude is kept.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&pattern, "pattern", "p", "", "`pattern`, such as 'nm(2,4)' or 'unstructured(sparsity=0.9)' (required)")
-	f.StringVarP(&tensors, "tensors", "t", "", "`regexp` of tensor names (default: every weight matrix that the pattern can cover)")
+	f.StringVarP(&tensors, "tensors", "t", "", "`regexp` of tensor names (default: every matrix of a linear layer that the pattern can cover)")
 	orientationFlag(cmd, &orientation)
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	if err := cmd.MarkFlagRequired("pattern"); err != nil {

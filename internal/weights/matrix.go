@@ -1,6 +1,10 @@
 package weights
 
-import "fmt"
+import (
+	"fmt"
+	"regexp"
+	"slices"
+)
 
 // Orientation says which axis of a stored matrix is the output.
 type Orientation uint8
@@ -100,6 +104,35 @@ func (f *File) View(name string, o Orientation) (View, error) {
 	}
 	return View{Rows: t.Shape[0], Cols: product(t.Shape[1:])}, nil
 }
+
+// NotLinear is the reason why a tensor is no weight matrix of a linear layer or
+// of a 1×1 convolution, judged by its shape and, for embedding tables, by its
+// name; or "".
+func (f *File) NotLinear(name string, o Orientation) string {
+	v, err := f.View(name, o)
+	if err != nil {
+		return "not a matrix"
+	}
+	shape := f.tensors[f.index[name]].Shape
+	window := shape[2:]
+	if v.Transposed {
+		window = shape[:len(shape)-2]
+	}
+	switch {
+	case v.Rows < 1 || v.Cols < 1:
+		return "no elements"
+	case slices.ContainsFunc(window, func(d int) bool { return d != 1 }):
+		return "a convolution with a window"
+	case embedding.MatchString(name):
+		return "an embedding table, by its name"
+	}
+	return ""
+}
+
+// embedding matches the names of embedding tables by their last part or the one
+// before it: model.embed_tokens.weight, module/Embeddings_en, and GPT-2's wte and
+// wpe.
+var embedding = regexp.MustCompile(`(?i)(embed[^./]*|(^|[./_])w[tp]e)([./][^./]*)?$`)
 
 func product(dims []int) int {
 	n := 1

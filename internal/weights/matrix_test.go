@@ -61,3 +61,41 @@ func TestOrientationFollowsMetadata(t *testing.T) {
 	_, err = ParseOrientation("up")
 	require.Error(t, err)
 }
+
+func TestNotLinear(t *testing.T) {
+	const window, embedding = "a convolution with a window", "an embedding table, by its name"
+	cases := []struct {
+		name   string
+		shape  []int
+		reason string // read as [out, in]
+	}{
+		{"model.layers.0.mlp.up_proj.weight", []int{6, 4}, ""},
+		{"features.1.weight", []int{6, 4, 1, 1}, ""},
+		{"features.0.weight", []int{6, 4, 3, 3}, window},
+		{"patch_embed.proj.weight", []int{6, 4}, ""},
+		{"text_embedder.layers.0.q_proj.weight", []int{6, 4}, ""},
+		{"lm_head.weight", []int{6, 4}, ""},
+		{"model.embed_tokens.weight", []int{6, 4}, embedding},
+		{"embeddings.position_embeddings.weight", []int{6, 4}, embedding},
+		{"module/Embeddings_en", []int{6, 4}, embedding},
+		{"transformer.wte.weight", []int{6, 4}, embedding},
+		{"wpe", []int{6, 4}, embedding},
+		{"upwte.weight", []int{6, 4}, ""},
+		{"norm.weight", []int{6}, "not a matrix"},
+		{"empty.weight", []int{0, 4}, "no elements"},
+	}
+	var entries []Entry
+	for _, c := range cases {
+		entries = append(entries, Float32Entry(c.name, c.shape, make([]float32, product(c.shape))))
+	}
+	path := filepath.Join(t.TempDir(), "m.safetensors")
+	require.NoError(t, WriteSafetensors(path, entries, nil))
+	f, err := Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, c := range cases {
+		require.Equal(t, c.reason, f.NotLinear(c.name, Auto), c.name)
+	}
+	// Read the other way round, the window stands in front.
+	require.Equal(t, window, f.NotLinear("features.1.weight", InOut))
+}
