@@ -151,9 +151,10 @@ func (p *Product) Words() int {
 
 // Group is a group of wgmmas between their fence and their commit.
 type Group struct {
-	w    *Warpgroup
-	accs []*Acc
-	open bool
+	w     *Warpgroup
+	accs  []*Acc
+	reads []*Held
+	open  bool
 }
 
 // Group has issue issue wgmmas and commits them as one group.
@@ -199,6 +200,7 @@ func (g *Group) Stage(p *Product, h *Held, meta []ptx.Reg) {
 	if !slices.Contains(g.accs, p.Acc) {
 		g.accs = append(g.accs, p.Acc)
 	}
+	g.reads = append(g.reads, h)
 	const bytesOfA = 32 // along K, in every wgmma
 	kA, kB, sp := bytesOfA/size, bytesOfA/size, ""
 	if p.Sparse() {

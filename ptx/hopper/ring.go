@@ -266,8 +266,12 @@ func (c *Consumer) Next() *Held {
 // Release gives the stage back to the producers that fill it. Every wgmma that
 // reads it must have retired.
 func (h *Held) Release() {
+	c := h.consumer.ring.cta
 	if h.released {
-		h.consumer.ring.cta.K.Errorf("ring %s: a stage released twice", h.consumer.ring.name)
+		c.K.Errorf("ring %s: a stage released twice", h.consumer.ring.name)
+	}
+	if slices.ContainsFunc(c.flights, func(g *Group) bool { return slices.Contains(g.reads, h) }) {
+		c.K.Errorf("ring %s: a stage released while a wgmma that reads it is in flight: wait for its group", h.consumer.ring.name)
 	}
 	h.released = true
 	h.consumer.arrive(h.consumer.releases, h.empty)
