@@ -15,7 +15,7 @@ type MissingKernelError struct {
 }
 
 func (e *MissingKernelError) Error() string {
-	return fmt.Sprintf("layer %q has no kernel for %s (instruction set up to %v): the generated package is older than the packed file; run: go tool sparsegen gen",
+	return fmt.Sprintf("layer %q has no kernel for %s (instruction set up to %v): the generated package is older than the packed file; run go generate (which runs: go tool sparsegen gen SPEC)",
 		e.Layer, e.Key.words(), e.ISA)
 }
 

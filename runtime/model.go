@@ -67,8 +67,8 @@ func Open(path string, sets ...Set) (*Model, error) {
 func (m *Model) check(isa ISA) error {
 	for _, s := range m.sets {
 		if s.Packing != m.file.Model.Fingerprint {
-			return fmt.Errorf("%s: packed by another version of the packer (%016x) than the kernels are generated for (%016x); run: go tool sparsegen gen && go tool sparsegen pack",
-				m.path, m.file.Model.Fingerprint, s.Packing)
+			return fmt.Errorf("%s: packed by another version of the packer (%016x) than the kernels are generated for (%016x); run go generate and, where that does not pack the file, go tool sparsegen pack SPEC --out %q with the flags that it was packed with (--weights, --prune)",
+				m.path, m.file.Model.Fingerprint, s.Packing, m.path)
 		}
 	}
 	k := newKernels(m.sets, isa)

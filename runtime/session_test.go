@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -285,6 +286,7 @@ func TestMissingKernel(t *testing.T) {
 	key := KernelKey{Op: LanesNM, S: 8, NB: 1, N: 2, M: 4}
 	_, err = Open(path, Set{Packing: 4, Kernels: genericSet(key).Kernels})
 	require.ErrorContains(t, err, "another version of the packer")
+	require.ErrorContains(t, err, fmt.Sprintf("go tool sparsegen pack SPEC --out %q", path))
 	_, err = Open(path, Set{Packing: 5, Kernels: []Kernel{{Key: key, Fn: interpretPanel(KernelKey{})}}})
 	require.ErrorContains(t, err, "PanelFunc where a runtime.LanesFunc belongs")
 	opened, err := Open(path, Set{Packing: 5, Kernels: genericSet(key).Kernels})
