@@ -36,6 +36,7 @@ func (g *gemv) gather(total ptx.Reg) {
 		for r := range rows {
 			at := k.MadWide(inputs[r], g.wPitch, g.column)
 			rows[r] = k.Regs(ptx.B32, 4)
+			k.Unspecified(rows[r]...) // where the entry is beyond the list, so are the products
 			k.EmitIf(live[r], loads, ptx.Vec(rows[r]...), ptx.At(at, 0))
 		}
 		k.Emit("bar.warp.sync", ptx.Int(-1))
