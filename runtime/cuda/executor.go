@@ -10,9 +10,9 @@ import (
 // The driver keeps the current context in a thread's local storage, and Go moves
 // goroutines between threads. So every call runs between enter and leave: the
 // goroutine is pinned to its thread and the device's context is made current on
-// it. That costs two calls of some 0.1 µs. A thread of the device's own, to which
-// all goroutines send their calls, would cost two switches of thread a launch
-// (see BenchmarkExecutor), and a goroutine that waits for a stream would hold up
+// it, which costs 0.2 µs. A thread of the device's own, to which all goroutines
+// send their calls, would cost two switches of thread a call (10 µs on one core,
+// see BenchmarkExecutor), and a goroutine that waits for a stream would hold up
 // those that launch.
 
 // enter begins a call of the driver; leave must follow unless it fails. Calls do

@@ -5,6 +5,7 @@ package driver
 import (
 	"reflect"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -40,36 +41,38 @@ func Open(library string) (*Driver, error) {
 }
 
 // direct replaces the functions of the steady state, which RegisterFunc calls
-// through package reflect with an allocation each, by direct calls.
+// through package reflect with allocations, by direct calls.
 func (d *Driver) direct(addrs map[string]uintptr) {
+	var c caller
+	c.args.New = func() any { return new([4]uintptr) }
 	setCurrent := addrs["cuCtxSetCurrent"]
-	d.CtxSetCurrent = func(ctx uintptr) Result {
-		r, _, _ := purego.SyscallN(setCurrent, ctx)
-		return Result(r)
-	}
+	d.CtxSetCurrent = func(ctx uintptr) Result { return c.call(setCurrent, ctx, 0, 0, 0) }
 	launch := addrs["cuLaunchKernelEx"]
-	d.LaunchKernel = func(c *LaunchConfig, fn uintptr, params, extra *unsafe.Pointer) Result {
-		r, _, _ := purego.SyscallN(launch, uintptr(unsafe.Pointer(c)), fn, uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(extra)))
-		return Result(r)
+	d.LaunchKernel = func(l *LaunchConfig, fn uintptr, params, extra *unsafe.Pointer) Result {
+		return c.call(launch, uintptr(unsafe.Pointer(l)), fn, uintptr(unsafe.Pointer(params)), uintptr(unsafe.Pointer(extra)))
 	}
 	graphLaunch := addrs["cuGraphLaunch"]
-	d.GraphLaunch = func(exec, s uintptr) Result {
-		r, _, _ := purego.SyscallN(graphLaunch, exec, s)
-		return Result(r)
-	}
+	d.GraphLaunch = func(exec, s uintptr) Result { return c.call(graphLaunch, exec, s, 0, 0) }
 	synchronize := addrs["cuStreamSynchronize"]
-	d.StreamSynchronize = func(s uintptr) Result {
-		r, _, _ := purego.SyscallN(synchronize, s)
-		return Result(r)
-	}
+	d.StreamSynchronize = func(s uintptr) Result { return c.call(synchronize, s, 0, 0, 0) }
 	record := addrs["cuEventRecord"]
-	d.EventRecord = func(e, s uintptr) Result {
-		r, _, _ := purego.SyscallN(record, e, s)
-		return Result(r)
-	}
+	d.EventRecord = func(e, s uintptr) Result { return c.call(record, e, s, 0, 0) }
 	wait := addrs["cuStreamWaitEvent"]
-	d.StreamWaitEvent = func(s, e uintptr, flags uint32) Result {
-		r, _, _ := purego.SyscallN(wait, s, e, uintptr(flags))
-		return Result(r)
-	}
+	d.StreamWaitEvent = func(s, e uintptr, flags uint32) Result { return c.call(wait, s, e, uintptr(flags), 0) }
+}
+
+// caller calls C functions of up to four arguments, all in registers, where those
+// too many do no harm. SyscallN's list of arguments always escapes to the heap, so
+// the lists are kept.
+type caller struct{ args sync.Pool }
+
+// The directive keeps alive what the arguments point to.
+//
+//go:uintptrescapes
+func (c *caller) call(fn, a0, a1, a2, a3 uintptr) Result {
+	args := c.args.Get().(*[4]uintptr)
+	*args = [4]uintptr{a0, a1, a2, a3}
+	r, _, _ := purego.SyscallN(fn, args[:]...)
+	c.args.Put(args)
+	return Result(r)
 }

@@ -10,7 +10,6 @@ const (
 	Success                   Result = 0
 	ErrInvalidValue           Result = 1
 	ErrOutOfMemory            Result = 2
-	ErrNotInitialized         Result = 3
 	ErrStubLibrary            Result = 34
 	ErrNoDevice               Result = 100
 	ErrInvalidDevice          Result = 101
@@ -20,14 +19,11 @@ const (
 	ErrECCUncorrectable       Result = 214
 	ErrInvalidPTX             Result = 218
 	ErrNVLinkUncorrectable    Result = 220
-	ErrJITCompilerNotFound    Result = 221
 	ErrUnsupportedPTXVersion  Result = 222
 	ErrContained              Result = 226
 	ErrInvalidHandle          Result = 400
 	ErrNotFound               Result = 500
-	ErrNotReady               Result = 600
 	ErrIllegalAddress         Result = 700
-	ErrLaunchOutOfResources   Result = 701
 	ErrLaunchTimeout          Result = 702
 	ErrContextIsDestroyed     Result = 709
 	ErrAssert                 Result = 710
@@ -37,12 +33,8 @@ const (
 	ErrInvalidAddressSpace    Result = 717
 	ErrInvalidPC              Result = 718
 	ErrLaunchFailed           Result = 719
-	ErrSystemNotReady         Result = 802
-	ErrSystemDriverMismatch   Result = 803
 	ErrStreamCaptureUnsupport Result = 900
-	ErrStreamCaptureInvalid   Result = 901
 	ErrStreamCaptureWrongThrd Result = 908
-	ErrUnknown                Result = 999
 )
 
 // DeviceAttr is a CUdevice_attribute.
@@ -50,12 +42,11 @@ type DeviceAttr int32
 
 // The attributes that are asked for.
 const (
-	AttrSMs           DeviceAttr = 16
-	AttrL2Bytes       DeviceAttr = 38
-	AttrCCMajor       DeviceAttr = 75
-	AttrCCMinor       DeviceAttr = 76
-	AttrSharedOptin   DeviceAttr = 97 // bytes of shared memory a block, after cuFuncSetAttribute
-	AttrClusterLaunch DeviceAttr = 120
+	AttrSMs         DeviceAttr = 16
+	AttrL2Bytes     DeviceAttr = 38
+	AttrCCMajor     DeviceAttr = 75
+	AttrCCMinor     DeviceAttr = 76
+	AttrSharedOptin DeviceAttr = 97 // bytes of shared memory a block, after cuFuncSetAttribute
 )
 
 // FuncAttr is a CUfunction_attribute.
@@ -67,7 +58,6 @@ const (
 	FuncStaticShared  FuncAttr = 1
 	FuncLocalBytes    FuncAttr = 3
 	FuncRegisters     FuncAttr = 4
-	FuncPTXVersion    FuncAttr = 5
 	FuncBinaryVersion FuncAttr = 6
 	FuncDynamicShared FuncAttr = 8
 )
@@ -99,9 +89,8 @@ const CaptureThreadLocal CaptureMode = 1
 
 // Flags of streams and events.
 const (
-	StreamNonBlocking  uint32 = 1
-	EventBlockingSync  uint32 = 1
-	EventDisableTiming uint32 = 2
+	StreamNonBlocking uint32 = 1
+	EventBlockingSync uint32 = 1
 )
 
 // TensorMap is a CUtensorMap: opaque, and to be aligned to 64 bytes.
