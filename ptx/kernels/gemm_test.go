@@ -6,33 +6,69 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/ptx/hopper"
+	"github.com/sparsegen/sparsegen/ptx/layout"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
-// gemms are the configurations that are shipped.
+// gemms are the configurations that layers choose from, for the smallest epilogue,
+// and others that show what an epilogue costs.
 func gemms() []GEMM {
 	var cs []GEMM
 	for _, form := range []gpu.Form{gpu.Dense, gpu.NM24} {
-		for _, t := range []gpu.DType{gpu.BF16, gpu.F16, gpu.E4M3, gpu.S8} {
+		for _, t := range []gpu.DType{gpu.BF16, gpu.E4M3, gpu.S8} {
 			for _, n := range []int{64, 128, 256} {
-				cs = append(cs, GEMM{DType: t, Form: form, TileN: n, Y: gpu.BF16})
+				c := GEMM{DType: t, Form: form, TileN: n, Y: gpu.BF16}
+				cs = append(cs, c.with(1, hopper.Drain), c.with(2, hopper.Overlap))
+				if n == 256 {
+					cs = append(cs, c.with(1, hopper.Overlap))
+				}
 			}
 		}
 	}
+	wide := GEMM{DType: gpu.BF16, Form: gpu.NM24, TileN: 256, Y: gpu.BF16}
+	add := func(edit func(*GEMM)) {
+		c := wide
+		edit(&c)
+		cs = append(cs, c, c.with(2, hopper.Overlap))
+	}
+	for act := ReLU; act.valid(); act++ {
+		add(func(c *GEMM) { c.Activation, c.Bias = act, gpu.F32 })
+	}
+	add(func(c *GEMM) { c.DType, c.Residual = gpu.F16, true })
+	add(func(c *GEMM) { c.Residual, c.Y, c.Buffers = true, gpu.F16, 1 })
+	add(func(c *GEMM) { c.Residual, c.Y, c.Bias = true, gpu.F32, gpu.BF16 })
+	add(func(c *GEMM) { c.DType, c.Y = gpu.S8, gpu.S32 })
+	add(func(c *GEMM) {
+		c.DType, c.TensorScale, c.OutScale, c.TokenScale, c.Bias, c.Activation = gpu.S8, true, true, true, gpu.BF16, GELU
+	})
+	add(func(c *GEMM) {
+		c.DType, c.TensorScale, c.OutScale, c.TokenScale, c.Residual, c.Activation = gpu.E4M3, true, true, true, true, SiLU
+	})
 	return cs
 }
 
-func TestGEMMAssembles(t *testing.T) {
+func TestGEMMManifest(t *testing.T) {
+	var ks []*gpu.Kernel
 	for _, c := range gemms() {
-		for _, loop := range []hopper.Form{hopper.Drain, hopper.Overlap} {
-			c.Loop = loop
-			k, err := c.Build()
-			require.NoError(t, err)
-			t.Run(k.Name, func(t *testing.T) {
-				got := clean(t, k)
-				require.LessOrEqual(t, got.Registers, hopper.Registers(int(k.Threads)))
-			})
-		}
+		k, err := c.Build()
+		require.NoError(t, err)
+		ks = append(ks, k)
+	}
+	manifest(t, "gemm_manifest.txt", ks)
+}
+
+func TestGEMMGolden(t *testing.T) {
+	for name, c := range map[string]GEMM{
+		"gemm_dense.ptx": {DType: gpu.BF16, Form: gpu.Dense, TileN: 64, Y: gpu.BF16, Stages: 4},
+		"gemm_nm24.ptx":  {DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Y: gpu.BF16, Stages: 4, Loop: hopper.Overlap, Cluster: 2},
+		"gemm_full.ptx": {
+			DType: gpu.E4M3, Form: gpu.NM24, TileN: 64, Y: gpu.F32, Stages: 4, Buffers: 1,
+			TensorScale: true, OutScale: true, TokenScale: true, Bias: gpu.BF16, Activation: SiLU, Residual: true,
+		},
+	} {
+		k, err := c.Build()
+		require.NoError(t, err)
+		golden(t, name, k.PTX)
 	}
 }
 
@@ -41,6 +77,9 @@ func TestGEMMPlan(t *testing.T) {
 		k, err := c.Build()
 		require.NoError(t, err)
 		p := gpu.Problem{Out: 1000, In: 1040, Tokens: 777}
+		if c.TensorScale {
+			p.Scale = 0.5
+		}
 		l, err := k.Plan(p, h200)
 		require.NoError(t, err)
 		packed, err := c.Format().Bytes(p.Out, p.In)
@@ -48,6 +87,13 @@ func TestGEMMPlan(t *testing.T) {
 		require.EqualValues(t, packed, k.WeightBytes(p), "the packer and the kernel agree on the weights")
 		require.Len(t, l.Args, len(k.Params))
 		require.LessOrEqual(t, k.Shared, uint32(hopper.SharedLimit))
+		f := c.Format()
+		if c.Form == gpu.NM24 {
+			words := layout.Metadata(c.DType.Size()).Regs()
+			for thread := range 256 {
+				require.Equal(t, f.MetaOffset(0, 0)+4*words*thread, f.MetaOffset(0, thread), "what a thread loads")
+			}
+		}
 	}
 }
 
@@ -86,7 +132,7 @@ func TestGEMMName(t *testing.T) {
 	require.Equal(t, "gemm_nm24_e4m3_yf16_n128_s7_c1_drain_g16_e2_outscale_biasf32_silu", c.Name())
 	seen := map[string]bool{}
 	for _, c := range gemms() {
-		require.False(t, seen[c.Name()])
+		require.False(t, seen[c.Name()], c.Name())
 		seen[c.Name()] = true
 	}
 }
