@@ -82,11 +82,9 @@ func (g *gemv) combine() {
 		})
 		g.finish(func(t, c ptx.Reg, r int) ptx.Reg { return g.slot(t, c, r) })
 	case g.Split > 1:
-		g.arrive(func() {
+		g.partials.arrive(func() {
 			g.finish(func(t, c ptx.Reg, r int) ptx.Reg {
-				v := k.Reg(ptx.F32)
-				k.Emit("ld.relaxed.gpu.global.f32", v, ptx.At(g.partial(t, c, k.Const(ptx.U32, r)), 0))
-				return v
+				return g.partials.load(k.Const(ptx.U32, r), k.Mad(t, g.outputs(), c), ptx.F32, 1)[0]
 			})
 		})
 	default:
@@ -120,7 +118,7 @@ func (g *gemv) overThreads(n int, body func(i ptx.Reg)) {
 func (g *gemv) deliver(sum []ptx.Reg, token, column ptx.Reg) {
 	k := g.k
 	if g.Split > 1 && !g.clustered() {
-		k.Emit("st.global.v4.f32", ptx.At(g.partial(token, column, g.rank), 0), ptx.Vec(sum...))
+		g.partials.store(g.rank, k.Mad(token, g.outputs(), column), sum)
 		return
 	}
 	share := g.share()
@@ -146,38 +144,6 @@ func (g *gemv) slot(token, output ptx.Reg, r int) ptx.Reg {
 	at := k.Mad(k.Mad(token, g.share(), output), 4, g.base)
 	k.Emit("ld.shared.f32", v, ptx.At(at, g.shared.slots+4*r*g.Tokens*g.share()))
 	return v
-}
-
-// partial is the address in the workspace of a slice's sum for a token and a
-// column of the tile. Sums lie behind the counters, 4 bytes for each tile, which
-// gpu.Kernel's plan rounds up to 16.
-func (g *gemv) partial(token, column, slice ptx.Reg) ptx.Reg {
-	k := g.k
-	i := k.Mad(k.Mad(k.Mad(g.tile, g.Split, slice), g.Tokens, token), g.outputs(), column)
-	tiles := k.Div(k.NCtaX(), g.Split)
-	counters := k.And(k.Mad(tiles, 4, k.Const(ptx.U32, 15)), -16)
-	return g.element(k.MadWide(counters, 1, g.workspace), i, 4)
-}
-
-// arrive counts the block in; the last of the tile, which then sees the sums of
-// all, runs last. The counter wraps to zero for the next launch.
-func (g *gemv) arrive(last func()) {
-	k := g.k
-	k.Comment("the last slice of the tile finishes it")
-	k.Emit("fence.acq_rel.gpu")
-	k.Emit("bar.sync", ptx.Int(0))
-	k.If(k.SetP("eq", k.TidX(), 0), func() {
-		before := k.Reg(ptx.U32)
-		k.Emit("atom.acq_rel.gpu.inc.u32", before, ptx.At(g.element(g.workspace, g.tile, 4), 0), ptx.Int(int64(g.Split-1)))
-		k.Emit("st.shared.u32", ptx.At(g.base, g.shared.counts), before)
-	})
-	k.Emit("bar.sync", ptx.Int(0))
-	before := k.Reg(ptx.U32)
-	k.Emit("ld.shared.u32", before, ptx.At(g.base, g.shared.counts))
-	k.If(k.SetP("eq", before, g.Split-1), func() {
-		k.Emit("fence.acq_rel.gpu")
-		last()
-	})
 }
 
 // finish adds the slices' sums of the outputs that are the block's, and bias, and

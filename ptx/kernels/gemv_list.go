@@ -13,10 +13,11 @@ type gemv struct {
 	params params
 
 	// Parameters.
-	w, x, y, bias, thresholds, workspace ptx.Reg
-	in, out, slice, wPitch               ptx.Reg // inputs, outputs, inputs a slice, bytes from one row of weights to the next
-	xPitch, yPitch                       ptx.Reg // elements from token to token
-	threshold                            ptx.Reg
+	w, x, y, bias, thresholds ptx.Reg
+	in, out, slice, wPitch    ptx.Reg // inputs, outputs, inputs a slice, bytes from one row of weights to the next
+	xPitch, yPitch            ptx.Reg // elements from token to token
+	threshold                 ptx.Reg
+	partials                  *partials // with ByCounter
 
 	base       ptx.Reg // of shared memory
 	warp, lane ptx.Reg
@@ -35,6 +36,9 @@ func (g *gemv) emit() {
 	g.base = k.SharedAddr(k.DynamicShared("shared_memory", 16))
 	g.lane, g.warp = k.And(k.TidX(), 31), k.Shr(k.TidX(), 5)
 	g.tile, g.rank = k.Div(k.CtaX(), g.Split), k.Rem(k.CtaX(), g.Split)
+	if s := g.partials; s != nil {
+		s.tile, s.tiles, s.flag = g.tile, k.Div(k.NCtaX(), g.Split), ptx.At(g.base, g.shared.counts)
+	}
 	if g.PDL {
 		k.Emit("griddepcontrol.launch_dependents")
 	}
@@ -79,7 +83,7 @@ func (g *gemv) declare() {
 		g.threshold = p.f32("threshold", gpu.QThreshold)
 	}
 	if g.Combine == ByCounter && g.Split > 1 {
-		g.workspace = p.pointer(gpu.Workspace, 0, 0)
+		g.partials = &partials{k: g.k, split: g.Split, sums: g.Tokens * g.outputs(), workspace: p.pointer(gpu.Workspace, 0, 0)}
 	}
 	g.in, g.out = p.u32("in", gpu.QIn), p.u32("out", gpu.QOut)
 	g.slice, g.wPitch = p.u32("slice", gpu.QSlice), p.u32("w_pitch", gpu.QWeightPitch)
