@@ -222,15 +222,15 @@ func (k *Kernel) For(lo, hi, step any, body func(i Reg), opts ...LoopOption) {
 	k.inHelper++
 	k.Mov(i, lo)
 	k.inHelper--
-	// Tested at the end; once before it only if the first run is in doubt.
+	// Tested at the end; before the first run only if that is in doubt.
 	end := k.NewLabel("endfor")
-	first := k.SetP("lt", i, hi)
-	if l, ok := k.constOf(lo); ok {
-		if h, ok := k.constOf(hi); ok {
-			first = k.Const(Pred, l.i < h.i)
-		}
+	l, lok := k.constOf(lo)
+	h, hok := k.constOf(hi)
+	if !lok || !hok {
+		k.BraUnless(k.SetP("lt", i, hi), end)
+	} else if !(l.i < h.i) {
+		return
 	}
-	k.BraUnless(first, end)
 	top := k.loopHead("for", opts)
 	body(i)
 	k.inHelper++
