@@ -15,7 +15,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit isa arm64 bench-build bench generate golden clean
+.PHONY: all demo test lint build unit isa arm64 bench-build bench generate kernel-check clean
 
 all: test
 
@@ -71,6 +71,13 @@ bench:
 generate:
 	cd examples && $(GO) generate ./...
 	$(GO) test ./golden -update
+
+## kernel-check: .cache/kernel-check, one static program with every kernel and its
+## check, for a machine that has instructions which this one lacks
+kernel-check:
+	@mkdir -p .cache
+	$(GO) test ./codegen -count=1 -run '^TestDifferential$$' -keep '$(CURDIR)/.cache/kernel-check'
+	@echo "there: ONLY=avx512 CALLS=2000 .cache/kernel-check"
 
 clean:
 	rm -rf .cache bin

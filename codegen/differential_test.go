@@ -21,11 +21,16 @@ import (
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
-var calls = flag.Int("calls", 200, "random calls of each kernel in TestDifferential; a quarter of them also to compare with pure Go")
+var (
+	calls = flag.Int("calls", 200, "random calls of each kernel in TestDifferential; a quarter of them also to compare with pure Go")
+	keep  = flag.String("keep", "", "write the program that TestDifferential runs to this `file` and do not run it")
+)
 
 // checker is the test that the throw-away module runs: every kernel against the
-// contract, and those in assembly against the pure-Go kernel of their key. What
-// it did is one line of JSON.
+// contract, and those in assembly against the pure-Go kernel of their key. It
+// prints a line a kernel, a line a level, and the same as JSON. Its binary needs
+// nothing but itself; the environment says how many CALLS (200) and whether ONLY
+// one level is checked (generic, avx2, avx512), which then must be there.
 const checker = `package kern
 
 import (
@@ -40,31 +45,49 @@ import (
 )
 
 func TestKernels(t *testing.T) {
-	calls, err := strconv.Atoi(os.Getenv("CALLS"))
-	if err != nil {
-		t.Fatal(err)
+	calls, only := 200, os.Getenv("ONLY")
+	if s := os.Getenv("CALLS"); s != "" {
+		var err error
+		if calls, err = strconv.Atoi(s); err != nil || calls < 1 {
+			t.Fatalf("CALLS=%s is no number of calls", s)
+		}
+	}
+	checked, failed, notRun := map[string]int{}, map[string]int{}, map[string]int{}
+	check := func(k runtime.Kernel, f func(t *testing.T)) {
+		isa := k.ISA.String()
+		switch name := k.Key.Name() + "_" + isa; {
+		case only != "" && only != isa:
+		case !k.ISA.Available():
+			notRun[isa]++
+		case t.Run(name, f):
+			checked[isa]++
+			fmt.Println("ok  ", name)
+		default:
+			failed[isa]++
+			fmt.Println("FAIL", name)
+		}
 	}
 	generic := map[runtime.KernelKey]runtime.Kernel{}
-	checked, notRun := map[string]int{}, map[string]int{}
 	for _, k := range genericKernels() {
 		generic[k.Key] = k
-		t.Run(k.Key.Name()+"_go", func(t *testing.T) {
-			kerneltest.Check(t, k, calls/8, kerneltest.Rules{})
-			checked[k.ISA.String()]++
+		check(k, func(t *testing.T) {
+			kerneltest.Check(t, k, max(1, calls/8), kerneltest.Rules{})
 		})
 	}
 	for _, k := range nativeKernels() {
-		if !k.ISA.Available() {
-			notRun[k.ISA.String()]++
-			continue
-		}
-		t.Run(k.Key.Name()+"_"+k.ISA.String(), func(t *testing.T) {
+		check(k, func(t *testing.T) {
 			kerneltest.Check(t, k, calls, kerneltest.Rules{})
 			kerneltest.Same(t, k, generic[k.Key], calls/4)
-			checked[k.ISA.String()]++
 		})
 	}
-	report, err := json.Marshal(map[string]map[string]int{"checked": checked, "notRun": notRun})
+	for _, isa := range []runtime.ISA{runtime.Generic, runtime.AVX2, runtime.AVX512} {
+		name := isa.String()
+		fmt.Printf("%s: %d kernels right, %d wrong, %d not run because this machine lacks it\n", name, checked[name], failed[name], notRun[name])
+		if only == name && checked[name]+failed[name] == 0 {
+			t.Errorf("ONLY=%s: nothing was checked", only)
+		}
+	}
+	report, err := json.Marshal(map[string]map[string]int{"checked": checked, "failed": failed, "notRun": notRun})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +133,12 @@ func TestDifferential(t *testing.T) {
 	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
 	require.NoError(t, err)
 	m, binary := kernelModule(t, files, map[string]string{"kern_test.go": checker})
+	if *keep != "" {
+		program, err := os.ReadFile(binary)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(*keep, program, 0o755))
+		return
+	}
 
 	t.Run("vet", func(t *testing.T) {
 		require.NoError(t, m.Vet(t.Context()), "asmdecl and the other passes of go vet")
