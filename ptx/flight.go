@@ -49,11 +49,12 @@ type flights struct {
 	regs []int32       // index -> register
 	meta []bool        // by index: a metadata register
 	in   []*flight
-	live []bitset // registers live at the end of each block, by index
+	live []bitset       // registers live at the end of each block, by index
+	said map[int32]bool // wgmmas whose metadata was reported as dead
 }
 
 func (f *flow) checkFlight(errs *errorList) {
-	fl := &flights{flow: f, slot: map[int32]int{}}
+	fl := &flights{flow: f, slot: map[int32]int{}, said: map[int32]bool{}}
 	for _, i := range f.code {
 		i.accesses(func(a access) {
 			if !a.late {
@@ -293,7 +294,7 @@ func (fl *flights) sameAccumulator(i *inst, a access, before *inst) bool {
 func (fl *flights) reuse(errs *errorList, s *flight, i *inst, live bitset) {
 	written := int32(0)
 	i.accesses(func(a access) {
-		if a.write && !a.late && fl.k.regs[a.reg].typ.Bits() == 32 {
+		if a.write && !a.late && fl.k.regs[a.reg].typ != Pred {
 			written = a.reg
 		}
 	})
@@ -302,13 +303,13 @@ func (fl *flights) reuse(errs *errorList, s *flight, i *inst, live bitset) {
 	}
 	for at, reg := range fl.regs {
 		u := s.src[at]
-		if !fl.meta[at] || u.age == landed || live.has(at) || reg == written {
+		if !fl.meta[at] || u.age == landed || live.has(at) || reg == written || fl.said[u.by] {
 			continue
 		}
+		fl.said[u.by] = true
 		k := fl.k
 		k.report(errs, i.pos, "%s writes %s while %s, the sparsity metadata of the wgmma at %s, is in flight and not read again: "+
 			"the assembler may give both one register; read it after the wgmma.wait_group that retires it",
 			i.name(), Reg{k, written, k.regs[written].typ}, Reg{k, reg, k.regs[reg].typ}, fl.code[u.by].pos)
-		s.src[at].age = landed
 	}
 }
