@@ -49,6 +49,7 @@ type Candidate struct {
 var families = []func(l Linear, p gpu.Problem, d gpu.Device) []Candidate{
 	gemmCandidates,
 	decodeCandidates,
+	ampereCandidates,
 }
 
 // Candidates lists the configurations worth timing for a problem on a device, the
@@ -69,7 +70,8 @@ func (l Linear) Candidates(p gpu.Problem, d gpu.Device) ([]Candidate, error) {
 // whyNone is the reason for which the family nearest to the layer has no kernel.
 func (l Linear) whyNone() error {
 	if !l.Target.Has(ptx.SM90a()) {
-		return fmt.Errorf("linear layers have kernels for %v alone", ptx.SM90a())
+		t := ampereTiles[0]
+		return l.ampere(t.m, t.n, t.warpsM, t.warpsN, t.blocks).Check()
 	}
 	return l.gemm(gemmTiles[0].tokens).Check()
 }

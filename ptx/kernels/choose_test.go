@@ -56,7 +56,7 @@ func TestLinearNoKernel(t *testing.T) {
 		want string
 		l    Linear
 	}{
-		{"no kernel for sm_80: linear layers have kernels for sm_90a alone", Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: gpu.Dense, Y: gpu.BF16}},
+		{"no kernel for sm_80: ampere: operands of type e4m3", Linear{Target: ptx.SM80(), DType: gpu.E4M3, Form: gpu.Dense, Y: gpu.BF16}},
 		{"no kernel for sm_90a: gemm: operands of type f32", Linear{Target: ptx.SM90a(), DType: gpu.F32, Form: gpu.Dense, Y: gpu.F32}},
 		{"weights of form by_input", Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.ByInput, Y: gpu.F32}},
 	} {

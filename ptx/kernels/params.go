@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"strings"
+
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
@@ -15,8 +17,9 @@ type params struct {
 // pointer declares the address of a buffer of n elements of type t, both without
 // meaning for the weights and the workspace, and returns its value.
 func (p *params) pointer(of gpu.Buffer, t gpu.DType, n gpu.Quantity) ptx.Reg {
-	p.list = append(p.list, gpu.Param{Name: of.String(), Kind: gpu.ArgPtr, Of: of, DType: t, Len: n})
-	return p.k.LoadParam(p.k.ParamU64(of.String()))
+	name := strings.ReplaceAll(of.String(), " ", "_")
+	p.list = append(p.list, gpu.Param{Name: name, Kind: gpu.ArgPtr, Of: of, DType: t, Len: n})
+	return p.k.LoadParam(p.k.ParamU64(name))
 }
 
 // u32 declares a whole number and returns its value.
@@ -29,4 +32,16 @@ func (p *params) u32(name string, q gpu.Quantity) ptx.Reg {
 func (p *params) f32(name string, q gpu.Quantity) ptx.Reg {
 	p.list = append(p.list, gpu.Param{Name: name, Kind: gpu.ArgF32, Value: q})
 	return p.k.LoadParam(p.k.ParamF32(name))
+}
+
+// rows declares the address of a matrix of activations or results whose rows the
+// kernel moves 16 bytes at a time.
+func (p *params) rows(of gpu.Buffer, t gpu.DType) ptx.Reg {
+	q := gpu.QIn
+	if of != gpu.X {
+		q = gpu.QOut
+	}
+	v := p.pointer(of, t, q)
+	p.list[len(p.list)-1].Wide = true
+	return v
 }

@@ -82,6 +82,7 @@ type Param struct {
 	DType DType    //
 	Len   Quantity //
 	Value Quantity // of an ArgU32 or ArgF32
+	Wide  bool     // of an ArgPtr: a matrix whose rows the kernel moves 16 bytes at a time, as tensor maps do
 }
 
 // Tile is the piece of a problem that a block of threads works on at a time.
@@ -243,10 +244,9 @@ func (k *Kernel) takes(q Quantity) bool {
 	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Value == q })
 }
 
-// wide reports whether the kernel moves rows of the buffer 16 bytes at a time, as
-// tensor maps do.
+// wide reports whether the kernel moves rows of the buffer 16 bytes at a time.
 func (k *Kernel) wide(of Buffer) bool {
-	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Kind == ArgMap && p.Map.Of == of })
+	return slices.ContainsFunc(k.Params, func(p Param) bool { return p.Kind == ArgMap && p.Map.Of == of || p.Wide && p.Of == of })
 }
 
 // Plan returns how the kernel is launched for the problem on the device. The

@@ -1,0 +1,289 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/layout"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+// ampere is an Ampere kernel while it is emitted.
+type ampere struct {
+	Ampere
+	k      *ptx.Kernel
+	f      layout.Format
+	params params
+
+	// Parameters.
+	weights, x, y, bias, residual    ptx.Reg
+	outScale, tokenScale             ptx.Reg
+	steps, in, out, tokens           ptx.Reg
+	xPitch, yPitch, scale            ptx.Reg
+	partials                         *partials // with Split
+	base, lane, warpM, warpN         ptx.Reg   // shared memory; the thread's place
+	row, token                       ptx.Reg   // first output feature and token of the tile
+	slice, first, last               ptx.Reg   // the block's slice of In, and its stages
+	acc                              [][][]ptx.Reg
+	sums                             ptx.Type
+	weightsFrom, activationsFrom     []ptx.Reg // addresses of the thread's chunks of the next stage to fetch
+	weightsTo, activationsTo, inside []ptx.Reg
+}
+
+func (a *ampere) emit() {
+	k := a.k
+	k.Threads(a.threads())
+	k.Comment("weights [%d, %d] by activations [%d, %d] a stage of %d", a.TileM, a.f.KBlock()*a.Blocks, a.TileN, a.f.KBlock()*a.Blocks, a.Stages)
+	a.declare()
+	a.base = k.SharedAddr(k.DynamicShared("shared_memory", 128))
+	a.lane = k.And(k.TidX(), 31)
+	warp := k.Shr(k.TidX(), 5)
+	a.warpM, a.warpN = k.Rem(warp, a.WarpsM), k.Div(warp, a.WarpsM)
+	tile := k.Div(k.CtaX(), a.Split)
+	a.row, a.token = k.Mul(tile, a.TileM), k.Mul(k.CtaY(), a.TileN)
+	a.slice = k.Rem(k.CtaX(), a.Split)
+	a.first = k.Div(k.Mul(a.slice, a.steps), a.Split)
+	a.last = k.Div(k.Mad(a.slice, a.steps, a.steps), a.Split)
+	if s := a.partials; s != nil {
+		outTiles := k.Div(k.NCtaX(), a.Split)
+		s.tile, s.tiles = k.Mad(k.CtaY(), outTiles, tile), k.Mul(outTiles, k.NCtaY())
+		s.flag = ptx.At(a.base, a.sharedBytes()-16)
+	}
+	a.sums = ptx.F32
+	if a.DType == gpu.S8 {
+		a.sums = ptx.S32
+	}
+	a.acc = make([][][]ptx.Reg, a.TileM/a.WarpsM/mmaRows)
+	for i := range a.acc {
+		a.acc[i] = make([][]ptx.Reg, a.TileN/a.WarpsN/mmaColumns)
+		for j := range a.acc[i] {
+			for range 4 {
+				a.acc[i][j] = append(a.acc[i][j], k.Var(a.sums, 0))
+			}
+		}
+	}
+	a.loop(tile)
+	a.finish()
+}
+
+func (a *ampere) declare() {
+	p := &a.params
+	p.k = a.k
+	a.weights = p.pointer(gpu.Weights, 0, 0)
+	a.x = p.rows(gpu.X, a.DType)
+	a.y = p.rows(gpu.Y, a.Y)
+	if a.Residual {
+		a.residual = p.rows(gpu.Residual, a.Y)
+	}
+	if a.Bias != 0 {
+		a.bias = p.pointer(gpu.Bias, a.Bias, gpu.QOut)
+	}
+	if a.OutScale {
+		a.outScale = p.pointer(gpu.Scales, gpu.F32, gpu.QOut)
+	}
+	if a.TokenScale {
+		a.tokenScale = p.pointer(gpu.XScales, gpu.F32, gpu.QTokens)
+	}
+	if a.Split > 1 {
+		a.partials = &partials{k: a.k, split: a.Split, sums: a.TileM * a.TileN, workspace: p.pointer(gpu.Workspace, 0, 0)}
+	}
+	if a.TensorScale {
+		a.scale = p.f32("scale", gpu.QScale)
+	}
+	a.steps = p.u32("steps", gpu.QSteps)
+	a.in, a.out, a.tokens = p.u32("in", gpu.QIn), p.u32("out", gpu.QOut), p.u32("tokens", gpu.QTokens)
+	a.xPitch, a.yPitch = p.u32("x_pitch", gpu.QXPitch), p.u32("y_pitch", gpu.QYPitch)
+}
+
+// loop multiplies the block's stages. Copies run Stages-1 stages ahead; one
+// barrier a stage says both that everybody's copies of it have landed and that
+// nobody reads the stage before it any more, which is then filled again.
+func (a *ampere) loop(tile ptx.Reg) {
+	k := a.k
+	a.beginCopies(tile)
+	fetched := k.Var(ptx.U32, a.first)
+	fetch := func(slot ptx.Reg) {
+		k.If(k.SetP("lt", fetched, a.last), func() { a.copyStage(slot) })
+		k.Emit("add.u32", fetched, fetched, ptx.Int(1))
+		k.Emit("cp.async.commit_group")
+	}
+	for s := range a.Stages - 1 {
+		fetch(k.Add(a.base, s*a.stageBytes()))
+	}
+	end := k.Add(a.base, a.Stages*a.stageBytes())
+	read, write := k.Var(ptx.U32, a.base), k.Var(ptx.U32, k.Add(a.base, (a.Stages-1)*a.stageBytes()))
+	advance := func(slot ptx.Reg) {
+		k.Emit("add.u32", slot, slot, ptx.Int(int64(a.stageBytes())))
+		k.EmitIf(k.SetP("eq", slot, end), "mov.u32", slot, a.base)
+	}
+	operands := a.beginProducts()
+	k.For(a.first, a.last, 1, func(ptx.Reg) {
+		k.Emit("cp.async.wait_group", ptx.Int(int64(a.Stages-2)))
+		k.Emit("bar.sync", ptx.Int(0))
+		fetch(write)
+		operands(read)
+		advance(read)
+		advance(write)
+	})
+	k.Emit("cp.async.wait_all")
+	k.Emit("bar.sync", ptx.Int(0)) // the ring's place is the sums' now
+}
+
+// beginCopies computes where the thread's chunks of 16 bytes come from and go to.
+func (a *ampere) beginCopies(tile ptx.Reg) {
+	k := a.k
+	thread := k.TidX()
+	// Weights of a stage are one stretch of memory.
+	from := k.MadWide(k.Mad(tile, a.steps, a.first), a.f.StageBytes(), a.weights)
+	a.weightsFrom = []ptx.Reg{k.Var(ptx.U64, k.MadWide(thread, 16, from))}
+	a.weightsTo = []ptx.Reg{k.Mul(thread, 16)}
+	// Activations: 8 chunks a token and k-block, permuted within the row. Threads
+	// take neighbouring chunks first, then tokens, then k-blocks.
+	chunk := k.And(thread, 7)
+	in := k.Mad(a.first, a.f.KBlock()*a.Blocks, k.Mul(chunk, 16/a.DType.Size()))
+	a.inside = []ptx.Reg{k.Var(ptx.U32, in)} // first element of In that the thread copies
+	for t := 0; t < a.TileN; t += a.threads() / 8 {
+		row := k.Add(k.Shr(thread, 3), t)
+		token := k.Add(a.token, row)
+		// A token beyond the last is not read, but its address must be one.
+		token = k.Min(token, k.Sub(a.tokens, 1))
+		at := k.MadWide(token, k.Mul(a.xPitch, a.DType.Size()), a.x)
+		a.activationsFrom = append(a.activationsFrom, k.Var(ptx.U64, k.MadWide(in, a.DType.Size(), at)))
+		place := k.Mad(row, gemmStage, k.Mul(k.Xor(chunk, k.And(row, 7)), 16))
+		a.activationsTo = append(a.activationsTo, k.Add(place, a.f.StageBytes()))
+	}
+}
+
+// copyStage starts the copies of the next stage into a slot.
+func (a *ampere) copyStage(slot ptx.Reg) {
+	k := a.k
+	const copy16 = "cp.async.cg.shared.global.L2::128B"
+	to := k.Add(slot, a.weightsTo[0])
+	for off := 0; off < a.f.StageBytes(); off += 16 * a.threads() {
+		one := func() {
+			k.Emit(copy16, ptx.At(to, off), ptx.At(a.weightsFrom[0], off), ptx.Int(16))
+		}
+		if left := (a.f.StageBytes() - off) / 16; left < a.threads() {
+			k.If(k.SetP("lt", k.TidX(), left), one)
+		} else {
+			one()
+		}
+	}
+	k.Emit("add.u64", a.weightsFrom[0], a.weightsFrom[0], ptx.Int(int64(a.f.StageBytes())))
+	size, in := a.DType.Size(), a.inside[0]
+	for b := range a.Blocks {
+		// Bytes of the chunk that lie before the end of In; the rest is zero.
+		at := k.Add(in, b*a.f.KBlock())
+		bytes := k.Mul(k.Min(k.Sub(k.Max(a.in, at), at), 16/size), size)
+		for i, from := range a.activationsFrom {
+			row := k.Add(k.Shr(k.TidX(), 3), i*a.threads()/8)
+			n := k.Select(k.SetP("lt", k.Add(a.token, row), a.tokens), bytes, k.Const(ptx.U32, 0))
+			// A chunk beyond the end of In is not read, but its address must be one.
+			src := k.Select(k.SetP("lt", at, a.in), k.Add(from, b*gemmStage), a.x)
+			one := func() {
+				k.Emit(copy16, ptx.At(k.Add(slot, a.activationsTo[i]), b*a.TileN*gemmStage), ptx.At(src, 0), ptx.Int(16), n)
+			}
+			if a.TileN < a.threads()/8 {
+				k.If(k.SetP("lt", row, a.TileN), one)
+			} else {
+				one()
+			}
+		}
+	}
+	for _, from := range a.activationsFrom {
+		k.Emit("add.u64", from, from, ptx.Int(int64(a.Blocks*gemmStage)))
+	}
+	k.Emit("add.u32", in, in, ptx.Int(int64(a.Blocks*a.f.KBlock())))
+}
+
+// beginProducts computes the lane's addresses within a stage and returns what
+// multiplies the stage in a slot. Along K it goes in steps of 64 bytes of
+// activations: one ldmatrix for 8 tokens, and two dense fragments of weights or
+// a sparse one for 16 features.
+func (a *ampere) beginProducts() func(slot ptx.Reg) {
+	k := a.k
+	features, tokens := len(a.acc), len(a.acc[0])
+	const stepBytes = 64
+	fragment := mmaRows * mmaBytes
+	perRows := a.f.RowBytes / mmaBytes * fragment // bytes of 16 features in a k-block
+	ofA := k.Mad(a.warpM, features*perRows, k.Mul(a.lane, 16))
+	words := 0
+	var ofMeta ptx.Reg
+	if a.f.Sparse {
+		words = layout.Metadata(a.f.Size).Regs()
+		ofMeta = k.Mul(k.Mad(a.warpM, features*32, a.lane), 4*words)
+	}
+	// Lane l addresses token l%8 and chunk l/8 of the step's four; the chunk is
+	// permuted by the token.
+	var ofB []ptx.Reg
+	for step := range gemmStage / stepBytes {
+		chunk := k.Xor(k.Add(k.Shr(a.lane, 3), step*stepBytes/16), k.And(a.lane, 7))
+		row := k.Mad(a.warpN, tokens*mmaColumns, k.And(a.lane, 7))
+		ofB = append(ofB, k.Add(k.Mad(row, gemmStage, k.Mul(chunk, 16)), a.f.StageBytes()))
+	}
+	mma := a.mma()
+	return func(slot ptx.Reg) {
+		atA, atMeta := k.Add(slot, ofA), ptx.Reg{}
+		if a.f.Sparse {
+			atMeta = k.Add(slot, ofMeta)
+		}
+		atB := make([]ptx.Reg, len(ofB))
+		for i := range ofB {
+			atB[i] = k.Add(slot, ofB[i])
+		}
+		for b := range a.Blocks {
+			meta := make([][]ptx.Reg, features)
+			if a.f.Sparse {
+				for i := range meta {
+					meta[i] = k.Regs(ptx.B32, words)
+					k.Emit("ld.shared"+vector(words)+".b32", one(meta[i]), ptx.At(atMeta, b*a.f.BlockBytes()+a.f.MetaOffset(0, 32*i)))
+				}
+			}
+			for step := range atB {
+				weights := make([][]ptx.Reg, features)
+				for i := range weights {
+					// The fragments of a step are neighbours.
+					n := a.f.RowBytes / mmaBytes / len(atB)
+					for f := range n {
+						r := k.Regs(ptx.B32, 4)
+						k.Emit("ld.shared.v4.b32", ptx.Vec(r...), ptx.At(atA, b*a.f.BlockBytes()+i*perRows+(step*n+f)*fragment))
+						weights[i] = append(weights[i], r...)
+					}
+				}
+				for j := range tokens {
+					x := k.Regs(ptx.B32, 4)
+					k.Emit("ldmatrix.sync.aligned.m8n8.x4.shared.b16", ptx.Vec(x...), ptx.At(atB[step], (b*a.TileN+j*mmaColumns)*gemmStage))
+					for i := range features {
+						mma(a.acc[i][j], weights[i], x, meta[i], step)
+					}
+				}
+			}
+		}
+	}
+}
+
+// mma returns what adds the product of a step: the weights' fragments, 4 registers
+// each, by 4 registers of activations.
+func (a *ampere) mma() func(acc, weights, x, meta []ptx.Reg, step int) {
+	k := a.k
+	kElements := mmaBytes / a.f.Size
+	form := fmt.Sprintf("mma.sync.aligned.m16n8k%d.row.col.%v.%v.%v.%v", kElements, a.sums, a.DType, a.DType, a.sums)
+	if a.f.Sparse {
+		sp := "mma.sp"
+		if a.Ordered {
+			sp += "::ordered_metadata"
+		}
+		form = fmt.Sprintf("%s.sync.aligned.m16n8k%d.row.col.%v.%v.%v.%v", sp, 2*kElements, a.sums, a.DType, a.DType, a.sums)
+	}
+	return func(acc, weights, x, meta []ptx.Reg, step int) {
+		d := ptx.Vec(acc...)
+		if a.f.Sparse {
+			reg, selector := layout.MetadataOperand(a.f.Size, step)
+			k.Emit(form, d, ptx.Vec(weights...), ptx.Vec(x...), d, meta[reg], ptx.Int(int64(selector)))
+			return
+		}
+		for f := range len(weights) / 4 {
+			k.Emit(form, d, ptx.Vec(weights[4*f:4*f+4]...), ptx.Vec(x[2*f:2*f+2]...), d)
+		}
+	}
+}
