@@ -67,6 +67,7 @@ func (w *Warpgroup) Pipeline(p *Product, c *Consumer, f Form, fetch func(*Held, 
 // Run emits the loop over that many stages, at least one.
 func (l *Pipeline) Run(w *Warpgroup, steps ptx.Reg) {
 	k := w.CTA.K
+	k.Comment("products of all stages of the tile, %v", l.Form)
 	l.Product.Acc.Zero()
 	k.Mov(l.k, 0)
 	if l.Product.Sparse() {

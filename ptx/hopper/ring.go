@@ -3,6 +3,7 @@ package hopper
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sparsegen/sparsegen/ptx"
 )
@@ -94,6 +95,15 @@ func (r *Ring) TensorMulticast(name string, m *TensorMap) *Part {
 	return r.add(&Part{name: name, Bytes: n * m.BoxBytes(), tensor: m, slices: n}, m.Swizzle().Align())
 }
 
+// contents lists what a stage holds.
+func (r *Ring) contents() string {
+	var parts []string
+	for _, p := range r.parts {
+		parts = append(parts, fmt.Sprintf("%s %d bytes", p.name, p.Bytes))
+	}
+	return strings.Join(parts, ", ")
+}
+
 // StageBytes is the size of a stage with the parts registered so far.
 func (r *Ring) StageBytes() int { return (r.bytes + sharedAlign - 1) &^ (sharedAlign - 1) }
 
@@ -156,6 +166,7 @@ func (t *ProducerThread) Producer(r *Ring) *Producer {
 // start all copies, each exactly once.
 func (p *Producer) Fill(issue func(*Filling)) {
 	r, k := p.ring, p.ring.cta.K
+	k.Comment("fill a stage of the %s: %s", r.name, r.contents())
 	full := k.Add(k.Mad(p.stage, 8, r.cta.base), r.full.Offset)
 	empty := k.Add(k.Mad(p.stage, 8, r.cta.base), r.empty.Offset)
 	r.cta.wait(ptx.At(empty, 0), k.Xor(p.phase, 1))
@@ -257,6 +268,7 @@ type Held struct {
 // Next waits until the next stage is full.
 func (c *Consumer) Next() *Held {
 	r, k := c.ring, c.ring.cta.K
+	k.Comment("the next stage of the %s", r.name)
 	r.cta.wait(ptx.At(k.Mad(c.stage, 8, r.cta.base), r.full.Offset), c.phase)
 	h := &Held{consumer: c, offset: k.Mul(c.stage, r.bytes), empty: k.Mad(c.stage, 8, c.empty)}
 	c.advance()

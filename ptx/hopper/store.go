@@ -115,6 +115,7 @@ func (s *Sender) Send(fill func(off int)) {
 	if s.next++; s.next > s.turns {
 		k.Errorf("%d buffers sent in a tile, declared are %d", s.next, s.turns)
 	}
+	k.Comment("buffer %d of %d: %s, rows %d to %d of the tile", turn+1, s.turns, s.to.name, turn*s.step, (turn+1)*s.step-1)
 	switch {
 	case s.residual != nil:
 		s.cta.wait(ptx.At(s.bars, 8*buffer), s.phase(turn))

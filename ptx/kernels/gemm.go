@@ -35,6 +35,7 @@ type GEMM struct {
 	Loop    hopper.Form // Drain or Overlap
 	Band    int         // tiles of Out that clusters walk over together; 0: 16
 	Buffers int         // of 8 KiB through which a warpgroup stores; 0: 2
+	PDL     bool        // start before the predecessor in the stream has ended, and wait for it by griddepcontrol
 
 	Y           gpu.DType // BF16, F16 or F32; S32 for the exact sums of S8
 	TensorScale bool      // Problem.Scale
@@ -103,7 +104,7 @@ func (c GEMM) Name() string {
 		name string
 	}{
 		{c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"}, {c.Bias != 0, "bias" + c.Bias.String()},
-		{c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"},
+		{c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"}, {c.PDL, "pdl"},
 	} {
 		if o.on {
 			n += "_" + o.name
@@ -176,7 +177,7 @@ func (c GEMM) Build() (*gpu.Kernel, error) {
 		Name: k.Name(), Target: m.Target().String(), PTX: text, Family: "gemm",
 		DType: c.DType, Form: c.Form, Y: c.Y,
 		Tile:    gpu.Tile{Out: gemmRows, Tokens: c.TileN, In: f.KBlock(), Bytes: f.BlockBytes(), Split: 1},
-		Threads: uint32(cta.Threads()), Cluster: uint32(c.Cluster), Shared: uint32(cta.SharedBytes()),
+		Threads: uint32(cta.Threads()), Cluster: uint32(c.Cluster), Shared: uint32(cta.SharedBytes()), PDL: c.PDL,
 		Params: cta.Params(),
 	}, nil
 }
@@ -198,6 +199,9 @@ func (c GEMM) emit(cta *hopper.CTA) {
 	b := ring.TensorMulticast("activations", x)
 	ring.Lay()
 	result := c.epilogue().Declare(cta, c.TileN, out, tokens)
+	if c.PDL {
+		cta.LaunchDependents()
+	}
 	walk := tile.NewWalk(cta, outTiles, tokTiles, c.Band, c.Cluster, cta.Rank())
 
 	cta.Run(func(w *hopper.Warpgroup) {
@@ -210,6 +214,9 @@ func (c GEMM) emit(cta *hopper.CTA) {
 		}
 		loop := w.Pipeline(sum, stages, c.Loop, fetch)
 		y := result.Writer(w)
+		if c.PDL && (c.Residual || c.TokenScale) {
+			cta.Await()
+		}
 		walk.Each(func(row, col ptx.Reg) {
 			y.Place(k.Mul(row, gemmRows), k.Mul(col, c.TileN))
 			y.Begin()
@@ -219,6 +226,9 @@ func (c GEMM) emit(cta *hopper.CTA) {
 		y.Flush()
 	}, func(t *hopper.ProducerThread) {
 		p := t.Producer(ring)
+		if c.PDL {
+			cta.Await() // activations; results follow from them
+		}
 		walk.Each(func(row, col ptx.Reg) {
 			if c.Cluster > 1 {
 				// A block whose tile lies beyond the last one works on that again; its

@@ -32,7 +32,7 @@ func (l Linear) gemm(n int) GEMM {
 	return GEMM{
 		DType: l.DType, Form: l.Form, TileN: n, Y: l.Y,
 		TensorScale: l.TensorScale, OutScale: l.OutScale, TokenScale: l.TokenScale,
-		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual,
+		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual, PDL: !l.Serial,
 	}
 }
 

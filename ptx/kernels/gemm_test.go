@@ -37,7 +37,7 @@ func gemms() []GEMM {
 	add(func(c *GEMM) { c.DType, c.Residual = gpu.F16, true })
 	add(func(c *GEMM) { c.Residual, c.Y, c.Buffers = true, gpu.F16, 1 })
 	add(func(c *GEMM) { c.Residual, c.Y, c.Bias = true, gpu.F32, gpu.BF16 })
-	add(func(c *GEMM) { c.DType, c.Y = gpu.S8, gpu.S32 })
+	add(func(c *GEMM) { c.DType, c.Y, c.PDL = gpu.S8, gpu.S32, true })
 	add(func(c *GEMM) {
 		c.DType, c.TensorScale, c.OutScale, c.TokenScale, c.Bias, c.Activation = gpu.S8, true, true, true, gpu.BF16, GELU
 	})
@@ -63,7 +63,7 @@ func TestGEMMGolden(t *testing.T) {
 		"gemm_nm24.ptx":  {DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Y: gpu.BF16, Stages: 4, Loop: hopper.Overlap, Cluster: 2},
 		"gemm_full.ptx": {
 			DType: gpu.E4M3, Form: gpu.NM24, TileN: 64, Y: gpu.F32, Stages: 4, Buffers: 1,
-			TensorScale: true, OutScale: true, TokenScale: true, Bias: gpu.BF16, Activation: SiLU, Residual: true,
+			TensorScale: true, OutScale: true, TokenScale: true, Bias: gpu.BF16, Activation: SiLU, Residual: true, PDL: true,
 		},
 	} {
 		k, err := c.Build()

@@ -38,6 +38,7 @@ func (w *Walk) Each(body func(row, col ptx.Reg)) {
 		first, step = k.ClusterX(), k.NClusterX()
 	}
 	total, perBand := k.Mul(w.rows, w.cols), k.Mul(w.cols, w.band)
+	k.Comment("tiles of this block, in bands of %d rows", w.band*w.across)
 	k.For(first, total, step, func(i ptx.Reg) {
 		row, col := place(k, i, w.rows, w.band, perBand)
 		if w.across > 1 {
