@@ -28,6 +28,7 @@ const (
 	ampereProducts = 1024
 	ampereFill     = 40
 	ampereStream   = 1100
+	ampereAgain    = 0.2  // cost of a byte from L2 in bytes from memory
 	ampereStart    = 6000 // launch, first bytes, last results
 	ampereRound    = 2000 // a block that starts after another has ended
 	ampereMeet     = 2500 // partial sums through memory
@@ -88,7 +89,9 @@ func (c Ampere) cycles(p gpu.Problem, d gpu.Device) float64 {
 		products /= 2
 	}
 	stage := float64(together) * max(products, float64(c.stageBytes())/ampereFill)
-	bytes := float64(f.Tiles(p.Out)*f.Stages(p.In)*f.StageBytes() + p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size()))
+	// What blocks take beside the first time comes from L2.
+	again := float64(blocks*steps*c.stageBytes()) * ampereAgain
+	bytes := again + float64(f.Tiles(p.Out)*f.Stages(p.In)*f.StageBytes()+p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size()))
 	t := ampereStart + (rounds-1)*ampereRound
 	if c.Split > 1 {
 		t += ampereMeet

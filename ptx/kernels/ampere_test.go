@@ -102,8 +102,9 @@ func TestAmpereChoice(t *testing.T) {
 	}{
 		{gpu.Dense, 8192, 8192, 8192, 128, 256, false},
 		{gpu.NM24, 8192, 8192, 8192, 128, 256, false},
-		{gpu.NM24, 4096, 4096, 1, 64, 8, true},
-		{gpu.NM24, 4096, 4096, 16, 64, 16, true},
+		{gpu.NM24, 4096, 4096, 1, 64, 8, false},
+		{gpu.NM24, 4096, 4096, 16, 64, 16, false},
+		{gpu.NM24, 512, 16384, 32, 64, 32, true},
 		{gpu.Dense, 64, 64, 1, 64, 8, false},
 	} {
 		l := Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: c.form, Y: gpu.BF16}
