@@ -105,7 +105,6 @@ func TestAmpereChoice(t *testing.T) {
 		{gpu.NM24, 4096, 4096, 1, 64, 8, false},
 		{gpu.NM24, 4096, 4096, 16, 64, 16, false},
 		{gpu.NM24, 512, 16384, 32, 64, 32, true},
-		{gpu.Dense, 64, 64, 1, 64, 8, false},
 	} {
 		l := Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: c.form, Y: gpu.BF16}
 		got, err := l.Choose(gpu.Problem{Out: c.out, In: c.in, Tokens: c.tokens}, a100)
