@@ -139,6 +139,9 @@ func (k *Kernel) binary(op, form string, fold foldFunc, a, b any) Reg {
 			return k.constReg(t, r)
 		}
 	}
+	if t == Pred {
+		a, b = k.predicate(a), k.predicate(b)
+	}
 	name := t.arith()
 	if form == "and" || form == "or" || form == "xor" {
 		name = t.bitsName()
@@ -157,6 +160,14 @@ func (k *Kernel) binary(op, form string, fold foldFunc, a, b any) Reg {
 		form = "div.rn"
 	}
 	return k.op(t, form+"."+name, a, b)
+}
+
+// predicate is x, of type Pred, as a register.
+func (k *Kernel) predicate(x any) Reg {
+	if r, ok := x.(Reg); ok {
+		return r
+	}
+	return k.Const(Pred, x)
 }
 
 func (f foldFunc) apply(t Type, a, b Imm) (Imm, bool) {
@@ -373,8 +384,12 @@ func (k *Kernel) Or(a, b any) Reg {
 
 // Xor is a ^ b, of integers or predicates.
 func (k *Kernel) Xor(a, b any) Reg {
-	if t, ok := k.common("xor", a, b); ok && t.isInt() && k.isConst(b, 0) {
-		return k.same(t, a)
+	if t, ok := k.common("xor", a, b); ok && (t == Pred || t.isInt()) {
+		if k.isConst(b, 0) {
+			return k.same(t, a)
+		} else if _, constant := k.constOf(a); t == Pred && k.isConst(b, 1) && !constant {
+			return k.Not(a)
+		}
 	}
 	return k.binary("xor", "xor", wrapInt(func(a, b int64) int64 { return a ^ b }), a, b)
 }

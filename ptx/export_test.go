@@ -187,3 +187,6 @@ func RowCounts() string {
 	}
 	return fmt.Sprintf("%d rows of %d forms", n, len(instructions().forms))
 }
+
+// Forms lists the table's forms.
+func Forms() []string { return instructions().forms }

@@ -167,8 +167,8 @@ func (k *Kernel) Const(t Type, v any) Reg {
 
 func (k *Kernel) constReg(t Type, imm Imm) Reg {
 	imm, ok := imm.as(t)
-	if !ok {
-		k.errorf("%s does not fit the type %s", imm.text(t), t)
+	if !ok || !t.isReg() {
+		k.errorf("%s does not fit a register of type %s", imm, t)
 		return k.poison(t)
 	}
 	k.regs = append(k.regs, regInfo{typ: t, kind: regValue, scope: -1, konst: &imm})

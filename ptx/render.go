@@ -140,6 +140,8 @@ func toImm(v any) (Imm, bool) {
 // representable.
 func (m Imm) as(t Type) (Imm, bool) {
 	switch bits := t.Bits(); {
+	case bits == 0:
+		return m, false
 	case t.isFloat():
 		if !m.isFloat {
 			m = Float(float64(m.i))
