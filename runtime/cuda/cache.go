@@ -40,9 +40,9 @@ const cacheMagic = "sgcubin1"
 const maxEntry = 1 << 28
 
 // cacheKey names an entry by everything that the compiled code depends on.
-func cacheKey(ptx []byte, o LoadOptions, d *gpu.Device) string {
+func cacheKey(ptx []byte, o LoadOptions, d *gpu.Device, build string) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "maxregs %d\n", o.MaxRegisters)
+	fmt.Fprintf(h, "driver %s\nmaxregs %d\n", build, o.MaxRegisters)
 	h.Write(ptx)
 	return fmt.Sprintf("%s-sm%d%d-%d.cubin", hex.EncodeToString(h.Sum(nil)), d.CC[0], d.CC[1], d.Driver)
 }

@@ -148,6 +148,19 @@ func TestInfo(t *testing.T) {
 	require.EqualValues(t, 1<<20, total)
 }
 
+func TestSystemInfo(t *testing.T) {
+	s, err := cuda.New(cudatest.New(cudatest.H200, cudatest.H200).Driver())
+	require.NoError(t, err)
+	require.Equal(t, 2, s.Count())
+	require.Equal(t, 12080, s.Driver())
+	info, err := s.Info(1)
+	require.NoError(t, err)
+	require.Equal(t, "Fake H200", info.Name)
+	require.Zero(t, info.MaxClusters2)
+	_, err = s.Info(-1)
+	require.ErrorIs(t, err, cuda.ErrNoDevice)
+}
+
 func TestInfoWithoutClusters(t *testing.T) {
 	f, d := open(t, cudatest.Spec{Name: "A100", CC: [2]int{8, 0}, SMs: 108, SharedMax: 166912, Memory: 1 << 16})
 	info, err := d.Info()

@@ -37,6 +37,8 @@ type Device struct {
 	objects sync.Mutex
 	live    map[*object]uint64 // to its number, which counts up
 	made    uint64
+
+	shared shared // by sessions
 }
 
 func newDevice(s *System, ordinal int, handle int32, ctx uintptr, info gpu.Device) *Device {
@@ -76,10 +78,12 @@ func (d *Device) Synchronize() error {
 
 // Close waits for the device's work, destroys what was made from it and is still
 // there, and releases the context. After a fault it also resets the context, so
-// that a new Open gets a working one.
+// that a new Open gets a working one; a fault that no call has reported yet is
+// returned.
 func (d *Device) Close() error {
 	var errs []error
-	if err := d.Synchronize(); err != nil && !errors.Is(err, ErrDeviceLost) {
+	known := d.lost.Load() != nil // then whoever closes has had the error
+	if err := d.Synchronize(); err != nil && !known {
 		errs = append(errs, err)
 	}
 	d.mu.Lock()

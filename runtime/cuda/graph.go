@@ -47,8 +47,9 @@ func (c *capture) join(s *Stream) {
 // Capture runs work, which puts launches, fills, copies and events into s and into
 // streams that wait for events of s, and returns it as a graph; nothing of it
 // runs yet. Streams that join must be joined back to s by an event. The calling
-// goroutine keeps its thread meanwhile, and work must use no other goroutine.
-func (s *Stream) Capture(work func() error) (*Graph, error) {
+// goroutine keeps its thread meanwhile; work must use no other goroutine, and must
+// not allocate, free, load or wait, which the driver refuses.
+func (s *Stream) Capture(work func() error) (g *Graph, err error) {
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
@@ -75,10 +76,13 @@ func (s *Stream) Capture(work func() error) (*Graph, error) {
 			_ = finish()
 		}
 		if graph != 0 {
-			_ = d.do("destroy a captured graph", func() driver.Result { return d.drv.GraphDestroy(graph) })
+			destroyErr := d.do("destroy a captured graph", func() driver.Result { return d.drv.GraphDestroy(graph) })
+			if err == nil {
+				err = destroyErr
+			}
 		}
 	}()
-	err := work()
+	err = work()
 	if endErr := finish(); err == nil {
 		err = endErr
 	}

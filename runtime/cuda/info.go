@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"errors"
+
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
@@ -33,7 +35,7 @@ func (d *Device) countClusters() (counts [len(clusterSizes)]int, err error) {
 	if err != nil {
 		return counts, err
 	}
-	defer mod.Close()
+	defer func() { err = errors.Join(err, mod.Close()) }()
 	fn, err := mod.Function("probe")
 	if err != nil {
 		return counts, err

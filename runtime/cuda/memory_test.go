@@ -131,6 +131,7 @@ func TestGraph(t *testing.T) {
 	g, err := s.Capture(func() error {
 		runtime.Gosched()
 		require.ErrorContains(t, cuda.Upload(s, x, vx), "use a HostBuffer")
+		require.ErrorContains(t, s.Synchronize(), "its work has not begun")
 		_, nested := s.Capture(func() error { return nil })
 		require.ErrorContains(t, nested, "captured already")
 		return errors.Join(

@@ -97,7 +97,7 @@ func (d *Device) linked(m *Module, text []byte, o LoadOptions) (cubin []byte, er
 		cache = nil
 	}
 	m.Way = CompileLink
-	key := cacheKey(text, o, &d.info)
+	key := cacheKey(text, o, &d.info, d.sys.build)
 	if cache != nil {
 		if cubin, log, ok := cache.get(key); ok {
 			m.Log, m.Cached = log, true

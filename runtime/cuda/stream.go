@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,9 @@ func (s *Stream) Handle() uintptr { return s.handle }
 func (s *Stream) Synchronize() error {
 	if err := s.usable(s.dev); err != nil {
 		return err
+	}
+	if s.capture.Load() != nil {
+		return errors.New("cuda: wait for a stream while it is captured: its work has not begun")
 	}
 	if err := s.dev.enter(); err != nil {
 		return err

@@ -3,6 +3,8 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/sparsegen/sparsegen/runtime/cuda/internal/driver"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -16,8 +18,12 @@ const minDriver = 12000
 type System struct {
 	drv     *driver.Driver
 	version int
+	build   string // of the driver, such as "580.65.06"; empty where the system does not tell
 	count   int
 }
+
+// buildFile is where Linux tells the version of the loaded kernel module.
+const buildFile = "/sys/module/nvidia/version"
 
 // Load opens the driver of this machine. It fails with ErrNoDriver where there is
 // none, ErrOldDriver where it is too old and ErrNoDevice where it sees no GPU.
@@ -60,6 +66,9 @@ func New(d *driver.Driver) (*System, error) {
 		return nil, fmt.Errorf("cuda: %w", ErrNoDevice)
 	}
 	s.version, s.count = int(v), int(n)
+	if build, err := os.ReadFile(buildFile); err == nil {
+		s.build = strings.TrimSpace(string(build))
+	}
 	return s, nil
 }
 
@@ -69,6 +78,10 @@ func version(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
 // Driver returns the highest CUDA version that the driver supports, as
 // 1000·major + 10·minor.
 func (s *System) Driver() int { return s.version }
+
+// Build returns the driver's own version, such as "580.65.06", or "" where the
+// system does not tell.
+func (s *System) Build() string { return s.build }
 
 // Count returns the number of devices that the driver shows to this process
 // (CUDA_VISIBLE_DEVICES counts).

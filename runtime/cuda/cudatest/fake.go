@@ -45,6 +45,8 @@ type Fake struct {
 	next    uintptr
 	current map[int]*context // by thread
 	failing map[string][]driver.Result
+	failAt  map[int]driver.Result // by the number of the call
+	count   int                   // of calls
 	calls   []string
 	ticks   float32     // milliseconds that have gone by
 	keep    map[any]any // host memory that the "driver" owns
@@ -73,7 +75,7 @@ func New(devices ...Spec) *Fake {
 	f := &Fake{
 		Version: 12080, Kernels: make(map[string]Kernel), Record: true,
 		handles: make(map[uintptr]entry), next: 0x1000, current: make(map[int]*context),
-		failing: make(map[string][]driver.Result), keep: make(map[any]any),
+		failing: make(map[string][]driver.Result), failAt: make(map[int]driver.Result), keep: make(map[any]any),
 	}
 	for _, d := range devices {
 		f.devices = append(f.devices, &device{Spec: d})
@@ -87,6 +89,13 @@ func (f *Fake) Fail(symbol string, code int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failing[symbol] = append(f.failing[symbol], driver.Result(code))
+}
+
+// FailCall makes call number n, from 0 and from the start, return a result.
+func (f *Fake) FailCall(n, code int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failAt[n] = driver.Result(code)
 }
 
 // Calls returns the symbols called so far, and forgets them.
@@ -117,6 +126,10 @@ func (f *Fake) Live() int {
 func (f *Fake) begin(symbol string) driver.Result {
 	if f.Record {
 		f.calls = append(f.calls, symbol)
+	}
+	f.count++
+	if r, ok := f.failAt[f.count-1]; ok {
+		return r
 	}
 	if queue := f.failing[symbol]; len(queue) > 0 {
 		f.failing[symbol] = queue[1:]
