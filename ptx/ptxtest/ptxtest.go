@@ -9,6 +9,7 @@ package ptxtest
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,7 +220,13 @@ func parse(log string) *Result {
 const instructionBytes = 16
 
 func (r *Result) countInstructions() error {
-	f, err := elf.NewFile(bytes.NewReader(r.Cubin))
+	// ptxas before 13 wrote a number of its own as the file's ELF version.
+	image := bytes.Clone(r.Cubin)
+	const version = 20 // offset of e_version
+	if len(image) >= version+4 {
+		binary.LittleEndian.PutUint32(image[version:], uint32(elf.EV_CURRENT))
+	}
+	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
 		return err
 	}
