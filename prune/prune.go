@@ -274,7 +274,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d tensors pruned to %s, %d left as they were\n", len(r.Tensors)-rest, r.Pattern, rest)
+	end := "\n"
+	if rest > 0 {
+		end = "; left as they were:\n"
+	}
+	_, err := fmt.Fprintf(w, "%d of %d tensors pruned to %s%s", len(r.Tensors)-rest, len(r.Tensors), r.Pattern, end)
 	for _, reason := range reasons {
 		names, more := left[reason], ""
 		if n := len(names) - maxNames; n > 0 {

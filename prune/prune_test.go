@@ -107,7 +107,7 @@ func TestPrune24(t *testing.T) {
 	var text strings.Builder
 	require.NoError(t, rep.WriteText(&text))
 	require.Contains(t, text.String(), "100.0% → 50.0%")
-	require.Contains(t, text.String(), "2 tensors pruned to nm(2,4), 3 left as they were")
+	require.Contains(t, text.String(), "2 of 5 tensors pruned to nm(2,4); left as they were:\n")
 }
 
 // A quantised tf.js model becomes F32, keeps its shapes, and says which way round
@@ -230,7 +230,7 @@ func TestPruneLeavesEmbeddings(t *testing.T) {
 	names, text := pruned(Options{})
 	require.Equal(t, []string{"up.weight"}, names)
 	require.Contains(t, text, `
-1 tensors pruned to nm(2,4), 3 left as they were
+1 of 4 tensors pruned to nm(2,4); left as they were:
   an embedding table, by its name: embed_tokens.weight
   a convolution with a window: conv.weight
   not a matrix: up.bias

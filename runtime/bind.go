@@ -15,8 +15,12 @@ type MissingKernelError struct {
 }
 
 func (e *MissingKernelError) Error() string {
-	return fmt.Sprintf("layer %q has no kernel for %s (instruction set up to %v): the generated package is older than the packed file; run go generate (which runs: go tool sparsegen gen SPEC)",
-		e.Layer, e.Key.words(), e.ISA)
+	capped := ""
+	if int(e.ISA) < len(isas)-1 {
+		capped = fmt.Sprintf(" with the instruction set capped at %v", e.ISA)
+	}
+	return fmt.Sprintf("layer %q has no kernel for %s%s: the generated package and the packed file are not of one spec; run go generate (go tool sparsegen gen SPEC) and pack the file again (go tool sparsegen pack SPEC)",
+		e.Layer, e.Key.words(), capped)
 }
 
 // words says what a kernel of this key computes.

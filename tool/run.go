@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 
 	"github.com/sparsegen/sparsegen/internal/weights"
@@ -18,9 +19,12 @@ type RunOptions struct {
 	Source
 	Layer string   // "" is the spec's only one
 	In    []string // .npy files, one for each input
-	Out   []string // .npy files, one for each output; may be empty with Check
-	ISA   string   // cap on the instruction set; "" is this machine's best
-	Check bool     // compare with the float64 reference
+	// Random, where it is not 0, is the number of rows of inputs that are drawn
+	// from the normal distribution, the same every time, in place of In.
+	Random int
+	Out    []string // .npy files, one for each output; may be empty with Check
+	ISA    string   // cap on the instruction set; "" is this machine's best
+	Check  bool     // compare with the float64 reference
 }
 
 // Run compiles a layer into a program of its own and runs it once. With Check
@@ -41,8 +45,13 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 	}
 	m.Module.Layers = chosen
 	l := chosen[0]
-	if len(o.In) != len(l.Inputs) {
-		return fmt.Errorf("layer %s has %d inputs, --in names %d files", l.Name, len(l.Inputs), len(o.In))
+	switch {
+	case o.Random < 0:
+		return fmt.Errorf("--random: %d rows", o.Random)
+	case o.Random > 0 && len(o.In) > 0:
+		return errors.New("--in and --random exclude each other")
+	case o.Random == 0 && len(o.In) != len(l.Inputs):
+		return fmt.Errorf("layer %s has %d inputs, --in names %d files (or give --random ROWS)", l.Name, len(l.Inputs), len(o.In))
 	}
 	if len(o.Out) != len(l.Outputs) && !(o.Check && len(o.Out) == 0) {
 		return fmt.Errorf("layer %s has %d outputs, --out names %d files", l.Name, len(l.Outputs), len(o.Out))
@@ -57,8 +66,16 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 		inputs = append(inputs, x)
 	}
 	for _, d := range l.Dims {
+		if o.Random > 0 {
+			dims[d.Name] = o.Random
+		}
 		if n := dims[d.Name]; n < d.Min || n > d.Max {
 			return fmt.Errorf("%s is %d in the input; layer %s takes %d..%d", d.Name, n, l.Name, d.Min, d.Max)
+		}
+	}
+	if o.Random > 0 {
+		if inputs, err = randomInputs(rand.New(rand.NewPCG(1, 2)), l, dims); err != nil {
+			return err
 		}
 	}
 	p := newProgress(c, 3)
