@@ -24,18 +24,26 @@ func nativeList(ks []Kernel, header, pkg string) ([]byte, error) {
 	return format.Source(b.Bytes())
 }
 
-// setFiles prints the file that offers the whole set and the one that stands in
-// for assembly elsewhere.
-func setFiles(header, pkg string) (set, other []byte, err error) {
-	const imp = "import \"github.com/sparsegen/sparsegen/runtime\"\n\n"
-	set, err = format.Source(fmt.Appendf(nil, "// %s\n\npackage %s\n\n%s"+
-		"// Kernels is what runtime.Open needs to run the layers of this package's spec.\n"+
-		"func Kernels() runtime.Set {\nreturn runtime.Set{\nPacking: %#x,\nKernels: append(genericKernels(), nativeKernels()...),\n}\n}\n", header, pkg, imp, Fingerprint()))
-	if err != nil {
-		return nil, nil, err
+const imports = "import \"github.com/sparsegen/sparsegen/runtime\"\n\n"
+
+// setFile prints the file that offers the whole set; kernels is the expression
+// for those of the CPU, "" for none.
+func setFile(header string, o EmitOptions, kernels string) ([]byte, error) {
+	fields := fmt.Sprintf("Packing: %#x,\n", Fingerprint())
+	if kernels != "" {
+		fields += "Kernels: " + kernels + ",\n"
 	}
-	other, err = format.Source(fmt.Appendf(nil, "// %s\n\n//go:build !amd64 || noasm\n\npackage %s\n\n%s"+
+	if o.GPUPacking != 0 {
+		fields += fmt.Sprintf("GPUPacking: %#x,\nGPU: gpuKernels(),\n", o.GPUPacking)
+	}
+	return format.Source(fmt.Appendf(nil, "// %s\n\npackage %s\n\n%s"+
+		"// Kernels is what runtime.Open needs to run the layers of this package's spec.\n"+
+		"func Kernels() runtime.Set {\nreturn runtime.Set{\n%s}\n}\n", header, o.Package, imports, fields))
+}
+
+// standIn prints the file that stands in for assembly elsewhere.
+func standIn(header, pkg string) ([]byte, error) {
+	return format.Source(fmt.Appendf(nil, "// %s\n\n//go:build !amd64 || noasm\n\npackage %s\n\n%s"+
 		"// nativeKernels is empty: this build runs on the pure-Go kernels.\n"+
-		"func nativeKernels() []runtime.Kernel { return nil }\n", header, pkg, imp))
-	return set, other, err
+		"func nativeKernels() []runtime.Kernel { return nil }\n", header, pkg, imports))
 }

@@ -211,15 +211,15 @@ func packAttributes(p *sgp.Op, op *ir.Op, weights Weights) error {
 		p.Group = x.Shape[axis].N
 	}
 	var err error
-	if p.Gain, err = vector(op.Gain, weights); err != nil {
+	if p.Gain, err = Vector(op.Gain, weights); err != nil {
 		return err
 	}
-	p.Bias, err = vector(op.Bias, weights)
+	p.Bias, err = Vector(op.Bias, weights)
 	return err
 }
 
-// vector reads a weight of one axis; nil for none.
-func vector(w *ir.Weight, weights Weights) ([]float32, error) {
+// Vector reads a weight of one axis; nil for none.
+func Vector(w *ir.Weight, weights Weights) ([]float32, error) {
 	if w == nil {
 		return nil, nil
 	}
@@ -303,10 +303,10 @@ func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions) (*sgp.Li
 		return nil, r, err
 	}
 	if o.Prune {
-		r.Kept = keptMagnitude(m, mask)
+		r.Kept = KeptMagnitude(m, mask)
 	}
 	lin := &sgp.Linear{Out: w.Out, In: w.In}
-	if lin.Bias, err = vector(op.Bias, weights); err != nil {
+	if lin.Bias, err = Vector(op.Bias, weights); err != nil {
 		return nil, r, err
 	}
 	lin.Variants, r.Plan, err = Plan(p, m, mask, o.ISA, o.Only)
@@ -338,7 +338,8 @@ func MaskFor(w *ir.Weight, m patterns.Matrix, prune bool) (*patterns.Mask, error
 	return nonzero, nil
 }
 
-func keptMagnitude(m patterns.Matrix, mask *patterns.Mask) float64 {
+// KeptMagnitude is the share of the sum of magnitudes that a mask keeps, 1 of zeros.
+func KeptMagnitude(m patterns.Matrix, mask *patterns.Mask) float64 {
 	kept, all := 0.0, 0.0
 	for r := range m.Rows {
 		for c, v := range m.Data[r*m.Stride : r*m.Stride+m.Cols] {

@@ -1,8 +1,10 @@
 // Package runtime is what ships in a user's program: it opens a packed model
 // (.sgp), binds generated kernels by CPU feature, and runs layers.
 //
-// It must not import ir, codegen, asm, ptx, autotune or avo.
+// It must not import ir, codegen, asm, ptx, autotune or avo, nor runtime/cuda.
 package runtime
+
+import "github.com/sparsegen/sparsegen/runtime/gpu"
 
 // Kernels are generated into the user's package and handed over as a Set. The
 // types below are the whole contract between a generated kernel and the code
@@ -142,6 +144,9 @@ type Set struct {
 	// with. Open refuses a file of another packing.
 	Packing uint64
 	Kernels []Kernel
+	// GPUPacking and GPU are the same for layers that are packed for a GPU.
+	GPUPacking uint64
+	GPU        []gpu.Kernel
 }
 
 // Kernel is one generated function with its place.

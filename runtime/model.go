@@ -65,15 +65,26 @@ func Open(path string, sets ...Set) (*Model, error) {
 }
 
 func (m *Model) check(isa ISA) error {
+	packed := m.file.Model
 	for _, s := range m.sets {
-		if s.Packing != m.file.Model.Fingerprint {
+		have, want := s.Packing, packed.Fingerprint
+		if have == want && packed.GPUFingerprint != 0 && s.GPU != nil {
+			have, want = s.GPUPacking, packed.GPUFingerprint
+		}
+		if have != want {
 			return fmt.Errorf("%s: packed by another version of the packer (%016x) than the kernels are generated for (%016x); run go generate and, where that does not pack the file, go tool sparsegen pack SPEC --out %q with the flags that it was packed with (--weights, --prune)",
-				m.path, m.file.Model.Fingerprint, s.Packing, m.path)
+				m.path, want, have, m.path)
 		}
 	}
 	k := newKernels(m.sets, isa)
-	for i := range m.file.Model.Layers {
-		l := &m.file.Model.Layers[i]
+	for i := range packed.Layers {
+		l := &packed.Layers[i]
+		if l.Target != "" {
+			if _, err := gpuLayer(l, m.sets); err != nil {
+				return fmt.Errorf("%s: %w", m.path, err)
+			}
+			continue
+		}
 		if _, err := bindLayer(l, k, sizes{threads: 1, batch: l.BatchMin}); err != nil {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
@@ -92,7 +103,7 @@ func (m *Model) Layers() []Layer {
 	var all []Layer
 	for i := range m.file.Model.Layers {
 		l := &m.file.Model.Layers[i]
-		all = append(all, Layer{l.Name, l.BatchMin, l.BatchMax, tensors(l, l.Inputs), tensors(l, l.Outputs)})
+		all = append(all, Layer{l.Name, l.Target, l.BatchMin, l.BatchMax, tensors(l, l.Inputs), tensors(l, l.Outputs)})
 	}
 	return all
 }
@@ -100,11 +111,12 @@ func (m *Model) Layers() []Layer {
 // Layer describes what a session of a layer takes and gives.
 type Layer struct {
 	Name               string
-	BatchMin, BatchMax int // inclusive
+	Target             string // GPU target that it is packed for, such as "sm_90a"; "" for the CPU
+	BatchMin, BatchMax int    // inclusive
 	Inputs, Outputs    []Tensor
 }
 
-// Tensor is one input or output: float32, row-major.
+// Tensor is one input or output of Session.Run: float32, row-major.
 type Tensor struct {
 	Name string
 	Dims []int // extents; 0 is the batch axis
@@ -137,11 +149,12 @@ func (m *Model) Close() error {
 		}
 		stopped = append(stopped, s)
 	}
+	var errs []error
 	for _, s := range stopped {
-		s.release()
+		errs = append(errs, s.release())
 	}
 	clear(m.sessions)
-	err := m.file.Close()
+	errs = append(errs, m.file.Close())
 	m.file = nil
-	return err
+	return errors.Join(errs...)
 }

@@ -83,14 +83,7 @@ type port struct {
 type temp struct{ value, features, slot int }
 
 func bindLayer(l *sgp.Layer, k kernels, size sizes) (*plan, error) {
-	p := &plan{
-		values:   make([][]float32, len(l.Values)),
-		inputs:   ports(l, l.Inputs),
-		outputs:  ports(l, l.Outputs),
-		sizes:    size,
-		batchMin: l.BatchMin,
-		length:   -1,
-	}
+	p := newPlan(l, size)
 	for i := range l.Ops {
 		op := &l.Ops[i]
 		bound, err := bindOp(l, op, k, size)
@@ -101,6 +94,18 @@ func bindLayer(l *sgp.Layer, k kernels, size sizes) (*plan, error) {
 	}
 	p.placeTemps(l)
 	return p, nil
+}
+
+// newPlan is a plan without steps: what a run's arguments have to be.
+func newPlan(l *sgp.Layer, size sizes) *plan {
+	return &plan{
+		values:   make([][]float32, len(l.Values)),
+		inputs:   ports(l, l.Inputs),
+		outputs:  ports(l, l.Outputs),
+		sizes:    size,
+		batchMin: l.BatchMin,
+		length:   -1,
+	}
 }
 
 func ports(l *sgp.Layer, values []int) []port {

@@ -20,6 +20,7 @@ type Session struct {
 
 	plan
 	control control
+	runner  Runner // of a layer on a GPU, in place of the plan's steps
 }
 
 const (
@@ -35,6 +36,7 @@ type options struct {
 	threads, maxBatch int
 	isa               ISA
 	capped            bool
+	device            Device
 }
 
 // Threads lets n goroutines, the caller's among them, share a run: n-1 helpers
@@ -77,12 +79,16 @@ func MaxBatch(n int) Option {
 // NewSession prepares to run a layer. Close the session to stop its helpers and
 // to free its memory before the model is closed.
 func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
-	o := options{threads: 1}
+	var o options
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {
 			return nil, fmt.Errorf("session of layer %q: %w", layer, err)
 		}
 	}
+	if o.device != nil && (o.threads > 0 || o.capped) {
+		return nil, fmt.Errorf("session of layer %q: threads and instruction sets are choices for the CPU, and the session has a device", layer)
+	}
+	o.threads = max(1, o.threads)
 	if !o.capped {
 		var err error
 		if o.isa, err = capFromEnvironment(); err != nil {
@@ -109,6 +115,9 @@ func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
 	if o.maxBatch < l.BatchMin || o.maxBatch > l.BatchMax {
 		return nil, fmt.Errorf("session of layer %q: max batch %d: %w: the layer takes %d..%d", layer, o.maxBatch, ErrBatch, l.BatchMin, l.BatchMax)
 	}
+	if l.Target != "" || o.device != nil {
+		return m.newDeviceSession(l, o)
+	}
 	p, err := bindLayer(l, newKernels(m.sets, o.isa), sizes{o.threads, o.maxBatch})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.path, err)
@@ -125,8 +134,8 @@ func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
 	return s, nil
 }
 
-// Close stops the helpers and frees the session's memory. It gives ErrBusy
-// while the session runs; closing twice is not an error.
+// Close stops the helpers and frees the session's memory, also that on a device.
+// It gives ErrBusy while the session runs; closing twice is not an error.
 func (s *Session) Close() error {
 	if !s.state.CompareAndSwap(idle, closed) {
 		if s.state.Load() == closed {
@@ -137,15 +146,18 @@ func (s *Session) Close() error {
 	s.model.mu.Lock()
 	delete(s.model.sessions, s)
 	s.model.mu.Unlock()
-	s.release()
-	return nil
+	return s.release()
 }
 
-func (s *Session) release() {
+func (s *Session) release() (err error) {
 	if s.control.team != nil {
 		s.control.team.stop()
 	}
-	s.plan, s.control = plan{}, control{}
+	if s.runner != nil {
+		err = s.runner.Close()
+	}
+	s.plan, s.control, s.runner = plan{}, control{}, nil
+	return err
 }
 
 // Run computes the layer: one slice for each input and each output, in the
@@ -157,6 +169,9 @@ func (s *Session) release() {
 // ErrBusy, ErrClosed) before anything is written. When ctx ends, Run returns its
 // error within about a tile's time; outputs then hold anything. So they do when
 // the model's file was made shorter while it is mapped, which is an error too.
+//
+// On a GPU, Run copies and rounds the inputs to the layer's element type, waits for
+// the result and widens it; a run that has begun there is not cut short by ctx.
 func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
 	if !s.state.CompareAndSwap(idle, running) {
 		return s.refusal()
@@ -177,6 +192,9 @@ func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.runner != nil {
+		return s.runner.Run(ctx, s.batch, in, out)
 	}
 	if s.single != nil {
 		s.single.call(in[0], out[0])

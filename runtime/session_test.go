@@ -291,7 +291,7 @@ func TestMissingKernel(t *testing.T) {
 	require.ErrorContains(t, err, "PanelFunc where a runtime.LanesFunc belongs")
 	opened, err := Open(path, Set{Packing: 5, Kernels: genericSet(key).Kernels})
 	require.NoError(t, err)
-	require.Equal(t, []Layer{{"l", 1, 8, []Tensor{{"x", []int{0, 16}}}, []Tensor{{"y", []int{0, 8}}}}}, opened.Layers())
+	require.Equal(t, []Layer{{Name: "l", BatchMin: 1, BatchMax: 8, Inputs: []Tensor{{"x", []int{0, 16}}}, Outputs: []Tensor{{"y", []int{0, 8}}}}}, opened.Layers())
 	require.NoError(t, opened.Close())
 }
 

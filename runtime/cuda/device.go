@@ -37,6 +37,8 @@ type Device struct {
 	objects sync.Mutex
 	live    map[*object]uint64 // to its number, which counts up
 	made    uint64
+
+	shared shared // by sessions
 }
 
 func newDevice(s *System, ordinal int, handle int32, ctx uintptr, info gpu.Device) *Device {

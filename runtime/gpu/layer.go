@@ -1,7 +1,6 @@
 package gpu
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -57,14 +56,10 @@ func (l *Layer) Problem(s *Step, tokens int) Problem {
 	return Problem{Out: s.Out, In: s.In, Tokens: tokens, XPitch: l.Pitch(s.X), YPitch: l.Pitch(s.Y)}
 }
 
-// Packing is the packing of a step for that many tokens, which the layer takes.
-func (s *Step) Packing(tokens int) *Packing {
-	for i := range s.Packings {
-		if tokens <= s.Packings[i].TokensMax {
-			return &s.Packings[i]
-		}
-	}
-	return &s.Packings[len(s.Packings)-1]
+// Packing returns the index of a step's packing for that many tokens, which the
+// layer takes.
+func (s *Step) Packing(tokens int) int {
+	return slices.IndexFunc(s.Packings, func(p Packing) bool { return tokens <= p.TokensMax })
 }
 
 // Check reports a kernel that cannot compute its step, or weights that are not
@@ -126,17 +121,4 @@ func (p *Param) buffer() Buffer {
 		return p.Of
 	}
 	return 0
-}
-
-// ErrNoKernel is the error of a kernel that a program does not have.
-var ErrNoKernel = errors.New("no such GPU kernel")
-
-// Find returns the kernel of that name among those that a program has.
-func Find(ks []Kernel, name string) (*Kernel, error) {
-	for i := range ks {
-		if ks[i].Name == name {
-			return &ks[i], nil
-		}
-	}
-	return nil, fmt.Errorf("%w: %s", ErrNoKernel, name)
 }

@@ -1,0 +1,303 @@
+package gpuplan_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/codegen/gpuplan"
+	"github.com/sparsegen/sparsegen/internal/narrow"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/ir/eval"
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/kernels"
+	"github.com/sparsegen/sparsegen/runtime"
+	"github.com/sparsegen/sparsegen/runtime/cuda"
+	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
+)
+
+const mlp = `
+layer mlp(x %[1]s[t, 100]) (y %[1]s[t, 100]) where t in 1..600 {
+	h = linear(x, w"up"[136, 100] : nm(2,4), bias=w"up.bias") | silu
+	y = x + linear(h, w"down" : dense)
+}
+`
+
+// weightsOf makes random tensors for a module, pruned to their patterns.
+func weightsOf(t testing.TB, m *ir.Module) codegen.Weights {
+	rng := rand.New(rand.NewPCG(5, 6))
+	data, shapes := map[string][]float32{}, map[string][]int{}
+	add := func(w *ir.Weight, n, scale int) {
+		if w == nil {
+			return
+		}
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(rng.NormFloat64() / math.Sqrt(float64(scale)))
+		}
+		shapes[w.Tensor] = []int{n}
+		if w.In > 0 {
+			shapes[w.Tensor] = []int{w.Out, w.In}
+			x := patterns.Matrix{Rows: w.Out, Cols: w.In, Stride: w.In, Data: v}
+			mask, err := w.Pattern.Prune(x)
+			require.NoError(t, err)
+			mask.Apply(x)
+		}
+		data[w.Tensor] = v
+	}
+	for _, l := range m.Layers {
+		for _, op := range l.Ops {
+			if op.Weight != nil {
+				add(op.Weight, op.Weight.Out*op.Weight.In, op.Weight.In)
+			}
+			if op.Bias != nil {
+				add(op.Bias, op.Bias.Out, 1)
+			}
+		}
+	}
+	return func(name string) ([]float32, []int, error) {
+		if data[name] == nil {
+			return nil, nil, fmt.Errorf("no tensor %q", name)
+		}
+		return data[name], shapes[name], nil
+	}
+}
+
+// packed is a module's packed file and its kernels.
+func packed(t testing.TB, m *ir.Module, target ptx.Target, weights codegen.Weights) (string, runtime.Set) {
+	model := &sgp.Model{Fingerprint: 1, GPUFingerprint: 2}
+	for _, l := range m.Layers {
+		plan, err := gpuplan.Plan(l, target)
+		require.NoError(t, err)
+		layer, reports, err := plan.Pack(weights, false)
+		require.NoError(t, err)
+		require.Len(t, reports, len(plan.Steps))
+		model.Layers = append(model.Layers, *layer)
+	}
+	ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{target})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "model.sgp")
+	require.NoError(t, sgp.WriteFile(path, model))
+	return path, runtime.Set{Packing: 1, GPUPacking: 2, GPU: ks}
+}
+
+// fake is a driver on which the kernels of a module's plans compute in Go.
+func fake(t testing.TB, m *ir.Module, target ptx.Target, set runtime.Set) *cuda.Device {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	spec := cudatest.H200
+	spec.Memory = 64 << 20
+	f := cudatest.New(spec)
+	for _, l := range m.Layers {
+		plan, err := gpuplan.Plan(l, target)
+		require.NoError(t, err)
+		for _, s := range plan.Steps {
+			for _, c := range s.Choices {
+				i := slices.IndexFunc(set.GPU, func(k gpu.Kernel) bool { return k.Name == c.Config.Name() })
+				require.GreaterOrEqual(t, i, 0)
+				f.Kernels[c.Config.Name()] = emulate(&set.GPU[i], c.Config, s.In)
+			}
+		}
+	}
+	sys, err := cuda.New(f.Driver())
+	require.NoError(t, err)
+	d, err := sys.Open(0)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
+var narrowOf = map[gpu.DType]narrow.Format{gpu.BF16: narrow.BF16, gpu.F16: narrow.F16}
+
+// matrix is a parameter of a launch that is a matrix in device memory.
+type matrix struct {
+	bytes             []byte
+	rows, cols, pitch int // pitch in elements
+	format            narrow.Format
+}
+
+func (m matrix) at(r, c int) float32 {
+	return m.format.Decode(binary.LittleEndian.Uint16(m.bytes[2*(r*m.pitch+c):]))
+}
+
+func (m matrix) set(r, c int, v float32) {
+	binary.LittleEndian.PutUint16(m.bytes[2*(r*m.pitch+c):], m.format.Encode(v))
+}
+
+var activations = map[kernels.Activation]func([]float32){
+	kernels.Identity: func([]float32) {}, kernels.SiLU: runtime.Silu, kernels.GELU: runtime.Gelu,
+	kernels.ReLU: func(v []float32) {
+		for i := range v {
+			v[i] = max(v[i], 0)
+		}
+	},
+}
+
+// emulate is what a kernel of a linear layer does, by its parameters alone.
+func emulate(k *gpu.Kernel, c kernels.Config, in int) cudatest.Kernel {
+	act := activations[reflect.ValueOf(c).FieldByName("Activation").Interface().(kernels.Activation)]
+	return func(l *cudatest.Launch) error {
+		var x, y, residual matrix
+		var weights []byte
+		u32 := map[gpu.Quantity]int{}
+		pointers := map[gpu.Buffer]uint64{}
+		for i, p := range k.Params {
+			switch p.Kind {
+			case gpu.ArgU32:
+				u32[p.Value] = int(l.U32(i))
+			case gpu.ArgPtr:
+				pointers[p.Of] = l.U64(i)
+			case gpu.ArgMap:
+				m := l.Map(i)
+				v := matrix{rows: int(m.Dims[1]), cols: int(m.Dims[0]), pitch: int(m.Strides[0]) / 2, format: narrowOf[p.Map.DType]}
+				if v.bytes = l.Mem(m.Addr, uint64(2*((v.rows-1)*v.pitch+v.cols))); v.bytes == nil {
+					return cudatest.ErrFault
+				}
+				*map[gpu.Buffer]*matrix{gpu.X: &x, gpu.Y: &y, gpu.Residual: &residual}[p.Map.Of] = v
+			}
+		}
+		out, tokens := u32[gpu.QOut], u32[gpu.QTokens]
+		plain := func(of gpu.Buffer, cols int, pitch gpu.Quantity) matrix {
+			v := matrix{rows: tokens, cols: cols, pitch: u32[pitch], format: narrowOf[k.DType]}
+			v.bytes = l.Mem(pointers[of], uint64(2*((v.rows-1)*v.pitch+v.cols)))
+			return v
+		}
+		if pointers[gpu.X] != 0 {
+			x = plain(gpu.X, in, gpu.QXPitch)
+		}
+		if pointers[gpu.Y] != 0 {
+			y = plain(gpu.Y, out, gpu.QYPitch)
+		}
+		if pointers[gpu.Residual] != 0 {
+			residual = plain(gpu.Residual, out, gpu.QYPitch)
+		}
+		n, err := c.Format().Bytes(out, in)
+		if err != nil {
+			return err
+		}
+		if weights = l.Mem(pointers[gpu.Weights], uint64(n)); weights == nil || x.bytes == nil || y.bytes == nil || x.cols != in {
+			return cudatest.ErrFault
+		}
+		codes, err := c.Format().Unpack(weights, out, in)
+		if err != nil {
+			return err
+		}
+		w := make([]float32, out*in)
+		if err := narrowOf[k.DType].Floats(w, codes.Data); err != nil {
+			return err
+		}
+		var bias []byte
+		if pointers[gpu.Bias] != 0 {
+			if bias = l.Mem(pointers[gpu.Bias], uint64(4*out)); bias == nil {
+				return cudatest.ErrFault
+			}
+		}
+		for t := range y.rows {
+			for o := range out {
+				sum := float32(0)
+				for i := range in {
+					sum += w[o*in+i] * x.at(t, i)
+				}
+				if bias != nil {
+					sum += math.Float32frombits(binary.LittleEndian.Uint32(bias[4*o:]))
+				}
+				v := []float32{sum}
+				act(v)
+				if residual.bytes != nil {
+					v[0] += residual.at(t, o)
+				}
+				y.set(t, o, v[0])
+			}
+		}
+		return nil
+	}
+}
+
+func random(rng *rand.Rand, n int) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(rng.NormFloat64())
+	}
+	return v
+}
+
+// deviation is ‖got - want‖ / ‖want‖.
+func deviation(got []float32, want []float64) float64 {
+	diff, all := 0.0, 0.0
+	for i, w := range want {
+		diff += (float64(got[i]) - w) * (float64(got[i]) - w)
+		all += w * w
+	}
+	return math.Sqrt(diff / all)
+}
+
+// TestWholePath: spec, plan, packed file, session, with kernels that compute in Go
+// what their parameters say, against float64 over the unrounded weights.
+func TestWholePath(t *testing.T) {
+	for _, c := range []struct {
+		target ptx.Target
+		format narrow.Format
+		bound  float64 // a few roundings of the type
+	}{{ptx.SM90a(), narrow.BF16, 8e-3}, {ptx.SM90a(), narrow.F16, 1e-3}, {ptx.SM80(), narrow.BF16, 8e-3}} {
+		t.Run(fmt.Sprint(c.target, " ", c.format), func(t *testing.T) {
+			m := load(t, fmt.Sprintf(mlp, c.format))
+			weights := weightsOf(t, m)
+			path, set := packed(t, m, c.target, weights)
+			d := fake(t, m, c.target, set)
+			model, err := runtime.Open(path, set)
+			require.NoError(t, err)
+			require.Equal(t, c.target.String(), model.Layers()[0].Target)
+			s, err := cuda.NewSession(model, "mlp", d, runtime.MaxBatch(600))
+			require.NoError(t, err)
+			rng := rand.New(rand.NewPCG(7, 8))
+			for _, tokens := range []int{1, 7, 64, 600, 7} {
+				x, y := random(rng, 100*tokens), make([]float32, 100*tokens)
+				require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+				want, err := eval.Layer(m.Layers[0], eval.Lookup(weights), [][]float32{x}, map[string]int{"t": tokens})
+				require.NoError(t, err)
+				require.Less(t, deviation(y, want[0].Data), c.bound, "%d tokens", tokens)
+				onDevice(t, s, d, c.format, x, y)
+			}
+			require.NoError(t, s.Close())
+			require.NoError(t, model.Close())
+		})
+	}
+}
+
+// onDevice: the same bits from the session's other interface.
+func onDevice(t *testing.T, s *cuda.Session, d *cuda.Device, f narrow.Format, x, want []float32) {
+	in, out := s.Inputs()[0], s.Outputs()[0]
+	require.Equal(t, 104, in.Pitch, "rows of 200 bytes start every 208")
+	tokens := len(x) / in.Features
+	raw := make([]byte, in.Bytes(tokens))
+	for r := range tokens {
+		copy(raw[r*in.Pitch*2:], f.Append(nil, x[r*in.Features:][:in.Features]))
+	}
+	bx, err := d.Alloc(in.Bytes(tokens))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, bx.Free()) }()
+	by, err := d.Alloc(out.Bytes(tokens))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, by.Free()) }()
+	require.NoError(t, cuda.Upload(nil, bx, raw))
+	require.NoError(t, s.RunDevice(nil, tokens, []*cuda.Buffer{bx}, []*cuda.Buffer{by}))
+	got := make([]byte, out.Bytes(tokens))
+	require.NoError(t, cuda.Download(nil, got, by))
+	for r := range tokens {
+		for c := range out.Features {
+			code := binary.LittleEndian.Uint16(got[2*(r*out.Pitch+c):])
+			require.Equal(t, want[r*out.Features+c], f.Decode(code))
+		}
+	}
+}
