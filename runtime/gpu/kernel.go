@@ -46,12 +46,14 @@ const (
 	QWeightPitch                     // bytes from one row of ByInput weights to the next
 	QXPitch                          // elements from one row of the activations to the next
 	QYPitch                          // the same of the result and the residual
+	QLists                           // words of the lists of Listed weights: ⌈Out / Tile.Out⌉ + 1 + Problem.Blocks
 	quantities                       //
 )
 
 var quantityNames = [quantities]string{
 	QOut: "out", QIn: "in", QTokens: "tokens", QSteps: "steps", QOutTiles: "out tiles", QTokTiles: "token tiles", QScale: "scale",
 	QThreshold: "threshold", QSlice: "slice", QWeightPitch: "weight pitch", QXPitch: "activations' pitch", QYPitch: "result's pitch",
+	QLists: "lists",
 }
 
 // String returns the quantity's name.
@@ -112,6 +114,7 @@ type Kernel struct {
 	DType   DType  // of weights, and of activations where X is not set
 	X       DType
 	Form    Form  // of the weights
+	Listed  bool  // only some blocks of Tile.Out by Tile.In are stored, and Meta lists them
 	Order   Order // of the tiles
 	Y       DType // of the result
 	Tile    Tile
@@ -126,6 +129,7 @@ type Kernel struct {
 // Tokens×Out, the latter two in row-major order.
 type Problem struct {
 	Out, In, Tokens int
+	Blocks          int     // blocks of Listed weights that are stored, must be 0 of others
 	Scale           float32 // multiplies every sum in a kernel with a tensor scale, must be 0 in others
 	Threshold       float32 // of |x| in a kernel that skips inactive inputs by one threshold, must be 0 in others; negative keeps all
 	XPitch          int     // elements from one row of the activations to the next; 0 means In
@@ -138,8 +142,8 @@ const maxProblem = 1<<31 - 1024
 
 // WeightBytes returns the size of the packed weights: tiles of Tile.Out rows in
 // order, each the stages of Tile.Bytes in the order of In, the last of either
-// kind filled with zeros; or, ByInput, In rows. It is 0 where the problem is not
-// valid.
+// kind filled with zeros, or those of them that are Listed; or, ByInput, In rows.
+// It is 0 where the problem is not valid.
 func (k *Kernel) WeightBytes(p Problem) int64 {
 	if k.check(p) != nil {
 		return 0
@@ -151,7 +155,15 @@ func (k *Kernel) weightBytes(p Problem) int64 {
 	if k.Form == ByInput {
 		return int64(p.In) * int64(k.weightPitch(p))
 	}
-	return int64(ceilDiv(p.Out, k.Tile.Out)) * int64(ceilDiv(p.In, k.Tile.In)) * int64(k.Tile.Bytes)
+	return k.weightBlocks(p) * int64(k.Tile.Bytes)
+}
+
+// weightBlocks returns how many blocks of Tile.Out by Tile.In are stored.
+func (k *Kernel) weightBlocks(p Problem) int64 {
+	if k.Listed {
+		return int64(p.Blocks)
+	}
+	return int64(ceilDiv(p.Out, k.Tile.Out)) * int64(ceilDiv(p.In, k.Tile.In))
 }
 
 // xType returns the type of the activations.
@@ -221,6 +233,11 @@ func (k *Kernel) check(p Problem) error {
 		if blocks := int64(outTiles) * int64(ceilDiv(p.In, k.Tile.In)); blocks > math.MaxUint32 {
 			return fmt.Errorf("kernel %s: %d weight blocks, at most 2^32 are allowed", k.Name, blocks)
 		}
+	}
+	if least, most := int64(outTiles), int64(outTiles)*int64(ceilDiv(p.In, max(1, k.Tile.In))); k.Listed && (int64(p.Blocks) < least || int64(p.Blocks) > most) {
+		return fmt.Errorf("kernel %s: %d stored blocks, want %d to %d", k.Name, p.Blocks, least, most)
+	} else if !k.Listed && p.Blocks != 0 {
+		return fmt.Errorf("kernel %s: %d stored blocks, but it takes all", k.Name, p.Blocks)
 	}
 	if tiles := int64(outTiles+64) * int64(tokTiles) * int64(k.Tile.Split); tiles > math.MaxInt32 {
 		return fmt.Errorf("kernel %s: %d tiles, at most 2^31 are allowed", k.Name, tiles)
@@ -332,6 +349,8 @@ func (k *Kernel) quantity(q Quantity, p Problem) int {
 		return p.xPitch()
 	case QYPitch:
 		return p.yPitch()
+	case QLists:
+		return ceilDiv(p.Out, k.Tile.Out) + 1 + p.Blocks
 	}
 	return 0
 }

@@ -46,6 +46,17 @@ func TestPlan(t *testing.T) {
 	require.EqualValues(t, 520*300*2, need[X])
 }
 
+func TestPlanListed(t *testing.T) {
+	k := gemm()
+	k.Listed = true
+	k.Params = append(k.Params, Param{Name: "lists", Kind: ArgPtr, Of: Meta, DType: U32, Len: QLists})
+	p := Problem{Out: 1000, In: 520, Tokens: 300, Blocks: 20}
+	l, err := k.Plan(p, hopper)
+	require.NoError(t, err)
+	require.EqualValues(t, 20*9216, k.WeightBytes(p))
+	require.EqualValues(t, 4*(8+1+20), l.Args[7].Bytes)
+}
+
 func TestPlanGrid(t *testing.T) {
 	for _, c := range []struct {
 		cluster, split   int
@@ -100,6 +111,9 @@ func TestPlanErrors(t *testing.T) {
 		{"its tile is not set", func(k *Kernel, _ *Problem, _ *Device) { k.Tile.Split = 0 }},
 		{"weight blocks, at most 2^32", func(_ *Kernel, p *Problem, _ *Device) { p.Out, p.In = 1<<30, 1<<30 }},
 		{"tiles, at most 2^31", func(_ *Kernel, p *Problem, _ *Device) { p.Out, p.Tokens = 1<<28, 1<<28 }},
+		{"3 stored blocks, but it takes all", func(_ *Kernel, p *Problem, _ *Device) { p.Blocks = 3 }},
+		{"7 stored blocks, want 8 to 64", func(k *Kernel, p *Problem, _ *Device) { k.Listed, p.Blocks = true, 7 }},
+		{"65 stored blocks, want 8 to 64", func(k *Kernel, p *Problem, _ *Device) { k.Listed, p.Blocks = true, 65 }},
 		{"a scale of 2, but it does not scale", func(_ *Kernel, p *Problem, _ *Device) { p.Scale = 2 }},
 		{"the scale is 0", func(k *Kernel, _ *Problem, _ *Device) { scaled(k) }},
 		{"the scale is NaN", func(k *Kernel, p *Problem, _ *Device) { scaled(k); p.Scale = float32(math.NaN()) }},
