@@ -29,6 +29,10 @@ type GEMM struct {
 	DType gpu.DType // BF16, F16, E4M3 or S8, of weights and activations
 	Form  gpu.Form  // Dense or NM24
 	TileN int       // tokens of a tile: 64, 128 or 256
+	// Listed weights are those whose blocks of 128 features by one stage of In are
+	// stored only where the pattern keeps something (layout.Blocks); buffer Meta
+	// lists them. Of a cluster each block has its own list, so there is none.
+	Listed bool
 
 	Stages  int         // of the ring; 0: as many as fit
 	Cluster int         // 1, or 2 blocks that share their activations by multicast; 0 is 1
@@ -98,7 +102,11 @@ func (c GEMM) epilogue() *tile.Epilogue {
 // Name is the kernel's name: its configuration in short.
 func (c GEMM) Name() string {
 	c = c.normal()
-	n := fmt.Sprintf("gemm_%s_%s_y%s_n%d_s%d_c%d_%s_g%d_e%d", c.Form, c.DType, c.Y, c.TileN, c.Stages, c.Cluster, c.Loop, c.Band, c.Buffers)
+	form := c.Form.String()
+	if c.Listed {
+		form += "_blocks"
+	}
+	n := fmt.Sprintf("gemm_%s_%s_y%s_n%d_s%d_c%d_%s_g%d_e%d", form, c.DType, c.Y, c.TileN, c.Stages, c.Cluster, c.Loop, c.Band, c.Buffers)
 	for _, o := range []struct {
 		on   bool
 		name string
@@ -138,6 +146,8 @@ func (c GEMM) check() error {
 		return fmt.Errorf("tiles of %d tokens, want 64, 128 or 256", c.TileN)
 	case c.Cluster != 1 && c.Cluster != 2:
 		return fmt.Errorf("clusters of %d blocks, want 1 or 2", c.Cluster)
+	case c.Listed && c.Cluster != 1:
+		return fmt.Errorf("clusters of %d blocks over listed weights, want 1", c.Cluster)
 	case c.Loop != hopper.Drain && c.Loop != hopper.Overlap:
 		return fmt.Errorf("loop %d", c.Loop)
 	case c.Band < c.Cluster || c.Band > 64 || c.Band%c.Cluster != 0:
@@ -175,7 +185,7 @@ func (c GEMM) Build() (*gpu.Kernel, error) {
 	f := c.Format()
 	return &gpu.Kernel{
 		Name: k.Name(), Target: m.Target().String(), PTX: text, Family: "gemm",
-		DType: c.DType, Form: c.Form, Y: c.Y,
+		DType: c.DType, Form: c.Form, Listed: c.Listed, Y: c.Y,
 		Tile:    gpu.Tile{Out: gemmRows, Tokens: c.TileN, In: f.KBlock(), Bytes: f.BlockBytes(), Split: 1},
 		Threads: uint32(cta.Threads()), Cluster: uint32(c.Cluster), Shared: uint32(cta.SharedBytes()), PDL: c.PDL,
 		Params: cta.Params(),
@@ -191,7 +201,11 @@ func (c GEMM) emit(cta *hopper.CTA) {
 		DType: c.DType, Of: gpu.X, Inner: gpu.QIn, Outer: gpu.QTokens,
 		Box: [2]uint32{uint32(gemmStage / size), uint32(c.TileN / c.Cluster)}, Swizzle: gpu.Swizzle128, L2: gpu.L2Promotion256,
 	})
-	steps, outTiles, tokTiles := cta.U32("steps", gpu.QSteps), cta.U32("out_tiles", gpu.QOutTiles), cta.U32("token_tiles", gpu.QTokTiles)
+	outTiles, tokTiles := cta.U32("out_tiles", gpu.QOutTiles), cta.U32("token_tiles", gpu.QTokTiles)
+	steps := tile.All(cta)
+	if c.Listed {
+		steps = tile.Listed(cta, outTiles)
+	}
 	out, tokens := cta.U32("out", gpu.QOut), cta.U32("tokens", gpu.QTokens)
 
 	ring := cta.Ring("ring", c.Stages)
@@ -220,7 +234,7 @@ func (c GEMM) emit(cta *hopper.CTA) {
 		walk.Each(func(row, col ptx.Reg) {
 			y.Place(k.Mul(row, gemmRows), k.Mul(col, c.TileN))
 			y.Begin()
-			loop.Run(w, steps)
+			loop.Run(w, steps.Count(row))
 			y.Store(sum.Acc)
 		})
 		y.Flush()
@@ -235,14 +249,12 @@ func (c GEMM) emit(cta *hopper.CTA) {
 				// results lie beyond the end and are dropped.
 				row = k.Min(row, k.Sub(outTiles, 1))
 			}
-			block := k.Var(ptx.U64, k.MadWide(k.Mul(row, steps), f.BlockBytes(), weights))
 			token := k.Mul(col, c.TileN)
-			k.For(0, k.Mul(steps, f.KBlock()), f.KBlock(), func(in ptx.Reg) {
+			steps.Each(row, func(stored, column ptx.Reg) {
 				p.Fill(func(s *hopper.Filling) {
-					s.Bulk(a, block)
-					s.Tensor(b, in, token)
+					s.Bulk(a, k.MadWide(stored, f.BlockBytes(), weights))
+					s.Tensor(b, k.Mul(column, f.KBlock()), token)
 				})
-				k.Emit("add.u64", block, block, ptx.Int(int64(f.BlockBytes())))
 			})
 		})
 	})

@@ -44,6 +44,10 @@ func gemms() []GEMM {
 	add(func(c *GEMM) {
 		c.DType, c.TensorScale, c.OutScale, c.TokenScale, c.Residual, c.Activation = gpu.E4M3, true, true, true, true, SiLU
 	})
+	for _, form := range []gpu.Form{gpu.Dense, gpu.NM24} {
+		c := GEMM{DType: gpu.BF16, Form: form, TileN: 256, Y: gpu.BF16, Listed: true}
+		cs = append(cs, c, c.with(1, hopper.Overlap))
+	}
 	return cs
 }
 
@@ -80,9 +84,13 @@ func TestGEMMPlan(t *testing.T) {
 		if c.TensorScale {
 			p.Scale = 0.5
 		}
-		l, err := k.Plan(p, h200)
-		require.NoError(t, err)
 		packed, err := c.Format().Bytes(p.Out, p.In)
+		require.NoError(t, err)
+		if c.Listed {
+			p.Blocks = 11
+			packed = 11 * int64(c.Format().BlockBytes())
+		}
+		l, err := k.Plan(p, h200)
 		require.NoError(t, err)
 		require.EqualValues(t, packed, k.WeightBytes(p), "the packer and the kernel agree on the weights")
 		require.Len(t, l.Args, len(k.Params))
@@ -108,6 +116,7 @@ func TestGEMMCheck(t *testing.T) {
 		{"weights of form by_input", func(c *GEMM) { c.Form = gpu.ByInput }},
 		{"tiles of 96 tokens", func(c *GEMM) { c.TileN = 96 }},
 		{"clusters of 4", func(c *GEMM) { c.Cluster = 4 }},
+		{"over listed weights, want 1", func(c *GEMM) { c.Listed, c.Cluster = true, 2 }},
 		{"loop 7", func(c *GEMM) { c.Loop = 7 }},
 		{"bands of 15 tiles", func(c *GEMM) { c.Cluster, c.Band = 2, 15 }},
 		{"9 store buffers", func(c *GEMM) { c.Buffers = 9 }},
