@@ -46,7 +46,7 @@ func (l Linear) ampere(m, n, warpsM, warpsN, blocks int) Ampere {
 // ampereCandidates offers every tile, split so that it fills the device, for
 // targets that have nothing better.
 func ampereCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
-	if l.Target.Has(ptx.SM90a()) {
+	if l.Target.Has(ptx.SM90a()) || l.Listed {
 		return nil
 	}
 	var cs []Candidate

@@ -26,6 +26,7 @@ type Linear struct {
 	Target ptx.Target
 	DType  gpu.DType // of weights and activations
 	Form   gpu.Form  // Dense or NM24
+	Listed bool      // only blocks in which the pattern keeps something are stored (layout.Blocks), Problem.Blocks of them
 	Y      gpu.DType
 
 	TensorScale bool
@@ -69,6 +70,9 @@ func (l Linear) Candidates(p gpu.Problem, d gpu.Device) ([]Candidate, error) {
 
 // whyNone is the reason for which the family nearest to the layer has no kernel.
 func (l Linear) whyNone() error {
+	if l.Listed && !l.Target.Has(ptx.SM90a()) {
+		return fmt.Errorf("lists of blocks have kernels for %v alone", ptx.SM90a())
+	}
 	if !l.Target.Has(ptx.SM90a()) {
 		t := ampereTiles[0]
 		return l.ampere(t.m, t.n, t.warpsM, t.warpsN, t.blocks).Check()

@@ -51,11 +51,31 @@ func TestLinearCandidates(t *testing.T) {
 	}
 }
 
+// Listed weights are multiplied by the GEMM alone, in time proportional to what is
+// stored.
+func TestLinearListed(t *testing.T) {
+	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.Dense, Y: gpu.BF16, Listed: true}
+	cycles := map[int]float64{}
+	for _, blocks := range []int{512, 1024, 2048} { // of 32 tiles by 64
+		cs, err := l.Candidates(gpu.Problem{Out: 4096, In: 4096, Tokens: 4096, Blocks: blocks}, h200)
+		require.NoError(t, err)
+		for _, c := range cs {
+			g := c.Config.(GEMM)
+			require.True(t, g.Listed && g.Cluster == 1)
+			require.NoError(t, g.Check())
+		}
+		cycles[blocks] = cs[0].Cycles
+	}
+	require.InDelta(t, 2, cycles[2048]/cycles[1024], 0.2)
+	require.Less(t, cycles[512], cycles[1024])
+}
+
 func TestLinearNoKernel(t *testing.T) {
 	for _, c := range []struct {
 		want string
 		l    Linear
 	}{
+		{"no kernel for sm_80: lists of blocks have kernels for sm_90a alone", Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: gpu.Dense, Y: gpu.BF16, Listed: true}},
 		{"no kernel for sm_80: ampere: operands of type e4m3", Linear{Target: ptx.SM80(), DType: gpu.E4M3, Form: gpu.Dense, Y: gpu.BF16}},
 		{"no kernel for sm_90a: gemm: operands of type f32", Linear{Target: ptx.SM90a(), DType: gpu.F32, Form: gpu.Dense, Y: gpu.F32}},
 		{"weights of form by_input", Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.ByInput, Y: gpu.F32}},

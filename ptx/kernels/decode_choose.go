@@ -30,7 +30,7 @@ func (l Linear) decode(m, n int) Decode {
 
 // decodeCandidates offers the tiles of all tokens, up to 128, with every split.
 func decodeCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
-	if !l.Target.Has(ptx.SM90a()) || p.Tokens > decodeTokens {
+	if !l.Target.Has(ptx.SM90a()) || p.Tokens > decodeTokens || l.Listed {
 		return nil
 	}
 	n := 8

@@ -30,7 +30,7 @@ const (
 // gemm is the layer's GEMM in tiles of n tokens.
 func (l Linear) gemm(n int) GEMM {
 	return GEMM{
-		DType: l.DType, Form: l.Form, TileN: n, Y: l.Y,
+		DType: l.DType, Form: l.Form, Listed: l.Listed, TileN: n, Y: l.Y,
 		TensorScale: l.TensorScale, OutScale: l.OutScale, TokenScale: l.TokenScale,
 		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual, PDL: !l.Serial,
 	}
@@ -72,6 +72,9 @@ func (c GEMM) cycles(p gpu.Problem, d gpu.Device) float64 {
 	tiles := outTiles * ((p.Tokens + c.TileN - 1) / c.TileN)
 	rounds := (tiles + blocks - 1) / blocks
 	steps := (p.In + f.KBlock() - 1) / f.KBlock()
+	if c.Listed {
+		steps = max(1, (p.Blocks+outTiles-1)/outTiles) // on average
+	}
 
 	wgmmas := gemmConsumers * gemmStage / 32
 	wgmma := c.tile().dense
