@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -26,6 +25,18 @@ type spec struct {
 	Copies   int     `json:"copies"`   // of the weights in memory, used in turn
 	Launches int     `json:"launches"` // in the graph
 	Kernel   string  `json:"kernel"`   // a candidate's name; "" for what the plan chooses
+	Y        string  `json:"y"`        // type of the result; "" for f16 of f16, bf16 of others
+	epilogue
+}
+
+// epilogue is what a linear case does to its sums before it stores them.
+type epilogue struct {
+	Bias        string `json:"bias"`       // f32, bf16 or ""
+	Activation  string `json:"activation"` // relu and so on, or ""
+	OutScale    bool   `json:"out_scale"`
+	TokenScale  bool   `json:"token_scale"`
+	TensorScale bool   `json:"tensor_scale"`
+	Residual    bool   `json:"residual"`
 }
 
 func (s spec) String() string {
@@ -33,10 +44,24 @@ func (s spec) String() string {
 	if s.Family == "gemv" {
 		n += fmt.Sprintf(" inactive %g", s.Inactive)
 	}
+	if s.epilogue != (epilogue{}) || s.Y != "" {
+		n += fmt.Sprintf(" to %s with %+v", s.Y, s.epilogue)
+	}
 	return n
 }
 
-var dtypes = map[string]gpu.DType{"bf16": gpu.BF16, "f16": gpu.F16, "e4m3": gpu.E4M3, "s8": gpu.S8}
+var dtypes = map[string]gpu.DType{"bf16": gpu.BF16, "f16": gpu.F16, "e4m3": gpu.E4M3, "s8": gpu.S8, "f32": gpu.F32, "s32": gpu.S32}
+
+// result is the type of the case's result.
+func (s spec) result() gpu.DType {
+	switch {
+	case s.Y != "":
+		return dtypes[s.Y]
+	case s.DType == "f16":
+		return gpu.F16
+	}
+	return gpu.BF16
+}
 
 // inputs are a case's random operands, which several configurations may share.
 type inputs struct {
@@ -45,9 +70,13 @@ type inputs struct {
 	mask    *patterns.Mask
 	active  []bool // gemv: which inputs count
 	problem gpu.Problem
-	packed  map[any][]byte // by layout
 	dtype   gpu.DType
 	ref     reference
+	extra   map[gpu.Buffer][]byte // what the epilogue reads
+	after   func(sum float64, token, out int) float64
+
+	packed map[any][]byte         // by layout
+	copies map[any][]*cuda.Buffer // of the packed weights on the device
 }
 
 func newInputs(s spec, seed uint64) (*inputs, error) {
@@ -55,7 +84,7 @@ func newInputs(s spec, seed uint64) (*inputs, error) {
 	if !ok {
 		return nil, fmt.Errorf("no type %q", s.DType)
 	}
-	in := &inputs{seed: seed, problem: gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}, packed: map[any][]byte{}, dtype: t}
+	in := &inputs{seed: seed, problem: gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}, dtype: t, packed: map[any][]byte{}, copies: map[any][]*cuda.Buffer{}}
 	in.x = randomMatrix(seed+1, s.Tokens, s.In, t)
 	in.w = randomMatrix(seed, s.Out, s.In, t)
 	switch {
@@ -64,7 +93,7 @@ func newInputs(s spec, seed uint64) (*inputs, error) {
 	case s.Form == "nm24":
 		in.mask = prune24(seed, in.w, t)
 	}
-	return in, nil
+	return in, in.finish(s)
 }
 
 // prepared is a case on the device.
@@ -97,7 +126,11 @@ func prepare(dev *cuda.Device, s spec, seed uint64) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in.prepare(dev, s, c)
+	p, err := in.prepare(dev, s, c)
+	if err != nil {
+		return nil, errors.Join(err, in.free())
+	}
+	return p, nil
 }
 
 // prepare compiles a configuration, packs and uploads the weights and captures
@@ -123,15 +156,42 @@ func (in *inputs) prepare(dev *cuda.Device, s spec, c config) (_ *prepared, err 
 	if p.fn, err = p.mod.Function(p.kernel.Name); err != nil {
 		return nil, err
 	}
-	weights, err := in.pack(c)
-	if err != nil {
-		return nil, err
-	}
 	launch, err := p.kernel.Plan(p.problem, info)
 	if err != nil {
 		return nil, err
 	}
-	return p, p.upload(launch, weights)
+	return p, p.upload(launch, c)
+}
+
+// weights are copies of the packed weights on the device, at least n, shared by
+// the configurations that read the same layout.
+func (in *inputs) weights(dev *cuda.Device, c config, n int) ([]*cuda.Buffer, error) {
+	packed, key, err := in.pack(c)
+	if err != nil {
+		return nil, err
+	}
+	for len(in.copies[key]) < n {
+		b, err := dev.Alloc(int64(len(packed)))
+		if err != nil {
+			return nil, err
+		}
+		in.copies[key] = append(in.copies[key], b)
+		if err := cuda.Upload(nil, b, packed); err != nil {
+			return nil, err
+		}
+	}
+	return in.copies[key], nil
+}
+
+// free gives the weights back, after all cases that share them.
+func (in *inputs) free() error {
+	var errs []error
+	for _, copies := range in.copies {
+		for _, b := range copies {
+			errs = append(errs, b.Free())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // alloc gives device memory that free takes back.
@@ -143,41 +203,44 @@ func (p *prepared) alloc(bytes uint64) (*cuda.Buffer, error) {
 	return b, err
 }
 
-func (p *prepared) upload(launch gpu.Launch, weights []byte) (err error) {
+func (p *prepared) upload(launch gpu.Launch, c config) (err error) {
 	if p.stream, err = p.dev.NewStream(); err != nil {
+		return err
+	}
+	weights, err := p.weights(p.dev, c, p.Copies)
+	if err != nil {
 		return err
 	}
 	needs, err := launch.Needs()
 	if err != nil {
 		return err
 	}
-	if int(needs[gpu.Weights]) > len(weights) {
-		return fmt.Errorf("kernel %s reads %d bytes of weights, %d are packed", p.kernel.Name, needs[gpu.Weights], len(weights))
+	if int64(needs[gpu.Weights]) > weights[0].Size() {
+		return fmt.Errorf("kernel %s reads %d bytes of weights, %d are packed", p.kernel.Name, needs[gpu.Weights], weights[0].Size())
 	}
-	var shared cuda.Buffers
+	var bound cuda.Buffers
 	for role, n := range needs {
 		if n == 0 || gpu.Buffer(role) == gpu.Weights {
 			continue
 		}
-		if shared[role], err = p.alloc(n); err != nil {
+		if bound[role], err = p.alloc(n); err != nil {
 			return err
 		}
-		if err := p.stream.Memset(shared[role], 0); err != nil {
+		if err := p.stream.Memset(bound[role], 0); err != nil {
 			return err
+		}
+		if data := p.extra[gpu.Buffer(role)]; data != nil {
+			if err := cuda.Upload(p.stream, bound[role], data); err != nil {
+				return err
+			}
 		}
 	}
-	p.y = shared[gpu.Y]
-	if err := cuda.Upload(p.stream, shared[gpu.X], p.x.Data); err != nil {
+	p.y = bound[gpu.Y]
+	if err := cuda.Upload(p.stream, bound[gpu.X], p.x.Data); err != nil {
 		return err
 	}
-	for range p.Copies {
-		bound := shared
-		if bound[gpu.Weights], err = p.alloc(uint64(len(weights))); err != nil {
-			return err
-		}
-		if err := cuda.Upload(p.stream, bound[gpu.Weights], weights); err != nil {
-			return err
-		}
+	for i := range p.Copies {
+		bound[gpu.Weights] = weights[i]
 		run, err := p.dev.Prepare(p.fn, launch, bound)
 		if err != nil {
 			return err
@@ -293,19 +356,5 @@ func (p *prepared) check() (deviation, error) {
 
 // result reads an element of the output.
 func (p *prepared) result(raw []byte) func(token, out int) float64 {
-	t := p.kernel.Y
-	return func(token, out int) float64 {
-		at := (token*p.Out + out) * t.Size()
-		switch t {
-		case gpu.F32:
-			return float64(math.Float32frombits(le32(raw[at:])))
-		case gpu.S32:
-			return float64(int32(le32(raw[at:])))
-		}
-		return float64(get(raw[at:], 0, t))
-	}
-}
-
-func le32(b []byte) uint32 {
-	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+	return func(token, out int) float64 { return decode(raw, token*p.Out+out, p.kernel.Y) }
 }

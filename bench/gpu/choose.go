@@ -21,10 +21,7 @@ type config interface {
 // first.
 func candidates(s spec, t gpu.DType, d gpu.Device) ([]config, error) {
 	p := gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}
-	y := gpu.BF16
-	if t == gpu.F16 {
-		y = t
-	}
+	y := s.result()
 	var list []config
 	switch {
 	case s.Family == "gemv":
@@ -34,7 +31,9 @@ func candidates(s spec, t gpu.DType, d gpu.Device) ([]config, error) {
 		}
 		return list, nil
 	case s.Family == "linear" && forms[s.Form] != 0:
-		layer := kernels.Linear{Target: ptx.SM90a(), DType: t, Form: forms[s.Form], Y: y, Serial: !s.PDL}
+		layer := kernels.Linear{Target: ptx.SM90a(), DType: t, Form: forms[s.Form], Y: y, Serial: !s.PDL,
+			Bias: dtypes[s.Bias], Activation: activations[s.Activation].kernel, Residual: s.Residual,
+			OutScale: s.OutScale, TokenScale: s.TokenScale, TensorScale: s.TensorScale}
 		found, err := layer.Candidates(p, d)
 		for _, c := range found {
 			list = append(list, c.Config)
@@ -62,14 +61,14 @@ func choose(s spec, t gpu.DType, d gpu.Device) (config, error) {
 	return list[i], nil
 }
 
-// pack lays the weights out for a configuration.
-func (in *inputs) pack(c config) (packed []byte, err error) {
-	var key any = "by input"
+// pack lays the weights out for a configuration. The key names the layout.
+func (in *inputs) pack(c config) (packed []byte, key any, err error) {
+	key = "by input"
 	if l, ok := c.(kernels.Config); ok {
 		key = l.Format()
 	}
 	if packed := in.packed[key]; packed != nil {
-		return packed, nil
+		return packed, key, nil
 	}
 	if format, ok := key.(layout.Format); ok {
 		packed, err = format.Pack(in.w, in.mask)
@@ -77,7 +76,7 @@ func (in *inputs) pack(c config) (packed []byte, err error) {
 		packed = byInput(in.w)
 	}
 	in.packed[key] = packed
-	return packed, err
+	return packed, key, err
 }
 
 // byInput is w transposed, [In, Out], rows padded to 16 bytes.

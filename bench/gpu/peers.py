@@ -74,7 +74,7 @@ class Peer:
     """Calls of a library, captured into one graph."""
 
     def __init__(self, name, calls, launches):
-        self.name, self.launches = name, launches
+        self.name, self.launches, self.deviation = name, launches, None
         for call in calls:
             call()
         torch.cuda.synchronize()
@@ -174,7 +174,9 @@ def peers_of(dtype, out, k, tokens, copies, launches, forms):
     if "torch" in forms:
         # The 8-bit calls of torch want at least 17 rows.
         if dtype in ("bf16", "f16") or tokens > 16:
-            found.append(Peer("torch", [dense_call(x, w, dtype) for w in weights], launches))
+            calls = [dense_call(x, w, dtype) for w in weights]
+            found.append(Peer("torch", calls, launches))
+            found[-1].deviation = deviation(calls[0](), x, weights[0])
     if "cuSPARSELt" in forms:
         for name, calls in sparselt_calls(x, weights, dtype).items():
             try:
@@ -182,6 +184,12 @@ def peers_of(dtype, out, k, tokens, copies, launches, forms):
             except Exception as e:  # an order that the library does not offer for the shape
                 print(f"  {name}: {str(e)[:100]}", file=sys.stderr)
     return found
+
+
+def deviation(y, x, w):
+    """Of the first tokens from float64, as a share of the norm."""
+    want = x[:64].double() @ w.double().t()
+    return ((y[:64].double() - want).norm() / want.norm()).item()
 
 
 def merge_sparselt(times):
@@ -209,6 +217,7 @@ def linear_case(ours, o, dtype, out, k, tokens, forms, rotate, launches, configs
                                       tokens=tokens, copies=copies, launches=launches, pdl=pdl))
     errors = {c.name: c.error() for c in contenders}
     contenders += peers_of(dtype, out, k, tokens, copies, launches, forms["peers"])
+    errors |= {c.name: c.deviation for c in contenders if isinstance(c, Peer) and c.deviation is not None}
     result = {"dtype": dtype, "out": out, "k": k, "tokens": tokens, "copies": copies, "errors": errors,
               "kernels": {c.name: c.info["kernel"] for c in contenders if isinstance(c, OurCase)}, "runs": {}}
     for mode in forms["modes"]:
@@ -233,7 +242,7 @@ def show(result):
                     r = ratios(times, o, p)
                     print(f"    {o} vs {p}: {statistics.median(r):.3f}x  [{r[0]:.3f}..{r[-1]:.3f}]")
     for n, e in result["errors"].items():
-        print(f"    {n}: error {e:.2e}  ({result['kernels'][n]})")
+        print(f"    {n}: error {e:.2e}  ({result['kernels'].get(n, '')})")
     sys.stdout.flush()
 
 

@@ -70,7 +70,7 @@ func (in *inputs) computeReference() reference {
 			for c, v := range x[i] {
 				sum += v * w[c]
 			}
-			r.want[i][j] = sum
+			r.want[i][j] = in.after(sum, r.tokens[i], r.outs[j])
 		}
 	})
 	return r

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -90,7 +91,7 @@ func (s *server) answer(r request) (map[string]any, error) {
 		return map[string]any{"error_norm": d.Norm, "error_max": d.Max, "checked": d.Checked}, err
 	case "free":
 		delete(s.cases, r.ID)
-		return map[string]any{}, p.free()
+		return map[string]any{}, errors.Join(p.free(), p.inputs.free())
 	}
 	return nil, fmt.Errorf("no request %q", r.Op)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // smoke prints what the driver says, what compiling costs and what a launch does.
-func smoke(dev *cuda.Device) error {
+func smoke(dev *cuda.Device) (err error) {
 	info, err := dev.Info()
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func smoke(dev *cuda.Device) error {
 	if err != nil {
 		return err
 	}
-	defer p.free()
+	defer func() { err = errors.Join(err, p.free(), p.inputs.free()) }()
 	const n = 2000
 	for range 3 {
 		start := time.Now()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -48,10 +49,9 @@ func tuneOne(dev *cuda.Device, s spec, list []config, rounds int) (err error) {
 	var all []*timed
 	defer func() {
 		for _, t := range all {
-			if e := t.free(); err == nil {
-				err = e
-			}
+			err = errors.Join(err, t.free())
 		}
+		err = errors.Join(err, in.free())
 	}()
 	for i, c := range list {
 		s.Kernel = c.Name()
