@@ -284,3 +284,110 @@ func TestRegisters(t *testing.T) {
 		require.Equal(t, want, Registers(threads), threads)
 	}
 }
+
+// sent adds an outbox of turns buffers to the product, with which use does
+// something in place of the products.
+func (x *product) sent(residual bool, box [2]uint32, buffers, turns int, use func(*Sender)) {
+	var o *Outbox
+	x.declare = func(c *CTA) {
+		spec := gpu.MapSpec{DType: gpu.BF16, Of: gpu.Y, Inner: gpu.QOut, Outer: gpu.QTokens, Box: box, Swizzle: gpu.Swizzle128}
+		y := c.TensorMap("y", spec)
+		var r *TensorMap
+		if residual {
+			spec.Of = gpu.Residual
+			r = c.TensorMap("residual", spec)
+		}
+		o = c.Outbox(y, r, 1, buffers, turns)
+	}
+	x.consume = func(w *Warpgroup, l *Pipeline, a *Acc, steps ptx.Reg) {
+		k := w.CTA.K
+		s := w.Sender(o)
+		k.For(0, k.Const(ptx.U32, 3), 1, func(i ptx.Reg) {
+			s.Place(k.Mul(i, 64), k.Const(ptx.U32, 0))
+			s.Begin()
+			l.Run(w, steps)
+			a.Regs()
+			use(s)
+		})
+		s.Flush()
+	}
+}
+
+func TestOutbox(t *testing.T) {
+	for _, residual := range []bool{false, true} {
+		for _, n := range [][2]int{{1, 1}, {1, 4}, {2, 4}, {3, 4}, {8, 4}} {
+			x := small()
+			x.sent(residual, [2]uint32{64, 16}, n[0], n[1], func(s *Sender) {
+				k := s.cta.K
+				for range s.turns {
+					s.Send(func(off int) {
+						k.Emit("st.shared.b32", ptx.At(k.Mad(s.w.Thread, 16, s.Base()), off), k.Const(ptx.B32, 7))
+					})
+				}
+				s.End()
+			})
+			text, err := x.text()
+			require.NoError(t, err)
+			require.Equal(t, n[1], strings.Count(text, "bulk.tensor.2d.global.shared::cta"))
+			loads := 0
+			if residual {
+				loads = n[1]
+			}
+			require.Equal(t, loads+1, strings.Count(text, "bulk.tensor.2d.shared::cluster.global"), "and the activations")
+			ptxtest.AssembleClean(t, text, ptx.SM90a())
+		}
+	}
+}
+
+// A buffer of the residual is awaited with the parity of its use: the number of
+// uses before, over all tiles.
+func TestResidualParity(t *testing.T) {
+	for _, n := range [][2]int{{1, 1}, {1, 3}, {2, 4}, {3, 4}, {2, 5}} {
+		buffers, turns := n[0], n[1]
+		k := ptx.NewModule(ptx.SM90a()).Kernel("k")
+		uses := make([]int, buffers)
+		for tile := range 5 {
+			s := &Sender{Outbox: &Outbox{cta: &CTA{K: k}, buffers: buffers, turns: turns}, parity: k.Const(ptx.U32, tile%2)}
+			for turn := range turns {
+				require.Equal(t, strconv.Itoa(uses[turn%buffers]%2), s.phase(turn).String(), "%d buffers, tile %d, turn %d", buffers, tile, turn)
+				uses[turn%buffers]++
+			}
+		}
+	}
+}
+
+func TestOutboxMisuse(t *testing.T) {
+	send := func(n int) func(*Sender) {
+		return func(s *Sender) {
+			for range n {
+				s.Send(func(int) {})
+			}
+			s.End()
+		}
+	}
+	for _, x := range []struct {
+		want    string
+		box     [2]uint32
+		buffers int
+		use     func(*Sender)
+	}{
+		{"1 buffers sent in a tile, declared are 2", [2]uint32{64, 16}, 2, send(1)},
+		{"3 buffers sent in a tile, declared are 2", [2]uint32{64, 16}, 2, send(3)},
+		{"1 boxes in 0 buffers", [2]uint32{64, 16}, 0, send(2)},
+		{"a box of 512 bytes ends within the swizzle's pattern", [2]uint32{64, 4}, 2, send(2)},
+	} {
+		p := small()
+		p.sent(false, x.box, x.buffers, 2, x.use)
+		_, err := p.text()
+		require.ErrorContains(t, err, x.want)
+	}
+	p := small()
+	p.declare = func(c *CTA) {
+		spec := gpu.MapSpec{DType: gpu.BF16, Of: gpu.Y, Inner: gpu.QOut, Outer: gpu.QTokens, Box: [2]uint32{64, 16}, Swizzle: gpu.Swizzle128}
+		y := c.TensorMap("y", spec)
+		spec.Of, spec.Box = gpu.Residual, [2]uint32{64, 32}
+		c.Outbox(y, c.TensorMap("residual", spec), 1, 2, 2)
+	}
+	_, err := p.text()
+	require.ErrorContains(t, err, "the residual's boxes differ from those of y")
+}

@@ -22,10 +22,11 @@ type Outbox struct {
 // boxes of the tensor. The residual is nil, or a map of the same boxes.
 func (c *CTA) Outbox(to, residual *TensorMap, boxes, buffers, turns int) *Outbox {
 	k := c.K
-	o := &Outbox{cta: c, to: to, residual: residual, boxes: boxes, buffers: min(buffers, turns), turns: turns}
 	if boxes < 1 || buffers < 1 || turns < 1 {
 		k.Errorf("%d boxes in %d buffers, %d turns", boxes, buffers, turns)
+		boxes, buffers, turns = 1, 1, 1
 	}
+	o := &Outbox{cta: c, to: to, residual: residual, boxes: boxes, buffers: min(buffers, turns), turns: turns}
 	if to.BoxBytes()%to.Swizzle().Align() != 0 {
 		k.Errorf("a box of %d bytes ends within the swizzle's pattern", to.BoxBytes())
 	}
