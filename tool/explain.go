@@ -19,12 +19,12 @@ import (
 type ExplainOptions struct {
 	Source
 	Layer string // "" is all of them
-	Print string // ir, plan, asm or bytes
+	Print string // ir, plan, asm, bytes or ptx
 	ISA   string // plan: level to plan for; asm, bytes: only this level's kernels
 }
 
 // Explain shows what becomes of a layer: its canonical spec, the plan with what
-// was weighed, or the kernels as assembly or as machine code.
+// was weighed, or the kernels as assembly, as machine code or as PTX.
 func Explain(ctx context.Context, c Console, o ExplainOptions) error {
 	switch o.Print {
 	case "ir":
@@ -33,8 +33,10 @@ func Explain(ctx context.Context, c Console, o ExplainOptions) error {
 		return explainPlan(ctx, c, o)
 	case "asm", "bytes":
 		return explainCode(ctx, c, o)
+	case "ptx":
+		return explainPTX(c.Out, o)
 	}
-	return fmt.Errorf("--print %s: want ir, plan, asm or bytes", o.Print)
+	return fmt.Errorf("--print %s: want ir, plan, asm, bytes or ptx", o.Print)
 }
 
 // explainIR prints the spec canonically, of a single layer where one is asked
@@ -79,7 +81,7 @@ func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
 	if m.Module.Layers, err = layers(m.Module, o.Layer); err != nil {
 		return err
 	}
-	isa, err := planLevel(m.Module, o.ISA)
+	isa, _, err := plannedFor(m.Module, o.ISA)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,12 @@ func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
 		if i > 0 {
 			fmt.Fprintln(c.Out)
 		}
-		if err := printPlan(c.Out, r, isa); err != nil {
+		if r.GPU != nil {
+			err = printGPUPlan(c.Out, r)
+		} else {
+			err = printPlan(c.Out, r.LayerReport, isa)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -111,15 +118,11 @@ func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  batch\tkernels\tpacked\tcycles at most\tagainst dense")
 	for _, ch := range plan.Choices {
-		batch := fmt.Sprintf("%d..%d", ch.BatchMin, ch.BatchMax)
-		if ch.BatchMin == ch.BatchMax {
-			batch = fmt.Sprint(ch.BatchMin)
-		}
 		gain := "-"
 		if ch.DenseCycles > 0 {
 			gain = fmt.Sprintf("%.2f×", ch.DenseCycles/ch.Cycles)
 		}
-		fmt.Fprintf(tw, "  %s\t%v\t%s\t%.0f\t%s\n", batch, ch.Config, size(ch.Bytes), ch.Cycles, gain)
+		fmt.Fprintf(tw, "  %s\t%v\t%s\t%.0f\t%s\n", span(ch.BatchMin, ch.BatchMax), ch.Config, size(ch.Bytes), ch.Cycles, gain)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -152,6 +155,8 @@ func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
 // size is a number of bytes for people.
 func size(n int) string {
 	switch {
+	case float64(n) >= 10e9:
+		return fmt.Sprintf("%.0f GB", float64(n)/1e9)
 	case n >= 10e6:
 		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
 	case n >= 10e3:
@@ -160,13 +165,22 @@ func size(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
+// module is the spec with the layers that are asked for.
+func (o ExplainOptions) module() (path string, m *ir.Module, err error) {
+	if path, m, err = readSpec(o.Spec); err != nil {
+		return "", nil, err
+	}
+	if err := o.apply(m); err != nil {
+		return "", nil, err
+	}
+	m.Layers, err = layers(m, o.Layer)
+	return path, m, err
+}
+
 // explainCode prints the kernels that a layer may use.
 func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
-	path, m, err := readSpec(o.Spec)
+	path, m, err := o.module()
 	if err != nil {
-		return err
-	}
-	if m.Layers, err = layers(m, o.Layer); err != nil {
 		return err
 	}
 	ks, err := kernelsOf(m)
@@ -185,6 +199,9 @@ func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
 			}
 		}
 		ks = kept
+	}
+	if cpu, gpu := runsOn(m); len(cpu) == 0 && len(gpu) > 0 {
+		return errors.New("the layers run on a GPU; `sparsegen explain --print ptx` shows their kernels")
 	}
 	if len(ks) == 0 {
 		return errors.New("no kernel to show; `sparsegen explain --print plan` says what runs")

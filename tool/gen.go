@@ -2,12 +2,9 @@ package tool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"go/token"
 	"path/filepath"
-
-	"github.com/sparsegen/sparsegen/ir"
 )
 
 // GenOptions are the options of Gen.
@@ -18,8 +15,8 @@ type GenOptions struct {
 	// Fallback is the package name for a folder without Go files, where Package
 	// is ""; "" is made from the folder's name.
 	Fallback string
-	Targets  string // in place of the spec's, as the language writes them
-	Check    bool   // print what would change and change nothing
+	Retarget
+	Check bool // print what would change and change nothing
 }
 
 // Gen writes the kernels that a spec's layers need. The result depends on the
@@ -31,10 +28,8 @@ func Gen(_ context.Context, c Console, o GenOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.Targets != "" {
-		if m.Targets, err = parseTargets(o.Targets); err != nil {
-			return err
-		}
+	if err := o.apply(m); err != nil {
+		return err
 	}
 	if o.Out == "" {
 		o.Out = filepath.Dir(spec)
@@ -63,22 +58,4 @@ func Gen(_ context.Context, c Console, o GenOptions) error {
 		return nil
 	}
 	return apply(o.Out, plan, func(verb, path string) { fmt.Fprintln(c.Out, verb, path) })
-}
-
-// parseTargets reads the --target flag with the language's own parser.
-func parseTargets(list string) ([]ir.Target, error) {
-	const layer = "\nlayer l(x f32[t, 1]) (y f32[t, 1]) where t in 1..1 { y = relu(x) }\n"
-	m, err := ir.Load("--target", []byte("sparsegen 1\ntarget "+list+layer), ir.Options{})
-	var errs ir.ErrorList
-	if errors.As(err, &errs) {
-		msg := errs[0].Msg
-		if errs[0].Hint != "" {
-			msg += "; " + errs[0].Hint
-		}
-		return nil, fmt.Errorf("--target %s: %s", list, msg)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return m.Targets, nil
 }

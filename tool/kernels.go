@@ -6,9 +6,12 @@ import (
 	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/runtime"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
 // levels are the instruction set levels of amd64 that a module's targets name,
@@ -27,6 +30,7 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 				}
 			}
 		case "arm64": // the pure-Go kernels, which are always there
+		case "ptx": // see gpuTargets
 		default:
 			return nil, fmt.Errorf("target %s: this version of sparsegen writes kernels for amd64, and pure Go for everything else", t.Arch)
 		}
@@ -34,12 +38,14 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 	return isas, nil
 }
 
-// kernelsOf are the kernels that a module's layers need on its targets. A level
-// without a kernel of some op uses the one of the level below.
+// kernelsOf are the CPU kernels that a module's layers need on its targets. A
+// level without a kernel of some op uses the one of the level below.
 func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
 	if err := supported(m); err != nil {
 		return nil, err
 	}
+	cpu, _ := runsOn(m)
+	m = only(m, cpu)
 	isas, err := levels(m)
 	if err != nil {
 		return nil, err
@@ -72,15 +78,40 @@ func kernelFiles(m *ir.Module, pkg, spec string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	generated, err := codegen.Emit(ks, codegen.EmitOptions{Package: pkg, Spec: spec})
+	o := codegen.EmitOptions{Package: pkg, Spec: spec}
+	texts, err := gpuKernels(m)
 	if err != nil {
 		return nil, err
+	}
+	if len(texts) > 0 {
+		o.GPUPacking = gpuplan.Fingerprint()
+	}
+	generated, err := codegen.Emit(ks, o)
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) > 0 {
+		printed, err := gpuplan.Emit(texts, o)
+		if err != nil {
+			return nil, err
+		}
+		generated = append(generated, printed...)
 	}
 	files := make([]File, len(generated))
 	for i, f := range generated {
 		files[i] = File{f.Name, f.Data}
 	}
 	return files, nil
+}
+
+// gpuKernels are the kernels that a module's layers need on its GPU targets.
+func gpuKernels(m *ir.Module) ([]gpu.Kernel, error) {
+	targets, err := gpuTargets(m)
+	if err != nil {
+		return nil, err
+	}
+	_, layers := runsOn(m)
+	return gpuplan.Kernels(layers, targets)
 }
 
 // planLevel is the level that a model is planned for: the one that is asked for,
@@ -102,27 +133,71 @@ func planLevel(m *ir.Module, asked string) (runtime.ISA, error) {
 	return best, nil
 }
 
+// packReport is what was decided for one linear op, for either processor.
+type packReport struct {
+	codegen.LayerReport
+	GPU     *gpuplan.StepPlan // in place of Plan
+	Target  ptx.Target        // of GPU
+	Density float64           // of GPU: the share of weights that the pattern keeps
+}
+
 // packModel plans and packs a model, one step of p a layer.
-func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions) (*sgp.Model, []codegen.LayerReport, error) {
+func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions) (*sgp.Model, []packReport, error) {
 	if err := supported(m.Module); err != nil {
 		return nil, nil, err
 	}
 	packed := &sgp.Model{Fingerprint: codegen.Fingerprint()}
-	var reports []codegen.LayerReport
+	_, onGPU := runsOn(m.Module)
+	var target ptx.Target
+	if len(onGPU) > 0 {
+		packed.GPUFingerprint = gpuplan.Fingerprint()
+		var err error
+		if target, err = gpuTarget(m.Module); err != nil {
+			return nil, nil, err
+		}
+	}
+	var reports []packReport
 	for _, l := range m.Layers {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
 		p.step("pack %s", l.Name)
+		if slices.Contains(onGPU, l) {
+			one, r, err := packGPU(m, l, target, o.Prune)
+			if err != nil {
+				return nil, nil, err
+			}
+			packed.Layers, reports = append(packed.Layers, *one), append(reports, r...)
+			continue
+		}
 		o.Layers = []string{l.Name}
 		one, r, err := codegen.Pack(m.Module, m.tensor, o)
 		if err != nil {
 			return nil, nil, err
 		}
 		packed.Layers = append(packed.Layers, one.Layers...)
-		reports = append(reports, r...)
+		for _, r := range r {
+			reports = append(reports, packReport{LayerReport: r})
+		}
 	}
 	return packed, reports, nil
+}
+
+// packGPU plans and packs one layer for a GPU.
+func packGPU(m *model, l *ir.Layer, target ptx.Target, prune bool) (*sgp.Layer, []packReport, error) {
+	plan, err := gpuplan.Plan(l, target)
+	if err != nil {
+		return nil, nil, err
+	}
+	packed, steps, err := plan.Pack(m.tensor, prune)
+	var reports []packReport
+	for _, r := range steps {
+		reports = append(reports, packReport{
+			LayerReport: codegen.LayerReport{Layer: r.Layer, Tensor: r.Tensor, Pattern: r.Pattern, Kept: r.Kept},
+			GPU:         r.Plan, Target: target, Density: r.Density,
+		})
+	}
+	return packed, reports, err
 }
 
 // onlyDense limits the planner to the forms that store every element.

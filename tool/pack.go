@@ -10,6 +10,7 @@ import (
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // Source says which spec a command works on and where its weights come from.
@@ -19,6 +20,7 @@ type Source struct {
 	// Prune drops what a weight holds outside its pattern, by magnitude. Without
 	// it such a weight is an error.
 	Prune bool
+	Retarget
 }
 
 // model is a checked spec with weights that fit it.
@@ -34,6 +36,9 @@ func (o Source) open(c Console) (*model, error) {
 	path, m, s, err := readModel(o.Spec, o.Weights)
 	if err != nil {
 		return nil, err
+	}
+	if err := o.apply(m); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if !o.Prune {
 		list, err := misfits(c, m, s)
@@ -66,7 +71,7 @@ func Pack(ctx context.Context, c Console, o PackOptions) error {
 	if o.Out == "" {
 		o.Out = strings.TrimSuffix(m.path, filepath.Ext(m.path)) + ".sgp"
 	}
-	isa, err := planLevel(m.Module, o.ISA)
+	isa, planned, err := plannedFor(m.Module, o.ISA)
 	if err != nil {
 		return err
 	}
@@ -87,6 +92,32 @@ func Pack(ctx context.Context, c Console, o PackOptions) error {
 			fmt.Fprintf(c.Out, "layer %s: %s keeps %.1f%% of the magnitude of %s\n", r.Layer, r.Pattern, 100*r.Kept, r.Tensor)
 		}
 	}
-	fmt.Fprintf(c.Out, "wrote %s, planned for %v\n", o.Out, isa)
+	fmt.Fprintf(c.Out, "wrote %s, planned for %s\n", o.Out, planned)
 	return nil
+}
+
+// plannedFor is the CPU's level to plan for, and the names of all processors that
+// are planned for.
+func plannedFor(m *ir.Module, asked string) (isa runtime.ISA, names string, err error) {
+	cpu, onGPU := runsOn(m)
+	switch {
+	case len(cpu) > 0:
+		if isa, err = planLevel(m, asked); err != nil {
+			return 0, "", err
+		}
+		names = isa.String()
+	case asked != "":
+		return 0, "", fmt.Errorf("--isa %s: an instruction set of the CPU, and no layer runs there", asked)
+	}
+	if len(onGPU) > 0 {
+		t, err := gpuTarget(m)
+		if err != nil {
+			return 0, "", err
+		}
+		if names != "" {
+			names += " and "
+		}
+		names += "ptx:" + t.String()
+	}
+	return isa, names, nil
 }

@@ -27,7 +27,7 @@ var programText embed.FS
 type program struct {
 	*model
 	isa     runtime.ISA // planned for, and the cap where one was asked for
-	reports []codegen.LayerReport
+	reports []packReport
 
 	dir, binary, packed string
 }

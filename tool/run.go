@@ -25,10 +25,12 @@ type RunOptions struct {
 	Out    []string // .npy files, one for each output; may be empty with Check
 	ISA    string   // cap on the instruction set; "" is this machine's best
 	Check  bool     // compare with the float64 reference
+	GPU    OpenGPU  // for a layer that runs on one
 }
 
-// Run compiles a layer into a program of its own and runs it once. With Check
-// the error is Findings where an element lies outside its error bound.
+// Run compiles a layer into a program of its own and runs it once, or runs it on
+// a GPU. With Check the error is Findings where an element lies outside its error
+// bound, or on a GPU the result as a whole.
 func Run(ctx context.Context, c Console, o RunOptions) error {
 	m, err := o.open(c)
 	if err != nil {
@@ -78,16 +80,7 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 			return err
 		}
 	}
-	p := newProgress(c, 3)
-	defer p.end()
-	prog, err := compile(ctx, p, m, o.ISA)
-	if err != nil {
-		return err
-	}
-	defer prog.close()
-	p.step("run")
-	outputs, err := prog.once(ctx, l, inputs, o.ISA)
-	p.end()
+	outputs, err := o.compute(ctx, c, m, inputs, dims)
 	if err != nil {
 		return err
 	}
@@ -104,15 +97,44 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 	if !o.Check {
 		return nil
 	}
+	if _, gpu := runsOn(m.Module); len(gpu) > 0 {
+		d, err := compareGPU(m, l, inputs, outputs, dims)
+		return o.verdict(c, l, d, d.outside(), err)
+	}
 	worst, err := compare(m, l, inputs, outputs, dims)
+	return o.verdict(c, l, worst, worst.outside > 0, err)
+}
+
+// verdict prints what a comparison found.
+func (o RunOptions) verdict(c Console, l *ir.Layer, found fmt.Stringer, outside bool, err error) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(c.Out, worst)
-	if worst.outside > 0 {
+	fmt.Fprintln(c.Out, found)
+	if outside {
 		return &Findings{Summary: fmt.Sprintf("layer %s leaves its error bound", l.Name)}
 	}
 	return nil
+}
+
+// compute runs the model's one layer where it runs.
+func (o RunOptions) compute(ctx context.Context, c Console, m *model, inputs [][]float32, dims map[string]int) ([][]float32, error) {
+	p := newProgress(c, 3)
+	defer p.end()
+	if _, gpu := runsOn(m.Module); len(gpu) > 0 {
+		p.total = 2
+		if _, _, err := plannedFor(m.Module, o.ISA); err != nil {
+			return nil, err
+		}
+		return runGPU(ctx, p, m, o.GPU, inputs, dims)
+	}
+	prog, err := compile(ctx, p, m, o.ISA)
+	if err != nil {
+		return nil, err
+	}
+	defer prog.close()
+	p.step("run")
+	return prog.once(ctx, m.Layers[0], inputs, o.ISA)
 }
 
 // readInput reads a layer's input and notes its symbolic extents in dims.

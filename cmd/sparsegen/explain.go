@@ -16,9 +16,11 @@ func explainCmd(c tool.Console) *cobra.Command {
   ir      the spec in canonical form
   plan    which kernels run for which batch, and why (needs the weights)
   asm     the assembly of the kernels
-  bytes   the kernels' machine code, each instruction beside its bytes`,
+  bytes   the kernels' machine code, each instruction beside its bytes
+  ptx     the kernels for a GPU, with comments on tiles and stages`,
 		Example: `  sparsegen explain --layer ffn
-  sparsegen explain --layer ffn --print asm --isa avx2`,
+  sparsegen explain --layer ffn --print asm --isa avx2
+  sparsegen explain --target ptx:sm_90a --dtype bf16`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
 			return tool.Explain(cmd.Context(), c, o)
@@ -27,10 +29,10 @@ func explainCmd(c tool.Console) *cobra.Command {
 	specArg(cmd)
 	f := cmd.Flags()
 	layerFlag(cmd, &o.Layer, "layer (default: all)")
-	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm or bytes")
+	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes or ptx")
 	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes: only its kernels")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
-	oneOf(cmd, "print", "ir", "plan", "asm", "bytes")
+	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "ptx")
 	return cmd
 }

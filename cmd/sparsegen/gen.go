@@ -17,10 +17,14 @@ func genCmd(c tool.Console) *cobra.Command {
 sparsegen_*.s. The spec alone decides what is written; weight files are looked at
 only for shapes that the spec leaves open. Files whose content stays the same are
 left alone, files of an earlier run that are no longer needed go. A failed run
-changes nothing.`,
+changes nothing.
+
+Layers in bf16 or f16 run on a GPU where the spec has a target ptx(sm_90a) or
+ptx(sm_80), or --target gives it: their kernels are written as sparsegen_*.ptx.`,
 		Example: `  //go:generate go tool sparsegen gen         the usual line in a package
   sparsegen gen --check                       in CI: a diff and exit 1 on drift
-  sparsegen gen --out kernels --target 'amd64(avx2)'`,
+  sparsegen gen --out kernels --target 'amd64(avx2)'
+  sparsegen gen --target ptx:sm_90a           kernels for a GPU`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
 			if o.Package == "" {
@@ -34,6 +38,6 @@ changes nothing.`,
 	f.BoolVar(&o.Check, "check", false, "print a diff instead of writing; exit 1 where there is one")
 	f.StringVarP(&o.Out, "out", "o", "", "output `folder` (default: the spec's)")
 	f.StringVar(&o.Package, "pkg", "", "package `name` (default: that of the folder's Go files, or the folder's)")
-	f.StringVar(&o.Targets, "target", "", "targets instead of the spec's, such as 'amd64(avx2, avx512)'")
+	targetFlags(cmd, &o.Retarget)
 	return cmd
 }

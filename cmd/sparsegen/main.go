@@ -75,7 +75,8 @@ func newRoot(c tool.Console) *cobra.Command {
 		Long: `sparsegen compiles kernels for sparse neural networks.
 
 A spec (model.sg) names layers and where their weights may be non-zero;
-sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
+sparsegen writes Go and Go assembly for them, and PTX for NVIDIA GPUs. No C
+compiler, no cgo, no CUDA toolkit.`,
 		Example: `  sparsegen demo                        the whole way on a real model
   sparsegen init                        a starter spec in this folder
   sparsegen inspect model.safetensors   what sparsity is there
@@ -103,7 +104,7 @@ sparsegen writes Go and Go assembly for them. No C compiler, no cgo.`,
 	add("start", initCmd(c), demoCmd(c))
 	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c), explainCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
-	add("measure", runCmd(c), benchCmd(c))
+	add("measure", runCmd(c), benchCmd(c), deviceCmd(c))
 	root.AddCommand(versionCmd(c))
 	return root
 }
@@ -121,6 +122,16 @@ func sourceFlags(cmd *cobra.Command, o *tool.Source) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Weights, "weights", "w", nil, "weight `file` instead of the spec's; may be repeated")
 	f.BoolVar(&o.Prune, "prune", false, "prune weights to their patterns instead of refusing those that do not fit")
+	targetFlags(cmd, &o.Retarget)
+}
+
+// targetFlags are the flags about processors.
+func targetFlags(cmd *cobra.Command, o *tool.Retarget) {
+	f := cmd.Flags()
+	f.StringVar(&o.Targets, "target", "", "targets instead of the spec's, such as 'amd64(avx2, avx512)' or ptx:sm_90a")
+	f.StringVar(&o.DType, "dtype", "", "element type, bf16 or f16, of layers that the spec has in f32, for a GPU")
+	oneOf(cmd, "target", "amd64:avx2", "amd64:avx512", "arm64:neon", "ptx:sm_90a", "ptx:sm_80")
+	oneOf(cmd, "dtype", "bf16", "f16")
 }
 
 // layerFlag is --layer, which completes to the layers of the spec.

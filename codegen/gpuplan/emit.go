@@ -127,5 +127,5 @@ var constants = map[any]string{
 	gpu.Dense: "Dense", gpu.NM24: "NM24", gpu.ByInput: "ByInput", gpu.OneTile: "OneTile",
 	gpu.QOut: "QOut", gpu.QIn: "QIn", gpu.QTokens: "QTokens", gpu.QSteps: "QSteps", gpu.QOutTiles: "QOutTiles", gpu.QTokTiles: "QTokTiles",
 	gpu.QScale: "QScale", gpu.QThreshold: "QThreshold", gpu.QSlice: "QSlice", gpu.QWeightPitch: "QWeightPitch",
-	gpu.QXPitch: "QXPitch", gpu.QYPitch: "QYPitch",
+	gpu.QXPitch: "QXPitch", gpu.QYPitch: "QYPitch", gpu.QLists: "QLists",
 }

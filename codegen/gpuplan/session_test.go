@@ -7,25 +7,21 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/codegen/gpuplan"
+	"github.com/sparsegen/sparsegen/codegen/gpuplan/plantest"
 	"github.com/sparsegen/sparsegen/internal/narrow"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/ir/eval"
 	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/ptx"
-	"github.com/sparsegen/sparsegen/ptx/kernels"
 	"github.com/sparsegen/sparsegen/runtime"
 	"github.com/sparsegen/sparsegen/runtime/cuda"
-	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
-	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
 const mlp = `
@@ -94,134 +90,16 @@ func packed(t testing.TB, m *ir.Module, target ptx.Target, weights codegen.Weigh
 }
 
 // fake is a driver on which the kernels of a module's plans compute in Go.
-func fake(t testing.TB, m *ir.Module, target ptx.Target, set runtime.Set) *cuda.Device {
+func fake(t testing.TB, m *ir.Module, target ptx.Target) *cuda.Device {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	spec := cudatest.H200
-	spec.Memory = 64 << 20
-	f := cudatest.New(spec)
-	for _, l := range m.Layers {
-		plan, err := gpuplan.Plan(l, target)
-		require.NoError(t, err)
-		for _, s := range plan.Steps {
-			for _, c := range s.Choices {
-				i := slices.IndexFunc(set.GPU, func(k gpu.Kernel) bool { return k.Name == c.Config.Name() })
-				require.GreaterOrEqual(t, i, 0)
-				f.Kernels[c.Config.Name()] = emulate(&set.GPU[i], c.Config, s.In)
-			}
-		}
-	}
+	f, err := plantest.Driver(64<<20, m.Layers, target)
+	require.NoError(t, err)
 	sys, err := cuda.New(f.Driver())
 	require.NoError(t, err)
 	d, err := sys.Open(0)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })
 	return d
-}
-
-var narrowOf = map[gpu.DType]narrow.Format{gpu.BF16: narrow.BF16, gpu.F16: narrow.F16}
-
-// matrix is a parameter of a launch that is a matrix in device memory.
-type matrix struct {
-	bytes             []byte
-	rows, cols, pitch int // pitch in elements
-	format            narrow.Format
-}
-
-func (m matrix) at(r, c int) float32 {
-	return m.format.Decode(binary.LittleEndian.Uint16(m.bytes[2*(r*m.pitch+c):]))
-}
-
-func (m matrix) set(r, c int, v float32) {
-	binary.LittleEndian.PutUint16(m.bytes[2*(r*m.pitch+c):], m.format.Encode(v))
-}
-
-var activations = map[kernels.Activation]func([]float32){
-	kernels.Identity: func([]float32) {}, kernels.SiLU: runtime.Silu, kernels.GELU: runtime.Gelu,
-	kernels.ReLU: func(v []float32) {
-		for i := range v {
-			v[i] = max(v[i], 0)
-		}
-	},
-}
-
-// emulate is what a kernel of a linear layer does, by its parameters alone.
-func emulate(k *gpu.Kernel, c kernels.Config, in int) cudatest.Kernel {
-	act := activations[reflect.ValueOf(c).FieldByName("Activation").Interface().(kernels.Activation)]
-	return func(l *cudatest.Launch) error {
-		var x, y, residual matrix
-		var weights []byte
-		u32 := map[gpu.Quantity]int{}
-		pointers := map[gpu.Buffer]uint64{}
-		for i, p := range k.Params {
-			switch p.Kind {
-			case gpu.ArgU32:
-				u32[p.Value] = int(l.U32(i))
-			case gpu.ArgPtr:
-				pointers[p.Of] = l.U64(i)
-			case gpu.ArgMap:
-				m := l.Map(i)
-				v := matrix{rows: int(m.Dims[1]), cols: int(m.Dims[0]), pitch: int(m.Strides[0]) / 2, format: narrowOf[p.Map.DType]}
-				if v.bytes = l.Mem(m.Addr, uint64(2*((v.rows-1)*v.pitch+v.cols))); v.bytes == nil {
-					return cudatest.ErrFault
-				}
-				*map[gpu.Buffer]*matrix{gpu.X: &x, gpu.Y: &y, gpu.Residual: &residual}[p.Map.Of] = v
-			}
-		}
-		out, tokens := u32[gpu.QOut], u32[gpu.QTokens]
-		plain := func(of gpu.Buffer, cols int, pitch gpu.Quantity) matrix {
-			v := matrix{rows: tokens, cols: cols, pitch: u32[pitch], format: narrowOf[k.DType]}
-			v.bytes = l.Mem(pointers[of], uint64(2*((v.rows-1)*v.pitch+v.cols)))
-			return v
-		}
-		if pointers[gpu.X] != 0 {
-			x = plain(gpu.X, in, gpu.QXPitch)
-		}
-		if pointers[gpu.Y] != 0 {
-			y = plain(gpu.Y, out, gpu.QYPitch)
-		}
-		if pointers[gpu.Residual] != 0 {
-			residual = plain(gpu.Residual, out, gpu.QYPitch)
-		}
-		n, err := c.Format().Bytes(out, in)
-		if err != nil {
-			return err
-		}
-		if weights = l.Mem(pointers[gpu.Weights], uint64(n)); weights == nil || x.bytes == nil || y.bytes == nil || x.cols != in {
-			return cudatest.ErrFault
-		}
-		codes, err := c.Format().Unpack(weights, out, in)
-		if err != nil {
-			return err
-		}
-		w := make([]float32, out*in)
-		if err := narrowOf[k.DType].Floats(w, codes.Data); err != nil {
-			return err
-		}
-		var bias []byte
-		if pointers[gpu.Bias] != 0 {
-			if bias = l.Mem(pointers[gpu.Bias], uint64(4*out)); bias == nil {
-				return cudatest.ErrFault
-			}
-		}
-		for t := range y.rows {
-			for o := range out {
-				sum := float32(0)
-				for i := range in {
-					sum += w[o*in+i] * x.at(t, i)
-				}
-				if bias != nil {
-					sum += math.Float32frombits(binary.LittleEndian.Uint32(bias[4*o:]))
-				}
-				v := []float32{sum}
-				act(v)
-				if residual.bytes != nil {
-					v[0] += residual.at(t, o)
-				}
-				y.set(t, o, v[0])
-			}
-		}
-		return nil
-	}
 }
 
 func random(rng *rand.Rand, n int) []float32 {
@@ -254,7 +132,7 @@ func TestWholePath(t *testing.T) {
 			m := load(t, fmt.Sprintf(mlp, c.format))
 			weights := weightsOf(t, m)
 			path, set := packed(t, m, c.target, weights)
-			d := fake(t, m, c.target, set)
+			d := fake(t, m, c.target)
 			model, err := runtime.Open(path, set)
 			require.NoError(t, err)
 			require.Equal(t, c.target.String(), model.Layers()[0].Target)

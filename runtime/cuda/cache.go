@@ -31,6 +31,9 @@ func DefaultCache() *Cache {
 	return NewCache(filepath.Join(dir, "sparsegen", "cubin"))
 }
 
+// Dir returns the cache's folder.
+func (c *Cache) Dir() string { return c.dir }
+
 // cacheMagic starts an entry; its digit is the version of the format:
 //
 //	magic [8]byte, sha256 of all that follows [32]byte, bytes of the log uint32 (little endian), log, cubin

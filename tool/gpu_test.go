@@ -1,0 +1,166 @@
+package tool
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/codegen/gpuplan/plantest"
+	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/runtime/cuda"
+	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
+)
+
+// starterOnGPU writes the starter and returns the ways to its source and to a fake
+// GPU that computes its kernels.
+func starterOnGPU(t *testing.T) (Source, OpenGPU, *cudatest.Fake) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	require.NoError(t, Init(t.Context(), Console{Out: &bytes.Buffer{}, Log: &bytes.Buffer{}}, InitOptions{Dir: dir}))
+	src := Source{Spec: filepath.Join(dir, "model.sg"), Retarget: Retarget{Targets: "ptx:sm_90a", DType: "bf16"}}
+	_, m, err := readSpec(src.Spec)
+	require.NoError(t, err)
+	require.NoError(t, src.apply(m))
+	f, err := plantest.Driver(64<<20, m.Layers, ptx.SM90a())
+	require.NoError(t, err)
+	return src, func() (*cuda.Device, error) {
+		sys, err := cuda.New(f.Driver())
+		if err != nil {
+			return nil, err
+		}
+		return sys.Open(0)
+	}, f
+}
+
+func TestRunOnGPU(t *testing.T) {
+	src, gpu, f := starterOnGPU(t)
+	var out bytes.Buffer
+	y := filepath.Join(t.TempDir(), "y.npy")
+	o := RunOptions{Source: src, Random: 19, Out: []string{y}, Check: true, GPU: gpu}
+	require.NoError(t, Run(context.Background(), Console{Out: &out, Log: &out}, o))
+	require.Regexp(t, `relative error [0-9.e-]+ over 2432 elements against the float64 reference of the rounded operands; the bound is 0.006`, out.String())
+	require.FileExists(t, y)
+	require.Zero(t, f.Live(), "all that was made on the device is gone")
+
+	// A kernel that computes something else is found.
+	right := f.Kernels
+	f.Kernels = map[string]cudatest.Kernel{}
+	for name := range right {
+		f.Kernels[name] = func(*cudatest.Launch) error { return nil }
+	}
+	err := Run(context.Background(), Console{Out: &out, Log: &out}, o)
+	var found *Findings
+	require.ErrorAs(t, err, &found)
+	require.ErrorContains(t, err, "leaves its error bound")
+
+	// One that faults is an error, and the program goes on.
+	for name := range right {
+		f.Kernels[name] = func(*cudatest.Launch) error { return cudatest.ErrFault }
+	}
+	err = Run(context.Background(), Console{Out: &out, Log: &out}, o)
+	require.ErrorIs(t, err, cuda.ErrDeviceLost)
+	f.Kernels = right
+	require.NoError(t, Run(context.Background(), Console{Out: &out, Log: &out}, o))
+}
+
+func TestRunOnWrongGPU(t *testing.T) {
+	src, _, _ := starterOnGPU(t)
+	a100 := cudatest.Spec{Name: "Fake A100", CC: [2]int{8, 0}, SMs: 108, SharedMax: 166912, Memory: 64 << 20}
+	f := cudatest.New(a100)
+	gpu := func() (*cuda.Device, error) {
+		sys, err := cuda.New(f.Driver())
+		if err != nil {
+			return nil, err
+		}
+		return sys.Open(0)
+	}
+	var out bytes.Buffer
+	err := Run(context.Background(), Console{Out: &out, Log: &out}, RunOptions{Source: src, Random: 4, Check: true, GPU: gpu})
+	require.ErrorContains(t, err, "made for compute capability 9.0 alone, Fake A100 has 8.0")
+	require.Zero(t, f.Live())
+}
+
+func TestBenchOnGPU(t *testing.T) {
+	src, gpu, f := starterOnGPU(t)
+	f.Kernels = map[string]cudatest.Kernel{} // the time is the driver's invention, nothing need be computed
+	var out, log bytes.Buffer
+	o := BenchOptions{Source: src, Batches: []int{1, 64}, Time: time.Millisecond, JSON: true, GPU: gpu}
+	require.NoError(t, Bench(context.Background(), Console{Out: &out, Log: &log}, o), log.String())
+	var list []Measurement
+	require.NoError(t, json.Unmarshal(out.Bytes(), &list))
+	require.Len(t, list, 2)
+	for i, r := range list {
+		require.Equal(t, []int{1, 64}[i], r.Batch)
+		require.Equal(t, "ptx:sm_90a", r.ISA)
+		require.Equal(t, "GPU events", r.Clock)
+		require.Positive(t, r.Sparse)
+		require.Positive(t, r.Dense)
+		require.InDelta(t, 0.3, r.Density, 0.01)
+	}
+	require.Zero(t, f.Live())
+	out.Reset()
+	o.JSON = false
+	require.NoError(t, Bench(context.Background(), Console{Out: &out, Log: &log}, o))
+	require.Contains(t, out.String(), "medians of GPU events in graphs")
+}
+
+func TestDevice(t *testing.T) {
+	f := cudatest.New(cudatest.H200, cudatest.Spec{Name: "Fake T4", CC: [2]int{7, 5}, SMs: 40, SharedMax: 65536, Memory: 16 << 30})
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	o := DeviceOptions{Load: func() (*cuda.System, error) { return cuda.New(f.Driver()) }}
+	var out bytes.Buffer
+	require.NoError(t, Device(context.Background(), Console{Out: &out}, o))
+	require.Equal(t, fmt.Sprintf(`device 0                 Fake H200
+  compute capability     9.0
+  target                 ptx:sm_90a
+  multiprocessors        132
+  memory                 1049 kB, 1049 kB free
+  shared memory a block  232 kB
+  L2 cache               52 MB
+  clusters               66 of two blocks, 30 of four
+  driver                 CUDA 12.8
+  compiled kernels       %[1]s
+device 1                 Fake T4
+  compute capability     7.5
+  target                 none, kernels need compute capability 8.0
+  multiprocessors        40
+  memory                 17 GB, 17 GB free
+  shared memory a block  66 kB
+  L2 cache               52 MB
+  clusters               none
+  driver                 CUDA 12.8
+  compiled kernels       %[1]s
+`, filepath.Join(cache, "sparsegen", "cubin")), out.String())
+	require.Zero(t, f.Live())
+	out.Reset()
+	o.JSON = true
+	require.NoError(t, Device(context.Background(), Console{Out: &out}, o))
+	var list []DeviceInfo
+	require.NoError(t, json.Unmarshal(out.Bytes(), &list))
+	require.Len(t, list, 2)
+	require.Equal(t, "sm_90a", list[0].Target)
+	require.Equal(t, 66, list[0].Clusters2)
+
+	o.Load = func() (*cuda.System, error) { return nil, cuda.ErrNoDriver }
+	require.ErrorIs(t, Device(context.Background(), Console{Out: &out}, o), cuda.ErrNoDriver)
+}
+
+func TestColons(t *testing.T) {
+	for in, want := range map[string]string{
+		"ptx:sm_90a": "ptx(sm_90a)", "amd64:avx2, ptx:sm_90a,ptx:sm_80": "amd64(avx2), ptx(sm_90a, sm_80)",
+		"amd64(avx2)": "amd64(avx2)", "arm64": "arm64", "arm64,ptx:sm_80": "arm64, ptx(sm_80)", "ptx:": "ptx()",
+	} {
+		require.Equal(t, want, colons(in), in)
+	}
+	for _, bad := range []string{"ptx:sm_91", "gpu:x", ":", "ptx:sm_80,ptx:sm_80", "ptx:a b", "ptx:\"", "ptx(:)"} {
+		_, err := parseTargets(bad)
+		require.ErrorContains(t, err, "--target "+bad, bad)
+	}
+}
