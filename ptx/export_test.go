@@ -14,17 +14,6 @@ type RowModule struct {
 // Text is the module's text.
 func (r *RowModule) Text() (string, error) { return r.m.Text() }
 
-// firstISA is the PTX ISA that brought a target.
-func firstISA(t Target) ISA {
-	switch {
-	case t.SM >= 90:
-		return 80
-	case t.SM >= 89:
-		return 78
-	}
-	return 70
-}
-
 // RowModules builds modules of at most size rows that hold every row that is
 // legal on the target, each module pinned to the ISA that its rows claim.
 func RowModules(target Target, size int) []*RowModule {
@@ -36,7 +25,7 @@ func RowModules(target Target, size int) []*RowModule {
 			if !target.Has(r.need.target) {
 				continue
 			}
-			isa := max(r.need.isa, firstISA(target))
+			isa := max(r.need.isa, target.firstISA())
 			mod := open[isa]
 			if mod == nil {
 				mod = newRowModule(target, isa)

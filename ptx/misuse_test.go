@@ -188,6 +188,11 @@ func TestModuleMisuse(t *testing.T) {
 	m.Kernel("1k")
 	_, err = m.Text()
 	require.ErrorContains(t, err, `kernel name "1k" is not a PTX identifier`)
+	m = ptx.NewModule(ptx.SM90a())
+	m.Kernel("k")
+	m.PinISA(78)
+	_, err = m.Text()
+	require.ErrorContains(t, err, "PTX ISA 7.8 does not have the target sm_90a, which came with 8.0")
 	_, err = ptx.ParseTarget("sm_100")
 	require.ErrorContains(t, err, `unknown target "sm_100"`)
 	for _, target := range ptx.Targets() {

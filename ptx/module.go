@@ -35,7 +35,13 @@ func (m *Module) Target() Target { return m.target }
 
 // PinISA fixes .version: an instruction that needs a later one is then an error
 // instead of raising it.
-func (m *Module) PinISA(v ISA) { m.pinned = v }
+func (m *Module) PinISA(v ISA) {
+	if v < m.target.firstISA() {
+		m.errs.add(callerPos(), "PTX ISA %s does not have the target %s, which came with %s", v, m.target, m.target.firstISA())
+		return
+	}
+	m.pinned = v
+}
 
 // ISA is the .version that the module has so far.
 func (m *Module) ISA() ISA {

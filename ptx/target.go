@@ -51,6 +51,17 @@ func (t Target) Has(need Target) bool {
 	return t.SM >= need.SM
 }
 
+// firstISA is the PTX ISA that brought the target.
+func (t Target) firstISA() ISA {
+	switch {
+	case t.SM >= 90:
+		return 80
+	case t.SM >= 89:
+		return 78
+	}
+	return 70
+}
+
 // ISA is a version of the PTX ISA times ten: 84 is 8.4.
 type ISA int
 
