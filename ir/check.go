@@ -61,10 +61,8 @@ type checker struct {
 	mem struct {
 		layers  slab[Layer]
 		dims    slab[Dim]
-		vals    slab[value]
 		values  slab[Value]
 		valuePs slab[*Value]
-		uses    slab[weightUse]
 		weights slab[Weight]
 		ops     slab[Op]
 		opPs    slab[*Op]
@@ -72,11 +70,16 @@ type checker struct {
 		cells   slab[int]
 		extents slab[Extent]
 	}
+	// What one layer needs while it is checked.
+	layerMem struct {
+		vals pool[value]
+		uses pool[weightUse]
+	}
 }
 
 // newValue makes a value with room for the cells of its shape.
 func (c *checker) newValue(name string, d DType, at, rank int) *value {
-	v := c.mem.vals.one()
+	v := c.layerMem.vals.one()
 	v.v = c.mem.values.one()
 	v.v.Name, v.v.DType = name, d
 	v.at, v.ext = at, c.mem.cells.some(rank)
@@ -163,6 +166,8 @@ type layerChecker struct {
 	order   []*value // as declared, for stable messages
 	made    []*value // every value of the layer
 	weights []*weightUse
+	ranged  []string // symbolic extents that have a range
+	seen    []string // symbolic extents of the inputs
 	partial bool // parts of the layer are missing: syntax errors
 	unnamed bool // among them names that the layer defines
 	before  int  // errors before this layer
@@ -171,6 +176,8 @@ type layerChecker struct {
 func (c *checker) layer(d *LayerDecl) {
 	lc := &c.lc
 	clear(lc.values)
+	c.layerMem.vals.reset()
+	c.layerMem.uses.reset()
 	*lc = layerChecker{
 		checker: c,
 		l:       c.mem.layers.one(),
@@ -183,6 +190,8 @@ func (c *checker) layer(d *LayerDecl) {
 		order:   lc.order[:0],
 		made:    lc.made[:0],
 		weights: lc.weights[:0],
+		ranged:  lc.ranged[:0],
+		seen:    lc.seen[:0],
 	}
 	lc.l.Name, lc.l.Pos = d.Name, c.src.pos(d.At)
 	lc.l.Dims = c.mem.dims.some(len(d.Where))

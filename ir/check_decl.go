@@ -66,27 +66,24 @@ func targetHint(name string) string {
 }
 
 func (lc *layerChecker) signature(d *LayerDecl) {
-	// Few extents: the maps are small enough for the stack.
-	dims := make(map[string]bool, 4)
 	for _, r := range d.Where {
-		lc.dim(r, dims)
+		lc.dim(r)
 	}
-	usedDims := make(map[string]bool, 4)
 	for _, g := range d.Inputs {
 		for _, id := range g.Names {
-			v := lc.declare(g, id, dims, usedDims)
+			v := lc.declare(g, id, true)
 			lc.l.Inputs = append(lc.l.Inputs, v.v)
 			lc.define(id, v)
 		}
 	}
 	for _, r := range d.Where {
-		if r.Dim.Name != "" && !usedDims[r.Dim.Name] && !lc.partial {
+		if r.Dim.Name != "" && !contains(lc.seen, r.Dim.Name) && !lc.partial {
 			lc.reportf(r.Dim.At, codeRange, "a symbolic extent is known from an input", "no input has the extent %s", r.Dim.Name)
 		}
 	}
 	for _, g := range d.Outputs {
 		for _, id := range g.Names {
-			v := lc.declare(g, id, dims, nil)
+			v := lc.declare(g, id, false)
 			if lc.values[id.Name] != nil {
 				lc.reportf(id.At, codeTwice, "inputs and outputs have names of their own", "%s is declared twice", id.Name)
 				continue
@@ -103,15 +100,15 @@ func (lc *layerChecker) signature(d *LayerDecl) {
 }
 
 // dim reads `t in 1..128`.
-func (lc *layerChecker) dim(r *Range, dims map[string]bool) {
+func (lc *layerChecker) dim(r *Range) {
 	if r.Dim.Name == "" || r.Min.Text == "" || r.Max.Text == "" {
 		return // a syntax error, reported
 	}
-	if dims[r.Dim.Name] {
+	if contains(lc.ranged, r.Dim.Name) {
 		lc.reportf(r.Dim.At, codeTwice, "", "the extent %s has two ranges", r.Dim.Name)
 		return
 	}
-	dims[r.Dim.Name] = true
+	lc.ranged = append(lc.ranged, r.Dim.Name)
 	lo, ok1 := lc.extent(r.Min)
 	hi, ok2 := lc.extent(r.Max)
 	if !ok1 || !ok2 {
@@ -135,7 +132,7 @@ func (lc *layerChecker) extent(n *Number) (int, bool) {
 }
 
 // declare makes the value of a parameter.
-func (lc *layerChecker) declare(g *Param, id Ident, dims, used map[string]bool) *value {
+func (lc *layerChecker) declare(g *Param, id Ident, input bool) *value {
 	v := lc.newValue(id.Name, parseDType(g.Type.DType.Name), id.At, len(g.Type.Shape))
 	first := id == g.Names[0] // what is wrong with the type is said once
 	if v.v.DType == 0 {
@@ -164,12 +161,12 @@ func (lc *layerChecker) declare(g *Param, id Ident, dims, used map[string]bool) 
 				v.ext = append(v.ext, lc.x.fixed(Extent{N: n}))
 			}
 		case *Name:
-			if used != nil {
-				used[e.Name] = true
+			if input {
+				lc.seen = append(lc.seen, e.Name)
 			}
-			if !dims[e.Name] && first && e.Name != "" && !lc.partial {
+			if !contains(lc.ranged, e.Name) && first && e.Name != "" && !lc.partial {
 				lc.reportf(e.At, codeRange, fmt.Sprintf("add to the layer's first line: where %s in 1..128", e.Name), "the extent %s has no range", e.Name)
-				dims[e.Name] = true // said once a layer
+				lc.ranged = append(lc.ranged, e.Name) // said once a layer
 			}
 			v.ext = append(v.ext, lc.x.fixed(Extent{Sym: e.Name}))
 		}

@@ -49,7 +49,7 @@ func (lc *layerChecker) weight(def *OpDef, p ParamDef, a *Arg) *weightUse {
 		lc.reportf(a.Value.at(), codeWeightRole, hint, "%s of %s must be a weight", p.Name, def.Name)
 		return nil
 	}
-	u := lc.mem.uses.one()
+	u := lc.layerMem.uses.one()
 	u.at, u.w = ref.At, lc.mem.weights.one()
 	u.w.Tensor, u.w.Pos = ref.Tensor, lc.src.pos(ref.At)
 	if ref.Tensor == "" {

@@ -15,6 +15,27 @@ func (s *slab[T]) one() *T {
 	return p
 }
 
+// pool hands out values that are all given back at once.
+type pool[T any] struct {
+	blocks [][]T
+	used   int
+}
+
+// one returns a new zero value.
+func (p *pool[T]) one() *T {
+	if p.used == len(p.blocks)*slabBlock {
+		p.blocks = append(p.blocks, make([]T, slabBlock))
+	}
+	v := &p.blocks[p.used/slabBlock][p.used%slabBlock]
+	p.used++
+	var zero T
+	*v = zero
+	return v
+}
+
+// reset takes all values back.
+func (p *pool[T]) reset() { p.used = 0 }
+
 // some returns an empty slice with room for n.
 func (s *slab[T]) some(n int) []T {
 	if n > len(s.free) {
