@@ -25,6 +25,8 @@ type spec struct {
 	Copies   int     `json:"copies"`   // of the weights in memory, used in turn
 	Launches int     `json:"launches"` // in the graph
 	Kernel   string  `json:"kernel"`   // a candidate's name; "" for what the plan chooses
+	Target   string  `json:"target"`   // sm_80; "" for sm_90a
+	Kept     float64 `json:"kept"`     // share of 128 by 128 blocks that weights keep; 0 for all, and no list
 	Y        string  `json:"y"`        // type of the result; "" for f16 of f16, bf16 of others
 	epilogue
 }
@@ -40,7 +42,10 @@ type epilogue struct {
 }
 
 func (s spec) String() string {
-	n := fmt.Sprintf("%s %s %s %dx%d tokens %d", s.Family, s.DType, s.Form, s.Out, s.In, s.Tokens)
+	n := fmt.Sprintf("%s%s %s %s %dx%d tokens %d", s.Family, s.Target, s.DType, s.Form, s.Out, s.In, s.Tokens)
+	if s.Kept > 0 {
+		n += fmt.Sprintf(" of %g blocks", s.Kept)
+	}
 	if s.Family == "gemv" {
 		n += fmt.Sprintf(" inactive %g", s.Inactive)
 	}
@@ -68,6 +73,7 @@ type inputs struct {
 	seed    uint64
 	x, w    layout.Matrix // as the reference sees them: w is [Out, In], pruned
 	mask    *patterns.Mask
+	listed  bool
 	active  []bool // gemv: which inputs count
 	problem gpu.Problem
 	dtype   gpu.DType
@@ -75,7 +81,7 @@ type inputs struct {
 	extra   map[gpu.Buffer][]byte // what the epilogue reads
 	after   func(sum float64, token, out int) float64
 
-	packed map[any][]byte         // by layout
+	packed map[any]packed         // by layout
 	copies map[any][]*cuda.Buffer // of the packed weights on the device
 }
 
@@ -84,7 +90,7 @@ func newInputs(s spec, seed uint64) (*inputs, error) {
 	if !ok {
 		return nil, fmt.Errorf("no type %q", s.DType)
 	}
-	in := &inputs{seed: seed, problem: gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}, dtype: t, packed: map[any][]byte{}, copies: map[any][]*cuda.Buffer{}}
+	in := &inputs{seed: seed, listed: s.Kept > 0, problem: gpu.Problem{Out: s.Out, In: s.In, Tokens: s.Tokens}, dtype: t, packed: map[any]packed{}, copies: map[any][]*cuda.Buffer{}}
 	in.x = randomMatrix(seed+1, s.Tokens, s.In, t)
 	in.w = randomMatrix(seed, s.Out, s.In, t)
 	switch {
@@ -92,6 +98,9 @@ func newInputs(s spec, seed uint64) (*inputs, error) {
 		in.silence(s, t)
 	case s.Form == "nm24":
 		in.mask = prune24(seed, in.w, t)
+	}
+	if s.Kept > 0 {
+		in.mask = pruneBlocks(seed, in.w, in.mask, s.Kept)
 	}
 	return in, in.finish(s)
 }
@@ -156,7 +165,15 @@ func (in *inputs) prepare(dev *cuda.Device, s spec, c config) (_ *prepared, err 
 	if p.fn, err = p.mod.Function(p.kernel.Name); err != nil {
 		return nil, err
 	}
-	launch, err := p.kernel.Plan(p.problem, info)
+	problem := p.problem
+	if s.Kept > 0 {
+		packed, _, err := in.pack(c)
+		if err != nil {
+			return nil, err
+		}
+		problem.Blocks = len(packed.blocks.Columns)
+	}
+	launch, err := p.kernel.Plan(problem, info)
 	if err != nil {
 		return nil, err
 	}
@@ -171,12 +188,12 @@ func (in *inputs) weights(dev *cuda.Device, c config, n int) ([]*cuda.Buffer, er
 		return nil, err
 	}
 	for len(in.copies[key]) < n {
-		b, err := dev.Alloc(int64(len(packed)))
+		b, err := dev.Alloc(int64(len(packed.bytes)))
 		if err != nil {
 			return nil, err
 		}
 		in.copies[key] = append(in.copies[key], b)
-		if err := cuda.Upload(nil, b, packed); err != nil {
+		if err := cuda.Upload(nil, b, packed.bytes); err != nil {
 			return nil, err
 		}
 	}
@@ -217,6 +234,11 @@ func (p *prepared) upload(launch gpu.Launch, c config) (err error) {
 	}
 	if int64(needs[gpu.Weights]) > weights[0].Size() {
 		return fmt.Errorf("kernel %s reads %d bytes of weights, %d are packed", p.kernel.Name, needs[gpu.Weights], weights[0].Size())
+	}
+	if packed, _, err := p.pack(c); err != nil {
+		return err
+	} else if packed.blocks != nil {
+		p.extra[gpu.Meta] = packed.blocks.ListBytes()
 	}
 	var bound cuda.Buffers
 	for role, n := range needs {

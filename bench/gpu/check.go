@@ -133,6 +133,17 @@ func checks(small bool) []spec {
 			s.Family, s.Form = "linear", form
 			list = append(list, sized(s))
 		}
+		// The target of every GPU since Ampere, and weights of which blocks are missing.
+		old := sized(spec{Family: "linear", Target: "sm_80", DType: []string{"bf16", "f16", "s8"}[n%3], Form: []string{"dense", "nm24"}[n%2]})
+		list = append(list, old)
+		if e := epilogues[n%len(epilogues)]; e.DType != "e4m3" {
+			e.Family, e.Target, e.Form = "linear", "sm_80", old.Form
+			list = append(list, sized(e))
+		}
+		listed := sized(spec{Family: "linear", DType: []string{"bf16", "e4m3"}[n%2], Form: []string{"dense", "nm24"}[n/2%2], Kept: 0.1 + 0.2*float64(n%4)})
+		if listed.Out*listed.In > 128*128 {
+			list = append(list, listed)
+		}
 		s := sized(spec{Family: "gemv", DType: []string{"bf16", "f16"}[n%2], Form: "active", Inactive: float64(n%5) / 5, PDL: n%2 == 0})
 		s.Tokens = 1 + n%8
 		list = append(list, s)

@@ -31,7 +31,14 @@ func candidates(s spec, t gpu.DType, d gpu.Device) ([]config, error) {
 		}
 		return list, nil
 	case s.Family == "linear" && forms[s.Form] != 0:
-		layer := kernels.Linear{Target: ptx.SM90a(), DType: t, Form: forms[s.Form], Y: y, Serial: !s.PDL,
+		target := ptx.SM90a()
+		if s.Target == "sm_80" {
+			target = ptx.SM80()
+		}
+		if s.Kept > 0 {
+			p.Blocks = max(1, int(s.Kept*float64(s.Out*s.In)/(128*64)))
+		}
+		layer := kernels.Linear{Target: target, Listed: s.Kept > 0, DType: t, Form: forms[s.Form], Y: y, Serial: !s.PDL,
 			Bias: dtypes[s.Bias], Activation: activations[s.Activation].kernel, Residual: s.Residual,
 			OutScale: s.OutScale, TokenScale: s.TokenScale, TensorScale: s.TensorScale}
 		found, err := layer.Candidates(p, d)
@@ -61,22 +68,37 @@ func choose(s spec, t gpu.DType, d gpu.Device) (config, error) {
 	return list[i], nil
 }
 
-// pack lays the weights out for a configuration. The key names the layout.
-func (in *inputs) pack(c config) (packed []byte, key any, err error) {
-	key = "by input"
-	if l, ok := c.(kernels.Config); ok {
-		key = l.Format()
+// packed is weights in a layout.
+type packed struct {
+	bytes  []byte
+	blocks *layout.Blocks // of listed weights
+}
+
+// pack lays the weights out for a configuration, once. The key names the layout.
+func (in *inputs) pack(c config) (packed, any, error) {
+	l, ok := c.(kernels.Config)
+	if !ok {
+		const key = "by input"
+		if _, ok := in.packed[key]; !ok {
+			in.packed[key] = packed{bytes: byInput(in.w)}
+		}
+		return in.packed[key], key, nil
 	}
-	if packed := in.packed[key]; packed != nil {
-		return packed, key, nil
+	key := l.Format()
+	if p, ok := in.packed[key]; ok {
+		return p, key, nil
 	}
-	if format, ok := key.(layout.Format); ok {
-		packed, err = format.Pack(in.w, in.mask)
+	var p packed
+	var err error
+	if in.listed {
+		if p.blocks, err = key.PackBlocks(in.w, in.mask); err == nil {
+			p.bytes = p.blocks.Packed
+		}
 	} else {
-		packed = byInput(in.w)
+		p.bytes, err = key.Pack(in.w, in.mask)
 	}
-	in.packed[key] = packed
-	return packed, key, err
+	in.packed[key] = p
+	return p, key, err
 }
 
 // byInput is w transposed, [In, Out], rows padded to 16 bytes.

@@ -99,3 +99,28 @@ func prune24(seed uint64, m layout.Matrix, t gpu.DType) *patterns.Mask {
 	})
 	return mask
 }
+
+// pruneBlocks drops whole 128 by 128 blocks, all but about a share of them, and of
+// the others what mask drops; nil keeps all.
+func pruneBlocks(seed uint64, m layout.Matrix, mask *patterns.Mask, share float64) *patterns.Mask {
+	const side = 128
+	kept := patterns.NewMask(m.Rows, m.Cols)
+	for r0 := 0; r0 < m.Rows; r0 += side {
+		rng := rand.New(rand.NewPCG(seed, uint64(r0)))
+		for c0 := 0; c0 < m.Cols; c0 += side {
+			keep := rng.Float64() < share || r0 == 0 && c0 == 0 // not all zero
+			for r := r0; r < min(r0+side, m.Rows); r++ {
+				hi := min(c0+side, m.Cols)
+				if keep {
+					kept.SetRange(r, c0, hi)
+				} else {
+					clear(m.Row(r)[c0*m.Size : hi*m.Size])
+				}
+			}
+		}
+	}
+	if mask != nil {
+		kept.And(mask)
+	}
+	return kept
+}

@@ -33,11 +33,17 @@ func run(args []string) (err error) {
 	flags := flag.NewFlagSet("gpu "+args[0], flag.ContinueOnError)
 	small := flags.Bool("small", false, "small shapes only, for a run under compute-sanitizer")
 	rounds := flags.Int("rounds", 3, "rounds of tune")
+	sustained := flags.Bool("sustained", false, "keep the device busy before each measurement of tune")
+	names := flags.String("kernels", "", "regular expression on the kernels of tune")
 	only := flags.String("run", "", "regular expression on the cases' names")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	kernels, err := regexp.Compile(*names)
 	if err != nil {
 		return err
 	}
@@ -52,7 +58,7 @@ func run(args []string) (err error) {
 	case "check":
 		return check(dev, *small, match)
 	case "tune":
-		return tune(dev, match, *rounds)
+		return tune(dev, match, tuneOptions{*rounds, *sustained, kernels})
 	case "serve":
 		return serve(dev, os.Stdin, os.Stdout)
 	}

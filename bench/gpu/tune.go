@@ -11,9 +11,15 @@ import (
 	"github.com/sparsegen/sparsegen/runtime/cuda"
 )
 
+type tuneOptions struct {
+	rounds    int
+	sustained bool           // at the clock that the power limit leaves
+	kernels   *regexp.Regexp // on candidates
+}
+
 // tune times every candidate of the cases that peers.py races, in turns, and
 // prints them, the fastest first. What the planner would choose is marked.
-func tune(dev *cuda.Device, match *regexp.Regexp, rounds int) error {
+func tune(dev *cuda.Device, match *regexp.Regexp, o tuneOptions) error {
 	info, err := dev.Info()
 	if err != nil {
 		return err
@@ -26,7 +32,8 @@ func tune(dev *cuda.Device, match *regexp.Regexp, rounds int) error {
 		if err != nil {
 			return err
 		}
-		if err := tuneOne(dev, s, list, rounds); err != nil {
+		list = slices.DeleteFunc(list, func(c config) bool { return !o.kernels.MatchString(c.Name()) })
+		if err := tuneOne(dev, s, list, o); err != nil {
 			return err
 		}
 	}
@@ -41,7 +48,7 @@ type timed struct {
 
 // tuneOne times the candidates of a case. Those that lie far behind after a round
 // are left out of the later ones.
-func tuneOne(dev *cuda.Device, s spec, list []config, rounds int) (err error) {
+func tuneOne(dev *cuda.Device, s spec, list []config, o tuneOptions) (err error) {
 	in, err := newInputs(s, 1)
 	if err != nil {
 		return err
@@ -66,7 +73,7 @@ func tuneOne(dev *cuda.Device, s spec, list []config, rounds int) (err error) {
 	if s.Copies <= 1 {
 		pause = 300 * time.Millisecond // a burst: what the power limit does shows as little as it may
 	}
-	for round := range rounds {
+	for round := range o.rounds {
 		best := 1e18
 		for _, t := range all {
 			if round > 0 {
@@ -78,7 +85,13 @@ func tuneOne(dev *cuda.Device, s spec, list []config, rounds int) (err error) {
 			if round > 0 && !t.chosen && slices.Min(t.us) > 1.1*best {
 				continue
 			}
-			time.Sleep(pause)
+			if o.sustained {
+				if err := t.soak(450 * time.Millisecond); err != nil {
+					return err
+				}
+			} else {
+				time.Sleep(pause)
+			}
 			us, err := t.time(1, 3)
 			if err != nil {
 				return err

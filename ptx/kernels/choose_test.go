@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/hopper"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
@@ -13,16 +14,40 @@ import (
 // an H200.
 func TestLinearChoosesMeasuredTiles(t *testing.T) {
 	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.NM24, Y: gpu.BF16}
-	for _, c := range []struct{ out, in, tokens, tile, cluster int }{
-		{4096, 4096, 512, 128, 1}, {4096, 4096, 1024, 256, 1}, {4096, 4096, 2048, 256, 1}, {4096, 4096, 4096, 256, 1},
-		{14336, 4096, 256, 256, 1}, {14336, 4096, 512, 256, 1}, {14336, 4096, 1024, 128, 1}, {14336, 4096, 2048, 256, 1},
-		{4096, 14336, 512, 128, 1}, {4096, 14336, 1024, 256, 1}, {4096, 14336, 8192, 256, 2},
-		{8192, 8192, 8192, 256, 2},
+	for _, c := range []struct{ out, in, tokens, tile int }{
+		{4096, 4096, 512, 128}, {4096, 4096, 1024, 256}, {4096, 4096, 2048, 256}, {4096, 4096, 4096, 256},
+		{14336, 4096, 256, 256}, {14336, 4096, 512, 256}, {14336, 4096, 1024, 128}, {14336, 4096, 2048, 256},
+		{4096, 14336, 512, 128}, {4096, 14336, 1024, 256}, {4096, 14336, 8192, 256},
+		{8192, 8192, 8192, 256},
 	} {
 		got, err := l.Choose(gpu.Problem{Out: c.out, In: c.in, Tokens: c.tokens}, h200)
 		require.NoError(t, err)
 		g := got.(GEMM)
-		require.Equal(t, [2]int{c.tile, c.cluster}, [2]int{g.TileN, g.Cluster}, "%+v: %s", c, g.Name())
+		require.Equal(t, [2]int{c.tile, 1}, [2]int{g.TileN, g.Cluster}, "%+v: %s", c, g.Name())
+	}
+}
+
+// The loops are those that were the fastest of large products on an H100, alone in
+// bursts and under the power limit.
+func TestLinearChoosesMeasuredLoops(t *testing.T) {
+	for _, dt := range []gpu.DType{gpu.BF16, gpu.E4M3, gpu.S8} {
+		for form, loop := range map[gpu.Form]hopper.Form{gpu.NM24: hopper.Overlap, gpu.Dense: hopper.Drain} {
+			l := Linear{Target: ptx.SM90a(), DType: dt, Form: form, Y: gpu.BF16}
+			got, err := l.Choose(gpu.Problem{Out: 8192, In: 8192, Tokens: 8192}, h200)
+			require.NoError(t, err)
+			require.Equal(t, loop, got.(GEMM).Loop, got.Name())
+		}
+	}
+}
+
+// The vectors of the largest epilogue leave room for the stages that are chosen.
+func TestLargestEpilogueFits(t *testing.T) {
+	for _, n := range []int{64, 128, 256} {
+		for _, form := range []gpu.Form{gpu.Dense, gpu.NM24} {
+			c := GEMM{DType: gpu.E4M3, Form: form, TileN: n, Y: gpu.BF16, OutScale: true, TokenScale: true, Bias: gpu.F32, Residual: true}
+			_, err := c.Build()
+			require.NoError(t, err)
+		}
 	}
 }
 

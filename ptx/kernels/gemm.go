@@ -80,12 +80,12 @@ func (c GEMM) stageBytes() int {
 	return (c.Format().BlockBytes() + c.TileN*gemmStage + 1023) &^ 1023
 }
 
-// fixedBytes bounds the shared memory beside the ring: buffers and vectors of the
-// epilogue, then barriers.
+// fixedBytes bounds the shared memory beside the stages: barriers, up to where the
+// buffers of the epilogue are aligned, these, its vectors, and the anchor's word.
 func (c GEMM) fixedBytes() int {
-	const barriers = 16 + 2*8*16
+	const barriers, anchor = 1024, 16
 	e := c.epilogue()
-	return e.SharedBytes(c.TileN, gemmConsumers) + barriers
+	return barriers + e.SharedBytes(c.TileN, gemmConsumers) + anchor
 }
 
 func (c GEMM) epilogue() *tile.Epilogue {
