@@ -29,6 +29,7 @@ type Ampere struct {
 	Blocks  int  // k-blocks of a stage: 1, 2 or 4; 0 is 1
 	Stages  int  // 2 to 16; 0: as many as fit, up to 5
 	Split   int  // blocks that share a tile: 1 to 16; 0 is 1
+	Listed  bool // only blocks with something in them are stored (layout.Blocks); Blocks is 1
 	Ordered bool // mma.sp::ordered_metadata: needs PTX ISA 8.5, faster on what came after sm_80
 
 	Y           gpu.DType // BF16, F16 or F32; S32 for the exact sums of S8
@@ -96,7 +97,7 @@ func (c Ampere) Name() string {
 		on   bool
 		name string
 	}{
-		{c.Ordered, "ordered"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
+		{c.Listed, "listed"}, {c.Ordered, "ordered"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
 		{c.Bias != 0, "bias" + c.Bias.String()}, {c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"},
 	} {
 		if o.on {
@@ -139,6 +140,8 @@ func (c Ampere) check() error {
 		return fmt.Errorf("warps with %d by %d sums, want at most 64 by 64", c.TileM/c.WarpsM, c.TileN/c.WarpsN)
 	case !power(c.Blocks, 1, 4):
 		return fmt.Errorf("stages of %d k-blocks, want 1, 2 or 4", c.Blocks)
+	case c.Listed && c.Blocks != 1:
+		return fmt.Errorf("stages of %d listed k-blocks, want 1", c.Blocks)
 	case c.Split < 1 || c.Split > 16:
 		return fmt.Errorf("%d blocks share a tile, want 1 to 16", c.Split)
 	}
@@ -165,7 +168,7 @@ func (c Ampere) Build() (*gpu.Kernel, error) {
 	}
 	return &gpu.Kernel{
 		Name: c.Name(), Target: c.Target.String(), PTX: text, Family: "ampere",
-		DType: c.DType, Form: c.Form, Order: gpu.OneTile, Y: c.Y,
+		DType: c.DType, Form: c.Form, Listed: c.Listed, Order: gpu.OneTile, Y: c.Y,
 		Tile:    gpu.Tile{Out: c.TileM, Tokens: c.TileN, In: a.f.KBlock() * c.Blocks, Bytes: a.f.StageBytes(), Split: c.Split},
 		Threads: uint32(c.threads()), Cluster: 1, Shared: uint32(c.sharedBytes()),
 		Params: a.params.list,

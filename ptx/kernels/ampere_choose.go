@@ -34,10 +34,13 @@ const (
 	ampereMeet     = 2500 // partial sums through memory
 )
 
+// ampereListed is the output features of listed blocks.
+const ampereListed = 64
+
 // ampere is the layer's kernel for sm_80.
 func (l Linear) ampere(m, n, warpsM, warpsN, blocks int) Ampere {
 	return Ampere{
-		Target: l.Target, DType: l.DType, Form: l.Form, TileM: m, TileN: n, WarpsM: warpsM, WarpsN: warpsN, Blocks: blocks, Y: l.Y,
+		Target: l.Target, DType: l.DType, Form: l.Form, Listed: l.Listed, TileM: m, TileN: n, WarpsM: warpsM, WarpsN: warpsN, Blocks: blocks, Y: l.Y,
 		TensorScale: l.TensorScale, OutScale: l.OutScale, TokenScale: l.TokenScale,
 		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual,
 	}
@@ -46,21 +49,36 @@ func (l Linear) ampere(m, n, warpsM, warpsN, blocks int) Ampere {
 // ampereCandidates offers every tile, split so that it fills the device, for
 // targets that have nothing better.
 func ampereCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
-	if l.Target.Has(ptx.SM90a()) || l.Listed {
+	if l.Target.Has(ptx.SM90a()) {
 		return nil
 	}
 	var cs []Candidate
 	for _, t := range ampereTiles {
+		if l.Listed {
+			// One k-block a stage, and blocks of one size for every number of tokens.
+			if t.blocks = 1; t.m != ampereListed {
+				continue
+			}
+		}
 		for _, split := range []int{1, 2, 4, 8, 16} {
 			c := l.ampere(t.m, t.n, t.warpsM, t.warpsN, t.blocks)
 			c.Split = split
 			c.Ordered = l.Form == gpu.NM24 && d.Driver >= 12050 // PTX ISA 8.5
-			if c.Check() == nil && (split == 1 || split <= c.Format().Stages(p.In)/4) {
+			if c.Check() == nil && (split == 1 || split <= c.stored(p)/c.Format().Tiles(p.Out)/4) {
 				cs = append(cs, Candidate{c, c.cycles(p, d)})
 			}
 		}
 	}
 	return cs
+}
+
+// stored is the number of stages of weights that are stored.
+func (c Ampere) stored(p gpu.Problem) int {
+	f := c.Format()
+	if c.Listed {
+		return max(f.Tiles(p.Out), p.Blocks)
+	}
+	return f.Tiles(p.Out) * f.Stages(p.In)
 }
 
 // cycles expects a launch to last as memory needs to deliver the operands once,
@@ -73,7 +91,7 @@ func (c Ampere) cycles(p gpu.Problem, d gpu.Device) float64 {
 	resident := min(2, (d.SharedMax+1024)/(c.sharedBytes()+1024))
 	rounds := ceil(blocks, max(1, d.SMs*resident))
 	together := min(max(1, resident), ceil(blocks, d.SMs))
-	steps := ceil(f.Stages(p.In), c.Split)
+	steps := ceil(ceil(c.stored(p), f.Tiles(p.Out)), c.Split)
 
 	peak := ampereTiles[len(ampereTiles)-1].peak
 	for _, t := range ampereTiles {
@@ -91,7 +109,7 @@ func (c Ampere) cycles(p gpu.Problem, d gpu.Device) float64 {
 	stage := float64(together) * max(products, float64(c.stageBytes())/ampereFill)
 	// What blocks take beside the first time comes from L2.
 	again := float64(blocks*steps*c.stageBytes()) * ampereAgain
-	bytes := again + float64(f.Tiles(p.Out)*f.Stages(p.In)*f.StageBytes()+p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size()))
+	bytes := again + float64(c.stored(p)*f.StageBytes()+p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size()))
 	t := ampereStart + (rounds-1)*ampereRound
 	if c.Split > 1 {
 		t += ampereMeet

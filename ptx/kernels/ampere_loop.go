@@ -16,18 +16,22 @@ type ampere struct {
 	params params
 
 	// Parameters.
-	weights, x, y, bias, residual    ptx.Reg
-	outScale, tokenScale             ptx.Reg
-	steps, in, out, tokens           ptx.Reg
-	xPitch, yPitch, scale            ptx.Reg
-	partials                         *partials // with Split
-	base, lane, warpM, warpN         ptx.Reg   // shared memory; the thread's place
-	row, token                       ptx.Reg   // first output feature and token of the tile
-	slice, first, last               ptx.Reg   // the block's slice of In, and its stages
-	acc                              [][][]ptx.Reg
-	sums                             ptx.Type
-	weightsFrom, activationsFrom     []ptx.Reg // addresses of the thread's chunks of the next stage to fetch
-	weightsTo, activationsTo, inside []ptx.Reg
+	weights, x, y, bias, residual  ptx.Reg
+	outScale, tokenScale           ptx.Reg
+	steps, in, out, tokens         ptx.Reg
+	lists                          ptx.Reg // with Listed, instead of steps
+	xPitch, yPitch, scale          ptx.Reg
+	partials                       *partials // with Split
+	base, lane, warpM, warpN       ptx.Reg   // shared memory; the thread's place
+	row, token                     ptx.Reg   // first output feature and token of the tile
+	slice, first, last             ptx.Reg   // the block's slice of its tile's stages, among all that are stored
+	before                         ptx.Reg   // stages that are stored of earlier tiles
+	columns                        ptx.Reg   // address of the k-blocks that stages are of, with Listed
+	acc                            [][][]ptx.Reg
+	sums                           ptx.Type
+	weightsFrom, weightsTo         ptx.Reg   // address of the thread's first chunk of the next stage to fetch, and its place
+	activationsFrom, activationsTo []ptx.Reg // of the thread's chunks of k-block 0
+	inside                         ptx.Reg   // first element of In of those
 }
 
 func (a *ampere) emit() {
@@ -41,9 +45,7 @@ func (a *ampere) emit() {
 	a.warpM, a.warpN = k.Rem(warp, a.WarpsM), k.Div(warp, a.WarpsM)
 	tile := k.Div(k.CtaX(), a.Split)
 	a.row, a.token = k.Mul(tile, a.TileM), k.Mul(k.CtaY(), a.TileN)
-	a.slice = k.Rem(k.CtaX(), a.Split)
-	a.first = k.Div(k.Mul(a.slice, a.steps), a.Split)
-	a.last = k.Div(k.Mad(a.slice, a.steps, a.steps), a.Split)
+	a.bounds(tile)
 	if s := a.partials; s != nil {
 		outTiles := k.Div(k.NCtaX(), a.Split)
 		s.tile, s.tiles = k.Mad(k.CtaY(), outTiles, tile), k.Mul(outTiles, k.NCtaY())
@@ -62,8 +64,41 @@ func (a *ampere) emit() {
 			}
 		}
 	}
-	a.loop(tile)
+	a.loop()
 	a.finish()
+}
+
+// bounds finds the stages of the tile, and of them the block's slice.
+func (a *ampere) bounds(tile ptx.Reg) {
+	k := a.k
+	count := a.steps
+	if !a.Listed {
+		a.before = k.Mul(tile, a.steps)
+	} else {
+		at, end := k.MadWide(tile, 4, a.lists), k.Reg(ptx.U32)
+		a.before = k.Reg(ptx.U32)
+		k.Emit("ld.global.nc.u32", a.before, ptx.At(at, 0))
+		k.Emit("ld.global.nc.u32", end, ptx.At(at, 4))
+		count = k.Sub(end, a.before)
+		a.columns = k.MadWide(k.Add(k.Div(k.NCtaX(), a.Split), 1), 4, a.lists)
+	}
+	a.slice = k.Rem(k.CtaX(), a.Split)
+	a.first = k.Add(a.before, k.Div(k.Mul(a.slice, count), a.Split))
+	a.last = k.Add(a.before, k.Div(k.Mad(a.slice, count, count), a.Split))
+}
+
+// column returns the first k-block of In of a stage. A listed one is loaded: the
+// caller asks well before it uses it.
+func (a *ampere) column(stage ptx.Reg) ptx.Reg {
+	k := a.k
+	if !a.Listed {
+		return k.Mul(k.Sub(stage, a.before), a.Blocks)
+	}
+	// A stage beyond the last asks for that again.
+	stage = k.Min(stage, k.Sub(k.Max(a.last, 1), 1))
+	column := k.Reg(ptx.U32)
+	k.Emit("ld.global.nc.u32", column, ptx.At(k.MadWide(stage, 4, a.columns), 0))
+	return column
 }
 
 func (a *ampere) declare() {
@@ -90,7 +125,11 @@ func (a *ampere) declare() {
 	if a.TensorScale {
 		a.scale = p.f32("scale", gpu.QScale)
 	}
-	a.steps = p.u32("steps", gpu.QSteps)
+	if a.Listed {
+		a.lists = p.pointer(gpu.Meta, gpu.U32, gpu.QLists)
+	} else {
+		a.steps = p.u32("steps", gpu.QSteps)
+	}
 	a.in, a.out, a.tokens = p.u32("in", gpu.QIn), p.u32("out", gpu.QOut), p.u32("tokens", gpu.QTokens)
 	a.xPitch, a.yPitch = p.u32("x_pitch", gpu.QXPitch), p.u32("y_pitch", gpu.QYPitch)
 }
@@ -98,17 +137,19 @@ func (a *ampere) declare() {
 // loop multiplies the block's stages. Copies run Stages-1 stages ahead; one
 // barrier a stage says both that everybody's copies of it have landed and that
 // nobody reads the stage before it any more, which is then filled again.
-func (a *ampere) loop(tile ptx.Reg) {
+func (a *ampere) loop() {
 	k := a.k
-	a.beginCopies(tile)
-	fetched := k.Var(ptx.U32, a.first)
-	fetch := func(slot ptx.Reg) {
-		k.If(k.SetP("lt", fetched, a.last), func() { a.copyStage(slot) })
-		k.Emit("add.u32", fetched, fetched, ptx.Int(1))
+	a.beginCopies()
+	fetch := func(slot, stage, column ptx.Reg) {
+		k.If(k.SetP("lt", stage, a.last), func() { a.copyStage(slot, column) })
 		k.Emit("cp.async.commit_group")
 	}
-	for s := range a.Stages - 1 {
-		fetch(k.Add(a.base, s*a.stageBytes()))
+	ahead := make([]ptx.Reg, a.Stages-1)
+	for s := range ahead {
+		ahead[s] = a.column(k.Add(a.first, s))
+	}
+	for s, column := range ahead {
+		fetch(k.Add(a.base, s*a.stageBytes()), k.Add(a.first, s), column)
 	}
 	end := k.Add(a.base, a.Stages*a.stageBytes())
 	read, write := k.Var(ptx.U32, a.base), k.Var(ptx.U32, k.Add(a.base, (a.Stages-1)*a.stageBytes()))
@@ -116,12 +157,14 @@ func (a *ampere) loop(tile ptx.Reg) {
 		k.Emit("add.u32", slot, slot, ptx.Int(int64(a.stageBytes())))
 		k.EmitIf(k.SetP("eq", slot, end), "mov.u32", slot, a.base)
 	}
-	operands := a.beginProducts()
-	k.For(a.first, a.last, 1, func(ptx.Reg) {
+	multiply := a.beginProducts()
+	next := k.Var(ptx.U32, a.column(k.Add(a.first, a.Stages-1)))
+	k.For(a.first, a.last, 1, func(stage ptx.Reg) {
 		k.Emit("cp.async.wait_group", ptx.Int(int64(a.Stages-2)))
 		k.Emit("bar.sync", ptx.Int(0))
-		fetch(write)
-		operands(read)
+		fetch(write, k.Add(stage, a.Stages-1), next)
+		k.Mov(next, a.column(k.Add(stage, a.Stages)))
+		multiply(read)
 		advance(read)
 		advance(write)
 	})
@@ -130,38 +173,38 @@ func (a *ampere) loop(tile ptx.Reg) {
 }
 
 // beginCopies computes where the thread's chunks of 16 bytes come from and go to.
-func (a *ampere) beginCopies(tile ptx.Reg) {
+func (a *ampere) beginCopies() {
 	k := a.k
 	thread := k.TidX()
 	// Weights of a stage are one stretch of memory.
-	from := k.MadWide(k.Mad(tile, a.steps, a.first), a.f.StageBytes(), a.weights)
-	a.weightsFrom = []ptx.Reg{k.Var(ptx.U64, k.MadWide(thread, 16, from))}
-	a.weightsTo = []ptx.Reg{k.Mul(thread, 16)}
+	from := k.MadWide(a.first, a.f.StageBytes(), a.weights)
+	a.weightsFrom = k.Var(ptx.U64, k.MadWide(thread, 16, from))
+	a.weightsTo = k.Mul(thread, 16)
 	// Activations: 8 chunks a token and k-block, permuted within the row. Threads
 	// take neighbouring chunks first, then tokens, then k-blocks.
 	chunk := k.And(thread, 7)
-	in := k.Mad(a.first, a.f.KBlock()*a.Blocks, k.Mul(chunk, 16/a.DType.Size()))
-	a.inside = []ptx.Reg{k.Var(ptx.U32, in)} // first element of In that the thread copies
+	a.inside = k.Mul(chunk, 16/a.DType.Size())
 	for t := 0; t < a.TileN; t += a.threads() / 8 {
 		row := k.Add(k.Shr(thread, 3), t)
 		token := k.Add(a.token, row)
 		// A token beyond the last is not read, but its address must be one.
 		token = k.Min(token, k.Sub(a.tokens, 1))
 		at := k.MadWide(token, k.Mul(a.xPitch, a.DType.Size()), a.x)
-		a.activationsFrom = append(a.activationsFrom, k.Var(ptx.U64, k.MadWide(in, a.DType.Size(), at)))
+		a.activationsFrom = append(a.activationsFrom, k.MadWide(chunk, 16, at))
 		place := k.Mad(row, gemmStage, k.Mul(k.Xor(chunk, k.And(row, 7)), 16))
 		a.activationsTo = append(a.activationsTo, k.Add(place, a.f.StageBytes()))
 	}
 }
 
-// copyStage starts the copies of the next stage into a slot.
-func (a *ampere) copyStage(slot ptx.Reg) {
+// copyStage starts the copies of the next stage, whose first k-block of In is
+// column, into a slot.
+func (a *ampere) copyStage(slot, column ptx.Reg) {
 	k := a.k
 	const copy16 = "cp.async.cg.shared.global.L2::128B"
-	to := k.Add(slot, a.weightsTo[0])
+	to := k.Add(slot, a.weightsTo)
 	for off := 0; off < a.f.StageBytes(); off += 16 * a.threads() {
 		one := func() {
-			k.Emit(copy16, ptx.At(to, off), ptx.At(a.weightsFrom[0], off), ptx.Int(16))
+			k.Emit(copy16, ptx.At(to, off), ptx.At(a.weightsFrom, off), ptx.Int(16))
 		}
 		if left := (a.f.StageBytes() - off) / 16; left < a.threads() {
 			k.If(k.SetP("lt", k.TidX(), left), one)
@@ -169,17 +212,17 @@ func (a *ampere) copyStage(slot ptx.Reg) {
 			one()
 		}
 	}
-	k.Emit("add.u64", a.weightsFrom[0], a.weightsFrom[0], ptx.Int(int64(a.f.StageBytes())))
-	size, in := a.DType.Size(), a.inside[0]
+	k.Emit("add.u64", a.weightsFrom, a.weightsFrom, ptx.Int(int64(a.f.StageBytes())))
+	size := a.DType.Size()
 	for b := range a.Blocks {
 		// Bytes of the chunk that lie before the end of In; the rest is zero.
-		at := k.Add(in, b*a.f.KBlock())
+		at := k.Mad(k.Add(column, b), a.f.KBlock(), a.inside)
 		bytes := k.Mul(k.Min(k.Sub(k.Max(a.in, at), at), 16/size), size)
 		for i, from := range a.activationsFrom {
 			row := k.Add(k.Shr(k.TidX(), 3), i*a.threads()/8)
 			n := k.Select(k.SetP("lt", k.Add(a.token, row), a.tokens), bytes, k.Const(ptx.U32, 0))
 			// A chunk beyond the end of In is not read, but its address must be one.
-			src := k.Select(k.SetP("lt", at, a.in), k.Add(from, b*gemmStage), a.x)
+			src := k.Select(k.SetP("lt", at, a.in), k.MadWide(k.Add(column, b), gemmStage, from), a.x)
 			one := func() {
 				k.Emit(copy16, ptx.At(k.Add(slot, a.activationsTo[i]), b*a.TileN*gemmStage), ptx.At(src, 0), ptx.Int(16), n)
 			}
@@ -190,10 +233,6 @@ func (a *ampere) copyStage(slot ptx.Reg) {
 			}
 		}
 	}
-	for _, from := range a.activationsFrom {
-		k.Emit("add.u64", from, from, ptx.Int(int64(a.Blocks*gemmStage)))
-	}
-	k.Emit("add.u32", in, in, ptx.Int(int64(a.Blocks*a.f.KBlock())))
 }
 
 // beginProducts computes the lane's addresses within a stage and returns what

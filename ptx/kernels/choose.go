@@ -70,9 +70,6 @@ func (l Linear) Candidates(p gpu.Problem, d gpu.Device) ([]Candidate, error) {
 
 // whyNone is the reason for which the family nearest to the layer has no kernel.
 func (l Linear) whyNone() error {
-	if l.Listed && !l.Target.Has(ptx.SM90a()) {
-		return fmt.Errorf("lists of blocks have kernels for %v alone", ptx.SM90a())
-	}
 	if !l.Target.Has(ptx.SM90a()) {
 		t := ampereTiles[0]
 		return l.ampere(t.m, t.n, t.warpsM, t.warpsN, t.blocks).Check()

@@ -31,6 +31,7 @@ type Decode struct {
 	Split    int  // blocks that share a tile: 1, 2 or 4; 0 is 1
 	Resident int  // blocks that fit a multiprocessor by their shared memory: 1 or 2; 0 is 1
 	PDL      bool // wait for the predecessor by griddepcontrol
+	Listed   bool // only blocks with something in them are stored (layout.Blocks); Blocks is 1
 
 	Y           gpu.DType // BF16, F16 or F32; S32 for the exact sums of S8
 	TensorScale bool      // Problem.Scale
@@ -53,6 +54,9 @@ func (c Decode) normal() Decode {
 		if *v == 0 {
 			*v = d
 		}
+	}
+	if c.Listed {
+		def(&c.Blocks, 1)
 	}
 	def(&c.Blocks, 2)
 	def(&c.Split, 1)
@@ -116,7 +120,7 @@ func (c Decode) Name() string {
 		on   bool
 		name string
 	}{
-		{c.PDL, "pdl"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
+		{c.Listed, "listed"}, {c.PDL, "pdl"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
 		{c.Bias != 0, "bias" + c.Bias.String()}, {c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"},
 	} {
 		if o.on {
@@ -147,6 +151,8 @@ func (c Decode) check() error {
 		return fmt.Errorf("tiles of %d tokens, want a power of two from 8 to 128", c.TileN)
 	case c.Blocks != 1 && c.Blocks != 2 && c.Blocks != 4:
 		return fmt.Errorf("stages of %d k-blocks, want 1, 2 or 4", c.Blocks)
+	case c.Listed && c.Blocks != 1:
+		return fmt.Errorf("stages of %d listed k-blocks, want 1", c.Blocks)
 	case c.Split != 1 && c.Split != 2 && c.Split != 4:
 		return fmt.Errorf("%d blocks share a tile, want 1, 2 or 4", c.Split)
 	case c.Resident != 1 && c.Resident != 2:
@@ -177,7 +183,7 @@ func (c Decode) Build() (*gpu.Kernel, error) {
 	f := c.Format()
 	return &gpu.Kernel{
 		Name: k.Name(), Target: m.Target().String(), PTX: text, Family: "decode",
-		DType: c.DType, Form: c.Form, Order: gpu.OneTile, Y: c.Y,
+		DType: c.DType, Form: c.Form, Listed: c.Listed, Order: gpu.OneTile, Y: c.Y,
 		Tile:    gpu.Tile{Out: c.TileM, Tokens: c.TileN, In: f.KBlock() * c.Blocks, Bytes: f.StageBytes(), Split: c.Split},
 		Threads: uint32(cta.Threads()), Cluster: uint32(c.Split), Shared: uint32(cta.SharedBytes()), PDL: c.PDL,
 		Params: cta.Params(),
@@ -193,8 +199,8 @@ func (c Decode) emit(cta *hopper.CTA) {
 		DType: c.DType, Of: gpu.X, Inner: gpu.QIn, Outer: gpu.QTokens,
 		Box: [2]uint32{uint32(gemmStage / size), uint32(c.TileN)}, Swizzle: gpu.Swizzle128, L2: gpu.L2Promotion256,
 	})
-	steps := cta.U32("steps", gpu.QSteps)
 	out, tokens := cta.U32("out", gpu.QOut), cta.U32("tokens", gpu.QTokens)
+	steps := c.steps(cta)
 
 	ring := cta.Ring("ring", c.Stages)
 	a := ring.Bulk("weights", f.StageBytes(), f.Align())
@@ -213,12 +219,6 @@ func (c Decode) emit(cta *hopper.CTA) {
 		cta.LaunchDependents()
 	}
 	row, token := k.Div(k.CtaX(), c.Split), k.Mul(k.CtaY(), c.TileN)
-	// The block's stages of the tile.
-	first, mine := k.Const(ptx.U32, 0), steps
-	if c.Split > 1 {
-		first = k.Div(k.Mul(cta.Rank(), steps), c.Split)
-		mine = k.Sub(k.Div(k.Mad(cta.Rank(), steps, steps), c.Split), first)
-	}
 
 	cta.Run(func(w *hopper.Warpgroup) {
 		stages := w.Consumer(ring)
@@ -229,6 +229,7 @@ func (c Decode) emit(cta *hopper.CTA) {
 			products[i] = &hopper.Product{Acc: acc, A: w.A(a, i*f.BlockBytes(), f.Operand()), B: w.B(bs[i]), Type: c.DType}
 			meta[i] = k.Regs(ptx.B32, products[i].Words())
 		}
+		_, mine := steps.bounds(row)
 		own := k.Mul(k.Mad(w.Index, 128, w.Thread), 4*products[0].Words())
 		y := result.Writer(w)
 		store := func() {
@@ -244,7 +245,7 @@ func (c Decode) emit(cta *hopper.CTA) {
 		} else {
 			k.If(inbox.Owner(w), y.Begin)
 		}
-		never := k.SetP("eq", steps, 0xffffffff)
+		never := k.SetP("eq", out, 0xffffffff)
 		acc.Zero()
 		k.For(0, mine, 1, func(ptx.Reg) {
 			h := stages.Next()
@@ -271,27 +272,34 @@ func (c Decode) emit(cta *hopper.CTA) {
 		}
 	}, func(t *hopper.ProducerThread) {
 		p := t.Producer(ring)
-		stage := k.Var(ptx.U64, k.MadWide(k.Mad(row, steps, first), f.StageBytes(), weights))
-		fetchWeights := func(s *hopper.Filling, _ ptx.Reg) {
+		first, mine := steps.bounds(row)
+		stage := k.Var(ptx.U64, k.MadWide(first, f.StageBytes(), weights))
+		columns := steps.columns(row, first, mine)
+		fetchWeights := func(s *hopper.Filling) {
 			s.Bulk(a, stage)
 			k.Emit("add.u64", stage, stage, ptx.Int(int64(f.StageBytes())))
 		}
 		fetchActivations := func(s *hopper.Filling, i ptx.Reg) {
-			in := k.Mul(k.Add(first, i), c.Blocks*f.KBlock())
+			in := k.Mul(columns.at(i), f.KBlock())
 			for b, part := range bs {
 				s.Tensor(part, k.Add(in, b*f.KBlock()), token)
 			}
 		}
-		p.Lead(mine, fetchWeights, func() {
+		p.Lead(mine, func(s *hopper.Filling, i ptx.Reg) {
+			fetchWeights(s)
+			columns.request(i)
+		}, func() {
+			columns.begin()
 			if c.PDL {
 				cta.Await()
 			}
 		}, fetchActivations)
 		k.For(c.Stages, mine, 1, func(i ptx.Reg) {
 			p.Fill(func(s *hopper.Filling) {
-				fetchWeights(s, i)
+				fetchWeights(s)
 				fetchActivations(s, i)
 			})
 		})
+		columns.end()
 	})
 }

@@ -22,7 +22,7 @@ const (
 // decode is the layer's kernel for few tokens, in tiles of m features and n tokens.
 func (l Linear) decode(m, n int) Decode {
 	return Decode{
-		DType: l.DType, Form: l.Form, TileM: m, TileN: n, Y: l.Y, PDL: !l.Serial,
+		DType: l.DType, Form: l.Form, Listed: l.Listed, TileM: m, TileN: n, Y: l.Y, PDL: !l.Serial,
 		TensorScale: l.TensorScale, OutScale: l.OutScale, TokenScale: l.TokenScale,
 		Bias: l.Bias, Activation: l.Activation, Residual: l.Residual,
 	}
@@ -30,7 +30,7 @@ func (l Linear) decode(m, n int) Decode {
 
 // decodeCandidates offers the tiles of all tokens, up to 128, with every split.
 func decodeCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
-	if !l.Target.Has(ptx.SM90a()) || p.Tokens > decodeTokens || l.Listed {
+	if !l.Target.Has(ptx.SM90a()) || p.Tokens > decodeTokens {
 		return nil
 	}
 	n := 8
@@ -39,6 +39,10 @@ func decodeCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
 	}
 	var cs []Candidate
 	for _, t := range decodeTiles {
+		// Lists name blocks of the GEMM's format, so that both read the same weights.
+		if l.Listed && t.m != gemmRows {
+			continue
+		}
 		for _, split := range []int{1, 2, 4} {
 			c := l.decode(t.m, n)
 			c.Split, c.Resident = split, t.resident
@@ -75,7 +79,12 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 	tiles := ceil(p.Out, c.TileM) * ceil(p.Tokens, c.TileN)
 	blocks := tiles * c.Split
 	rounds := ceil(blocks, c.slots(d))
-	steps := ceil(f.Stages(p.In), c.Split)
+	outTiles := f.Tiles(p.Out)
+	stored := outTiles * f.Stages(p.In)
+	if c.Listed {
+		stored = max(outTiles, p.Blocks)
+	}
+	steps := ceil(ceil(stored, outTiles), c.Split)
 
 	together := min(c.Resident, ceil(blocks, d.SMs)) // blocks on a multiprocessor
 	ring := float64((c.Stages-1)*c.stageBytes()) / decodeLatency
@@ -87,7 +96,7 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 	}
 	busy := float64(rounds*steps) * max(fill, float64(wgmmas)*wgmma)
 
-	weights := f.Tiles(p.Out) * f.Stages(p.In) * f.StageBytes()
+	weights := stored * f.StageBytes()
 	other := p.Tokens * (p.In*c.DType.Size() + p.Out*c.Y.Size())
 	t := max(busy, float64(weights+other)/gemmStream) + decodeStart + float64(rounds-1)*decodeRound
 	if !c.PDL {

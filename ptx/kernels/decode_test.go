@@ -135,3 +135,30 @@ func TestDecodeCheck(t *testing.T) {
 		require.ErrorContains(t, err, x.want)
 	}
 }
+
+// One packing of listed weights serves all numbers of tokens on a target.
+func TestListedWeightsAreShared(t *testing.T) {
+	for _, x := range []struct {
+		target ptx.Target
+		d      gpu.Device
+	}{{ptx.SM90a(), h200}, {ptx.SM80(), a100}} {
+		for _, form := range []gpu.Form{gpu.Dense, gpu.NM24} {
+			l := Linear{Target: x.target, DType: gpu.BF16, Form: form, Y: gpu.BF16, Listed: true}
+			first, err := l.Choose(gpu.Problem{Out: 4096, In: 4096, Tokens: 1, Blocks: 1024}, x.d)
+			require.NoError(t, err)
+			families := map[string]bool{}
+			for _, tokens := range []int{1, 8, 64, 256, 4096} {
+				cs, err := l.Candidates(gpu.Problem{Out: 4096, In: 4096, Tokens: tokens, Blocks: 1024}, x.d)
+				require.NoError(t, err)
+				for _, c := range cs {
+					require.Equal(t, first.Format(), c.Format(), c.Name())
+				}
+				k, err := cs[0].Build()
+				require.NoError(t, err)
+				require.True(t, k.Listed)
+				families[k.Family] = true
+			}
+			require.Equal(t, x.target == ptx.SM90a(), families["decode"] && families["gemm"])
+		}
+	}
+}

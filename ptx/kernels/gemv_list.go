@@ -163,7 +163,8 @@ func (g *gemv) test(first, hi ptx.Reg) []candidate {
 				at = k.Mad(g.xPitch, t, at)
 			}
 			k.Mov(v, 0)
-			k.EmitIf(inside[i], "ld.global.nc."+memory(g.X), v, ptx.At(g.element(g.x, at, g.X.Size()), 0))
+			// Not .nc: with PDL the predecessor writes it while this kernel runs.
+			k.EmitIf(inside[i], "ld.global."+memory(g.X), v, ptx.At(g.element(g.x, at, g.X.Size()), 0))
 			raw[i] = append(raw[i], v)
 		}
 		thresholds[i] = g.threshold

@@ -127,12 +127,22 @@ func runLinear(t *testing.T, c linearCase, d gpu.Device) {
 	xPitch, yPitch := max(p.XPitch, p.In), max(p.YPitch, p.Out)
 	w, x := random(r, c.l.DType, p.Out*p.In), random(r, c.l.DType, p.Tokens*xPitch)
 	var mask *patterns.Mask
-	if c.l.Form == gpu.NM24 {
+	if c.l.Form == gpu.NM24 || c.l.Listed {
 		mask = patterns.NewMask(p.Out, p.In)
+		blocks := make([]int, 1+p.In/64) // which of 32 by 64 are dropped whole
 		for o := range p.Out {
 			for g := 0; g < p.In; g += 4 {
-				perm := r.Perm(4)
-				for _, i := range perm[:r.IntN(3)] {
+				if o%32 == 0 && g%64 == 0 {
+					blocks[g/64] = r.IntN(4)
+				}
+				perm, n := r.Perm(4), 4
+				switch {
+				case c.l.Listed && (blocks[g/64] > 0 || o < 32):
+					n = 0
+				case c.l.Form == gpu.NM24:
+					n = r.IntN(3)
+				}
+				for _, i := range perm[:n] {
 					mask.Set(o, g+i)
 				}
 			}
@@ -143,8 +153,15 @@ func runLinear(t *testing.T, c linearCase, d gpu.Device) {
 			}
 		}
 	}
-	packed, err := c.config.Format().Pack(layout.Matrix{Rows: p.Out, Cols: p.In, Size: c.l.DType.Size(), Data: encode(c.l.DType, w)}, mask)
+	var lists []byte
+	dense := layout.Matrix{Rows: p.Out, Cols: p.In, Size: c.l.DType.Size(), Data: encode(c.l.DType, w)}
+	packed, err := c.config.Format().Pack(dense, mask)
 	require.NoError(t, err)
+	if c.l.Listed {
+		b, err := c.config.Format().PackBlocks(dense, mask)
+		require.NoError(t, err)
+		packed, lists, p.Blocks = b.Packed, b.ListBytes(), len(b.Columns)
+	}
 	l, err := k.Plan(p, d)
 	require.NoError(t, err)
 	need, err := l.Needs()
@@ -160,7 +177,7 @@ func runLinear(t *testing.T, c linearCase, d gpu.Device) {
 	mem := ptxsim.Memory{
 		gpu.Weights: packed, gpu.X: encode(c.l.DType, x)[:need[gpu.X]], gpu.Y: garbage(need[gpu.Y]),
 		gpu.Bias: encode(max(c.l.Bias, gpu.F32), bias), gpu.Scales: encode(gpu.F32, outScale), gpu.XScales: encode(gpu.F32, tokenScale),
-		gpu.Workspace: make([]byte, need[gpu.Workspace]),
+		gpu.Workspace: make([]byte, need[gpu.Workspace]), gpu.Meta: lists,
 	}
 	if c.l.Residual {
 		mem[gpu.Residual] = encode(k.Y, residual)[:need[gpu.Residual]]
@@ -211,24 +228,24 @@ func TestAmpereComputes(t *testing.T) {
 		{Ampere{DType: gpu.S8, Form: gpu.Dense, TileM: 32, TileN: 16, WarpsM: 1, WarpsN: 2, Split: 3, Y: gpu.S32}, gpu.Problem{Out: 40, In: 528, Tokens: 19}},
 		{Ampere{DType: gpu.S8, Form: gpu.NM24, TileM: 64, TileN: 32, WarpsM: 2, WarpsN: 2, Split: 2, Y: gpu.F16, TensorScale: true, OutScale: true, TokenScale: true, Bias: gpu.BF16, Activation: SiLU, Residual: true}, gpu.Problem{Out: 72, In: 272, Tokens: 33, XPitch: 288, YPitch: 80}},
 		{Ampere{DType: gpu.BF16, Form: gpu.NM24, TileM: 128, TileN: 64, WarpsM: 2, WarpsN: 2, Stages: 2, Y: gpu.BF16, Residual: true}, gpu.Problem{Out: 128, In: 192, Tokens: 70}},
+		{Ampere{DType: gpu.BF16, Form: gpu.Dense, TileM: 64, TileN: 8, WarpsM: 4, WarpsN: 1, Listed: true, Y: gpu.BF16}, gpu.Problem{Out: 200, In: 1000, Tokens: 8}},
+		{Ampere{DType: gpu.F16, Form: gpu.NM24, TileM: 64, TileN: 32, WarpsM: 2, WarpsN: 2, Stages: 3, Split: 3, Listed: true, Y: gpu.F16}, gpu.Problem{Out: 136, In: 1000, Tokens: 30}},
 	} {
-		x.c.Target = sm80()
+		x.c.Target = ptx.SM80()
 		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, a100)
 	}
 }
 
-func sm80() ptx.Target { return ptx.SM80() }
-
 func (c Ampere) linear() Linear {
-	return Linear{DType: c.DType, Form: c.Form, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
+	return Linear{DType: c.DType, Form: c.Form, Listed: c.Listed, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
 }
 
 func (c Decode) linear() Linear {
-	return Linear{DType: c.DType, Form: c.Form, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
+	return Linear{DType: c.DType, Form: c.Form, Listed: c.Listed, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
 }
 
 func (c GEMM) linear() Linear {
-	return Linear{DType: c.DType, Form: c.Form, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
+	return Linear{DType: c.DType, Form: c.Form, Listed: c.Listed, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual}
 }
 
 func TestDecodeComputes(t *testing.T) {
@@ -243,6 +260,8 @@ func TestDecodeComputes(t *testing.T) {
 		{Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 64, TileN: 16, Split: 4, Y: gpu.S32}, gpu.Problem{Out: 64, In: 544, Tokens: 16}},
 		{Decode{DType: gpu.S8, Form: gpu.Dense, TileM: 128, TileN: 8, Split: 2, PDL: true, Y: gpu.BF16, TokenScale: true, Residual: true, Bias: gpu.BF16, Activation: GELUTanh}, gpu.Problem{Out: 200, In: 272, Tokens: 7, XPitch: 288, YPitch: 208}},
 		{Decode{DType: gpu.BF16, Form: gpu.NM24, TileM: 64, TileN: 64, Split: 2, Y: gpu.F32, Residual: true}, gpu.Problem{Out: 64, In: 64, Tokens: 50}}, // one stage for two blocks
+		{Decode{DType: gpu.BF16, Form: gpu.Dense, TileM: 64, TileN: 8, Stages: 3, Split: 2, Listed: true, PDL: true, Y: gpu.BF16}, gpu.Problem{Out: 200, In: 1000, Tokens: 8}},
+		{Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 128, TileN: 16, Listed: true, Y: gpu.S32}, gpu.Problem{Out: 200, In: 1088, Tokens: 16}},
 	} {
 		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200)
 	}
@@ -256,6 +275,7 @@ func TestGEMMComputes(t *testing.T) {
 		{GEMM{DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Stages: 3, Y: gpu.BF16}, gpu.Problem{Out: 136, In: 520, Tokens: 70}},
 		{GEMM{DType: gpu.F16, Form: gpu.NM24, TileN: 64, Stages: 3, Loop: hopper.Overlap, Y: gpu.F16, Residual: true, Bias: gpu.F32}, gpu.Problem{Out: 128, In: 448, Tokens: 64}},
 		{GEMM{DType: gpu.S8, Form: gpu.Dense, TileN: 128, Stages: 2, Cluster: 2, Band: 2, Loop: hopper.Overlap, Y: gpu.S32}, gpu.Problem{Out: 300, In: 272, Tokens: 130}},
+		{GEMM{DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Stages: 3, Listed: true, Y: gpu.BF16}, gpu.Problem{Out: 304, In: 1000, Tokens: 64}},
 	} {
 		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200)
 	}
