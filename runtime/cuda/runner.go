@@ -396,3 +396,30 @@ func (m Matrix) widen(f narrow.Format, to []float32, from []byte) error {
 	}
 	return nil
 }
+
+// upload copies page-locked memory to the device and waits. Unlike Upload it
+// allocates nothing.
+func (r *runner) upload(to *Buffer, raw []byte) error {
+	d := r.dev
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	if err := d.check("upload an input", d.drv.MemcpyHtoD(to.addr, unsafe.Pointer(&raw[0]), uint64(len(raw)), r.stream.handle)); err != nil {
+		return err
+	}
+	return d.check("upload an input", d.drv.StreamSynchronize(r.stream.handle))
+}
+
+// download is the way back.
+func (r *runner) download(raw []byte, from *Buffer) error {
+	d := r.dev
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	if err := d.check("download an output", d.drv.MemcpyDtoH(unsafe.Pointer(&raw[0]), from.addr, uint64(len(raw)), r.stream.handle)); err != nil {
+		return err
+	}
+	return d.check("download an output", d.drv.StreamSynchronize(r.stream.handle))
+}

@@ -121,7 +121,7 @@ func (r *runner) Run(ctx context.Context, tokens int, in, out [][]float32) error
 	for i, m := range r.host.inputs {
 		raw := r.host.memory.Bytes()[:m.Bytes(tokens)]
 		m.narrow(r.format, raw, in[i])
-		if err := Upload(r.stream, r.host.in[i], raw); err != nil {
+		if err := r.upload(r.host.in[i], raw); err != nil {
 			return err
 		}
 	}
@@ -133,7 +133,7 @@ func (r *runner) Run(ctx context.Context, tokens int, in, out [][]float32) error
 	}
 	for i, m := range r.host.outputs {
 		raw := r.host.memory.Bytes()[:m.Bytes(tokens)]
-		if err := Download(r.stream, raw, r.host.out[i]); err != nil {
+		if err := r.download(raw, r.host.out[i]); err != nil {
 			return err
 		}
 		if err := m.widen(r.format, out[i], raw); err != nil {

@@ -132,11 +132,15 @@ func emulate(k *gpu.Kernel, c kernels.Config) cudatest.Kernel {
 				return cudatest.ErrFault
 			}
 		}
+		row := make([]float32, in)
 		for t := range y.rows {
+			if err := x.format.Floats(row, x.bytes[2*t*x.pitch:][:2*in]); err != nil {
+				return err
+			}
 			for o := range out {
 				sum := float32(0)
-				for i := range in {
-					sum += w[o*in+i] * x.at(t, i)
+				for i, v := range w[o*in : (o+1)*in] {
+					sum += v * row[i]
 				}
 				if bias != nil {
 					sum += math.Float32frombits(binary.LittleEndian.Uint32(bias[4*o:]))
