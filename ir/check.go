@@ -168,9 +168,9 @@ type layerChecker struct {
 	weights []*weightUse
 	ranged  []string // symbolic extents that have a range
 	seen    []string // symbolic extents of the inputs
-	partial bool // parts of the layer are missing: syntax errors
-	unnamed bool // among them names that the layer defines
-	before  int  // errors before this layer
+	partial bool     // parts of the layer are missing: syntax errors
+	unnamed bool     // among them names that the layer defines
+	before  int      // errors before this layer
 }
 
 func (c *checker) layer(d *LayerDecl) {
