@@ -11,6 +11,7 @@ require (
 )
 
 require (
+	github.com/ebitengine/purego v0.11.3 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mmcloughlin/avo v0.6.0 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
