@@ -3,6 +3,7 @@ package cuda_test
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -222,24 +223,65 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestFault: a fault ends CUDA for the process, as seen on an H100 where a context
+// that was released, reset and retained again still faulted.
 func TestFault(t *testing.T) {
-	f, d := open(t)
+	f, before := open(t, cudatest.H200, cudatest.H200)
+	s, err := cuda.New(f.Driver())
+	require.NoError(t, err)
+	d, err := s.Open(1)
+	require.NoError(t, err)
 	fn := load(t, d, axpyPTX, "axpy")
 	x := alloc(t, d, 64)
+	h, err := d.AllocHost(64)
+	require.NoError(t, err)
 	// The launch reaches beyond X, which a pointer argument does not tell.
 	require.NoError(t, d.Launch(nil, fn, axpyLaunch(17, 1), cuda.Buffers{gpu.X: x, gpu.Y: x}))
-	err := d.Stream().Synchronize()
+	err = d.Stream().Synchronize()
 	require.ErrorIs(t, err, cuda.ErrDeviceLost)
-	require.EqualError(t, err, "cuda: device 0 (Fake H200): a fault has ended the context (the last kernel launched was axpy); "+
-		"close the device and open it again: cuda: wait for a stream: CUDA_ERROR_ILLEGAL_ADDRESS (700): fake error 700")
+	const lost = "cuda: device %d (Fake H200): a fault has ended CUDA for this process%s; " +
+		"only a new process can use it again: cuda: %s: CUDA_ERROR_ILLEGAL_ADDRESS (700): fake error 700"
+	require.EqualError(t, err, fmt.Sprintf(lost, 1, " (the last kernel launched was axpy)", "wait for a stream"))
 	_, again := d.Alloc(64)
 	require.Equal(t, err, again)
 	require.ErrorIs(t, d.Launch(nil, fn, axpyLaunch(1, 1), cuda.Buffers{gpu.X: x, gpu.Y: x}), cuda.ErrDeviceLost)
-	require.NoError(t, d.Close())
+	_, again = s.Open(0)
+	require.Equal(t, err, again)
 
-	d = openFake(t, f, 0)
-	fn = load(t, d, axpyPTX, "axpy")
-	x = alloc(t, d, 64)
-	require.NoError(t, d.Launch(nil, fn, axpyLaunch(16, 1), cuda.Buffers{gpu.X: x, gpu.Y: x}))
-	require.NoError(t, d.Synchronize())
+	// Close is quiet, and asks the driver for nothing that it would refuse.
+	f.Calls()
+	require.NoError(t, d.Close())
+	require.Equal(t, []string{"cuDevicePrimaryCtxRelease_v2"}, f.Calls())
+	_, err = d.Alloc(64)
+	require.ErrorIs(t, err, cuda.ErrClosed)
+	require.ErrorIs(t, h.Free(), cuda.ErrClosed)
+
+	// What did not see the fault learns of it from the driver.
+	require.EqualError(t, before.Synchronize(), fmt.Sprintf(lost, 0, "", "wait for the device"))
+	require.NoError(t, before.Close())
+	s, err = cuda.New(f.Driver())
+	require.NoError(t, err)
+	_, err = s.Open(0)
+	require.ErrorIs(t, err, cuda.ErrDeviceLost)
+	require.EqualError(t, err, fmt.Sprintf(lost, 0, "", "open device 0 (Fake H200)"))
+}
+
+// TestContextDestroyed: an owner that destroys its context has not lost CUDA.
+func TestContextDestroyed(t *testing.T) {
+	f, d := open(t)
+	f.Fail("cuMemAlloc_v2", 709)
+	_, err := d.Alloc(64)
+	require.ErrorIs(t, err, cuda.ErrClosed)
+	require.NotErrorIs(t, err, cuda.ErrDeviceLost)
+	alloc(t, d, 64)
+}
+
+// TestFaultSeenByClose: an error that no call has returned yet comes from Close.
+func TestFaultSeenByClose(t *testing.T) {
+	_, d := open(t)
+	fn := load(t, d, axpyPTX, "axpy")
+	x := alloc(t, d, 64)
+	require.NoError(t, d.Launch(nil, fn, axpyLaunch(17, 1), cuda.Buffers{gpu.X: x, gpu.Y: x}))
+	require.ErrorIs(t, d.Close(), cuda.ErrDeviceLost)
+	require.NoError(t, d.Close())
 }

@@ -31,7 +31,6 @@ type Device struct {
 	mu     sync.RWMutex // read-held by every call of the driver, so that Close waits for them
 	closed bool
 
-	lost atomic.Pointer[lostError]
 	last atomic.Pointer[Function] // the kernel launched last
 
 	objects sync.Mutex
@@ -77,12 +76,12 @@ func (d *Device) Synchronize() error {
 }
 
 // Close waits for the device's work, destroys what was made from it and is still
-// there, and releases the context. After a fault it also resets the context, so
-// that a new Open gets a working one; a fault that no call has reported yet is
-// returned.
+// there, and releases the context. After a fault it destroys nothing, since the
+// driver would refuse it and frees all when the process ends; a fault that no
+// call has reported yet is returned.
 func (d *Device) Close() error {
 	var errs []error
-	known := d.lost.Load() != nil // then whoever closes has had the error
+	known := d.sys.lost.Load() != nil // then whoever closes has had the error
 	if err := d.Synchronize(); err != nil && !known {
 		errs = append(errs, err)
 	}
@@ -92,20 +91,15 @@ func (d *Device) Close() error {
 		return errors.Join(errs...)
 	}
 	d.closed = true
-	lost := d.lost.Load() != nil
-	if err := d.destroyObjects(); err != nil && !lost {
+	if err := d.destroyObjects(); err != nil {
 		errs = append(errs, err)
 	}
 	if !d.primary {
 		return errors.Join(errs...)
 	}
-	if r := d.drv.PrimaryRelease(d.handle); r != driver.Success && !lost {
-		errs = append(errs, newError(d.drv, "release "+d.name, r))
-	}
-	if lost {
-		if r := d.drv.PrimaryReset(d.handle); r != driver.Success {
-			errs = append(errs, newError(d.drv, "reset "+d.name, r))
-		}
+	quiet := d.sys.lost.Load() != nil
+	if err := d.check("release "+d.name, d.drv.PrimaryRelease(d.handle)); err != nil && !quiet {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -129,9 +123,10 @@ func (d *Device) own(o *object) {
 	d.live[o] = d.made
 }
 
-// destroyObjects ends what is live, the newest first. The device is locked.
+// destroyObjects ends what is live, the newest first; a fault seen meanwhile
+// leaves the rest to the end of the process. The device is locked.
 func (d *Device) destroyObjects() error {
-	if len(d.live) == 0 {
+	if len(d.live) == 0 || d.sys.lost.Load() != nil {
 		return nil
 	}
 	unpin, err := d.pin()
@@ -149,8 +144,11 @@ func (d *Device) destroyObjects() error {
 	var errs []error
 	for _, o := range all {
 		o.dead.Store(true)
-		if r := o.destroy(o.handle); r != driver.Success {
-			errs = append(errs, newError(d.drv, "destroy "+o.what, r))
+		if d.sys.lost.Load() != nil {
+			continue
+		}
+		if err := d.check("destroy "+o.what, o.destroy(o.handle)); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	clear(d.live)

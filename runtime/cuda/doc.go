@@ -18,9 +18,10 @@
 // but for the objects that say otherwise. Work in one Stream runs in the order in
 // which it was given; Upload and Download return when the bytes have arrived.
 //
-// After a kernel faults the driver refuses everything that concerns its context:
-// each call then returns ErrDeviceLost with the first cause, the process goes
-// on, and Close followed by Open starts anew.
+// After a kernel faults the driver refuses the whole process, and no release,
+// reset or second Load brings CUDA back: every call, Open too, then returns
+// ErrDeviceLost with the first cause. The process itself goes on, without CUDA;
+// a program that must survive faults keeps its kernels in a process of their own.
 //
 // The package must not import ptx, ir, codegen or asm, nor may the runtime
 // package import it: a program without a GPU does not pay for the binding.

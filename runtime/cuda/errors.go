@@ -14,7 +14,7 @@ var (
 	ErrOldDriver    = errors.New("the NVIDIA driver is too old")
 	ErrIncompatible = errors.New("the kernel is for another GPU")
 	ErrOutOfMemory  = errors.New("out of device memory")
-	ErrDeviceLost   = errors.New("the device's context is lost")
+	ErrDeviceLost   = errors.New("CUDA is lost to this process")
 	ErrClosed       = errors.New("closed")
 	ErrFreed        = errors.New("use of freed device memory")
 	ErrWrongDevice  = errors.New("belongs to another device")
@@ -45,14 +45,16 @@ func (e *Error) Is(target error) bool {
 		return target == ErrOldDriver
 	case driver.ErrNoBinaryForGPU:
 		return target == ErrIncompatible
+	case driver.ErrContextIsDestroyed:
+		return target == ErrClosed
 	}
 	return false
 }
 
-// lostError is the answer to every call on a context that a fault has ended.
+// lostError is the answer to every call after a fault.
 type lostError struct {
-	device string
-	kernel string // the last kernel launched before the fault was seen, if any
+	device string // on which it was seen
+	kernel string // the last kernel launched before, if any
 	first  *Error
 }
 
@@ -61,26 +63,11 @@ func (e *lostError) Error() string {
 	if e.kernel != "" {
 		after = fmt.Sprintf(" (the last kernel launched was %s)", e.kernel)
 	}
-	return fmt.Sprintf("cuda: %s: a fault has ended the context%s; close the device and open it again: %v", e.device, after, e.first)
+	return fmt.Sprintf("cuda: %s: a fault has ended CUDA for this process%s; only a new process can use it again: %v", e.device, after, e.first)
 }
 
 func (e *lostError) Is(target error) bool { return target == ErrDeviceLost }
 func (e *lostError) Unwrap() error        { return e.first }
-
-// sticky says whether a result stays with the context: all later calls return
-// it too (CUDA driver API, CUresult: "the process must be terminated and
-// relaunched" or the context reset).
-func sticky(r driver.Result) bool {
-	switch r {
-	case driver.ErrECCUncorrectable, driver.ErrNVLinkUncorrectable, driver.ErrContained,
-		driver.ErrIllegalAddress, driver.ErrLaunchTimeout, driver.ErrContextIsDestroyed,
-		driver.ErrAssert, driver.ErrHardwareStack, driver.ErrIllegalInstruction,
-		driver.ErrMisalignedAddress, driver.ErrInvalidAddressSpace, driver.ErrInvalidPC,
-		driver.ErrLaunchFailed:
-		return true
-	}
-	return false
-}
 
 // newError names a result by the driver's own words.
 func newError(d *driver.Driver, call string, r driver.Result) *Error {
@@ -93,4 +80,18 @@ func newError(d *driver.Driver, call string, r driver.Result) *Error {
 		e.Text = driver.String(text)
 	}
 	return e
+}
+
+// check makes an error of a result. One after which the driver refuses the
+// process is kept, and returned from then on; where and kernel tell of it.
+func (s *System) check(where, kernel, call string, r driver.Result) error {
+	if r == driver.Success {
+		return nil
+	}
+	err := newError(s.drv, call, r)
+	if !r.EndsProcess() {
+		return err
+	}
+	s.lost.CompareAndSwap(nil, &lostError{device: where, kernel: kernel, first: err})
+	return s.lost.Load()
 }

@@ -23,7 +23,7 @@ func (d *Device) enter() error {
 		d.mu.RUnlock()
 		return fmt.Errorf("cuda: %s: %w", d.name, ErrClosed)
 	}
-	if lost := d.lost.Load(); lost != nil {
+	if lost := d.sys.lost.Load(); lost != nil {
 		d.mu.RUnlock()
 		return lost
 	}
@@ -45,7 +45,7 @@ func (d *Device) pin() (unpin func(), err error) {
 	runtime.LockOSThread()
 	if r := d.drv.CtxSetCurrent(d.ctx); r != driver.Success {
 		runtime.UnlockOSThread()
-		return nil, newError(d.drv, "make the context current", r)
+		return nil, d.check("make the context current", r)
 	}
 	return runtime.UnlockOSThread, nil
 }
@@ -59,20 +59,11 @@ func (d *Device) do(call string, f func() driver.Result) error {
 	return d.check(call, f())
 }
 
-// check makes an error of a result, and marks the device lost if it is one that
-// stays.
+// check makes an error of a result, and marks CUDA lost if it is one that stays.
 func (d *Device) check(call string, r driver.Result) error {
-	if r == driver.Success {
-		return nil
-	}
-	err := newError(d.drv, call, r)
-	if !sticky(r) {
-		return err
-	}
-	lost := &lostError{device: d.name, first: err}
+	kernel := ""
 	if fn := d.last.Load(); fn != nil {
-		lost.kernel = fn.name
+		kernel = fn.name
 	}
-	d.lost.CompareAndSwap(nil, lost)
-	return d.lost.Load()
+	return d.sys.check(d.name, kernel, call, r)
 }

@@ -58,7 +58,8 @@ type runner struct {
 // deviceStep is a step's memory and kernels.
 type deviceStep struct {
 	bias     *Buffer
-	weights  []*Buffer // by packing; nil for those beyond the session's tokens
+	weights  []*Buffer // by packing, as far as the session's tokens go
+	lists    []*Buffer // the same; nil where all blocks are stored
 	function []*Function
 }
 
@@ -90,8 +91,7 @@ func (r *runner) prepareStep(s *gpu.Step) error {
 	var d deviceStep
 	keep := func(release func() error) { r.release = append(r.release, release) }
 	if s.Bias != nil {
-		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s.Bias))), 4*len(s.Bias))
-		b, release, err := r.dev.copyOf(raw)
+		b, release, err := r.dev.copyOf(bytesOfWords(s.Bias))
 		if err != nil {
 			return fmt.Errorf("bias: %w", err)
 		}
@@ -104,7 +104,7 @@ func (r *runner) prepareStep(s *gpu.Step) error {
 			break
 		}
 		// The plan first: its errors name a device that does not suit the kernel.
-		if _, err := p.Kernel.Plan(r.layer.Problem(s, p.TokensMin), r.info); err != nil {
+		if _, err := p.Kernel.Plan(r.layer.Problem(s, p, p.TokensMin), r.info); err != nil {
 			return err
 		}
 		m, release, err := r.dev.module(p.Kernel.PTX)
@@ -121,10 +121,22 @@ func (r *runner) prepareStep(s *gpu.Step) error {
 			return fmt.Errorf("weights [%d, %d]: %w", s.Out, s.In, err)
 		}
 		keep(release)
-		d.function, d.weights = append(d.function, f), append(d.weights, w)
+		var lists *Buffer
+		if p.Lists != nil {
+			if lists, release, err = r.dev.copyOf(bytesOfWords(p.Lists)); err != nil {
+				return fmt.Errorf("lists of blocks: %w", err)
+			}
+			keep(release)
+		}
+		d.function, d.weights, d.lists = append(d.function, f), append(d.weights, w), append(d.lists, lists)
 	}
 	r.steps = append(r.steps, d)
 	return nil
+}
+
+// bytesOfWords is the memory of a slice of 4-byte elements.
+func bytesOfWords[T float32 | uint32](s []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
 }
 
 // placeValues gives each value between steps device memory. Two values share it
@@ -178,7 +190,7 @@ func (r *runner) Close() error {
 		return nil
 	}
 	if err := r.dev.Synchronize(); errors.Is(err, ErrClosed) || errors.Is(err, ErrDeviceLost) {
-		return nil // the device's Close has freed it, or will
+		return nil // the device's Close has freed it, or the end of the process will
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -309,11 +321,12 @@ func (r *runner) bind(tokens int, in, out []*Buffer) (_ *Bound, err error) {
 func (b *Bound) add(s *gpu.Step, d *deviceStep, values []*Buffer) error {
 	r := b.r
 	at := s.Packing(b.tokens)
-	launch, err := s.Packings[at].Kernel.Plan(r.layer.Problem(s, b.tokens), r.info)
+	packing := &s.Packings[at]
+	launch, err := packing.Kernel.Plan(r.layer.Problem(s, packing, b.tokens), r.info)
 	if err != nil {
 		return err
 	}
-	buffers := Buffers{gpu.Weights: d.weights[at], gpu.Bias: d.bias, gpu.X: values[s.X], gpu.Y: values[s.Y]}
+	buffers := Buffers{gpu.Weights: d.weights[at], gpu.Meta: d.lists[at], gpu.Bias: d.bias, gpu.X: values[s.X], gpu.Y: values[s.Y]}
 	if s.Residual != gpu.NoValue {
 		buffers[gpu.Residual] = values[s.Residual]
 	}

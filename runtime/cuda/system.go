@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sparsegen/sparsegen/runtime/cuda/internal/driver"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -20,6 +21,8 @@ type System struct {
 	version int
 	build   string // of the driver, such as "580.65.06"; empty where the system does not tell
 	count   int
+
+	lost atomic.Pointer[lostError] // what every call returns after a fault
 }
 
 // buildFile is where Linux tells the version of the loaded kernel module.
@@ -45,22 +48,22 @@ func Load() (*System, error) {
 // New starts a driver table: that of Load, or a fake one of package cudatest.
 func New(d *driver.Driver) (*System, error) {
 	s := &System{drv: d}
-	if r := d.Init(0); r != driver.Success {
-		err := newError(d, "start the driver", r)
-		if r == driver.ErrStubLibrary {
-			return nil, fmt.Errorf("%w: %w", ErrNoDriver, err)
-		}
+	check := func(call string, r driver.Result) error { return s.check("the driver", "", call, r) }
+	r := d.Init(0)
+	if err := check("start the driver", r); r == driver.ErrStubLibrary {
+		return nil, fmt.Errorf("%w: %w", ErrNoDriver, err)
+	} else if err != nil {
 		return nil, err
 	}
 	var v, n int32
-	if r := d.DriverGetVersion(&v); r != driver.Success {
-		return nil, newError(d, "ask for the driver's version", r)
+	if err := check("ask for the driver's version", d.DriverGetVersion(&v)); err != nil {
+		return nil, err
 	}
 	if v < minDriver {
 		return nil, fmt.Errorf("cuda: %w: it supports CUDA %s, at least %s is needed", ErrOldDriver, version(int(v)), version(minDriver))
 	}
-	if r := d.DeviceGetCount(&n); r != driver.Success {
-		return nil, newError(d, "count the devices", r)
+	if err := check("count the devices", d.DeviceGetCount(&n)); err != nil {
+		return nil, err
 	}
 	if n == 0 {
 		return nil, fmt.Errorf("cuda: %w", ErrNoDevice)
@@ -100,7 +103,7 @@ func (s *System) info(ordinal int) (handle int32, info gpu.Device, err error) {
 	}
 	ask := func(what string, r driver.Result) {
 		if r != driver.Success && err == nil {
-			err = newError(s.drv, fmt.Sprintf("ask device %d for %s", ordinal, what), r)
+			err = s.check(fmt.Sprintf("device %d", ordinal), "", fmt.Sprintf("ask device %d for %s", ordinal, what), r)
 		}
 	}
 	ask("its handle", s.drv.DeviceGet(&handle, int32(ordinal)))
@@ -124,17 +127,20 @@ func (s *System) info(ordinal int) (handle int32, info gpu.Device, err error) {
 }
 
 // Open retains the primary context of a device, which it shares with whatever
-// else uses CUDA in the process.
+// else uses CUDA in the process. After a fault in this process it returns
+// ErrDeviceLost.
 func (s *System) Open(ordinal int) (*Device, error) {
+	if lost := s.lost.Load(); lost != nil {
+		return nil, lost
+	}
 	handle, info, err := s.info(ordinal)
 	if err != nil {
 		return nil, err
 	}
-	var ctx uintptr
-	if r := s.drv.PrimaryRetain(&ctx, handle); r != driver.Success {
-		return nil, newError(s.drv, fmt.Sprintf("open device %d (%s)", ordinal, info.Name), r)
+	d := newDevice(s, ordinal, handle, 0, info)
+	if err := d.check("open "+d.name, s.drv.PrimaryRetain(&d.ctx, handle)); err != nil {
+		return nil, err
 	}
-	d := newDevice(s, ordinal, handle, ctx, info)
 	d.primary = true
 	if err := d.start(); err != nil {
 		return nil, errors.Join(err, d.Close())

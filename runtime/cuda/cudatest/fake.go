@@ -1,7 +1,8 @@
 // Package cudatest is a CUDA driver without a GPU, for tests: it keeps device
 // memory in the program's, runs kernels that are Go functions, captures graphs,
 // and refuses what the real driver refuses: calls without a current context, wrong
-// handles, launches that do not fit, copies out of bounds, anything after a fault.
+// handles, launches that do not fit, copies out of bounds, and all work after a
+// fault: that loses the whole driver, as a process loses the real one.
 //
 // It must not import anything of this module but the driver table, and only
 // tests may import it.
@@ -44,6 +45,7 @@ type Fake struct {
 	handles map[uintptr]entry
 	next    uintptr
 	current map[int]*context // by thread
+	fault   driver.Result    // what all work returns after one
 	failing map[string][]driver.Result
 	failAt  map[int]driver.Result // by the number of the call
 	count   int                   // of calls
@@ -58,11 +60,9 @@ type device struct {
 	ctx  *context
 }
 
-// context is the state that a fault spoils.
 type context struct {
 	dev    *device
 	handle uintptr
-	fault  driver.Result
 	memory []*block
 	used   uint64
 }
@@ -128,14 +128,15 @@ func (f *Fake) begin(symbol string) driver.Result {
 		f.calls = append(f.calls, symbol)
 	}
 	f.count++
-	if r, ok := f.failAt[f.count-1]; ok {
-		return r
-	}
-	if queue := f.failing[symbol]; len(queue) > 0 {
+	r := f.failAt[f.count-1]
+	if queue := f.failing[symbol]; r == driver.Success && len(queue) > 0 {
 		f.failing[symbol] = queue[1:]
-		return queue[0]
+		r = queue[0]
 	}
-	return driver.Success
+	if r.EndsProcess() {
+		f.fault = r
+	}
+	return r
 }
 
 // here is begin for calls that need a sound current context.
@@ -147,7 +148,7 @@ func (f *Fake) here(symbol string) (*context, driver.Result) {
 	if c == nil || c.dev.ctx != c {
 		return nil, driver.ErrInvalidContext
 	}
-	return c, c.fault
+	return c, f.fault
 }
 
 // run is a call that needs a context and nothing else.
@@ -286,6 +287,9 @@ func (f *Fake) bindDevices(d *driver.Driver) {
 			if r != driver.Success {
 				return r
 			}
+			if f.fault != driver.Success {
+				return f.fault
+			}
 			if x.ctx == nil {
 				f.next += 16
 				x.ctx = &context{dev: x, handle: f.next}
@@ -304,19 +308,10 @@ func (f *Fake) bindDevices(d *driver.Driver) {
 			if x.refs == 0 {
 				return driver.ErrInvalidContext
 			}
-			if x.refs--; x.refs == 0 && x.ctx.fault == driver.Success {
+			if x.refs--; x.refs == 0 {
 				f.reset(x)
 			}
 			return driver.Success
-		})
-	}
-	d.PrimaryReset = func(dev int32) driver.Result {
-		return plain("cuDevicePrimaryCtxReset_v2", func() driver.Result {
-			x, r := f.device(dev)
-			if r == driver.Success {
-				f.reset(x)
-			}
-			return r
 		})
 	}
 	d.CtxSetCurrent = func(ctx uintptr) driver.Result {

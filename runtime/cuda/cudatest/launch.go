@@ -14,13 +14,13 @@ const (
 	staticShared = 1024
 )
 
-// ErrFault is what a Kernel returns to end its context as a bad address does.
+// ErrFault is what a Kernel returns to fault as a bad address does.
 var ErrFault = errors.New("illegal address")
 
 // Kernel is what a kernel does, once for the whole grid. It runs when it is
-// launched, or when the graph is that it was captured into. An error ends the
-// context, as the real driver does: with CUDA_ERROR_ILLEGAL_ADDRESS for ErrFault,
-// else with CUDA_ERROR_LAUNCH_FAILED.
+// launched, or when the graph is that it was captured into. After an error all
+// work fails, as with the real driver: with CUDA_ERROR_ILLEGAL_ADDRESS for
+// ErrFault, else with CUDA_ERROR_LAUNCH_FAILED.
 type Kernel func(l *Launch) error
 
 // Launch is what a kernel sees.
@@ -120,21 +120,22 @@ func (f *Fake) bindLaunch(d *driver.Driver) {
 		}
 		return f.submit(c, s, func(c *context) driver.Result {
 			if work != nil {
-				c.spoil(work(l))
+				f.spoil(work(l))
 			}
 			return driver.Success
 		})
 	}
 }
 
-// spoil ends a context with what a kernel returned; the launch itself succeeds.
-func (c *context) spoil(err error) {
+// spoil makes a fault of the error that a kernel returned; the launch itself
+// succeeds.
+func (f *Fake) spoil(err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrFault):
-		c.fault = driver.ErrIllegalAddress
+		f.fault = driver.ErrIllegalAddress
 	default:
-		c.fault = driver.ErrLaunchFailed
+		f.fault = driver.ErrLaunchFailed
 	}
 }
 

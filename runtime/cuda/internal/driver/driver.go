@@ -27,7 +27,6 @@ type Driver struct {
 	DeviceTotalMem   func(bytes *uint64, dev int32) Result                                     `sym:"cuDeviceTotalMem_v2"`
 	PrimaryRetain    func(ctx *uintptr, dev int32) Result                                      `sym:"cuDevicePrimaryCtxRetain"`
 	PrimaryRelease   func(dev int32) Result                                                    `sym:"cuDevicePrimaryCtxRelease_v2"`
-	PrimaryReset     func(dev int32) Result                                                    `sym:"cuDevicePrimaryCtxReset_v2"`
 	CtxSetCurrent    func(ctx uintptr) Result                                                  `sym:"cuCtxSetCurrent"`
 	CtxGetDevice     func(dev *int32) Result                                                   `sym:"cuCtxGetDevice"`
 	CtxSynchronize   func() Result                                                             `sym:"cuCtxSynchronize"`

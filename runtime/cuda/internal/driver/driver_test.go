@@ -103,7 +103,6 @@ func TestABI(t *testing.T) {
 		"DeviceTotalMem":    {func() Result { return d.DeviceTotalMem(&u, 7) }, "7", func() any { return int64(u) }, int64(-15)},
 		"PrimaryRetain":     {func() Result { return d.PrimaryRetain(&h, 8) }, "8", func() any { return int(h) }, -16},
 		"PrimaryRelease":    {func() Result { return d.PrimaryRelease(9) }, "9", nil, nil},
-		"PrimaryReset":      {func() Result { return d.PrimaryReset(10) }, "10", nil, nil},
 		"CtxSetCurrent":     {func() Result { return d.CtxSetCurrent(0xABC) }, "abc", nil, nil},
 		"CtxGetDevice":      {func() Result { return d.CtxGetDevice(&i) }, "", func() any { return i }, int32(-17)},
 		"CtxSynchronize":    {func() Result { return d.CtxSynchronize() }, "", nil, nil},

@@ -37,6 +37,20 @@ const (
 	ErrStreamCaptureWrongThrd Result = 908
 )
 
+// EndsProcess says whether the driver refuses all work of the process from then
+// on: "the process must be terminated and relaunched" (CUDA driver API,
+// CUresult). Resetting the context does not help, nor after a failed assertion,
+// of which the manual speaks more mildly.
+func (r Result) EndsProcess() bool {
+	switch r {
+	case ErrECCUncorrectable, ErrNVLinkUncorrectable, ErrContained,
+		ErrIllegalAddress, ErrLaunchTimeout, ErrAssert, ErrHardwareStack, ErrIllegalInstruction,
+		ErrMisalignedAddress, ErrInvalidAddressSpace, ErrInvalidPC, ErrLaunchFailed:
+		return true
+	}
+	return false
+}
+
 // DeviceAttr is a CUdevice_attribute.
 type DeviceAttr int32
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sparsegen/sparsegen/runtime/cuda"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -339,7 +340,8 @@ func (s *smoke) errors() error {
 	return errors.Join(want(oom, cuda.ErrOutOfMemory), want(other, cuda.ErrIncompatible), want(newer, cuda.ErrOldDriver), want(direct, cuda.ErrCompile), want(linked, cuda.ErrCompile), s.axpy())
 }
 
-// fault ends the context, and opens the device again.
+// fault loses CUDA: every call must say so, Close must be quick and quiet, and a
+// new Open must not promise what the driver does not keep.
 func (s *smoke) fault() error {
 	fn, err := s.mod.Function("fault")
 	if err != nil {
@@ -350,19 +352,31 @@ func (s *smoke) fault() error {
 	}
 	err = s.dev.Stream().Synchronize()
 	fmt.Fprintf(s.out, "      %v\n", err)
-	if err := want(err, cuda.ErrDeviceLost); err != nil {
+	_, alloc := s.dev.Alloc(16)
+	_, known := s.sys.Open(s.dev.Ordinal())
+	start := time.Now()
+	closed := s.dev.Close()
+	took := time.Since(start)
+	unknown := s.openAnew()
+	fmt.Fprintf(s.out, "      close: %v, error %v\n      open anew: %v\n", took, closed, unknown)
+	if closed != nil {
+		closed = fmt.Errorf("close: %w", closed)
+	}
+	if took > time.Second {
+		closed = errors.Join(closed, fmt.Errorf("close took %v", took))
+	}
+	return errors.Join(want(err, cuda.ErrDeviceLost), want(alloc, cuda.ErrDeviceLost), want(known, cuda.ErrDeviceLost), closed, want(unknown, cuda.ErrDeviceLost))
+}
+
+// openAnew loads the driver as if nothing had been, and returns what it answers.
+func (s *smoke) openAnew() error {
+	sys, err := s.load()
+	if err != nil {
 		return err
 	}
-	_, err = s.dev.Alloc(16)
-	if err := want(err, cuda.ErrDeviceLost); err != nil {
+	dev, err := sys.Open(s.dev.Ordinal())
+	if err != nil {
 		return err
 	}
-	ordinal := s.dev.Ordinal()
-	if err := s.dev.Close(); err != nil {
-		return fmt.Errorf("close after a fault: %w", err)
-	}
-	if err := s.open(ordinal); err != nil {
-		return fmt.Errorf("open after a fault: %w", err)
-	}
-	return s.axpy()
+	return dev.Close()
 }

@@ -1,6 +1,6 @@
 // Command smoke tries package cuda on a real GPU: what the fake driver of the
-// tests cannot tell. It checks results, errors and recovery, compares the ways to
-// compile, and times launches. Further PTX files may be named:
+// tests cannot tell. It checks results and errors, compares the ways to compile,
+// times launches, and at last faults. Further PTX files may be named:
 //
 //	CGO_ENABLED=0 go build ./runtime/cuda/internal/smoke
 //	CUDA_CACHE_DISABLE=1 ./smoke [-device 0] [file.ptx ...]
@@ -30,11 +30,7 @@ var hopperPTX string
 func main() {
 	ordinal := flag.Int("device", 0, "number of the device")
 	flag.Parse()
-	sys, err := cuda.Load()
-	if err == nil {
-		err = run(os.Stdout, sys, *ordinal, 2000, flag.Args())
-	}
-	if err != nil {
+	if err := run(os.Stdout, cuda.Load, *ordinal, 2000, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -43,6 +39,7 @@ func main() {
 // smoke is one run on one device.
 type smoke struct {
 	out   io.Writer
+	load  func() (*cuda.System, error)
 	sys   *cuda.System
 	dev   *cuda.Device
 	info  gpu.Device
@@ -52,17 +49,17 @@ type smoke struct {
 	mod   *cuda.Module // smoke.ptx
 }
 
-func run(out io.Writer, sys *cuda.System, ordinal, reps int, files []string) error {
+func run(out io.Writer, load func() (*cuda.System, error), ordinal, reps int, files []string) error {
 	dir, err := os.MkdirTemp("", "smoke-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	s := &smoke{out: out, sys: sys, reps: reps, files: files, cache: cuda.NewCache(dir)}
+	s := &smoke{out: out, load: load, reps: reps, files: files, cache: cuda.NewCache(dir)}
 	if err := s.open(ordinal); err != nil {
 		return err
 	}
-	defer func() { s.dev.Close() }()
+	defer s.dev.Close()
 	checks := []struct {
 		name   string
 		hopper bool
@@ -78,7 +75,7 @@ func run(out io.Writer, sys *cuda.System, ordinal, reps int, files []string) err
 		{"errors", false, s.errors},
 		{"compile", false, s.compile},
 		{"launch times", false, s.times},
-		{"fault and recovery", false, s.fault},
+		{"fault", false, s.fault}, // the last, since it ends CUDA for the process
 	}
 	failed := 0
 	for _, c := range checks {
@@ -100,9 +97,17 @@ func run(out io.Writer, sys *cuda.System, ordinal, reps int, files []string) err
 }
 
 func (s *smoke) open(ordinal int) (err error) {
+	if s.sys, err = s.load(); err != nil {
+		return err
+	}
 	if s.dev, err = s.sys.Open(ordinal); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.dev.Close())
+		}
+	}()
 	if s.info, err = s.dev.Info(); err != nil {
 		return err
 	}

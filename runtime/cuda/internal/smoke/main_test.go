@@ -66,10 +66,24 @@ func TestSmoke(t *testing.T) {
 	spec.Memory = 1 << 24
 	f := cudatest.New(spec)
 	f.Kernels = kernels
-	sys, err := cuda.New(f.Driver())
-	require.NoError(t, err)
 	var out strings.Builder
-	require.NoError(t, run(&out, sys, 0, 100, nil), out.String())
+	load := func() (*cuda.System, error) { return cuda.New(f.Driver()) }
+	require.NoError(t, run(&out, load, 0, 100, nil), out.String())
 	require.Equal(t, 11, strings.Count(out.String(), "\nok    "), out.String())
 	require.Zero(t, f.Live())
+}
+
+// TestOpenFails: a device that cannot be opened is an error, not a nil device that
+// is closed.
+func TestOpenFails(t *testing.T) {
+	for _, symbol := range []string{"cuInit", "cuDevicePrimaryCtxRetain", "cuModuleLoadDataEx"} {
+		for _, code := range []int{1, 700} {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			f := cudatest.New()
+			f.Fail(symbol, code)
+			var out strings.Builder
+			require.Error(t, run(&out, func() (*cuda.System, error) { return cuda.New(f.Driver()) }, 0, 1, nil), symbol)
+			require.Zero(t, f.Live())
+		}
+	}
 }

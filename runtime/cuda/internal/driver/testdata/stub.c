@@ -72,7 +72,6 @@ CUresult cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice d) { *v = -
 CUresult cuDeviceTotalMem_v2(size_t *n, CUdevice d) { *n = -15; return say("%d", d); }
 CUresult cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) { *c = (CUcontext)-16; return say("%d", d); }
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice d) { return say("%d", d); }
-CUresult cuDevicePrimaryCtxReset_v2(CUdevice d) { return say("%d", d); }
 CUresult cuCtxSetCurrent(CUcontext c) { return say("%lx", P(c)); }
 CUresult cuCtxGetDevice(CUdevice *d) { *d = -17; return say(""); }
 CUresult cuCtxSynchronize(void) { return say(""); }
