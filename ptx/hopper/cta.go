@@ -23,6 +23,7 @@ type CTA struct {
 	running     bool
 	meetLate    bool // the cluster's blocks meet in an inbox, not in the prologue
 	met         bool
+	multicast   bool // a ring reaches into peers from the start
 
 	dynamic ptx.Shared
 	base    ptx.Reg // shared address of the block's dynamic shared memory

@@ -58,7 +58,12 @@ func (x *Inbox) Collect(w *Warpgroup, acc *Acc, then func()) {
 	vec := "v4." + acc.Type.String()
 	k.IfElse(x.Owner(w), func() {
 		k.EmitIf(w.Leader, "mbarrier.arrive.expect_tx.shared::cta.b64", ptx.Sink, ptx.At(full, 0), ptx.Int(int64((c.cluster-1)*x.bytes())))
-		c.wait(ptx.At(full, 0), k.Const(ptx.U32, 0))
+		// What peers wrote is acquired at the cluster's scope.
+		k.RepeatUntil(func() ptx.Reg {
+			done := k.Reg(ptx.Pred)
+			k.Emit("mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64", done, ptx.At(full, 0), ptx.Int(0))
+			return done
+		})
 		for peer := range c.cluster - 1 {
 			for i := 0; i < len(sums); i += 4 {
 				v := k.Regs(acc.Type, 4)

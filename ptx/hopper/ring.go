@@ -92,6 +92,7 @@ func (r *Ring) TensorMulticast(name string, m *TensorMap) *Part {
 		r.cta.K.Errorf("ring %s: a box of %d bytes for %s ends within the swizzle's pattern", r.name, m.BoxBytes(), name)
 	}
 	r.multicast = r.multicast || n > 1
+	r.cta.multicast = r.cta.multicast || n > 1
 	return r.add(&Part{name: name, Bytes: n * m.BoxBytes(), tensor: m, slices: n}, m.Swizzle().Align())
 }
 

@@ -26,6 +26,9 @@ func (c *CTA) Run(consumer func(*Warpgroup), producer func(*ProducerThread)) {
 	if c.running {
 		k.Errorf("Run twice")
 	}
+	if c.meetLate && c.multicast {
+		k.Errorf("a multicast before the cluster's blocks meet in the inbox")
+	}
 	c.running = true
 	c.prologue()
 

@@ -20,60 +20,58 @@ func TestDecodeGolden(t *testing.T) {
 	golden(t, "decode.ptx", k.PTX)
 }
 
-// decodes are the configurations that are shipped: what the choice takes for the
-// sizes of transformers' layers.
-func decodes(t *testing.T) []Decode {
+// decodes are the configurations that the choice takes for the sizes of
+// transformers' layers, of every type.
+func decodes() []Decode {
 	var cs []Decode
-	seen := map[string]bool{}
 	for _, form := range []gpu.Form{gpu.NM24, gpu.Dense} {
 		for _, dt := range []gpu.DType{gpu.BF16, gpu.E4M3, gpu.S8} {
-			l := Linear{Target: ptx.SM90a(), DType: dt, Form: form, Y: gpu.BF16}
-			for _, size := range [][2]int{{4096, 4096}, {14336, 4096}, {4096, 14336}} {
-				for _, tokens := range []int{1, 16, 32, 64, 128, 256} {
-					got, err := l.Choose(gpu.Problem{Out: size[0], In: size[1], Tokens: tokens}, h200)
-					require.NoError(t, err)
-					if c, ok := got.(Decode); ok && !seen[c.Name()] {
-						seen[c.Name()] = true
-						cs = append(cs, c)
-					}
-				}
+			for _, x := range []struct{ m, n, split, resident int }{
+				{64, 8, 1, 2}, {64, 16, 1, 2}, {64, 32, 2, 2}, {64, 64, 2, 1}, {64, 128, 2, 1},
+				{128, 8, 1, 1}, {128, 16, 1, 1}, {128, 32, 1, 1}, {128, 64, 1, 1}, {128, 128, 2, 1},
+			} {
+				c := Linear{DType: dt, Form: form, Y: gpu.BF16}.decode(x.m, x.n)
+				c.Split, c.Resident = x.split, x.resident
+				cs = append(cs, c)
 			}
 		}
 	}
 	return cs
 }
 
-func TestDecodeAssembles(t *testing.T) {
-	// Those of 2:4 bf16 and every fifth of the others: the assembler takes its time.
+func TestDecodeManifest(t *testing.T) {
+	// Those of 2:4 bf16 and every seventh of the others: the assembler takes its time.
 	var cs []Decode
-	for i, c := range decodes(t) {
-		if c.Form == gpu.NM24 && c.DType == gpu.BF16 || i%5 == 0 {
+	for i, c := range decodes() {
+		if c.Form == gpu.NM24 && c.DType == gpu.BF16 || i%7 == 0 {
 			cs = append(cs, c)
 		}
 	}
-	require.Greater(t, len(cs), 10)
-	for _, c := range append(cs,
+	cs = append(cs,
 		Decode{DType: gpu.F16, Form: gpu.NM24, TileM: 128, TileN: 128, Blocks: 1, Split: 2, Y: gpu.F16, Bias: gpu.BF16, Activation: SiLU, Residual: true},
 		Decode{DType: gpu.S8, Form: gpu.Dense, TileM: 64, TileN: 16, Split: 2, PDL: true, Y: gpu.F32, OutScale: true, TokenScale: true, Residual: true},
 		Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 128, TileN: 32, Blocks: 4, Y: gpu.S32},
 		Decode{DType: gpu.BF16, Form: gpu.NM24, TileM: 128, TileN: 8, Split: 2, Y: gpu.BF16, Residual: true},
-	) {
+		Decode{DType: gpu.BF16, Form: gpu.NM24, TileM: 128, TileN: 16, Split: 2, Listed: true, PDL: true, Y: gpu.BF16},
+	)
+	var ks []*gpu.Kernel
+	for _, c := range cs {
 		k, err := c.Build()
 		require.NoError(t, err)
-		t.Run(k.Name, func(t *testing.T) {
-			got := clean(t, k)
-			// Two blocks of a multiprocessor also share its registers.
-			limit := hopper.Registers(int(k.Threads))
-			if c.Resident == 2 {
-				limit = hopper.Registers(2 * int(k.Threads))
-			}
-			require.LessOrEqual(t, got.Registers, limit)
-		})
+		ks = append(ks, k)
+	}
+	for i, got := range manifest(t, "decode_manifest.txt", ks) {
+		// Two blocks of a multiprocessor also share its registers.
+		limit := hopper.Registers(int(ks[i].Threads))
+		if cs[i].Resident == 2 {
+			limit = hopper.Registers(2 * int(ks[i].Threads))
+		}
+		require.LessOrEqual(t, got.Registers, limit)
 	}
 }
 
 func TestDecodePlan(t *testing.T) {
-	for _, c := range decodes(t) {
+	for _, c := range decodes() {
 		k, err := c.Build()
 		require.NoError(t, err)
 		p := gpu.Problem{Out: 1000, In: 1040, Tokens: c.TileN + 1}

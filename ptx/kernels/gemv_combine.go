@@ -77,7 +77,7 @@ func (g *gemv) combine() {
 		k.Comment("all slices have arrived")
 		k.Loop(func(l *ptx.LoopCtl) {
 			done := k.Reg(ptx.Pred)
-			k.Emit("mbarrier.try_wait.parity.shared::cta.b64", done, ptx.At(g.base, g.shared.barrier), ptx.Int(0))
+			k.Emit("mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64", done, ptx.At(g.base, g.shared.barrier), ptx.Int(0))
 			l.BreakIf(done)
 		})
 		g.finish(func(t, c ptx.Reg, r int) ptx.Reg { return g.slot(t, c, r) })

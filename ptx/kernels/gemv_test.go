@@ -24,20 +24,22 @@ func TestGEMVGolden(t *testing.T) {
 	golden(t, "gemv.ptx", k.PTX)
 }
 
-func TestGEMVAssembles(t *testing.T) {
+func TestGEMVManifest(t *testing.T) {
 	ffn, down, square := gpu.Problem{Out: 14336, In: 4096, Tokens: 1}, gpu.Problem{Out: 4096, In: 14336, Tokens: 1}, gpu.Problem{Out: 4096, In: 4096, Tokens: 1}
 	tokens := func(p gpu.Problem, n int) gpu.Problem { p.Tokens = n; return p }
 	hopper := GEMV{Target: ptx.SM90a(), W: gpu.BF16, X: gpu.BF16, Y: gpu.BF16, PDL: true}
 	ampere := GEMV{Target: ptx.SM80(), W: gpu.F16, X: gpu.F32, Y: gpu.F32, Bias: true, PerChannel: true, Activation: GELU}
 	single := GEMV{Target: ptx.SM80(), W: gpu.F32, X: gpu.F16, Y: gpu.F16, Inclusive: true, Activation: Tanh}
-	for _, x := range []struct {
+	list := []struct {
 		c         GEMV
 		p         gpu.Problem
 		registers int
 	}{
 		{hopper, ffn, 64}, {hopper, down, 80}, {hopper, tokens(square, 5), 96}, {hopper, tokens(ffn, 8), 128},
 		{ampere, ffn, 64}, {ampere, tokens(square, 2), 80}, {single, gpu.Problem{Out: 100, In: 100, Tokens: 1}, 64},
-	} {
+	}
+	var ks []*gpu.Kernel
+	for _, x := range list {
 		d := h200
 		if x.c.Target == ptx.SM80() {
 			d = a100
@@ -45,12 +47,13 @@ func TestGEMVAssembles(t *testing.T) {
 		c := ChooseGEMV(x.c, x.p, d)
 		k, err := c.Build()
 		require.NoError(t, err)
-		got := clean(t, k)
-		t.Logf("%s: %d registers, %d instructions, %d bytes", k.Name, got.Registers, got.Instructions, k.Shared)
-		require.LessOrEqual(t, got.Registers, x.registers, k.Name)
+		ks = append(ks, k)
 		l, err := k.Plan(x.p, d)
 		require.NoError(t, err)
 		require.EqualValues(t, c.blocks(x.p), l.Grid[0])
+	}
+	for i, got := range manifest(t, "gemv_manifest.txt", ks) {
+		require.LessOrEqual(t, got.Registers, list[i].registers, ks[i].Name)
 	}
 }
 
