@@ -312,6 +312,62 @@ def gemv_case(ours, o, out, k, inactive):
 GROUPS = {"prefill": prefill, "decode": decode, "gemv": gemv}
 
 
+class Floor:
+    """What the project asks of a ratio over some cases: at least, and beyond."""
+
+    def __init__(self, what, ours, peer, least, beyond, **where):
+        self.what, self.ours, self.peer, self.least, self.beyond, self.where = what, ours, peer, least, beyond, where
+
+    def holds_for(self, result):
+        return all(result.get(k) in v if isinstance(v, tuple) else result.get(k) == v for k, v in self.where.items())
+
+    def ratios(self, results):
+        """Median ratios by mode."""
+        found = {}
+        for r in filter(self.holds_for, results):
+            for mode, times in r["runs"].items():
+                if self.ours in times and self.peer in times:
+                    found.setdefault(mode, []).append(statistics.median(ratios(times, self.ours, self.peer)))
+        return found
+
+
+FLOORS = [
+    Floor("dense bf16, 8192^3", "ours dense", "torch", 0.98, 1.03, group="prefill", dtype="bf16"),
+    Floor("dense e4m3, 8192^3", "ours dense", "torch", 1.00, 1.05, group="prefill", dtype="e4m3"),
+    Floor("2:4 bf16, many tokens", "ours nm24", "torch", 1.50, 1.60, group="prefill", dtype="bf16"),
+    Floor("2:4 bf16, many tokens", "ours nm24", "cuSPARSELt", 1.02, 1.06, group="prefill", dtype="bf16"),
+    Floor("2:4 e4m3, many tokens", "ours nm24", "torch", 1.50, 1.60, group="prefill", dtype="e4m3"),
+    Floor("2:4 e4m3, many tokens", "ours nm24", "cuSPARSELt", 1.02, None, group="prefill", dtype="e4m3"),
+    Floor("2:4 s8, many tokens", "ours nm24", "torch", 2.40, None, group="prefill", dtype="s8"),
+    Floor("2:4 s8, many tokens", "ours nm24", "cuSPARSELt", 1.02, 1.06, group="prefill", dtype="s8"),
+    Floor("2:4 bf16, 1 to 32 tokens", "ours nm24 PDL", "torch", 1.75, 1.95, group="decode", dtype="bf16", tokens=(1, 8, 16, 32)),
+    Floor("2:4 bf16, 1 to 32 tokens", "ours nm24 PDL", "cuSPARSELt", 2.70, 3.00, group="decode", dtype="bf16", tokens=(1, 8, 16, 32)),
+    Floor("2:4 bf16, 1 to 32 tokens", "ours nm24", "torch", 1.45, None, group="decode", dtype="bf16", tokens=(1, 8, 16, 32)),
+    Floor("2:4 bf16, 1 to 32 tokens", "ours nm24 PDL", "ours dense PDL", None, None, group="decode", dtype="bf16", tokens=(1, 8, 16, 32)),
+    Floor("2:4 bf16, 64 and 128 tokens", "ours nm24 PDL", "torch", 1.45, None, group="decode", dtype="bf16", tokens=(64, 128)),
+    Floor("2:4 bf16, 256 tokens", "ours nm24 PDL", "torch", 1.00, None, group="decode", dtype="bf16", tokens=256),
+    Floor("2:4 e4m3, 8 and 32 tokens", "ours nm24 PDL", "cuSPARSELt", 1.35, 1.75, group="decode", dtype="e4m3"),
+    Floor("2:4 s8, 8 and 32 tokens", "ours nm24 PDL", "cuSPARSELt", 1.35, 1.75, group="decode", dtype="s8"),
+] + [
+    Floor(f"active inputs, {inactive} % inactive", "ours", "torch", least, beyond, group="gemv", inactive=inactive)
+    for inactive, least, beyond in ((0, 0.97, None), (50, 1.65, 1.85), (75, 2.7, 3.0), (90, 4.5, 6.0), (95, 7.0, 9.0))
+]
+
+
+def summary(results):
+    """One table: the floors, and what was reached."""
+    rows = [("floor", "against", "", "least", "beyond", "geometric mean", "lowest", "cases")]
+    for f in FLOORS:
+        for mode, found in f.ratios(results).items():
+            mean = statistics.geometric_mean(found)
+            reached = sum(r >= f.least for r in found) if f.least else len(found)
+            number = lambda v: f"{v:.2f}x" if v else "-"
+            rows.append((f"{f.what} ({f.ours})", f.peer, mode, number(f.least), number(f.beyond), f"{mean:.3f}x", f"{min(found):.3f}x", f"{reached} of {len(found)}"))
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
+    for r in rows:
+        print("  ".join(c.ljust(w) for c, w in zip(r, widths)).rstrip())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpu", default="./gpu", help="our program")
@@ -350,6 +406,7 @@ def main():
                 with open(o.json, "w") as f:
                     json.dump({"machine": machine, "results": results}, f)
     ours.close()
+    summary(results)
     sys.exit(failed > 0)
 
 
