@@ -31,6 +31,7 @@ type ampere struct {
 	sums                           ptx.Type
 	weightsFrom, weightsTo         ptx.Reg   // address of the thread's first chunk of the next stage to fetch, and its place
 	activationsFrom, activationsTo []ptx.Reg // of the thread's chunks of k-block 0
+	most                           []ptx.Reg // bytes that they have: 16, or 0 of a token beyond the last
 	inside                         ptx.Reg   // first element of In of those
 }
 
@@ -187,10 +188,9 @@ func (a *ampere) beginCopies() {
 	for t := 0; t < a.TileN; t += a.threads() / 8 {
 		row := k.Add(k.Shr(thread, 3), t)
 		token := k.Add(a.token, row)
-		// A token beyond the last is not read, but its address must be one.
-		token = k.Min(token, k.Sub(a.tokens, 1))
 		at := k.MadWide(token, k.Mul(a.xPitch, a.DType.Size()), a.x)
 		a.activationsFrom = append(a.activationsFrom, k.MadWide(chunk, 16, at))
+		a.most = append(a.most, k.Select(k.SetP("lt", token, a.tokens), k.Const(ptx.U32, 16), k.Const(ptx.U32, 0)))
 		place := k.Mad(row, gemmStage, k.Mul(k.Xor(chunk, k.And(row, 7)), 16))
 		a.activationsTo = append(a.activationsTo, k.Add(place, a.f.StageBytes()))
 	}
@@ -215,19 +215,17 @@ func (a *ampere) copyStage(slot, column ptx.Reg) {
 	k.Emit("add.u64", a.weightsFrom, a.weightsFrom, ptx.Int(int64(a.f.StageBytes())))
 	size := a.DType.Size()
 	for b := range a.Blocks {
-		// Bytes of the chunk that lie before the end of In; the rest is zero.
+		// Bytes of the chunk that lie before the end of In, and of a token before the
+		// last; the rest is zero. Nothing is read at the address of none.
 		at := k.Mad(k.Add(column, b), a.f.KBlock(), a.inside)
 		bytes := k.Mul(k.Min(k.Sub(k.Max(a.in, at), at), 16/size), size)
 		for i, from := range a.activationsFrom {
-			row := k.Add(k.Shr(k.TidX(), 3), i*a.threads()/8)
-			n := k.Select(k.SetP("lt", k.Add(a.token, row), a.tokens), bytes, k.Const(ptx.U32, 0))
-			// A chunk beyond the end of In is not read, but its address must be one.
-			src := k.Select(k.SetP("lt", at, a.in), k.MadWide(k.Add(column, b), gemmStage, from), a.x)
 			one := func() {
-				k.Emit(copy16, ptx.At(k.Add(slot, a.activationsTo[i]), b*a.TileN*gemmStage), ptx.At(src, 0), ptx.Int(16), n)
+				src := k.MadWide(column, gemmStage, from)
+				k.Emit(copy16, ptx.At(k.Add(slot, a.activationsTo[i]), b*a.TileN*gemmStage), ptx.At(src, b*gemmStage), ptx.Int(16), k.Min(bytes, a.most[i]))
 			}
 			if a.TileN < a.threads()/8 {
-				k.If(k.SetP("lt", row, a.TileN), one)
+				k.If(k.SetP("lt", k.Shr(k.TidX(), 3), a.TileN), one)
 			} else {
 				one()
 			}
