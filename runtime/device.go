@@ -107,7 +107,7 @@ func gpuLayer(l *sgp.Layer, sets []Set) (gpu.Layer, error) {
 			if k == nil {
 				return g, &MissingGPUKernelError{Layer: l.Name, Target: l.Target, Kernel: v.GPU.Kernel}
 			}
-			s.Packings = append(s.Packings, gpu.Packing{TokensMin: v.BatchMin, TokensMax: v.BatchMax, Kernel: k, Weights: v.GPU.Weights})
+			s.Packings = append(s.Packings, gpu.Packing{TokensMin: v.BatchMin, TokensMax: v.BatchMax, Kernel: k, Weights: v.GPU.Weights, Lists: v.GPU.Lists})
 		}
 		g.Steps = append(g.Steps, s)
 	}

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/narrow"
@@ -96,17 +97,28 @@ func (s *StepPlan) pack(t gpu.DType, weights codegen.Weights, prune bool) (*sgp.
 	if err != nil {
 		return nil, r, fmt.Errorf("%s: %q: %w", w.Pos, w.Tensor, err)
 	}
+	chosen := *s
+	r.Plan = &chosen
+	lists, err := chosen.decide(codes, mask)
+	if err != nil {
+		return nil, r, fmt.Errorf("%s: %q: %w", w.Pos, w.Tensor, err)
+	}
 	packed := map[layout.Format][]byte{}
-	for _, c := range s.Choices {
+	for _, c := range chosen.Choices {
+		v := sgp.Variant{BatchMin: c.TokensMin, BatchMax: c.TokensMax, GPU: &sgp.GPU{Kernel: c.Config.Name()}}
+		if lists != nil {
+			v.GPU.Weights, v.GPU.Lists = lists.Packed, lists.Lists()
+			lin.Variants = append(lin.Variants, v)
+			continue
+		}
 		f := c.Config.Format()
 		if packed[f] == nil {
 			if packed[f], err = f.Pack(codes, mask); err != nil {
 				return nil, r, fmt.Errorf("%s: %q: %w", w.Pos, w.Tensor, err)
 			}
 		}
-		lin.Variants = append(lin.Variants, sgp.Variant{
-			BatchMin: c.TokensMin, BatchMax: c.TokensMax, GPU: &sgp.GPU{Kernel: c.Config.Name(), Weights: packed[f]},
-		})
+		v.GPU.Weights = packed[f]
+		lin.Variants = append(lin.Variants, v)
 	}
 	return lin, r, nil
 }
@@ -155,6 +167,12 @@ func Fingerprint() uint64 {
 		} {
 			f.Size, f.Cluster = size, 1
 			packed, err := f.Pack(m, mask)
+			if err == nil && f.StageBlocks == 1 {
+				var b *layout.Blocks
+				if b, err = f.PackBlocks(m, mask); err == nil {
+					packed = slices.Concat(packed, b.Packed, b.ListBytes())
+				}
+			}
 			if err != nil {
 				// The input is fixed and legal for every format.
 				panic("gpuplan: fingerprint: " + err.Error())

@@ -34,6 +34,14 @@ type StepPlan struct {
 	Form                 gpu.Form
 	Note                 string // why Form is what it is, "" where the pattern says so
 	Choices              []Choice
+	// Listed are the choices for weights of which only blocks with something in
+	// them are stored, where the pattern may leave enough of them empty. Pack
+	// decides between the two by the weights.
+	Listed []Choice
+	Blocks float64 // share of the blocks that are stored: expected, or of Pack the real one where Choices are listed; 0 for all
+
+	linear kernels.Linear
+	target ptx.Target
 }
 
 // Choice is the kernel of a range of tokens.
@@ -111,20 +119,63 @@ func planStep(s Step, p codegen.Problem, plan *LayerPlan) (StepPlan, error) {
 	if s.Linear.Bias != nil {
 		l.Bias = gpu.F32
 	}
-	d := kernels.Reference(plan.Target)
+	sp.linear, sp.target = l, plan.Target
+	var err error
+	if sp.Choices, err = sp.choose(l, 0); err != nil {
+		return sp, err
+	}
+	l.Listed = true
+	f, err := sp.blocks(l)
+	if err != nil {
+		return sp, nil // no kernel takes lists of such blocks
+	}
+	share := storedShare(p.Levels, s.Linear.Weight.Pattern.Density(p.Out, p.In), p.Out, p.In, f)
+	if share > mostStored {
+		return sp, nil
+	}
+	sp.Blocks = share
+	sp.Note = fmt.Sprintf("blocks of %d by %d in which the weights have nothing may be left out", f.TileRows, f.KBlock())
+	all := f.Tiles(p.Out) * f.Blocks(p.In)
+	sp.Listed, err = sp.choose(l, max(f.Tiles(p.Out), int(share*float64(all))))
+	return sp, err
+}
+
+// choose picks a kernel for each range of tokens; blocks is how many are stored of
+// a layer that lists them.
+func (s *StepPlan) choose(l kernels.Linear, blocks int) ([]Choice, error) {
 	var segments []Choice
-	low := p.BatchMin
-	for _, tokens := range tokenSteps(p.BatchMin, p.BatchMax) {
-		cs, err := l.Candidates(gpu.Problem{Out: p.Out, In: p.In, Tokens: tokens}, d)
+	low := s.TokensMin
+	for _, tokens := range tokenSteps(s.TokensMin, s.TokensMax) {
+		cs, err := l.Candidates(s.problem(tokens, blocks), kernels.Reference(s.target))
 		if err != nil {
-			return sp, &NoKernelError{err, "the targets of GPU kernels are " + targetNames()}
+			return nil, &NoKernelError{err, "the targets of GPU kernels are " + targetNames()}
 		}
 		segments = append(segments, Choice{TokensMin: low, TokensMax: tokens, Config: cs[0].Config, Cycles: cs[0].Cycles, Considered: cs})
 		low = tokens + 1
 	}
-	var err error
-	sp.Choices, err = settle(segments, p)
-	return sp, err
+	return settle(segments, s.Out, s.In, blocks)
+}
+
+func (s *StepPlan) problem(tokens, blocks int) gpu.Problem {
+	return gpu.Problem{Out: s.Out, In: s.In, Tokens: tokens, Blocks: blocks}
+}
+
+// cycles is what the choice for a number of tokens is expected to take when that
+// many blocks are stored.
+func (s *StepPlan) cycles(l kernels.Linear, choices []Choice, tokens, blocks int) (float64, error) {
+	i := slices.IndexFunc(choices, func(c Choice) bool { return tokens <= c.TokensMax })
+	cs, err := l.Candidates(s.problem(tokens, blocks), kernels.Reference(s.target))
+	if err != nil {
+		return 0, err
+	}
+	worst := 0.0
+	for _, c := range cs {
+		if c.Config == choices[i].Config {
+			return c.Cycles, nil
+		}
+		worst = max(worst, c.Cycles)
+	}
+	return worst, nil // no candidate any more at these blocks: as bad as any
 }
 
 func targetNames() string {
@@ -160,7 +211,7 @@ func tokenSteps(lo, hi int) []int {
 const worthPacking = 1.05
 
 // settle joins ranges whose kernel may be the same, and gives each a size.
-func settle(segments []Choice, p codegen.Problem) ([]Choice, error) {
+func settle(segments []Choice, outs, in, blocks int) ([]Choice, error) {
 	var out []Choice
 	for _, s := range segments {
 		best := s.Cycles
@@ -185,8 +236,11 @@ func settle(segments []Choice, p codegen.Problem) ([]Choice, error) {
 			continue
 		}
 		var err error
-		if s.Bytes, err = s.Config.Format().Bytes(p.Out, p.In); err != nil {
+		if s.Bytes, err = s.Config.Format().Bytes(outs, in); err != nil {
 			return nil, err
+		}
+		if blocks > 0 {
+			s.Bytes = int64(blocks) * int64(s.Config.Format().BlockBytes())
 		}
 		out = append(out, s)
 	}
@@ -253,7 +307,7 @@ func Kernels(layers []*ir.Layer, targets []ptx.Target) ([]gpu.Kernel, error) {
 				return nil, err
 			}
 			for _, s := range plan.Steps {
-				for _, c := range s.Choices {
+				for _, c := range slices.Concat(s.Choices, s.Listed) {
 					name := t.String() + "_" + c.Config.Name()
 					if _, ok := built[name]; ok {
 						continue

@@ -93,6 +93,7 @@ func TestForms(t *testing.T) {
 		{"nm(1,3)", 66, gpu.Dense, "66 inputs are no multiple of 4"},
 		{"unstructured", 64, gpu.Dense, "no form of its own on a GPU"},
 		{"block(4,4)", 64, gpu.Dense, "no form of its own on a GPU"},
+		{"block(48,64)", 64, gpu.Dense, "blocks of 128 by 64 in which the weights have nothing may be left out"},
 		{"channel(cols)", 64, gpu.Dense, "no form of its own on a GPU"},
 		{"perm(nm(2,4),cols,seed=1)", 64, gpu.Dense, "no form of its own on a GPU"},
 	} {

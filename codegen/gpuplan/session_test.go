@@ -20,8 +20,11 @@ import (
 	"github.com/sparsegen/sparsegen/ir/eval"
 	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/ptx"
+	"github.com/sparsegen/sparsegen/ptx/kernels"
 	"github.com/sparsegen/sparsegen/runtime"
 	"github.com/sparsegen/sparsegen/runtime/cuda"
+	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
+	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
 const mlp = `
@@ -90,9 +93,9 @@ func packed(t testing.TB, m *ir.Module, target ptx.Target, weights codegen.Weigh
 }
 
 // fake is a driver on which the kernels of a module's plans compute in Go.
-func fake(t testing.TB, m *ir.Module, target ptx.Target) *cuda.Device {
+func fake(t testing.TB, m *ir.Module, target ptx.Target, compute func(*gpu.Kernel, kernels.Config) cudatest.Kernel) *cuda.Device {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	f, err := plantest.Driver(64<<20, m.Layers, target)
+	f, err := plantest.Driver(64<<20, m.Layers, target, compute)
 	require.NoError(t, err)
 	sys, err := cuda.New(f.Driver())
 	require.NoError(t, err)
@@ -132,7 +135,7 @@ func TestWholePath(t *testing.T) {
 			m := load(t, fmt.Sprintf(mlp, c.format))
 			weights := weightsOf(t, m)
 			path, set := packed(t, m, c.target, weights)
-			d := fake(t, m, c.target)
+			d := fake(t, m, c.target, plantest.Fast)
 			model, err := runtime.Open(path, set)
 			require.NoError(t, err)
 			require.Equal(t, c.target.String(), model.Layers()[0].Target)
@@ -150,6 +153,45 @@ func TestWholePath(t *testing.T) {
 			require.NoError(t, s.Close())
 			require.NoError(t, model.Close())
 		})
+	}
+}
+
+// TestPatternsOnKernels runs the text of the kernels itself, for every form that
+// weights may have.
+func TestPatternsOnKernels(t *testing.T) {
+	for _, c := range []struct {
+		pattern string
+		in      int
+		listed  bool
+	}{
+		{"dense", 136, false}, {"nm(2,4)", 200, false}, {"nm(1,4)", 64, false}, {"unstructured", 72, false},
+		{"block(64,64,sparsity=0.8)", 1024, true}, {"stripe(0:64,300:340)", 1024, true}, {"diag(0,width=8)", 512, true},
+	} {
+		for _, target := range gpuplan.Targets() {
+			t.Run(fmt.Sprint(c.pattern, " ", target), func(t *testing.T) {
+				m := load(t, fmt.Sprintf("layer l(x bf16[t, %[1]d], z bf16[t, 256]) (y bf16[t, 256]) where t in 1..12 { y = z + (linear(x, w\"a\"[256, %[1]d] : %[2]s, bias=w\"b\") | gelu) }\n", c.in, c.pattern))
+				weights := weightsOf(t, m)
+				path, set := packed(t, m, target, weights)
+				d := fake(t, m, target, plantest.Exact)
+				model, err := runtime.Open(path, set)
+				require.NoError(t, err)
+				file, err := sgp.Open(path)
+				require.NoError(t, err)
+				require.Equal(t, c.listed, file.Model.Layers[0].Ops[0].Linear.Variants[0].GPU.Lists != nil)
+				require.NoError(t, file.Close())
+				s, err := model.NewSession("l", cuda.On(d))
+				require.NoError(t, err)
+				rng := rand.New(rand.NewPCG(9, 10))
+				const tokens = 11
+				x, z, y := random(rng, c.in*tokens), random(rng, 256*tokens), make([]float32, 256*tokens)
+				require.NoError(t, s.Run(context.Background(), [][]float32{x, z}, [][]float32{y}))
+				want, err := eval.Layer(m.Layers[0], eval.Lookup(weights), [][]float32{x, z}, map[string]int{"t": tokens})
+				require.NoError(t, err)
+				require.Less(t, deviation(y, want[0].Data), 8e-3)
+				require.NoError(t, s.Close())
+				require.NoError(t, model.Close())
+			})
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func (d *decoder) variant(v *Variant) {
 	case form == formLanes:
 		v.Lanes = d.lanes()
 	case form == formGPU && d.version >= gpuVersion:
-		v.GPU = &GPU{Kernel: d.string(), Weights: sectionOf[uint8](d, u8, valueRegion)}
+		v.GPU = &GPU{Kernel: d.string(), Weights: sectionOf[uint8](d, u8, valueRegion), Lists: d.u32s()}
 	default:
 		d.fail(fmt.Errorf("unknown form %d", form))
 	}

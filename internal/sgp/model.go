@@ -126,11 +126,13 @@ type Variant struct {
 
 // GPU is the form for one GPU kernel. Its bytes are weights and the metadata
 // beside them, no address among them: whatever they are, the kernel reads the
-// same places. That their number is what the kernel reads is for the runtime to
-// check, which has the kernel.
+// same places. Addresses come from Lists. That the weights are as many as the
+// kernel reads, and the lists right for it, is for the runtime to check, which has
+// the kernel.
 type GPU struct {
-	Kernel  string // its name, which says its configuration
-	Weights []byte // as package ptx/layout packs them for the kernel
+	Kernel  string   // its name, which says its configuration
+	Weights []byte   // as package ptx/layout packs them for the kernel
+	Lists   []uint32 // which blocks are stored, where not all are; nil: all
 }
 
 // Panel is the form for kernels whose lanes are batch columns. An output row

@@ -81,7 +81,7 @@ func gpuSample() *Model {
 			{Kind: LinearOp, Args: []int{0}, Out: 1, Linear: &Linear{Out: 16, In: 8, Act: Silu, Bias: make([]float32, 16), Variants: []Variant{
 				{BatchMin: 1, BatchMax: 64, GPU: few}, {BatchMin: 65, BatchMax: 4096, GPU: many},
 			}}},
-			{Kind: LinearOp, Args: []int{1, 0}, Out: 2, Linear: &Linear{Out: 8, In: 16, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: packed("gemm_residual", 64)}}}},
+			{Kind: LinearOp, Args: []int{1, 0}, Out: 2, Linear: &Linear{Out: 8, In: 16, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: &GPU{Kernel: "gemm_residual_listed", Weights: packed("", 64).Weights, Lists: []uint32{0, 2, 0, 3}}}}}},
 		},
 	})
 	return m

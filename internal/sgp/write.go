@@ -246,6 +246,7 @@ func (e *encoder) op(op *Op) {
 			e.int(formGPU)
 			e.string(v.GPU.Kernel)
 			e.section(v.GPU.Weights, v.GPU.Weights == nil, u8, valueRegion)
+			e.u32s(v.GPU.Lists)
 		}
 	}
 }

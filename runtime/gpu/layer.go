@@ -42,6 +42,51 @@ type Packing struct {
 	TokensMin, TokensMax int // inclusive
 	Kernel               *Kernel
 	Weights              []byte
+	// Lists says which blocks of Tile.Out by Tile.In a Listed kernel's weights
+	// have: for each tile of Out the number of its first block, then the number of
+	// all; then the k-block of In of each, ascending in a tile.
+	Lists []uint32
+}
+
+// blocks is the number of stored blocks, 0 where all are.
+func (p *Packing) blocks(out int) int {
+	if !p.Kernel.Listed {
+		return 0
+	}
+	return max(0, len(p.Lists)-ceilDiv(out, max(1, p.Kernel.Tile.Out))-1)
+}
+
+// checkLists reports lists with which the kernel would read beyond its weights or
+// activations, or never end.
+func (p *Packing) checkLists(out, in int) error {
+	k := p.Kernel
+	if !k.Listed {
+		if p.Lists != nil {
+			return fmt.Errorf("kernel %s: lists of blocks, but it takes all", k.Name)
+		}
+		return nil
+	}
+	tiles, columns, n := ceilDiv(out, k.Tile.Out), ceilDiv(in, k.Tile.In), p.blocks(out)
+	if n < tiles {
+		return fmt.Errorf("kernel %s: lists of %d numbers for %d tiles", k.Name, len(p.Lists), tiles)
+	}
+	start, column := p.Lists[:tiles+1], p.Lists[tiles+1:]
+	if start[0] != 0 || uint64(start[tiles]) != uint64(n) {
+		return fmt.Errorf("kernel %s: lists from %d to %d of %d blocks", k.Name, start[0], start[tiles], n)
+	}
+	for t := range tiles {
+		if start[t] >= start[t+1] || uint64(start[t+1]) > uint64(n) {
+			return fmt.Errorf("kernel %s: lists give tile %d the blocks from %d to %d of %d", k.Name, t, start[t], start[t+1], n)
+		}
+		last := int64(-1)
+		for _, c := range column[start[t]:start[t+1]] {
+			if int64(c) <= last || int64(c) >= int64(columns) {
+				return fmt.Errorf("kernel %s: lists name k-block %d after %d in tile %d, want ascending ones below %d", k.Name, c, last, t, columns)
+			}
+			last = int64(c)
+		}
+	}
+	return nil
 }
 
 // Pitch is the distance between the rows of a value in device memory, in
@@ -51,9 +96,9 @@ func (l *Layer) Pitch(value int) int {
 	return ceilDiv(l.Values[value].Features*size, 16) * 16 / size
 }
 
-// Problem is what a step computes for that many tokens.
-func (l *Layer) Problem(s *Step, tokens int) Problem {
-	return Problem{Out: s.Out, In: s.In, Tokens: tokens, XPitch: l.Pitch(s.X), YPitch: l.Pitch(s.Y)}
+// Problem is what a packing of a step computes for that many tokens.
+func (l *Layer) Problem(s *Step, p *Packing, tokens int) Problem {
+	return Problem{Out: s.Out, In: s.In, Tokens: tokens, Blocks: p.blocks(s.Out), XPitch: l.Pitch(s.X), YPitch: l.Pitch(s.Y)}
 }
 
 // Packing returns the index of a step's packing for that many tokens, which the
@@ -91,12 +136,12 @@ func (l *Layer) checkPacking(s *Step, p *Packing) error {
 		switch of := q.buffer(); {
 		case of == Bias && q.DType != F32:
 			return fmt.Errorf("kernel %s: takes a bias of %v, want f32", k.Name, q.DType)
-		case of == Meta || of == Scales || of == XScales:
+		case of == Meta && !k.Listed || of == Scales || of == XScales:
 			return fmt.Errorf("kernel %s: takes %v, which no layer has", k.Name, of)
 		}
 	}
 	for _, tokens := range []int{p.TokensMin, p.TokensMax} {
-		problem := l.Problem(s, tokens)
+		problem := l.Problem(s, p, tokens)
 		if err := k.check(problem); err != nil {
 			return err
 		}
@@ -104,7 +149,7 @@ func (l *Layer) checkPacking(s *Step, p *Packing) error {
 			return fmt.Errorf("kernel %s: %d bytes of weights for [%d, %d], it reads %d", k.Name, len(p.Weights), s.Out, s.In, want)
 		}
 	}
-	return nil
+	return p.checkLists(s.Out, s.In)
 }
 
 // uses reports whether the kernel reads or writes the buffer.

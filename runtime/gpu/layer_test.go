@@ -26,7 +26,7 @@ func TestLayer(t *testing.T) {
 	require.Equal(t, 104, l.Pitch(0), "200 bytes rounded up to 208")
 	require.Equal(t, 200, l.Pitch(1))
 	s := &l.Steps[0]
-	require.Equal(t, Problem{Out: 200, In: 100, Tokens: 7, XPitch: 104, YPitch: 200}, l.Problem(s, 7))
+	require.Equal(t, Problem{Out: 200, In: 100, Tokens: 7, XPitch: 104, YPitch: 200}, l.Problem(s, &s.Packings[0], 7))
 	for tokens, want := range map[int]int{1: 0, 8: 0, 9: 1, 64: 1} {
 		require.Equal(t, want, s.Packing(tokens))
 	}
@@ -57,4 +57,39 @@ func TestLayerCheck(t *testing.T) {
 		c.edit(l, &l.Steps[0].Packings[0])
 		require.ErrorContains(t, l.Check(), c.want)
 	}
+}
+
+// TestLists: lists that a kernel could follow out of its weights or activations,
+// or that would end before they begin, are refused.
+func TestLists(t *testing.T) {
+	layer := func(lists ...uint32) *Layer {
+		l := linearLayer()
+		k := gemm()
+		k.Listed = true
+		k.Params = append(k.Params, Param{Name: "lists", Kind: ArgPtr, Of: Meta, DType: U32, Len: QLists})
+		p := &l.Steps[0].Packings[0]
+		p.Kernel, p.Lists = &k, lists
+		if n := len(lists) - 3; n > 0 { // two tiles of 128 rows
+			p.Weights = make([]byte, n*k.Tile.Bytes)
+		}
+		return l
+	}
+	require.NoError(t, layer(0, 1, 3, 1, 0, 1).Check())
+	for want, lists := range map[string][]uint32{
+		"0 stored blocks, want 2 to 4":                {},
+		"1 stored blocks, want 2 to 4":                {0, 1, 1, 0},
+		"5 stored blocks, want 2 to 4":                {0, 2, 5, 0, 1, 0, 1, 1},
+		"lists from 1 to 3 of 3 blocks":               {1, 2, 3, 0, 0, 1},
+		"lists from 0 to 4 of 3 blocks":               {0, 1, 4, 0, 0, 1},
+		"tile 0 the blocks from 0 to 0 of 2":          {0, 0, 2, 0, 1},
+		"tile 0 the blocks from 0 to 4294967295 of 2": {0, 1<<32 - 1, 2, 0, 1},
+		"k-block 2 after -1 in tile 0":                {0, 1, 3, 2, 0, 1},
+		"k-block 0 after 1 in tile 1":                 {0, 1, 3, 0, 1, 0},
+		"k-block 1 after 1 in tile 1":                 {0, 1, 3, 0, 1, 1},
+	} {
+		require.ErrorContains(t, layer(lists...).Check(), want)
+	}
+	l := linearLayer()
+	l.Steps[0].Packings[1].Lists = []uint32{0, 1, 2, 0, 0}
+	require.ErrorContains(t, l.Check(), "lists of blocks, but it takes all")
 }

@@ -1,6 +1,7 @@
-// Package plantest is a CUDA driver on which the kernels of a plan compute in Go:
-// from the parameters of a launch alone, with the weights unpacked again, so that a
-// wrong parameter, pitch or packing gives wrong results.
+// Package plantest is a CUDA driver without a GPU on which the kernels of a plan
+// compute: from the parameters of a launch alone, with the weights as they are
+// packed in device memory, so that a wrong parameter, pitch or packing gives wrong
+// results.
 //
 // Only tests may import it.
 package plantest
@@ -9,20 +10,30 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/internal/narrow"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/ptx/kernels"
+	"github.com/sparsegen/sparsegen/ptx/layout"
+	"github.com/sparsegen/sparsegen/ptx/ptxsim"
 	"github.com/sparsegen/sparsegen/runtime"
 	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
+// Exact computes what the text of a kernel says, instruction by instruction, in
+// place of what its configuration means. It is slow.
+func Exact(k *gpu.Kernel, _ kernels.Config) cudatest.Kernel { return simulate(k, 1) }
+
+// Fast computes what a kernel's configuration means.
+func Fast(k *gpu.Kernel, c kernels.Config) cudatest.Kernel { return emulate(k, c) }
+
 // Driver returns a driver that shows one H200 with that many bytes of memory and
-// computes the kernels of the layers' plans for a target.
-func Driver(memory uint64, layers []*ir.Layer, target ptx.Target) (*cudatest.Fake, error) {
+// computes the kernels of the layers' plans for a target by Fast or Exact.
+func Driver(memory uint64, layers []*ir.Layer, target ptx.Target, compute func(*gpu.Kernel, kernels.Config) cudatest.Kernel) (*cudatest.Fake, error) {
 	spec := cudatest.H200
 	spec.Memory = memory
 	f := cudatest.New(spec)
@@ -32,16 +43,64 @@ func Driver(memory uint64, layers []*ir.Layer, target ptx.Target) (*cudatest.Fak
 			return nil, err
 		}
 		for _, s := range plan.Steps {
-			for _, c := range s.Choices {
+			for _, c := range slices.Concat(s.Choices, s.Listed) {
 				k, err := c.Config.Build()
 				if err != nil {
 					return nil, err
 				}
-				f.Kernels[k.Name] = emulate(k, c.Config)
+				f.Kernels[k.Name] = compute(k, c.Config)
 			}
 		}
 	}
 	return f, nil
+}
+
+// unpack is the inverse of the packing, from weights that end with their memory.
+func unpack(l *cudatest.Launch, k *gpu.Kernel, c kernels.Config, weights []byte, lists uint64, out, in int) (layout.Matrix, error) {
+	f := c.Format()
+	if !k.Listed {
+		return f.Unpack(weights, out, in)
+	}
+	raw := l.Rest(lists)
+	words := make([]uint32, len(raw)/4)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32(raw[4*i:])
+	}
+	tiles := f.Tiles(out)
+	if len(words) <= tiles {
+		return layout.Matrix{}, cudatest.ErrFault
+	}
+	b := layout.Blocks{Format: f, Out: out, In: in, Start: words[:tiles+1], Columns: words[tiles+1:], Packed: weights}
+	return b.Unpack()
+}
+
+// simulate is a kernel as its PTX text says, under a launch as the driver got it.
+func simulate(k *gpu.Kernel, seed uint64) cudatest.Kernel {
+	return func(l *cudatest.Launch) error {
+		launch := gpu.Launch{Grid: l.Grid, Block: l.Block, Cluster: l.Cluster, Shared: l.Shared, PDL: l.PDL}
+		memory := ptxsim.Memory{}
+		for i, p := range k.Params {
+			switch p.Kind {
+			case gpu.ArgMap:
+				m := l.Map(i)
+				launch.Args = append(launch.Args, gpu.MapArg(gpu.TensorMap{
+					DType: p.Map.DType, Of: p.Map.Of, Dims: m.Dims, Strides: m.Strides, Box: m.Box,
+					Swizzle: gpu.Swizzle(m.Swizzle), L2: gpu.L2Promotion(m.L2),
+				}))
+				memory[p.Map.Of] = l.Rest(m.Addr)
+			case gpu.ArgPtr:
+				launch.Args = append(launch.Args, gpu.PtrArg(p.Of, 0))
+				memory[p.Of] = l.Rest(l.U64(i))
+			case gpu.ArgU32:
+				launch.Args = append(launch.Args, gpu.U32Arg(l.U32(i)))
+			case gpu.ArgU64:
+				launch.Args = append(launch.Args, gpu.U64Arg(l.U64(i)))
+			case gpu.ArgF32:
+				launch.Args = append(launch.Args, gpu.F32Arg(math.Float32frombits(l.U32(i))))
+			}
+		}
+		return ptxsim.Run(k, launch, memory, seed)
+	}
 }
 
 var narrowOf = map[gpu.DType]narrow.Format{gpu.BF16: narrow.BF16, gpu.F16: narrow.F16}
@@ -111,14 +170,10 @@ func emulate(k *gpu.Kernel, c kernels.Config) cudatest.Kernel {
 		if pointers[gpu.Residual] != 0 {
 			residual = plain(gpu.Residual, out, gpu.QYPitch)
 		}
-		n, err := c.Format().Bytes(out, in)
-		if err != nil {
-			return err
-		}
-		if weights = l.Mem(pointers[gpu.Weights], uint64(n)); weights == nil || x.bytes == nil || y.bytes == nil || x.cols != in {
+		if weights = l.Rest(pointers[gpu.Weights]); weights == nil || x.bytes == nil || y.bytes == nil || x.cols != in {
 			return cudatest.ErrFault
 		}
-		codes, err := c.Format().Unpack(weights, out, in)
+		codes, err := unpack(l, k, c, weights, pointers[gpu.Meta], out, in)
 		if err != nil {
 			return err
 		}
