@@ -87,13 +87,14 @@ func TestDecodePlan(t *testing.T) {
 	}
 }
 
-// The configurations that were the fastest when all were timed on an H200.
+// The configurations that were the fastest when all were timed on an H100, or no
+// more than 5 % slower than that.
 func TestDecodeChoice(t *testing.T) {
 	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.NM24, Y: gpu.BF16}
 	for _, c := range []struct{ out, in, tokens, m, split int }{
-		{4096, 4096, 1, 64, 1}, {4096, 4096, 8, 64, 1}, {4096, 4096, 16, 64, 1}, {4096, 4096, 32, 64, 2}, {4096, 4096, 64, 64, 2}, {4096, 4096, 128, 64, 2},
-		{14336, 4096, 1, 128, 1}, {14336, 4096, 8, 128, 1}, {14336, 4096, 32, 128, 1}, {14336, 4096, 64, 128, 1},
-		{4096, 14336, 16, 64, 2}, {4096, 14336, 32, 64, 2}, {4096, 14336, 64, 64, 2}, {4096, 14336, 128, 64, 2},
+		{4096, 4096, 1, 64, 2}, {4096, 4096, 16, 64, 2}, {4096, 4096, 64, 64, 2}, {4096, 4096, 128, 64, 2}, {4096, 4096, 256, 128, 2},
+		{14336, 4096, 1, 128, 1}, {14336, 4096, 16, 128, 1}, {14336, 4096, 64, 128, 1}, {14336, 4096, 128, 128, 1},
+		{4096, 14336, 1, 64, 2}, {4096, 14336, 16, 64, 2}, {4096, 14336, 64, 64, 2}, {4096, 14336, 128, 64, 2}, {4096, 14336, 256, 128, 2},
 	} {
 		got, err := l.Choose(gpu.Problem{Out: c.out, In: c.in, Tokens: c.tokens}, h200)
 		require.NoError(t, err)

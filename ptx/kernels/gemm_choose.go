@@ -6,23 +6,29 @@ import (
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
-// gemmTiles are the tiles and the cycles that one wgmma on one takes, with two
+// gemmTile is a tile's tokens and the cycles that one wgmma on it takes, with two
 // warpgroups that keep the tensor cores busy, as measured on an H200. A dense
 // wgmma is bound by its products. A sparse one has half as many per byte of
-// activations, and the reads of its operands from shared memory show.
-var gemmTiles = []struct {
+// activations, and the reads of its operands from shared memory show. Fill is the
+// bytes that a block took from L2 a cycle on an H100, where stages had little to
+// multiply.
+type gemmTile struct {
 	tokens        int
 	dense, sparse float64
-}{
-	{64, 32, 48},
-	{128, 64, 80},
-	{256, 128, 147},
+	fill          float64
+}
+
+var gemmTiles = []gemmTile{
+	{64, 32, 48, 47},
+	{128, 64, 80, 80},
+	{256, 128, 147, 80},
 }
 
 const (
 	gemmTileCycles = 2300 // a tile's start and end: the ring runs dry, sums are stored
-	gemmFill       = 80   // bytes that a multiprocessor takes from L2 a cycle
-	gemmStream     = 2750 // bytes that all take from memory a cycle
+	gemmL2         = 8500 // bytes that all multiprocessors take from L2 a cycle
+	gemmStream     = 2750 // and from memory
+	gemmShared     = 0.9  // what a GEMM reaches of that, whose weights wait for its activations
 	gemmLongRun    = 8    // tiles a block from which on the power limit decides
 	gemmPenalty    = 1.02 // what a block pays for the loop that suits less
 )
@@ -81,7 +87,7 @@ func (c GEMM) cycles(p gpu.Problem, d gpu.Device) float64 {
 	if c.Form == gpu.NM24 {
 		wgmmas, wgmma = wgmmas/2, c.tile().sparse
 	}
-	stage := max(float64(wgmmas)*wgmma, float64(c.stageBytes())/gemmFill)
+	stage := max(float64(wgmmas)*wgmma, float64(c.stageBytes())/c.tile().fill)
 	busy := float64(rounds) * (float64(steps)*stage + gemmTileCycles)
 	if c.Cluster == 2 {
 		busy *= gemmPenalty
@@ -89,14 +95,15 @@ func (c GEMM) cycles(p gpu.Problem, d gpu.Device) float64 {
 	if long := rounds >= gemmLongRun; (long && c.Form == gpu.NM24) != (c.Loop == hopper.Overlap) {
 		busy *= gemmPenalty
 	}
+	if rounds == 1 {
+		// All blocks stream at the same time; multicast was no faster.
+		busy = max(busy, float64(tiles*steps*c.stageBytes())/gemmL2)
+	}
 	bytes := outTiles*gemmRows/f.TileRows*steps*f.BlockBytes() + p.Tokens*(p.In*c.DType.Size()+p.Out*c.Y.Size())
-	return max(busy, float64(bytes)/gemmStream) + decodeStart + decodeSerial
+	return max(busy, float64(bytes)/(gemmStream*gemmShared)) + decodeStart + decodeSerial
 }
 
-func (c GEMM) tile() (t struct {
-	tokens        int
-	dense, sparse float64
-}) {
+func (c GEMM) tile() (t gemmTile) {
 	for _, t = range gemmTiles {
 		if t.tokens == c.TileN {
 			break
