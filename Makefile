@@ -15,7 +15,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit isa arm64 bench-build bench generate kernel-check clean
+.PHONY: all demo test lint build unit isa arm64 gorgonia bench-build bench generate kernel-check gpu clean
 
 all: test
 
@@ -24,11 +24,13 @@ demo:
 	$(GO) run ./cmd/sparsegen demo
 
 ## test: everything that must hold before a change lands
-test: lint build unit isa arm64 bench-build
+test: lint build unit isa arm64 gorgonia bench-build
 
+# bench/gpu is the part of bench that needs no C library.
 lint: $(STATICCHECK)
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "not gofmt-clean:"; echo "$$out"; exit 1; }
 	@for m in $(MODULES); do (echo "lint $$m" && cd $$m && $(GO) vet ./... && $(STATICCHECK) ./...) || exit 1; done
+	@echo "lint bench/gpu" && cd bench && $(GO) vet ./gpu && $(STATICCHECK) ./gpu
 
 $(STATICCHECK):
 	@mkdir -p $(@D)
@@ -56,6 +58,10 @@ else
 	GOARCH=arm64 $(GO) test -exec $(QEMU_ARM64) -skip TestTruncatedWhileMapped ./runtime
 endif
 
+# Skips by itself where there is no C compiler or no cuda.h.
+gorgonia:
+	@$(MAKE) --no-print-directory -C runtime/cuda/gorgonia check
+
 bench-build:
 	@if $(BENCH_READY); then \
 		echo "vet and build bench" && cd bench && $(GO) generate ./kernels && CGO_ENABLED=1 $(GO) vet ./... && CGO_ENABLED=1 $(GO) build -o /dev/null ./...; \
@@ -78,6 +84,18 @@ kernel-check:
 	@mkdir -p .cache
 	$(GO) test ./codegen -count=1 -run '^TestDifferential$$' -keep '$(CURDIR)/.cache/kernel-check'
 	@echo "there: ONLY=avx512 CALLS=2000 .cache/kernel-check"
+
+## gpu: .cache/gpu, a folder that checks and races the GPU kernels on a machine
+## with a GPU, which needs nothing else for the checks and torch for the race;
+## run at once where this machine has one
+GPU_BUNDLE = .cache/gpu
+gpu:
+	@mkdir -p $(GPU_BUNDLE)
+	$(GO) build -buildvcs=auto -trimpath -o $(GPU_BUNDLE)/smoke ./runtime/cuda/internal/smoke
+	cd bench && $(GO) build -buildvcs=auto -trimpath -o ../$(GPU_BUNDLE)/gpu ./gpu
+	@cp bench/gpu/peers.py bench/gpu/run.sh $(GPU_BUNDLE)
+	@if $(GO) run ./cmd/sparsegen device >/dev/null 2>&1; then $(GPU_BUNDLE)/run.sh; \
+	else echo "no GPU here: copy $(GPU_BUNDLE) to a machine that has one and start run.sh there"; fi
 
 clean:
 	rm -rf .cache bin

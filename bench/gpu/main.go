@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"runtime/debug"
 
 	"github.com/sparsegen/sparsegen/runtime/cuda"
 )
@@ -47,11 +48,18 @@ func run(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dev, err := cuda.Open(0)
+	sys, err := cuda.Load()
+	if err != nil {
+		return err
+	}
+	dev, err := sys.Open(0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dev.Close()) }()
+	if args[0] != "serve" {
+		fmt.Printf("revision %s, driver %s\n", revision(), sys.Build())
+	}
 	switch args[0] {
 	case "smoke":
 		return smoke(dev)
@@ -60,7 +68,23 @@ func run(args []string) (err error) {
 	case "tune":
 		return tune(dev, match, tuneOptions{*rounds, *sustained, kernels})
 	case "serve":
-		return serve(dev, os.Stdin, os.Stdout)
+		return serve(dev, sys.Build(), os.Stdin, os.Stdout)
 	}
 	return fmt.Errorf("no command %q: smoke, check, tune or serve", args[0])
+}
+
+// revision is the commit that the program was built from.
+func revision() string {
+	commit, state := "unknown", ""
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, v := range b.Settings {
+			switch {
+			case v.Key == "vcs.revision":
+				commit = v.Value
+			case v.Key == "vcs.modified" && v.Value == "true":
+				state = " with changes"
+			}
+		}
+	}
+	return commit + state
 }

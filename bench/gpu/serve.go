@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"github.com/sparsegen/sparsegen/runtime/cuda"
@@ -24,10 +23,10 @@ type request struct {
 
 // serve answers requests, a line each, until the input ends. An error of one is
 // its answer; the next may succeed.
-func serve(dev *cuda.Device, in io.Reader, out io.Writer) error {
+func serve(dev *cuda.Device, driver string, in io.Reader, out io.Writer) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
-	s := server{dev: dev, cases: map[int]*prepared{}}
+	s := server{dev: dev, driver: driver, cases: map[int]*prepared{}}
 	answers := json.NewEncoder(out)
 	for lines.Scan() {
 		var r request
@@ -46,24 +45,17 @@ func serve(dev *cuda.Device, in io.Reader, out io.Writer) error {
 }
 
 type server struct {
-	dev   *cuda.Device
-	cases map[int]*prepared
-	last  int
+	dev    *cuda.Device
+	driver string // its version
+	cases  map[int]*prepared
+	last   int
 }
 
 func (s *server) answer(r request) (map[string]any, error) {
 	switch r.Op {
 	case "machine":
 		info, err := s.dev.Info()
-		revision := ""
-		if b, ok := debug.ReadBuildInfo(); ok {
-			for _, v := range b.Settings {
-				if v.Key == "vcs.revision" || v.Key == "vcs.modified" {
-					revision += v.Value + " "
-				}
-			}
-		}
-		return map[string]any{"device": info, "revision": revision}, err
+		return map[string]any{"device": info, "driver": s.driver, "revision": revision()}, err
 	case "candidates":
 		names, err := s.candidates(r.spec)
 		return map[string]any{"names": names}, err
