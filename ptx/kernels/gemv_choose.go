@@ -25,9 +25,9 @@ func ChooseGEMV(c GEMV, p gpu.Problem, d gpu.Device) GEMV {
 }
 
 // byCluster takes the widest rows with which the blocks, up to eight to a tile,
-// keep every multiprocessor busy: on an H100, rows of 256 bytes came from memory
-// 10 to 15 % slower than those of 512. A multiprocessor should have 64 KiB in flight,
-// which two blocks of eight warps have or one of sixteen.
+// give every multiprocessor two. Narrower rows than those of 32 lanes come in
+// twice the number at a time; on an H100, 8 of them for each lane were 10 % slower
+// than 4.
 func (c GEMV) byCluster(p gpu.Problem, d gpu.Device) GEMV {
 	c.Combine = ByCluster
 	c.Split = 8
@@ -35,12 +35,12 @@ func (c GEMV) byCluster(p gpu.Problem, d gpu.Device) GEMV {
 		c.Split /= 2
 	}
 	for _, c.Lanes = range []int{32, 16, 8} {
-		if c.blocks(p) >= d.SMs*19/20 && c.clusterShare() {
+		if c.blocks(p) >= 2*d.SMs*9/10 && c.clusterShare() {
 			break
 		}
 	}
-	if c.blocks(p) < 2*d.SMs && c.Tokens <= 2 {
-		c.Warps = 16
+	if c.Lanes < 32 {
+		c.Rows = 4
 	}
 	// A load of a warp covers several narrow rows; more than 8 rows in flight a
 	// warp cost blocks: 9 % of the time on an H100.

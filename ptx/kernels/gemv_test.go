@@ -82,7 +82,7 @@ func TestGEMVChoice(t *testing.T) {
 		lanes, split int
 	}{
 		{gpu.Problem{Out: 14336, In: 4096, Tokens: 1}, 32, 8},
-		{gpu.Problem{Out: 4096, In: 14336, Tokens: 1}, 32, 8},
+		{gpu.Problem{Out: 4096, In: 14336, Tokens: 1}, 16, 8},
 		{gpu.Problem{Out: 1024, In: 4096, Tokens: 1}, 8, 8},
 		{gpu.Problem{Out: 64, In: 100, Tokens: 1}, 8, 1},
 	} {
