@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -23,12 +24,13 @@ type generated struct {
 	chosen map[planKey]*codegen.LayerPlan
 }
 
-// planKey is what Prepare's choice depends on, the matrix by some of its values.
+// planKey is what Prepare's choice depends on, the matrix by its sum of bits:
+// matrices of one shape differ in where their zeros are.
 type planKey struct {
 	out, in, batch int
 	pattern        string
 	layout         peers.Layout
-	first, last    [4]float32
+	weights        uint64
 }
 
 func newGenerated() (*generated, error) {
@@ -51,7 +53,7 @@ func newGenerated() (*generated, error) {
 func (g *generated) Library() string { return "sparsegen, " + g.isa.String() }
 
 func (g *generated) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
-	key := planKey{out, in, batch, pattern, layout, [4]float32(w), [4]float32(w[len(w)-4:])}
+	key := planKey{out, in, batch, pattern, layout, sumOfBits(w)}
 	only := func(codegen.Config) bool { return true }
 	plan := g.chosen[key]
 	if plan != nil {
@@ -67,6 +69,14 @@ func (g *generated) Prepare(w []float32, out, in int, pattern string, layout pee
 	}
 	r.plan = plan
 	return r, nil
+}
+
+// sumOfBits is a hash of w that depends on the order of its elements.
+func sumOfBits(w []float32) (sum uint64) {
+	for _, v := range w {
+		sum = sum*31 + uint64(math.Float32bits(v))
+	}
+	return sum
 }
 
 func (g *generated) prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int, only func(codegen.Config) bool) (*generatedRunner, error) {

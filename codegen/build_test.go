@@ -13,6 +13,7 @@ func someConfigs() []Config {
 	cs := []Config{
 		{Op: runtime.PanelGrouped, MR: 1, KB: 256}, {Op: runtime.PanelGrouped, MR: 4, KB: 256},
 		{Op: runtime.PanelBlock, MR: 4, KB: 256}, {Op: runtime.PanelBlock, MR: 8, KB: 256},
+		{Op: runtime.PanelStep, MR: 2, KB: 256}, {Op: runtime.PanelStep, MR: 4, KB: 256},
 		{Op: runtime.PanelDense, MR: 6, KB: 256},
 		{Op: runtime.LanesDense, S: 16}, {Op: runtime.LanesList, S: 16}, {Op: runtime.LanesMask, S: 32},
 		{Op: runtime.LanesDelta, S: 8}, {Op: runtime.DeltaTile, S: 8},

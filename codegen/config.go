@@ -43,7 +43,7 @@ func (c Config) String() string {
 // panelKinds and lanesKinds map kernel ops to the packed file's kinds.
 var (
 	panelKinds = map[runtime.KernelOp]sgp.SegmentKind{
-		runtime.PanelGrouped: sgp.Grouped, runtime.PanelBlock: sgp.Block, runtime.PanelDense: sgp.Dense,
+		runtime.PanelGrouped: sgp.Grouped, runtime.PanelBlock: sgp.Block, runtime.PanelStep: sgp.Step, runtime.PanelDense: sgp.Dense,
 	}
 	lanesKinds = map[runtime.KernelOp]sgp.LanesKind{
 		runtime.LanesDense: sgp.LanesDense, runtime.LanesList: sgp.LanesList, runtime.LanesNM: sgp.LanesNM,
@@ -92,6 +92,10 @@ var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 	runtime.PanelBlock: {
 		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
 		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}},
+	},
+	runtime.PanelStep: {
+		2: {{runtime.AVX512, upTo(112, 16)}, {runtime.AVX2, upTo(56, 8)}},
+		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}},
 	},
 	runtime.PanelDense: {
 		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}},
@@ -160,7 +164,7 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 		panels(c.Op, c.MR)
 		if c.MR > 1 { // rows that fill no panel
 			rest := c.Op
-			if rest == runtime.PanelBlock {
+			if rest != runtime.PanelDense {
 				rest = runtime.PanelGrouped
 			}
 			panels(rest, 1)

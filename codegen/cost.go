@@ -1,8 +1,6 @@
 package codegen
 
 import (
-	"math/bits"
-
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -28,13 +26,16 @@ type core struct {
 	dram       float64
 	l2Size     int
 	l3Size     int
+	tile       []tileCost // ascending; see tileFactor
 }
 
 var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
-		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20},
+		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20,
+		tile: []tileCost{{16 << 10, 1.1}, {24 << 10, 1.15}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.45}, {56 << 10, 1.75}}},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
-		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20},
+		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{16 << 10, 1.12}, {32 << 10, 1.25}, {64 << 10, 1.65}}},
 }
 
 // stream is the cycles to stream n bytes of a working set of size bytes.
@@ -117,7 +118,7 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	for _, l := range tileWidths[c.Op][c.MR] {
 		if l.isa == isa {
 			widths = l.widths
-			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB) {
+			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB, m.lanes) {
 				widths = widths[1:]
 			}
 		}
@@ -150,17 +151,19 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 // tileFactor is what the loads from an activation tile of this size cost beyond
 // the count of them: measured over the benchmarks' grid. The tile shares the
 // first-level cache with the weights and the accumulators' rows.
-func tileFactor(bytes int) float64 {
-	switch {
-	case bytes <= 16<<10:
-		return 1.12
-	case bytes <= 32<<10:
-		return 1.25
-	case bytes <= 64<<10:
-		return 1.65
-	default:
-		return 2
+func (m core) tileFactor(bytes int) float64 {
+	for _, t := range m.tile {
+		if bytes <= t.bytes {
+			return t.factor
+		}
 	}
+	return 2
+}
+
+// tileCost is the factor of tiles up to a size.
+type tileCost struct {
+	bytes  int
+	factor float64
 }
 
 func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
@@ -168,42 +171,69 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
 	mr := float64(s.MR)
 	panels := float64(len(s.Rows) / s.MR)
 	blocks := float64((k + kb - 1) / kb)
-	if s.Kind == sgp.Dense {
-		perColumn := max(mr*nv/m.fma, (nv+mr)/m.load, (mr*nv+nv+mr+4)/m.issue, m.latency/4)
-		cycles += panels * float64(k) * perColumn
-	} else {
-		sets := 1<<s.MR - 1
-		if s.Kind == sgp.Block {
-			sets = 1
-		}
-		columns := make([]float64, s.MR+1) // by the number of rows that share one
-		runs := 0.0
-		for i, n := range s.Runs {
-			rows := s.MR
-			if s.Kind == sgp.Grouped {
-				rows = bits.OnesCount(uint(i%sets + 1))
-			}
-			columns[rows] += float64(n)
-			if n > 0 {
-				runs++
-			}
-		}
-		for rows, n := range columns {
-			r := float64(rows)
-			loads := nv + r
-			// Independent chains: other runs overlap only partly.
-			chain := m.latency * 0.55
-			cycles += n * tileFactor(kb*t*4) * max(r*nv/m.fma, loads/m.load, (r*nv+nv+r+5)/m.issue, chain)
-		}
-		cycles += runs * (m.mispredict*0.6 + 2)
-		cycles += float64(len(s.Runs)) * 1
-	}
-	// Accumulators in and out, once a K-block.
-	turn := 20.0 // between panels
-	if s.Kind != sgp.Dense {
+	turn := 20.0 // cycles between panels, and for each vector of accumulators
+	perVec := 3 / m.load
+	switch {
+	case s.Kind == sgp.Dense:
+		cycles = panels * float64(k) * max(mr*nv/m.fma, (nv+mr)/m.load, (mr*nv+nv+mr+4)/m.issue, m.latency/4)
+	case s.MR == 1 || s.Kind == sgp.Step:
+		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
+		turn, perVec = 10*mr, 5/m.load
+	default:
+		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
 		turn = 40
 	}
-	return cycles + blocks*panels*(4*mr*nv/m.load+turn)
+	return cycles + blocks*panels*(mr*nv*perVec+turn)
+}
+
+// runCycles is the cycles of a sparse segment's runs with nv vectors a column.
+func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
+	type sum struct {
+		runs, entries, columns float64
+		shortest, longest      uint16
+	}
+	sums := make([]sum, s.MR+1) // by the weights of an entry
+	perPanel := s.Kind.Runs(s.MR)
+	for i, n := range s.Runs {
+		if n > 0 {
+			columns, weights := s.Kind.Entry(s.MR, i%perPanel)
+			r := &sums[weights]
+			if r.runs == 0 {
+				r.shortest = n
+			}
+			r.shortest, r.longest = min(r.shortest, n), max(r.longest, n)
+			r.columns = float64(columns)
+			r.runs++
+			r.entries += float64(n)
+		}
+	}
+	cycles := float64(len(s.Runs))
+	for weights, r := range sums {
+		if r.runs == 0 {
+			continue
+		}
+		w, c := float64(weights), r.columns
+		issued := w*nv + w + 4*c + 3
+		if w > c { // a shared column is loaded by itself
+			issued += nv
+		}
+		// Of a loop exit that is not foreseen, what is in flight hides a part; a
+		// chain overlaps with its neighbours, the more the shorter it is.
+		exit := 2.0
+		if r.shortest < r.longest {
+			exit += m.mispredict * 0.6
+		}
+		chain := m.latency * r.entries / (r.entries + 8*r.runs)
+		switch {
+		case s.Kind == sgp.Step && weights == 1:
+			exit = 2 + m.mispredict*0.2
+		case s.Kind != sgp.Step && s.MR > 1:
+			chain = m.latency * 0.55
+		}
+		work := max(1.15*w*nv/m.fma, tile*(c*nv+w)/m.load, issued/m.issue, chain)
+		cycles += r.entries*work + r.runs*exit
+	}
+	return cycles
 }
 
 func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {

@@ -24,6 +24,7 @@ type family struct {
 var families = map[runtime.KernelOp]family{
 	runtime.PanelGrouped: {panelArgs, panel},
 	runtime.PanelBlock:   {panelArgs, panel},
+	runtime.PanelStep:    {panelArgs, panel},
 	runtime.PanelDense:   {panelDenseArgs, panel},
 	runtime.LanesDense:   {lanesArgs, lanes},
 	runtime.LanesList:    {lanesArgs, lanes},

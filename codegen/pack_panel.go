@@ -21,7 +21,7 @@ func packPanel(o *operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
 	}
 	if whole < len(o.rows) {
 		rest := kind
-		if kind == sgp.Block {
+		if kind != sgp.Dense {
 			rest = sgp.Grouped
 		}
 		p.Segments = append(p.Segments, packSegment(o, rest, 1, p.KB, whole, len(o.rows)))
@@ -43,8 +43,15 @@ func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.S
 				}
 				continue
 			}
-			packColumns(&s, v, kept, k0, k1)
+			if kind == sgp.Step {
+				packSteps(&s, v, kept, k0, k1)
+			} else {
+				packColumns(&s, v, kept, k0, k1)
+			}
 		}
+	}
+	if kind != sgp.Dense {
+		s.Idx = append(s.Idx, 0) // read ahead
 	}
 	return s
 }
@@ -95,6 +102,37 @@ func packColumns(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
 				s.W[weights[set]] = v[i][k0+c]
 				weights[set]++
 			}
+		}
+	}
+}
+
+// packSteps appends one panel of one K-block: a column for each row as long as
+// all rows have one, then what is left of each row.
+func packSteps(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
+	lists := make([][]int, len(v))
+	steps := k1 - k0
+	for i := range kept {
+		for k := k0; k < k1; k++ {
+			if isSet(kept[i], k) {
+				lists[i] = append(lists[i], k)
+			}
+		}
+		steps = min(steps, len(lists[i]))
+	}
+	put := func(i, k int) {
+		s.Idx = append(s.Idx, uint16(k-k0))
+		s.W = append(s.W, v[i][k])
+	}
+	s.Runs = append(s.Runs, uint16(steps))
+	for n := range steps {
+		for i := range lists {
+			put(i, lists[i][n])
+		}
+	}
+	for i, l := range lists {
+		s.Runs = append(s.Runs, uint16(len(l)-steps))
+		for _, k := range l[steps:] {
+			put(i, k)
 		}
 	}
 }

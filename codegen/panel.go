@@ -27,7 +27,7 @@ var panelDenseArgs = []asm.Arg{
 	{Name: "n", Type: "int"}, {Name: "kb", Type: "int"},
 }
 
-// panel builds PanelGrouped, PanelBlock and PanelDense.
+// panel builds the ops PanelGrouped, PanelBlock, PanelStep and PanelDense.
 func panel(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
 	mr, nv, vb := int(k.MR), int(k.T)/mc.Lanes, mc.Lanes*4
@@ -46,7 +46,14 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 		acc[i] = b.Vecs(nv)
 	}
 	xv := b.Vecs(nv) // the column; with one row it stays in memory
-	off := b.Int()
+	at := columns{x: x, w: w, idx: idx, t: int(k.T)}
+	if k.Op != runtime.PanelDense {
+		at.off = b.Int()
+	}
+	if k.Op == runtime.PanelStep || k.Op == runtime.PanelGrouped && mr == 1 {
+		at.next = b.Int()
+		at.load(b, at.next, 0)
+	}
 	rowAt := func(i int) asm.Reg { // address of output row i of the panel
 		r, ld := b.Int(), b.Arg("ldy")
 		b.LoadU(r, 4, asm.At(rows, 4*i))
@@ -80,16 +87,22 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 			kb, xp := b.Arg("kb"), b.Int()
 			b.Mov(xp, x)
 			b.Loop("k", kb, func() {
-				column(b, acc, xv, 1<<mr-1, asm.At(xp, 0), w)
+				column(b, acc, xv, 1<<mr-1, asm.At(xp, 0), asm.At(w, 0))
 				b.AddI(xp, int(k.T)*4)
 				b.AddI(w, 4*mr)
 			})
 		case runtime.PanelBlock:
-			runOf(b, acc, xv, 1<<mr-1, asm.At(runs, 0), x, w, idx, off, int(k.T))
+			at.run(b, acc, xv, 1<<mr-1, asm.At(runs, 0))
 			b.AddI(runs, 2)
+		case runtime.PanelStep:
+			at.steps(b, acc, xv, asm.At(runs, 0))
+			for i := range mr {
+				at.run(b, acc, xv, 1<<i, asm.At(runs, 2*(1+i)))
+			}
+			b.AddI(runs, 2*(1+mr))
 		default:
 			for s := 1; s < 1<<mr; s++ {
-				runOf(b, acc, xv, s, asm.At(runs, 2*(s-1)), x, w, idx, off, int(k.T))
+				at.run(b, acc, xv, s, asm.At(runs, 2*(s-1)))
 			}
 			b.AddI(runs, 2*(1<<mr-1))
 		}
@@ -110,29 +123,69 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 	return nil
 }
 
-// runOf is the loop over the columns that are stored in exactly the rows of
-// set s.
-func runOf(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem, x, w, idx, off asm.Reg, t int) {
-	c := b.Int()
+// columns is where a kernel stands in the streams of a segment. Where
+// multiply-adds have the tile as their operand, the offset of the next column is
+// loaded one column ahead, across the ends of runs and panels: they would fill
+// the core's queues while they wait for an address. Shared columns are loaded
+// first and do not gain by it.
+type columns struct {
+	x, w, idx asm.Reg
+	off, next asm.Reg // of a column in the tile, in bytes; next is none without loading ahead
+	t         int
+}
+
+// load loads the offset of the column that lies n columns on.
+func (c *columns) load(b *asm.Builder, off asm.Reg, n int) {
+	b.LoadU(off, 2, asm.At(c.idx, 2*n))
+	b.MulI(off, off, c.t*4)
+}
+
+// take is where in the tile the column lies that is n columns on, for one use.
+func (c *columns) take(b *asm.Builder, n int) asm.Mem {
+	if c.next.IsZero() {
+		c.load(b, c.off, n)
+	} else {
+		b.Mov(c.off, c.next)
+		c.load(b, c.next, n+1)
+	}
+	return asm.Mem{Base: c.x, Index: c.off, Scale: 1}
+}
+
+// run is the loop over the columns that are stored in exactly the rows of set s.
+func (c *columns) run(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
+	n := b.Int()
 	b.Comment(fmt.Sprintf("columns in rows %0*b", len(acc), s))
-	b.LoadU(c, 2, count)
-	b.While(fmt.Sprintf("rows%0*b_", len(acc), s), c, func() {
-		b.LoadU(off, 2, asm.At(idx, 0))
-		b.MulI(off, off, t*4)
-		column(b, acc, xv, s, asm.Mem{Base: x, Index: off, Scale: 1}, w)
-		b.AddI(idx, 2)
-		b.AddI(w, 4*bits.OnesCount(uint(s)))
+	b.LoadU(n, 2, count)
+	b.While(fmt.Sprintf("rows%0*b_", len(acc), s), n, func() {
+		column(b, acc, xv, s, c.take(b, 0), asm.At(c.w, 0))
+		b.AddI(c.idx, 2)
+		b.AddI(c.w, 4*bits.OnesCount(uint(s)))
+	})
+}
+
+// steps is the loop over a column for each row at a time: more independent
+// chains than one row has in a narrow tile.
+func (c *columns) steps(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, count asm.Mem) {
+	n, mr := b.Int(), len(acc)
+	b.Comment("a column for each row")
+	b.LoadU(n, 2, count)
+	b.While("step", n, func() {
+		for i := range mr {
+			column(b, acc, xv, 1<<i, c.take(b, i), asm.At(c.w, 4*i))
+		}
+		b.AddI(c.idx, 2*mr)
+		b.AddI(c.w, 4*mr)
 	})
 }
 
 // column multiplies one column of the tile into the rows of set s. The weights
 // of these rows lie at w, ascending.
-func column(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, xm asm.Mem, w asm.Reg) {
+func column(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, xm, w asm.Mem) {
 	mc := b.Machine()
 	vb := mc.Lanes * 4
 	if bits.OnesCount(uint(s)) == 1 {
 		i, wv := bits.TrailingZeros(uint(s)), xv[0]
-		b.Bcast(wv, asm.At(w, 0))
+		b.Bcast(wv, w)
 		for j := range acc[i] {
 			b.FMAMem(acc[i][j], wv, xm.Plus(j*vb))
 		}
@@ -146,7 +199,7 @@ func column(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, xm asm.Mem, w 
 		if s>>i&1 == 0 {
 			continue
 		}
-		wm := asm.At(w, 4*q)
+		wm := w.Plus(4 * q)
 		q++
 		if mc.BroadcastOperand && len(xv) < 3 {
 			for j := range xv {

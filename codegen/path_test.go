@@ -127,7 +127,7 @@ func TestWholePath(t *testing.T) {
 	// Each form on its own, and what the planner chooses.
 	forms := map[string]func(codegen.Config) bool{"plan": nil}
 	for _, op := range []runtime.KernelOp{
-		runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelDense, runtime.LanesDense, runtime.LanesList,
+		runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense, runtime.LanesDense, runtime.LanesList,
 		runtime.LanesNM, runtime.LanesMask, runtime.LanesDelta, runtime.DeltaTile,
 	} {
 		forms[op.String()] = func(c codegen.Config) bool { return c.Op == op }

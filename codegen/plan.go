@@ -69,7 +69,8 @@ func Candidates(p Problem) []Config {
 			cs = append(cs, Config{Op: runtime.LanesDense, S: 16, Compact: co})
 		}
 		if panels {
-			cs = append(cs, Config{Op: runtime.PanelDense, MR: 6, KB: 256, Compact: co})
+			cs = append(cs, Config{Op: runtime.PanelDense, MR: 6, KB: 256, Compact: co},
+				Config{Op: runtime.PanelDense, MR: 4, KB: 256, Compact: co})
 		}
 	}
 	if !s.listed {
@@ -91,6 +92,9 @@ func Candidates(p Problem) []Config {
 	if panels {
 		for _, kb := range []int{64, 128, 256, 512} {
 			cs = append(cs, Config{Op: runtime.PanelGrouped, MR: 1, KB: kb}, Config{Op: runtime.PanelGrouped, MR: 4, KB: kb})
+		}
+		for _, kb := range []int{128, 256} {
+			cs = append(cs, Config{Op: runtime.PanelStep, MR: 2, KB: kb}, Config{Op: runtime.PanelStep, MR: 4, KB: kb})
 		}
 	}
 	if small {
@@ -260,7 +264,7 @@ func hopeless(c Config, density float64) bool {
 		return density > 0.7
 	case runtime.LanesDelta, runtime.DeltaTile:
 		return density > 0.5
-	case runtime.PanelGrouped:
+	case runtime.PanelGrouped, runtime.PanelStep:
 		return density > 0.9
 	}
 	return false

@@ -72,14 +72,16 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 		b.AddI(tile, n*m.vb)
 		b.AddI(left, -n*m.lanes)
 	}
-	for _, n := range []int{8, 4, 2, 1} {
+	for n := len(v); n > 0; n-- {
 		group, next := b.NewLabel("group"), b.NewLabel("next")
 		b.Label(group)
 		b.JumpLE(left, n*m.lanes-1, next)
 		copyRows(n,
 			func(i int, at asm.Mem) { b.Load(v[i], at) },
 			func(i int, at asm.Mem) { b.Store(at, v[i]) })
-		b.Jump(group)
+		if n == len(v) {
+			b.Jump(group)
+		}
 		b.Label(next)
 	}
 	// width is what is left of the tile's rows.

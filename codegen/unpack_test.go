@@ -85,6 +85,10 @@ func (u *unpacker) panel(p *sgp.Panel) {
 					}
 					continue
 				}
+				if s.Kind == sgp.Step {
+					u.steps(s.MR, rows, k0, min(p.KB, k-k0), &w, &idx, &runs)
+					continue
+				}
 				first := uint(1)
 				if s.Kind == sgp.Block {
 					first = 1<<s.MR - 1
@@ -103,6 +107,9 @@ func (u *unpacker) panel(p *sgp.Panel) {
 			}
 		}
 		require.Empty(u.t, w)
+		if s.Kind != sgp.Dense {
+			take(u.t, &idx, 1) // read ahead
+		}
 		require.Empty(u.t, idx)
 		require.Empty(u.t, runs)
 	}
@@ -344,4 +351,35 @@ func TestPackRefuses(t *testing.T) {
 		_, err := c.config.Pack(m, c.mask)
 		require.ErrorContains(t, err, c.want)
 	}
+}
+
+// steps takes one panel of one K-block of Step.
+func (u *unpacker) steps(mr int, rows []uint32, k0, kb int, w *[]float32, idx, runs *[]uint16) {
+	last := make([]int, mr)
+	for i := range last {
+		last[i] = -1
+	}
+	put := func(i int) {
+		c := int(take(u.t, idx, 1)[0])
+		require.Greater(u.t, c, last[i], "columns of a row do not ascend")
+		require.Less(u.t, c, kb)
+		last[i] = c
+		u.put(int(rows[i]), k0+c, take(u.t, w, 1)[0])
+	}
+	panel := take(u.t, runs, 1+mr)
+	for range panel[0] {
+		for i := range mr {
+			put(i)
+		}
+	}
+	alone := 0
+	for i, n := range panel[1:] {
+		if n == 0 {
+			alone++
+		}
+		for range n {
+			put(i)
+		}
+	}
+	require.Positive(u.t, alone, "a step that is none")
 }

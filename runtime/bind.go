@@ -31,6 +31,8 @@ func (k KernelKey) words() string {
 		s = fmt.Sprintf("panels of %d output rows grouped by row set", k.MR)
 	case PanelBlock:
 		s = fmt.Sprintf("blocks of %d×1", k.MR)
+	case PanelStep:
+		s = fmt.Sprintf("panels of %d output rows in step", k.MR)
 	case PanelDense:
 		s = fmt.Sprintf("dense panels of %d output rows", k.MR)
 	case LanesDense:
@@ -138,6 +140,17 @@ func (b kernels) ladder(layer string, keys []KernelKey, coordinate func(*KernelK
 	}
 	slices.Sort(values)
 	return values, nil
+}
+
+// lanes is the length in float32 of the vectors that key's kernels work with,
+// whichever their T.
+func (b kernels) lanes(key KernelKey) int {
+	for k, kernel := range b.best {
+		if k.T = 0; k == key && kernel.ISA == AVX512 {
+			return 16
+		}
+	}
+	return 8
 }
 
 // firstMissing is the key that has no kernel at any coordinate, or the last one

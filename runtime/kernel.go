@@ -23,7 +23,7 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //     full slabs only. The driver gives tails a scratch tile.
 
 // PanelFunc computes n panels of MR output rows over one K-block; lanes are
-// batch columns. Ops PanelGrouped, PanelBlock.
+// batch columns. Ops PanelGrouped, PanelBlock, PanelStep.
 //
 //	for p := range n {
 //		acc[i][:] = bias != nil ? bias[p*MR+i] : y[rows[p*MR+i]][:]   // i < MR
@@ -39,7 +39,15 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //	}
 //
 // y row r begins at y + r*ldy. runs has 1<<MR - 1 counts a panel (PanelBlock:
-// one), in the order of s.
+// one), in the order of s. A kernel may load one idx beyond the last; the packer
+// appends it.
+//
+// PanelStep has a list of columns for each row, and 1 + MR counts a panel: the
+// rows go in step through what the shortest list is long, then each goes on
+// alone:
+//
+//	for range runs[next] { for i := range MR { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
+//	for i := range MR { for range runs[next] { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
 type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int)
 
 // PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
@@ -101,6 +109,7 @@ type KernelOp uint8
 const (
 	PanelGrouped KernelOp = iota + 1 // MR, T
 	PanelBlock                       // MR, T
+	PanelStep                        // MR, T
 	PanelDense                       // MR, T
 	LanesDense                       // S, NB
 	LanesList                        // S, NB

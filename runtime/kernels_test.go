@@ -33,6 +33,8 @@ func row(p *float32, i int, stride uintptr) *float32 {
 
 func interpret(key KernelKey) any {
 	switch key.Op {
+	case PanelStep:
+		return interpretPanelStep(key)
 	case PanelGrouped, PanelBlock:
 		return interpretPanel(key)
 	case PanelDense:
@@ -71,6 +73,34 @@ func interpretPanel(key KernelKey) PanelFunc {
 				}
 				runs = at(runs, 1)
 			}
+			closePanel(acc, mr, t, p, y, ldy, rows, lo, hi)
+		}
+	}
+}
+
+func interpretPanelStep(key KernelKey) PanelFunc {
+	mr, t := int(key.MR), int(key.T)
+	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+		acc := make([]float32, mr*t)
+		entry := func(i int) {
+			for c := range t {
+				acc[i*t+c] = FMA32(*w, *at(x, int(*idx)*t+c), acc[i*t+c])
+			}
+			idx, w = at(idx, 1), at(w, 1)
+		}
+		for p := range n {
+			openPanel(acc, mr, t, p, y, ldy, rows, bias)
+			for range *runs {
+				for i := range mr {
+					entry(i)
+				}
+			}
+			for i := range mr {
+				for range *at(runs, 1+i) {
+					entry(i)
+				}
+			}
+			runs = at(runs, 1+mr)
 			closePanel(acc, mr, t, p, y, ldy, rows, lo, hi)
 		}
 	}

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"math"
-	"math/bits"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
@@ -191,5 +190,3 @@ func clamp(a, lo, hi float32) float32 {
 	}
 	return a
 }
-
-func onesCount(n int) int { return bits.OnesCount(uint(n)) }

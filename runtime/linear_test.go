@@ -17,7 +17,7 @@ import (
 func testKernels() Set {
 	var keys []KernelKey
 	for _, t := range []uint8{8, 16, 24} {
-		for _, op := range []KernelOp{PanelGrouped, PanelBlock, PanelDense} {
+		for _, op := range []KernelOp{PanelGrouped, PanelBlock, PanelStep, PanelDense} {
 			keys = append(keys, KernelKey{Op: op, MR: 1, T: t}, KernelKey{Op: op, MR: 3, T: t}, KernelKey{Op: op, MR: 4, T: t})
 		}
 		keys = append(keys, KernelKey{Op: DeltaTile, S: 8, T: t})
@@ -143,6 +143,8 @@ func packings() []packing {
 		panel(sgp.Grouped, 4, 16, 22, 40, 0.4, false),
 		panel(sgp.Grouped, 3, 7, 13, 40, 0.06, true),
 		panel(sgp.Block, 4, 64, 32, 40, 0.2, false),
+		panel(sgp.Step, 4, 16, 23, 40, 0.4, false),
+		panel(sgp.Step, 3, 7, 13, 40, 0.06, true),
 		panel(sgp.Dense, 4, 16, 19, 33, 1, false),
 		panel(sgp.Dense, 3, 50, 9, 33, 0.04, true),
 		panel(sgp.Grouped, 4, 16, 5, 4, 0, false),

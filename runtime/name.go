@@ -12,6 +12,7 @@ import (
 var kernelOps = [...]struct{ stem, uses string }{
 	PanelGrouped: {"panelGrouped", "MR T"},
 	PanelBlock:   {"panelBlock", "MR T"},
+	PanelStep:    {"panelStep", "MR T"},
 	PanelDense:   {"panelDense", "MR T"},
 	LanesDense:   {"lanesDense", "S NB"},
 	LanesList:    {"lanesList", "S NB"},

@@ -104,6 +104,35 @@ func packSegment(d dense, kind sgp.SegmentKind, mr, kb int, rows, cols []uint32)
 						s.W = append(s.W, d.at(int(r), int(c)))
 					}
 				}
+			case sgp.Step:
+				var lists [][]int
+				steps := len(block)
+				for i := range mr {
+					var list []int
+					for k, c := range block {
+						if set(c)>>i&1 != 0 {
+							list = append(list, k)
+						}
+					}
+					lists = append(lists, list)
+					steps = min(steps, len(list))
+				}
+				put := func(i, k int) {
+					s.Idx = append(s.Idx, uint16(k))
+					s.W = append(s.W, d.at(int(panel[i]), int(block[k])))
+				}
+				s.Runs = append(s.Runs, uint16(steps))
+				for n := range steps {
+					for i := range mr {
+						put(i, lists[i][n])
+					}
+				}
+				for i, list := range lists {
+					s.Runs = append(s.Runs, uint16(len(list)-steps))
+					for _, k := range list[steps:] {
+						put(i, k)
+					}
+				}
 			case sgp.Block:
 				n := 0
 				for k, c := range block {
@@ -136,6 +165,9 @@ func packSegment(d dense, kind sgp.SegmentKind, mr, kb int, rows, cols []uint32)
 				}
 			}
 		}
+	}
+	if kind != sgp.Dense {
+		s.Idx = append(s.Idx, 0) // read ahead
 	}
 	return s
 }

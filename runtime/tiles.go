@@ -51,7 +51,8 @@ type tileWidth struct {
 // segment is what the kernels of one key work through.
 type segment struct {
 	op   KernelOp
-	mr   int // rows of a panel or slab
+	kind sgp.SegmentKind // of panels
+	mr   int             // rows of a panel or slab
 	rows []uint32
 	bias []float32 // in panel or slab order
 	w    []float32
@@ -81,21 +82,22 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 	var keys []KernelKey
 	for i := range p.Segments {
 		s := &p.Segments[i]
-		op := map[sgp.SegmentKind]KernelOp{sgp.Grouped: PanelGrouped, sgp.Block: PanelBlock, sgp.Dense: PanelDense}[s.Kind]
+		op := map[sgp.SegmentKind]KernelOp{sgp.Grouped: PanelGrouped, sgp.Block: PanelBlock, sgp.Step: PanelStep, sgp.Dense: PanelDense}[s.Kind]
 		keys = append(keys, KernelKey{Op: op, MR: uint8(s.MR)})
 		bias := make([]float32, len(s.Rows))
 		for i, r := range s.Rows {
 			covered[r] = true
 			bias[i] = base.biasOf(int(r))
 		}
-		d.segments = append(d.segments, segment{op: op, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
+		d.segments = append(d.segments, segment{op: op, kind: s.Kind, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
 		d.perColumn += len(s.W)
 	}
 	d.setConstant(covered)
 	if err := d.bindWidths(l, keys, k); err != nil {
 		return nil, err
 	}
-	for len(d.widths) > 1 && d.widest() > sgp.WidestTile(min(d.kb, d.k)) {
+	widest := sgp.WidestTile(min(d.kb, d.k), k.lanes(keys[0]))
+	for len(d.widths) > 1 && d.widest() > widest {
 		d.widths = d.widths[:len(d.widths)-1]
 	}
 	limit := d.chunkLimit(size)
@@ -190,7 +192,7 @@ func (d *tileLinear) cutPanels(seg, limit int) {
 			idx, w := s.panelSize(d, b-1, panels, p)
 			at[b].idx += idx
 			at[b].w += w
-			at[b].runs += s.sets()
+			at[b].runs += s.kind.Runs(s.mr)
 		}
 	}
 	sum := make([]int, d.blocks) // of the open chunk
@@ -210,20 +212,9 @@ func (d *tileLinear) cutPanels(seg, limit int) {
 			sum[b] += w
 			at[b].idx += idx
 			at[b].w += w
-			at[b].runs += s.sets()
+			at[b].runs += s.kind.Runs(s.mr)
 		}
 	}
-}
-
-// sets is the number of runs that a panel has in a K-block.
-func (s *segment) sets() int {
-	switch s.op {
-	case PanelGrouped:
-		return 1<<s.mr - 1
-	case PanelBlock:
-		return 1
-	}
-	return 0
 }
 
 // panelSize is the number of indices and weights of one panel in one K-block.
@@ -231,14 +222,11 @@ func (s *segment) panelSize(d *tileLinear, block, panels, panel int) (idx, w int
 	if s.op == PanelDense {
 		return 0, min(d.kb, d.k-block*d.kb) * s.mr
 	}
-	sets := s.sets()
-	for i, n := range s.runs[(block*panels+panel)*sets:][:sets] {
-		rows := s.mr
-		if s.op == PanelGrouped {
-			rows = onesCount(i + 1)
-		}
-		idx += int(n)
-		w += int(n) * rows
+	n := s.kind.Runs(s.mr)
+	for i, entries := range s.runs[(block*panels+panel)*n:][:n] {
+		columns, weights := s.kind.Entry(s.mr, i)
+		idx += int(entries) * columns
+		w += int(entries) * weights
 	}
 	return idx, w
 }

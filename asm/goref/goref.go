@@ -120,7 +120,7 @@ func KeyLiteral(key runtime.KernelKey) string {
 // PanelFunc.
 func FuncType(op runtime.KernelOp) string {
 	switch op {
-	case runtime.PanelGrouped, runtime.PanelBlock:
+	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep:
 		return "PanelFunc"
 	case runtime.PanelDense:
 		return "PanelDenseFunc"

@@ -184,6 +184,121 @@ func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *fl
 //go:noescape
 func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
 
+// panelStep_f32_m2_t8_avx2 computes runtime.PanelFunc for panelStep MR=2 T=8.
+//
+//go:noescape
+func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t16_avx2 computes runtime.PanelFunc for panelStep MR=2 T=16.
+//
+//go:noescape
+func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t16_avx512 computes runtime.PanelFunc for panelStep MR=2 T=16.
+//
+//go:noescape
+func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t24_avx2 computes runtime.PanelFunc for panelStep MR=2 T=24.
+//
+//go:noescape
+func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t32_avx2 computes runtime.PanelFunc for panelStep MR=2 T=32.
+//
+//go:noescape
+func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t32_avx512 computes runtime.PanelFunc for panelStep MR=2 T=32.
+//
+//go:noescape
+func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t40_avx2 computes runtime.PanelFunc for panelStep MR=2 T=40.
+//
+//go:noescape
+func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t48_avx2 computes runtime.PanelFunc for panelStep MR=2 T=48.
+//
+//go:noescape
+func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t48_avx512 computes runtime.PanelFunc for panelStep MR=2 T=48.
+//
+//go:noescape
+func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t56_avx2 computes runtime.PanelFunc for panelStep MR=2 T=56.
+//
+//go:noescape
+func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t64_avx512 computes runtime.PanelFunc for panelStep MR=2 T=64.
+//
+//go:noescape
+func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t80_avx512 computes runtime.PanelFunc for panelStep MR=2 T=80.
+//
+//go:noescape
+func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t96_avx512 computes runtime.PanelFunc for panelStep MR=2 T=96.
+//
+//go:noescape
+func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m2_t112_avx512 computes runtime.PanelFunc for panelStep MR=2 T=112.
+//
+//go:noescape
+func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t8_avx2 computes runtime.PanelFunc for panelStep MR=4 T=8.
+//
+//go:noescape
+func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t16_avx2 computes runtime.PanelFunc for panelStep MR=4 T=16.
+//
+//go:noescape
+func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t16_avx512 computes runtime.PanelFunc for panelStep MR=4 T=16.
+//
+//go:noescape
+func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t24_avx2 computes runtime.PanelFunc for panelStep MR=4 T=24.
+//
+//go:noescape
+func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t32_avx512 computes runtime.PanelFunc for panelStep MR=4 T=32.
+//
+//go:noescape
+func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t48_avx512 computes runtime.PanelFunc for panelStep MR=4 T=48.
+//
+//go:noescape
+func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t64_avx512 computes runtime.PanelFunc for panelStep MR=4 T=64.
+//
+//go:noescape
+func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t80_avx512 computes runtime.PanelFunc for panelStep MR=4 T=80.
+//
+//go:noescape
+func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
+// panelStep_f32_m4_t96_avx512 computes runtime.PanelFunc for panelStep MR=4 T=96.
+//
+//go:noescape
+func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+
 // panelDense_f32_m1_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
@@ -218,6 +333,46 @@ func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *floa
 //
 //go:noescape
 func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
+//
+//go:noescape
+func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
+//
+//go:noescape
+func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
+//
+//go:noescape
+func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
+//
+//go:noescape
+func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=32.
+//
+//go:noescape
+func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=48.
+//
+//go:noescape
+func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=64.
+//
+//go:noescape
+func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
+
+// panelDense_f32_m4_t80_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=80.
+//
+//go:noescape
+func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
 
 // panelDense_f32_m6_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //

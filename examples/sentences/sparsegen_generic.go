@@ -40,12 +40,38 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t48_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t64_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelGrouped, MR: 4, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelGrouped_f32_m4_t80_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t8_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t24_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 40}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t40_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 56}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t56_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t80_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 96}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t96_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 2, T: 112}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m2_t112_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t8_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t24_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t80_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelStep, MR: 4, T: 96}, ISA: runtime.Generic, Fn: runtime.PanelFunc(panelStep_f32_m4_t96_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t16_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t32_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t48_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t8_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t24_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t80_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t16_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t32_go)},
@@ -1957,6 +1983,1393 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 	}
 }
 
+// panelStep_f32_m2_t8_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][8]float32
+		var out [2]*[8]float32
+		for i := range acc {
+			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(8*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t16_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][16]float32
+		var out [2]*[16]float32
+		for i := range acc {
+			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(16*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t24_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][24]float32
+		var out [2]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(24*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t32_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][32]float32
+		var out [2]*[32]float32
+		for i := range acc {
+			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(32*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t40_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 40]; the 40 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][40]float32
+		var out [2]*[40]float32
+		for i := range acc {
+			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(40*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t48_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][48]float32
+		var out [2]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(48*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t56_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 56]; the 56 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][56]float32
+		var out [2]*[56]float32
+		for i := range acc {
+			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(56*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t64_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][64]float32
+		var out [2]*[64]float32
+		for i := range acc {
+			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(64*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t80_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][80]float32
+		var out [2]*[80]float32
+		for i := range acc {
+			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(80*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t96_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][96]float32
+		var out [2]*[96]float32
+		for i := range acc {
+			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(96*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m2_t112_go computes n panels of 2 output rows over one
+// K-block. x is a tile [K, 112]; the 112 lanes are batch columns. Row i of panel p
+// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*2)
+	panelRuns := unsafe.Slice(runs, n*(1+2))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+2) == 0 {
+			entries += int(run) * 2
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*2)
+	}
+	for p := range n {
+		var acc [2][112]float32
+		var out [2]*[112]float32
+		for i := range acc {
+			out[i] = (*[112]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*2+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(112*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+2):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t8_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][8]float32
+		var out [4]*[8]float32
+		for i := range acc {
+			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(8*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t16_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][16]float32
+		var out [4]*[16]float32
+		for i := range acc {
+			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(16*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t24_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][24]float32
+		var out [4]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(24*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t32_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][32]float32
+		var out [4]*[32]float32
+		for i := range acc {
+			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(32*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t48_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][48]float32
+		var out [4]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(48*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t64_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][64]float32
+		var out [4]*[64]float32
+		for i := range acc {
+			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(64*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t80_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][80]float32
+		var out [4]*[80]float32
+		for i := range acc {
+			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(80*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelStep_f32_m4_t96_go computes n panels of 4 output rows over one
+// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds.
+//
+// An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
+// steps of each panel, which have an entry for every row, and then the entries
+// that each row has alone. Each output is one chain of fused multiply-adds that
+// starts at bias or y and takes the row's entries in stored order; then it is
+// clamped.
+func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	panelRuns := unsafe.Slice(runs, n*(1+4))
+	entries := 0
+	for i, run := range panelRuns {
+		if i%(1+4) == 0 {
+			entries += int(run) * 4
+		} else {
+			entries += int(run)
+		}
+	}
+	ks := unsafe.Slice(idx, entries)
+	ws := unsafe.Slice(w, entries)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][96]float32
+		var out [4]*[96]float32
+		for i := range acc {
+			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		add := func(i int) {
+			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(96*4)))
+			a, wk := &acc[i], ws[0]
+			ks, ws = ks[1:], ws[1:]
+			for l := range a {
+				a[l] = runtime.FMA32(wk, xk[l], a[l])
+			}
+		}
+		panel := panelRuns[p*(1+4):]
+		for range panel[0] {
+			for i := range acc {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for range panel[1+i] {
+				add(i)
+			}
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m1_t8_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
@@ -2254,6 +3667,370 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 				}
 			}
 			ws = ws[1:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t8_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*8)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][8]float32
+		var out [4]*[8]float32
+		for i := range acc {
+			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[8]float32)(xs[k*8:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t16_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*16)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][16]float32
+		var out [4]*[16]float32
+		for i := range acc {
+			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[16]float32)(xs[k*16:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t24_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*24)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][24]float32
+		var out [4]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[24]float32)(xs[k*24:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t32_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*32)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][32]float32
+		var out [4]*[32]float32
+		for i := range acc {
+			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[32]float32)(xs[k*32:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t48_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*48)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][48]float32
+		var out [4]*[48]float32
+		for i := range acc {
+			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[48]float32)(xs[k*48:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t64_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*64)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][64]float32
+		var out [4]*[64]float32
+		for i := range acc {
+			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[64]float32)(xs[k*64:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t80_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 80]; the 80 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what y holds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or y and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*80)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][80]float32
+		var out [4]*[80]float32
+		for i := range acc {
+			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *out[i]
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[80]float32)(xs[k*80:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
 		}
 		for i := range acc {
 			for l, a := range &acc[i] {

@@ -7,7 +7,7 @@ import "github.com/sparsegen/sparsegen/runtime"
 // Kernels is what runtime.Open needs to run the layers of this package's spec.
 func Kernels() runtime.Set {
 	return runtime.Set{
-		Packing: 0x198406c2c32683af,
+		Packing: 0x12a361b542f02a6f,
 		Kernels: append(genericKernels(), nativeKernels()...),
 	}
 }

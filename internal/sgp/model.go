@@ -10,6 +10,8 @@
 // internal/atomicfile.
 package sgp
 
+import "math/bits"
+
 // Model is a packed model: the layers of one spec.
 type Model struct {
 	// Fingerprint identifies the packing: a hash over what the packer makes of a
@@ -154,7 +156,35 @@ const (
 	Grouped SegmentKind = iota + 1 // idx grouped by which rows of the panel share it
 	Block                          // MR×1 blocks
 	Dense                          // all elements
+	Step                           // a list of columns for each row; the rows of a panel go through theirs in step
 )
+
+// Runs is the number of runs that a panel of mr rows has in a K-block.
+func (k SegmentKind) Runs(mr int) int {
+	switch k {
+	case Grouped:
+		return 1<<mr - 1
+	case Block:
+		return 1
+	case Step:
+		return 1 + mr
+	}
+	return 0
+}
+
+// Entry is the number of indices and of weights that each entry of run i of a
+// panel of mr rows has.
+func (k SegmentKind) Entry(mr, i int) (idx, w int) {
+	switch {
+	case k == Grouped:
+		return 1, bits.OnesCount(uint(i + 1))
+	case k == Block:
+		return 1, mr
+	case i == 0: // of Step: in step
+		return mr, mr
+	}
+	return 1, 1
+}
 
 // Segment is a run of panels of MR output rows each. Its streams hold K-block
 // outermost, then the panels in order, as the runtime's kernels walk them:
@@ -162,10 +192,13 @@ const (
 //	Grouped: Runs [blocks, panels, 2^MR-1], Idx one per column of a run,
 //	         W one per set bit of the run's row set
 //	Block:   Runs [blocks, panels], Idx one per column, W [columns, MR]
+//	Step:    Runs [blocks, panels, 1+MR], Idx and W [Runs[0], MR] and then
+//	         [Runs[1+i]] for each row i
 //	Dense:   W [blocks, panels, kb, MR], kb the length of that K-block
 //
-// Idx counts from the K-block's first column. MR is at most 8 in Grouped, 64 in
-// the others.
+// Idx counts from the K-block's first column; one index more ends it, which
+// kernels load ahead and do not use. MR is at most 8 in Grouped, 64 in the
+// others.
 type Segment struct {
 	Kind SegmentKind
 	MR   int
@@ -229,6 +262,7 @@ func NMWords(k, n, m int) int {
 }
 
 // WidestTile is the widest tile, in batch columns, that a panel form with
-// K-blocks of kb columns is worth: the tile is read at random and should stay
-// close, but a narrow one keeps few accumulators busy.
-func WidestTile(kb int) int { return max(48, (64<<10)/(4*max(kb, 1))) }
+// K-blocks of kb columns is worth to kernels of so many lanes. A tile is read at
+// random and should fit the first-level cache, or stay close where vectors are
+// long; but a narrow one keeps few accumulators busy.
+func WidestTile(kb, lanes int) int { return max(48, (lanes<<12)/(4*max(kb, 1))) }

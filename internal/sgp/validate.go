@@ -309,30 +309,23 @@ func (s *Segment) validate(k, kb int) error {
 		}
 		return nil
 	}
-	sets := 1 // runs a panel
-	switch s.Kind {
-	case Grouped:
-		sets = 1<<s.MR - 1
-	case Block:
-	default:
+	if s.Kind != Grouped && s.Kind != Block && s.Kind != Step {
 		return fmt.Errorf("unknown kind %d", s.Kind)
 	}
-	if want, ok := mul(blocks, panels, sets); !ok || want != len(s.Runs) {
+	perPanel := s.Kind.Runs(s.MR)
+	if want, ok := mul(blocks, panels, perPanel); !ok || want != len(s.Runs) {
 		return fmt.Errorf("%d runs for %d blocks of %d panels", len(s.Runs), blocks, panels)
 	}
-	// Both sums stay below 2^16 * len(Runs) * 8, far from overflow.
+	// Both sums stay below 2^16 * len(Runs) * 64, far from overflow.
 	idx, w := 0, 0
 	for b := range blocks {
 		end := idx
-		for i, n := range s.Runs[b*panels*sets : (b+1)*panels*sets] {
-			rows := s.MR
-			if s.Kind == Grouped {
-				rows = bits.OnesCount(uint(i%sets + 1))
-			}
-			end += int(n)
-			w += int(n) * rows
+		for i, n := range s.Runs[b*panels*perPanel : (b+1)*panels*perPanel] {
+			columns, weights := s.Kind.Entry(s.MR, i%perPanel)
+			end += int(n) * columns
+			w += int(n) * weights
 		}
-		if end > len(s.Idx) {
+		if end >= len(s.Idx) {
 			return fmt.Errorf("runs need more than the %d indices", len(s.Idx))
 		}
 		length := min(kb, k-b*kb)
@@ -343,8 +336,8 @@ func (s *Segment) validate(k, kb int) error {
 		}
 		idx = end
 	}
-	if idx != len(s.Idx) || w != len(s.W) {
-		return fmt.Errorf("runs need %d indices and %d weights, there are %d and %d", idx, w, len(s.Idx), len(s.W))
+	if idx+1 != len(s.Idx) || w != len(s.W) {
+		return fmt.Errorf("runs need %d indices and one more, and %d weights; there are %d and %d", idx, w, len(s.Idx), len(s.W))
 	}
 	return nil
 }

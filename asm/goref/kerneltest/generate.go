@@ -104,30 +104,40 @@ func (g generator) panel(c *Call) {
 	c.w = g.floats(values)
 }
 
-// runs draws the entries of PanelGrouped and PanelBlock and returns how many
-// values of w they take.
+// runs draws the entries of a sparse panel and returns how many values of w they
+// take.
 func (g generator) runs(c *Call) (values int) {
-	subsets := []uint{1<<c.key.MR - 1}
-	if c.key.Op == runtime.PanelGrouped {
-		subsets = nil
-		for s := uint(1); s < 1<<c.key.MR; s++ {
-			subsets = append(subsets, s)
+	mr := int(c.key.MR)
+	type run struct{ columns, values int } // of each entry
+	var kinds []run                        // of a panel, in order
+	switch c.key.Op {
+	case runtime.PanelBlock:
+		kinds = []run{{1, mr}}
+	case runtime.PanelStep:
+		kinds = []run{{mr, mr}}
+		for range mr {
+			kinds = append(kinds, run{1, 1})
+		}
+	default:
+		for s := uint(1); s < 1<<mr; s++ {
+			kinds = append(kinds, run{1, bits.OnesCount(s)})
 		}
 	}
 	for range c.n {
 		sparse := g.IntN(3) // some panels have few entries, some none
-		for _, s := range subsets {
-			run := 0
-			if c.k > 0 && g.IntN(len(subsets)/8+1) < sparse {
-				run = g.IntN(g.often(7, 40))
+		for _, r := range kinds {
+			entries := 0
+			if c.k > 0 && g.IntN(len(kinds)/8+1) < sparse {
+				entries = g.IntN(g.often(7, 40))
 			}
-			c.runs = append(c.runs, uint16(run))
-			values += run * bits.OnesCount(s)
-			for range run {
+			c.runs = append(c.runs, uint16(entries))
+			values += entries * r.values
+			for range entries * r.columns {
 				c.idx = append(c.idx, uint16(g.IntN(c.k)))
 			}
 		}
 	}
+	c.idx = append(c.idx, uint16(g.Uint32())) // may be read, not used
 	return values
 }
 

@@ -16,7 +16,7 @@ func (c *Call) Want() []float32 {
 	out := slices.Clone(c.out)
 	y := out[c.at:]
 	switch op := c.key.Op; op {
-	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelDense:
+	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense:
 		c.wantPanel(y)
 	case runtime.DeltaTile:
 		c.wantDeltaTile(y)
@@ -83,6 +83,20 @@ func (c *Call) wantPanel(y []float32) {
 					for range c.runs[p] {
 						acc = fma(c.w[entry*mr+i], c.x[int(c.idx[entry])*t+l], acc)
 						entry++
+					}
+				case runtime.PanelStep:
+					runs := c.runs[p*(1+mr):][:1+mr]
+					for range runs[0] {
+						acc = fma(c.w[entry+i], c.x[int(c.idx[entry+i])*t+l], acc)
+						entry += mr
+					}
+					for row, run := range runs[1:] {
+						for range run {
+							if row == i {
+								acc = fma(c.w[entry], c.x[int(c.idx[entry])*t+l], acc)
+							}
+							entry++
+						}
 					}
 				case runtime.PanelGrouped:
 					for s := 1; s < 1<<mr; s++ {

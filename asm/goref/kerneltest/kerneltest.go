@@ -96,7 +96,7 @@ func New(key runtime.KernelKey, seed uint64, rules Rules) (*Call, error) {
 	g.special = g.IntN(4) == 0
 	c.lo, c.hi = g.bounds()
 	switch key.Op {
-	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelDense:
+	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense:
 		g.panel(c)
 	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesDelta:
 		g.lanes(c)

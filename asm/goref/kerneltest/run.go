@@ -27,7 +27,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	}
 	xAlign, outAlign := uintptr(4), uintptr(4)
 	switch c.key.Op {
-	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
+	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
 		xAlign = tile
 	case runtime.CopyTile, runtime.TransTile:
 		outAlign = tile
