@@ -19,9 +19,10 @@ const (
 	decodeStart   = 2000 // first bytes and last results, if the launch overlaps its predecessor
 	decodeSerial  = 3000 // more, if it does not
 	decodeRound   = 1000 // a block that starts after another has ended
-	decodeMeet    = 400  // a peer's sums
-	decodeAlone   = 600  // a block that leaves no room for one of the next launch
-	decodeShared  = 0.94 // of the memory's rate, where two launches stream at a time
+	decodeMeet    = 300  // a peer's sums
+	decodeAlone   = 650  // a block that leaves no room for one of the next launch
+	decodeMixed   = 0.97 // of the memory's rate, where two launches stream at a time
+	decodeShared  = 0.92 // and where they are of clusters
 )
 
 // decode is the layer's kernel for few tokens, in tiles of m features and n tokens.
@@ -92,17 +93,19 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 	steps := ceil(ceil(stored, outTiles), c.Split)
 
 	together := min(c.Resident, ceil(blocks, d.SMs)) // blocks on a multiprocessor
-	ring := float64((c.Stages-1)*c.stageBytes()) / decodeLatency
-	if c.Stages >= steps {
-		ring = decodeFill // all is requested at once
-	}
-	fill := float64(c.stageBytes()) / min(decodeFill, ring, decodeBoth/float64(together))
+	// The ring's first turn is requested at once, the rest at the rate at which
+	// stages come back.
+	stage := float64(c.stageBytes())
+	fill := stage / min(decodeFill, decodeBoth/float64(together))
+	later := max(fill, decodeLatency/float64(c.Stages-1))
 	g := GEMM{TileN: max(64, c.TileN)}.tile()
 	wgmmas, wgmma := c.consumers()*c.Blocks*gemmStage/32*together, g.dense
 	if c.Form == gpu.NM24 {
 		wgmmas, wgmma = wgmmas/2, g.sparse
 	}
-	busy := float64(rounds*steps) * max(fill, float64(wgmmas)*wgmma)
+	product := float64(wgmmas) * wgmma
+	early := min(steps, c.Stages)
+	busy := float64(rounds) * (float64(early)*max(fill, product) + float64(steps-early)*max(later, product))
 
 	weights := stored * f.StageBytes()
 	other := p.Tokens * (p.In*c.DType.Size() + p.Out*c.Y.Size())
@@ -112,8 +115,10 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 		start += decodeAlone
 	case c.Resident == 1:
 		start += decodeSerial + 2*decodeAlone
-	case c.PDL:
+	case c.PDL && c.Split > 1:
 		stream *= decodeShared
+	case c.PDL:
+		stream *= decodeMixed
 	default:
 		start += decodeSerial
 	}
