@@ -92,6 +92,7 @@ GPU_BUNDLE = .cache/gpu
 gpu:
 	@mkdir -p $(GPU_BUNDLE)
 	$(GO) build -buildvcs=auto -trimpath -o $(GPU_BUNDLE)/smoke ./runtime/cuda/internal/smoke
+	$(GO) build -buildvcs=auto -trimpath -o $(GPU_BUNDLE)/sparsegen ./cmd/sparsegen
 	cd bench && $(GO) build -buildvcs=auto -trimpath -o ../$(GPU_BUNDLE)/gpu ./gpu
 	@cp bench/gpu/peers.py bench/gpu/run.sh $(GPU_BUNDLE)
 	@if $(GO) run ./cmd/sparsegen device >/dev/null 2>&1; then $(GPU_BUNDLE)/run.sh; \

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All that a machine with a GPU can say of this bundle, or the parts that are
-# named: ./run.sh [smoke] [check] [sanitize] [race] [options of peers.py]
+# named: ./run.sh [smoke] [check] [layers] [sanitize] [race] [options of peers.py]
 #
 #   smoke     the binding of the driver: results, errors, launch times, a fault
 #   check     every kernel against float64
+#   layers    layers of a spec, from the command line, against float64
 #   sanitize  the small checks again under compute-sanitizer, where there is one
 #   race      against torch and cuSPARSELt, where there is a torch with CUDA
 #
@@ -31,6 +32,21 @@ check() {
 	part check ./gpu check
 }
 
+# layers runs the starter's spec, for more tokens than it has, on the kernels of
+# both targets: the way that a user's layer goes.
+layers() {
+	part layers bash -c 'set -eu
+		work=$(mktemp -d); trap "rm -rf $work" EXIT
+		./sparsegen device
+		./sparsegen init "$work/ffn" >/dev/null
+		sed -i "s/1\.\.128/1..8192/" "$work/ffn/model.sg"
+		for target in sm_90a sm_80; do for dtype in bf16 f16; do for rows in 1 13 300 8192; do
+			echo "ptx:$target $dtype $rows rows"
+			./sparsegen run "$work/ffn" --target ptx:$target --dtype $dtype --random $rows --check
+		done; done; done
+		./sparsegen bench "$work/ffn" --target ptx:sm_90a --dtype bf16 --batch 1,64,4096'
+}
+
 sanitize() {
 	local tool
 	tool=$(PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" command -v compute-sanitizer) ||
@@ -47,13 +63,13 @@ race() {
 parts=()
 while [ $# -gt 0 ] && [[ $1 != -* ]]; do
 	case $1 in
-	smoke | check | sanitize | race) parts+=("$1") ;;
-	*) echo "no part $1: smoke, check, sanitize or race" >&2; exit 2 ;;
+	smoke | check | layers | sanitize | race) parts+=("$1") ;;
+	*) echo "no part $1: smoke, check, layers, sanitize or race" >&2; exit 2 ;;
 	esac
 	shift
 done
 options=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(smoke check sanitize race)
+[ ${#parts[@]} -gt 0 ] || parts=(smoke check layers sanitize race)
 for p in "${parts[@]}"; do $p; done
 if [ ${#failed[@]} -gt 0 ]; then
 	echo "=== failed: ${failed[*]}"
