@@ -150,21 +150,30 @@ func makeSetp(p *program, i *instr) error {
 		return fmt.Errorf("no setp with a third source")
 	}
 	unordered := len(cmp) == 3 && cmp[2] == 'u' // equ, ltu, ...
+	holds := map[string]func(lt, eq bool) bool{
+		"eq": func(_, eq bool) bool { return eq }, "ne": func(_, eq bool) bool { return !eq },
+		"lt": func(lt, _ bool) bool { return lt }, "ge": func(lt, _ bool) bool { return !lt },
+		"le": func(lt, eq bool) bool { return lt || eq }, "gt": func(lt, eq bool) bool { return !lt && !eq },
+	}[cmp[:2]]
+	if holds == nil {
+		return fmt.Errorf("unknown comparison")
+	}
+	size := sizes[typ]
 	i.run = func(t *thread) {
 		x, y := a(t), b(t)
 		var lt, eq bool
 		if typ == "f32" {
 			u, v := f32(x), f32(y)
 			if u != u || v != v {
-				set(t, truth(unordered || cmp == "nan"))
+				set(t, truth(unordered))
 				return
 			}
 			lt, eq = u < v, u == v
 		} else {
-			m := mask(sizes[typ])
+			m := mask(size)
 			lt, eq = less(typ, x, y), x&m == y&m
 		}
-		set(t, truth(map[string]bool{"eq": eq, "ne": !eq, "lt": lt, "le": lt || eq, "gt": !lt && !eq, "ge": !lt}[cmp[:2]]))
+		set(t, truth(holds(lt, eq)))
 	}
 	return nil
 }

@@ -29,16 +29,25 @@ func makeBarrier(_ *program, i *instr) error {
 		return fmt.Errorf("unknown barrier")
 	case i.has("arrive"):
 		i.run = func(t *thread) {
-			if t.arrived > t.w.cta.cl.phase {
+			cl := t.w.cta.cl
+			if t.arrived > cl.phase {
+				cl.meet()
+			}
+			if t.arrived > cl.phase {
 				fail("thread %d arrives twice in a phase of the cluster", t.id)
 			}
 			t.arrived++
-			t.w.cta.cl.meet()
+			if cl.waiting > 0 {
+				cl.meet()
+			}
 		}
 	default:
 		i.run = func(t *thread) {
-			if t.w.cta.cl.phase < t.arrived {
+			cl := t.w.cta.cl
+			if cl.phase < t.arrived {
 				t.state = inCluster
+				cl.waiting++
+				cl.meet()
 			}
 		}
 	}

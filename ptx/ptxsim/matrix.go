@@ -4,22 +4,23 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/sparsegen/sparsegen/internal/narrow"
 	"github.com/sparsegen/sparsegen/ptx/layout"
 )
 
 // product is a matrix multiplication of a warp's 16 rows: D[16, n] += A[16, k]·B[k, n].
 type product struct {
-	typ     string // of both operands
-	size    int    // bytes of an element
+	size    int // bytes of an element of both operands
 	n, k    int
 	sparse  bool
 	integer bool
+	format  narrow.Format // where not
 	acc     layout.Fragment
 	meta    layout.Fragment
 }
 
 func newProduct(n, k int, typ string, sparse bool) (*product, error) {
-	x := &product{typ: typ, n: n, k: k, sparse: sparse, acc: layout.Accumulator(n)}
+	x := &product{n: n, k: k, sparse: sparse, acc: layout.Accumulator(n), format: formats[typ]}
 	switch typ {
 	case "bf16", "f16":
 		x.size = 2
@@ -46,7 +47,7 @@ func (x *product) decode(code uint64) float64 {
 	if x.integer {
 		return float64(int8(code))
 	}
-	return float64(formats[x.typ].Decode(uint16(code)))
+	return float64(x.format.Decode(uint16(code)))
 }
 
 // add computes the product: a and b read codes of stored elements, meta a lane's

@@ -34,6 +34,7 @@ type instr struct {
 	neg      bool
 	target   int // of bra
 	label    string
+	spins    bool // may be all that a thread does while it waits
 	run      func(*thread)
 	together func(*warp, []*thread) // instead of run: all lanes at once
 }
@@ -170,6 +171,7 @@ func (p *program) instruction(s string) (instr, error) {
 	}
 	name, rest, _ := strings.Cut(s, " ")
 	i.op = strings.Split(strings.ReplaceAll(name, "::", "_"), ".")
+	i.spins = i.op[0] == "bra" || i.op[0] == "mbarrier" && i.op[1] == "try_wait"
 	if i.op[0] == "bra" {
 		i.label = strings.TrimSpace(rest)
 		return i, nil

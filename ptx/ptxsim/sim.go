@@ -112,6 +112,7 @@ type cluster struct {
 	ctas    []*cta
 	pending []func() // asynchronous copies that have not landed
 	phase   int      // of barrier.cluster
+	waiting int      // threads at it
 }
 
 // cta is a block of threads.
@@ -312,8 +313,7 @@ func (t *thread) run() {
 			t.state = together
 			return
 		}
-		spin := i.op[0] == "bra" || i.op[0] == "mbarrier" && i.op[1] == "try_wait"
-		if !spin {
+		if !i.spins {
 			m.events++
 		}
 		t.pc++
@@ -332,5 +332,7 @@ func (t *thread) exit() {
 	for _, b := range c.waiting {
 		c.release(b)
 	}
-	c.cl.meet()
+	if c.cl.waiting > 0 {
+		c.cl.meet()
+	}
 }

@@ -97,6 +97,7 @@ func (cl *cluster) meet() {
 	for _, t := range all {
 		if t.state == inCluster && cl.phase >= t.arrived {
 			t.state = running
+			cl.waiting--
 		}
 	}
 }
