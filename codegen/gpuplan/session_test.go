@@ -221,3 +221,21 @@ func onDevice(t *testing.T, s *cuda.Session, d *cuda.Device, f narrow.Format, x,
 		}
 	}
 }
+
+// TestOneToken: a layer without a batch axis has one token.
+func TestOneToken(t *testing.T) {
+	m := load(t, "layer l(x f16[72]) (h, y f16[40]) {\n h = linear(x, w\"a\"[40, 72])\n y = linear(h, w\"b\") + h\n}\n")
+	weights := weightsOf(t, m)
+	path, set := packed(t, m, ptx.SM90a(), weights)
+	model, err := runtime.Open(path, set)
+	require.NoError(t, err)
+	s, err := model.NewSession("l", cuda.On(fake(t, m, ptx.SM90a(), plantest.Exact)))
+	require.NoError(t, err)
+	x, h, y := random(rand.New(rand.NewPCG(1, 1)), 72), make([]float32, 40), make([]float32, 40)
+	require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{h, y}))
+	want, err := eval.Layer(m.Layers[0], eval.Lookup(weights), [][]float32{x}, nil)
+	require.NoError(t, err)
+	require.Less(t, deviation(h, want[0].Data), 1e-3)
+	require.Less(t, deviation(y, want[1].Data), 1e-3)
+	require.NoError(t, model.Close())
+}
