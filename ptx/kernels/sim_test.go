@@ -112,11 +112,10 @@ func activation(a Activation, x float64) float64 {
 
 // linearCase is a matrix product with everything that an epilogue can do.
 type linearCase struct {
-	config   Config
-	problem  gpu.Problem
-	l        Linear // the epilogue
-	seed     uint64
-	sameSize int
+	config  Config
+	problem gpu.Problem
+	l       Linear // the epilogue
+	seed    uint64
 }
 
 // runLinear simulates a kernel on random inputs and checks every element.
