@@ -76,7 +76,7 @@ bench:
 ## generate: every generated file of the repository, anew
 generate:
 	cd examples && $(GO) generate ./...
-	$(GO) test ./golden -update
+	$(GO) test ./golden ./ptx ./ptx/kernels -run 'Golden|Printed|Manifest' -update
 
 ## kernel-check: .cache/kernel-check, one static program with every kernel and its
 ## check, for a machine that has instructions which this one lacks
