@@ -14,6 +14,10 @@
 //	err = run.Launch(dev.Stream())
 //	err = cuda.Download(dev.Stream(), result, y)
 //
+// That is the machinery. A packed layer of package runtime needs none of it: On
+// lets a session run on a device, and NewSession makes one whose inputs and
+// outputs stay there.
+//
 // A Device and everything made from it may be used by many goroutines at once,
 // but for the objects that say otherwise. Work in one Stream runs in the order in
 // which it was given; Upload and Download return when the bytes have arrived.
