@@ -32,7 +32,7 @@ type core struct {
 var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
 		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20,
-		tile: []tileCost{{16 << 10, 1.1}, {24 << 10, 1.15}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.45}, {56 << 10, 1.75}}},
+		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.45}, {56 << 10, 1.75}}},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile: []tileCost{{16 << 10, 1.12}, {32 << 10, 1.25}, {64 << 10, 1.65}}},
@@ -213,9 +213,9 @@ func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
 			continue
 		}
 		w, c := float64(weights), r.columns
-		issued := w*nv + w + 4*c + 3
-		if w > c { // a shared column is loaded by itself
-			issued += nv
+		fma, issued := 1.15*w*nv/m.fma, w*nv+w+4*c+3
+		if w > c { // a shared column is loaded first
+			fma, issued = 1.3*w*nv/m.fma, issued+nv
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
 		// chain overlaps with its neighbours, the more the shorter it is.
@@ -226,11 +226,11 @@ func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
 		chain := m.latency * r.entries / (r.entries + 8*r.runs)
 		switch {
 		case s.Kind == sgp.Step && weights == 1:
-			exit = 2 + m.mispredict*0.2
+			exit = 2 + m.mispredict*0.35
 		case s.Kind != sgp.Step && s.MR > 1:
 			chain = m.latency * 0.55
 		}
-		work := max(1.15*w*nv/m.fma, tile*(c*nv+w)/m.load, issued/m.issue, chain)
+		work := max(fma, tile*(c*nv+w)/m.load, issued/m.issue, chain)
 		cycles += r.entries*work + r.runs*exit
 	}
 	return cycles
