@@ -14,8 +14,11 @@ import (
 //	s, err := m.NewSession("ffn", cuda.On(dev))
 //	err = s.Run(ctx, in, out)
 //
-// Sessions share a layer's weights and compiled kernels on the device. NewSession
-// gives a session whose inputs and outputs may stay on the device.
+// Making the session compiles the kernels for every number of tokens up to
+// runtime.MaxBatch, unless the cache has them, and allocates the layer's values for
+// that number; give MaxBatch where the layer takes more than will come. Sessions
+// share a layer's weights and compiled kernels on the device. NewSession gives a
+// session whose inputs and outputs may stay on the device.
 func On(d *Device) runtime.Option { return runtime.On(&executor{dev: d}) }
 
 // Session is a session of package runtime on a device. Beside Run, which copies
