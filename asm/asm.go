@@ -81,6 +81,7 @@ const (
 	OpJumpZ                    // if A == 0 goto Name
 	OpJumpLE                   // if A <= Imm goto Name, signed
 	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
+	OpAddJump                  // Dst acc += Imm; if Dst != 0 goto Name
 	OpPrefetch                 // hint: the line at Mem will be read
 	OpZero                     // Dst vec = +0
 	OpVMov                     // Dst vec = A
@@ -113,7 +114,11 @@ const (
 	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
 	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
 	OpStoreLow                 // float32 at Mem = lane 0 of A
-	OpFMALow                   // lane 0 of Dst acc = A*(float32 at Mem) + Dst; A is lane 0
+	OpInsertLow                // Dst acc: lane Imm, 1 to 3, = float32 at Mem; lanes from 4 on +0
+	OpJoin                     // Dst vec = lanes 0..3 of A, then lanes 0..3 of B; 8 lanes
+	OpSumLow                   // Dst vec lane 0 = ((a0+a4)+(a2+a6))+((a1+a5)+(a3+a7)) over the lanes of A, others undefined; 8 lanes
+	OpByteInit                 // Dst int: what the machine's OpByte needs, for the whole function
+	OpByte                     // Dst int = byte Imm, 0 or 1, of A; B from OpByteInit
 	OpTranspose                // Vs = Lanes registers, transposed as a square in place
 )
 

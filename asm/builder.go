@@ -90,6 +90,9 @@ func (b *Builder) Label(name string)          { b.add(Inst{Op: OpLabel, Name: na
 func (b *Builder) Jump(name string)           { b.add(Inst{Op: OpJump, Name: name}) }
 func (b *Builder) JumpZ(a Reg, name string)   { b.add(Inst{Op: OpJumpZ, A: a, Name: name}) }
 func (b *Builder) DecJump(d Reg, name string) { b.add(Inst{Op: OpDecJump, Dst: d, Name: name}) }
+func (b *Builder) AddJump(d Reg, imm int, name string) {
+	b.add(Inst{Op: OpAddJump, Dst: d, Imm: int64(imm), Name: name})
+}
 
 // Loop runs body n >= 1 times; it counts n down to 0.
 func (b *Builder) Loop(stem string, n Reg, body func()) {
@@ -171,7 +174,26 @@ func (b *Builder) ExpandInit() Expander {
 func (b *Builder) Expand(e Expander, d Reg, m Mem, bits Reg) {
 	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits, Vs: []Reg{e.table, e.zero}})
 }
-func (b *Builder) LoadLow(d Reg, m Mem)   { b.add(Inst{Op: OpLoadLow, Dst: d, Mem: m}) }
-func (b *Builder) StoreLow(m Mem, a Reg)  { b.add(Inst{Op: OpStoreLow, A: a, Mem: m}) }
-func (b *Builder) FMALow(d, x Reg, m Mem) { b.add(Inst{Op: OpFMALow, Dst: d, A: x, Mem: m}) }
-func (b *Builder) Transpose(rs []Reg)     { b.add(Inst{Op: OpTranspose, Vs: rs}) }
+func (b *Builder) LoadLow(d Reg, m Mem)  { b.add(Inst{Op: OpLoadLow, Dst: d, Mem: m}) }
+func (b *Builder) StoreLow(m Mem, a Reg) { b.add(Inst{Op: OpStoreLow, A: a, Mem: m}) }
+func (b *Builder) InsertLow(d Reg, lane int, m Mem) {
+	b.add(Inst{Op: OpInsertLow, Dst: d, Imm: int64(lane), Mem: m})
+}
+func (b *Builder) Join(d, x, y Reg)   { b.add(Inst{Op: OpJoin, Dst: d, A: x, B: y}) }
+func (b *Builder) SumLow(d, x Reg)    { b.add(Inst{Op: OpSumLow, Dst: d, A: x}) }
+func (b *Builder) Transpose(rs []Reg) { b.add(Inst{Op: OpTranspose, Vs: rs}) }
+
+// Byter is what Byte needs besides its operands; one serves a function.
+type Byter struct{ control Reg }
+
+// ByteInit prepares Byte, outside of loops.
+func (b *Builder) ByteInit() Byter {
+	c := Byter{b.Int()}
+	b.add(Inst{Op: OpByteInit, Dst: c.control})
+	return c
+}
+
+// Byte takes byte n, 0 or 1, of a.
+func (b *Builder) Byte(c Byter, d, a Reg, n int) {
+	b.add(Inst{Op: OpByte, Dst: d, A: a, B: c.control, Imm: int64(n)})
+}

@@ -58,8 +58,8 @@ func TestAsmdecl(t *testing.T) {
 	require.NoError(t, err)
 	text, stubs := files[0].Data, files[1].Data
 	for _, m := range []struct{ old, new, want string }{
-		{"MOVQ y+0(FP)", "MOVQ y+8(FP)", "invalid offset y+8(FP)"},
-		{"MOVQ x+16(FP)", "MOVL x+16(FP)", "invalid MOVL"},
+		{"MOVQ   y+0(FP)", "MOVQ y+8(FP)", "invalid offset y+8(FP)"},
+		{"MOVQ   x+16(FP)", "MOVL x+16(FP)", "invalid MOVL"},
 		{"bias+64(FP)", "bios+64(FP)", "unknown variable bios"},
 		{"NOSPLIT, $0-88", "NOSPLIT, $0-80", "wrong argument size"},
 	} {

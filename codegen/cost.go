@@ -64,10 +64,18 @@ func streamBytes(v sgp.Variant) int {
 	return n
 }
 
+// fewTokens is the batch up to which weights that outgrow the second-level cache
+// count as coming from memory: they are read once or twice a run, and between two
+// runs of a layer the others' weights pass through the caches.
+const fewTokens = 4
+
 // estimate is the cycles of one run over batch columns of packed form v, whose
 // configuration is c.
 func estimate(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
 	m := cores[isa]
+	if batch <= fewTokens {
+		m.l3 = m.dram
+	}
 	const call = 60 // driver and argument set-up, once a kernel call
 	if v.Panel != nil {
 		return call + estimatePanel(c, v, p, batch, isa, m)
@@ -258,6 +266,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	for _, nb := range cutTokens(batch, tokens) {
 		t := float64(nb)
 		var steps, perStep float64 // columns a slab; cycles a column
+		turn := 20.0               // between slabs
 		switch c.Op {
 		case runtime.LanesDense, runtime.LanesList:
 			steps = float64(k)
@@ -278,15 +287,16 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 			steps = float64(k)
 			expand := 2.9 // cycles a vector
 			perStep = max(sv*expand+t*sv/m.fma, m.latency)
-		case runtime.LanesDelta:
+		case runtime.LanesRow:
 			sum := 0.0
 			for _, n := range l.Cnt {
 				sum += float64(n)
 			}
-			steps = sum / max(slabs, 1)
-			perStep = 8 * 1.45
+			steps = sum / max(slabs, 1) // groups of eight elements
+			perStep = 8.4
+			turn = 8 * 25 // rows whose lengths could not be foreseen
 		}
-		compute += slabs * (steps*perStep + 20)
+		compute += slabs * (steps*perStep + turn)
 	}
 	return max(compute, m.stream(size, size))
 }

@@ -178,7 +178,7 @@ func TestDifferential(t *testing.T) {
 // mnemonics are the names that GNU objdump gives to instructions which Go's
 // assembler spells otherwise. What is missing is the same name in lower case.
 var mnemonics = map[string]string{
-	"MOVBLZX": "movzbl", "MOVWLZX": "movzwl", "MOVQ": "mov", "MOVL": "mov", "LEAQ": "lea",
+	"MOVBLZX": "movzbl", "MOVWLZX": "movzwl", "MOVQ": "mov", "MOVL": "mov", "LEAQ": "lea", "BEXTRL": "bextr",
 	"ADDQ": "add", "SUBQ": "sub", "ANDQ": "and", "ORQ": "or", "XORQ": "xor", "NEGQ": "neg",
 	"SHLQ": "shl", "SHRQ": "shr", "IMULQ": "imul", "IMUL3Q": "imul", "DECQ": "dec", "INCQ": "inc",
 	"CMPQ": "cmp", "TESTQ": "test", "POPCNTQ": "popcnt", "BZHIQ": "bzhi",

@@ -32,10 +32,45 @@ type slab struct {
 	key      runtime.KernelKey
 	nb, sv   int // tokens; vectors a slab
 	vb       int // bytes a vector
-	x, w     asm.Reg
-	meta     asm.Reg
-	acc      [][]asm.Reg     // [nb][sv]
+	g        int // slabs in step
+	x, y     asm.Reg
+	bias     asm.Reg
+	cnt      asm.Reg // LanesList
+	w, meta  stream
+	acc      [][]asm.Reg     // [nb][g*sv]
 	multiple map[int]asm.Reg // odd multiples of ldx
+}
+
+// stream is one of the streams that a kernel walks, at several slabs at once:
+// slab j of those in step is j*stride bytes further.
+type stream struct{ at, stride, triple asm.Reg }
+
+// of is the address disp bytes into slab j of those in step.
+func (s stream) of(j, disp int) asm.Mem {
+	switch j {
+	case 0:
+		return asm.At(s.at, disp)
+	case 3:
+		return asm.Mem{Base: s.at, Index: s.triple, Scale: 1, Disp: disp}
+	}
+	return asm.Mem{Base: s.at, Index: s.stride, Scale: j, Disp: disp}
+}
+
+// inStep is how many slabs a kernel for one token walks at once. One stream
+// leaves most of the memory's bandwidth unused: hardware fetches ahead in each
+// stream by itself, and stops at the end of each page.
+func inStep(k runtime.KernelKey, mc asm.Machine) int {
+	switch {
+	case k.NB > 1:
+		return 1
+	case k.Op == runtime.LanesDense:
+		return 4
+	case k.Op == runtime.LanesNM && mc.Regs > 16:
+		return 4
+	case k.Op == runtime.LanesNM && k.M <= 16 && int(k.S) <= 2*mc.Lanes:
+		return 2 // each has its indices in registers
+	}
+	return 1
 }
 
 // token is the address of token t's element at xp + disp.
@@ -54,10 +89,10 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	if s.sv*mc.Lanes != int(k.S) || s.nb > 15 {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
-	y, bias, n := b.Arg("y"), b.Arg("bias"), b.Arg("n")
-	s.x, s.w = b.Arg("x"), b.Arg("w")
+	n := b.Arg("n")
+	s.x, s.y, s.bias, s.w.at = b.Arg("x"), b.Arg("y"), b.Arg("bias"), b.Arg("w")
 	if k.Op != runtime.LanesDense {
-		s.meta = b.Arg("meta")
+		s.meta.at = b.Arg("meta")
 	}
 	s.multiple = map[int]asm.Reg{}
 	for t := 1; t < s.nb; t += 2 {
@@ -66,57 +101,111 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 			b.MulI(s.multiple[t], s.multiple[t], t)
 		}
 	}
-	var cnt asm.Reg
-	if k.Op == runtime.LanesList {
-		cnt = b.Arg("cnt")
-	}
-	for range s.nb {
-		s.acc = append(s.acc, b.Vecs(s.sv))
-	}
 	var body func()
 	switch k.Op {
 	case runtime.LanesDense:
 		body = s.dense
 	case runtime.LanesList:
-		body = func() { s.list(cnt) }
+		s.cnt, body = b.Arg("cnt"), s.list
 	case runtime.LanesMask:
 		body = s.mask
 	case runtime.LanesNM:
 		body = s.nm
 	}
 
-	b.Loop("slab", n, func() {
-		for v := range s.sv {
-			b.Load(s.acc[0][v], asm.At(bias, v*s.vb))
-			for t := 1; t < s.nb; t++ {
-				b.VMov(s.acc[t][v], s.acc[0][v])
-			}
-		}
-		b.AddI(bias, int(k.S)*4)
-		body()
-		lo, hi := b.Vec(), b.Vec()
-		b.BcastArg(lo, "lo")
-		b.BcastArg(hi, "hi")
-		out := y
-		if s.nb > 1 {
-			out = b.Int()
-			b.Mov(out, y)
-		}
-		for t := range s.nb {
-			for v := range s.sv {
-				b.VMax(s.acc[t][v], lo, s.acc[t][v])
-				b.VMin(s.acc[t][v], hi, s.acc[t][v])
-				b.Store(asm.At(out, v*s.vb), s.acc[t][v])
-			}
-			if t+1 < s.nb {
-				ld := b.Arg("ldy")
-				b.Add(out, ld)
-			}
-		}
-		b.AddI(y, int(k.S)*4)
-	})
+	end := b.NewLabel("end")
+	if g := inStep(k, mc); g > 1 {
+		several, rest := b.NewLabel("slabs"), b.NewLabel("rest")
+		s.strides(g)
+		b.Label(several)
+		b.JumpLE(n, g-1, rest)
+		s.slabs(g, body)
+		b.AddI(n, -g)
+		b.Jump(several)
+		b.Label(rest)
+		b.JumpZ(n, end)
+	}
+	b.Loop("slab", n, func() { s.slabs(1, body) })
+	b.Label(end)
 	return nil
 }
+
+// strides prepares the streams for g slabs in step.
+func (s *slab) strides(g int) {
+	set := func(st *stream, elements asm.Reg, bytes int) {
+		st.stride = elements
+		s.MulI(st.stride, elements, bytes)
+		if g > 3 {
+			st.triple = s.Int()
+			s.Lea(st.triple, asm.Mem{Base: st.stride, Index: st.stride, Scale: 2})
+		}
+	}
+	k := s.Arg("k")
+	if s.key.Op == runtime.LanesDense {
+		set(&s.w, k, int(s.key.S)*4)
+		return
+	}
+	l := s.nmLayout()
+	s.ShrI(k, bits.TrailingZeros(uint(l.m)))
+	words := s.Int()
+	if l.groups > 1 { // k/groups, rounded up; exact for extents below 2^31
+		const shift = 31
+		s.Lea(words, asm.At(k, l.groups-1))
+		s.MulI(words, words, (1<<shift+l.groups-1)/l.groups)
+		s.ShrI(words, shift)
+	} else {
+		s.MulI(words, k, max(1, l.words))
+	}
+	set(&s.meta, words, int(s.key.S)*4)
+	set(&s.w, k, l.n*int(s.key.S)*4)
+}
+
+// slabs computes the next g slabs.
+func (s *slab) slabs(g int, body func()) {
+	s.g, s.acc = g, nil
+	for range s.nb {
+		s.acc = append(s.acc, s.Vecs(g*s.sv))
+	}
+	for v, a := range s.acc[0] {
+		s.Load(a, asm.At(s.bias, v*s.vb))
+		for t := 1; t < s.nb; t++ {
+			s.VMov(s.acc[t][v], a)
+		}
+	}
+	s.AddI(s.bias, g*int(s.key.S)*4)
+	body()
+	if g > 1 { // each stream has passed the first of them
+		for _, st := range []stream{s.w, s.meta} {
+			if !st.at.IsZero() {
+				s.Lea(st.at, st.of(g-1, 0))
+			}
+		}
+	}
+	lo, hi := s.Vec(), s.Vec()
+	s.BcastArg(lo, "lo")
+	s.BcastArg(hi, "hi")
+	out := s.y
+	if s.nb > 1 {
+		out = s.Int()
+		s.Mov(out, s.y)
+	}
+	for t, acc := range s.acc {
+		for v, a := range acc {
+			s.VMax(a, lo, a)
+			s.VMin(a, hi, a)
+			s.Store(asm.At(out, v*s.vb), a)
+		}
+		if t+1 < s.nb {
+			ld := s.Arg("ldy")
+			s.Add(out, ld)
+		}
+	}
+	s.AddI(s.y, g*int(s.key.S)*4)
+}
+
+// weight is the address, disp bytes on in the stream of weights, of the v-th
+// vector of the slabs in step.
+func (s *slab) weight(v, disp int) asm.Mem { return s.w.of(v/s.sv, disp+v%s.sv*s.vb) }
 
 // ahead is how far before its use a weight is asked for where decoding fills the
 // core's window, so that it does not run ahead to the memory by itself: bytes.
@@ -140,22 +229,23 @@ func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
 	}
 }
 
-// storedColumn is column with the weights in memory at w, which it passes.
+// storedColumn is column with the weights in memory at w, which it passes, for
+// the slabs in step.
 func (s *slab) storedColumn(xp asm.Reg) {
 	if s.nb == 1 {
 		xb := s.Vec()
 		s.Bcast(xb, asm.At(xp, 0))
-		for v := range s.sv {
-			s.FMAMem(s.acc[0][v], xb, asm.At(s.w, v*s.vb))
+		for v, a := range s.acc[0] {
+			s.FMAMem(a, xb, s.weight(v, 0))
 		}
 	} else {
 		wv := s.Vecs(s.sv)
-		for v := range s.sv {
-			s.Load(wv[v], asm.At(s.w, v*s.vb))
+		for v := range wv {
+			s.Load(wv[v], s.weight(v, 0))
 		}
 		s.column(wv, xp)
 	}
-	s.AddI(s.w, int(s.key.S)*4)
+	s.AddI(s.w.at, int(s.key.S)*4)
 }
 
 func (s *slab) dense() {
@@ -167,13 +257,13 @@ func (s *slab) dense() {
 	})
 }
 
-func (s *slab) list(cnt asm.Reg) {
+func (s *slab) list() {
 	xp, off, c := s.Int(), s.Int(), s.Int()
-	s.LoadU(c, 4, asm.At(cnt, 0))
-	s.AddI(cnt, 4)
+	s.LoadU(c, 4, asm.At(s.cnt, 0))
+	s.AddI(s.cnt, 4)
 	s.While("column", c, func() {
-		s.LoadU(off, 2, asm.At(s.meta, 0))
-		s.AddI(s.meta, 2)
+		s.LoadU(off, 2, asm.At(s.meta.at, 0))
+		s.AddI(s.meta.at, 2)
 		s.Lea(xp, asm.Mem{Base: s.x, Index: off, Scale: 4})
 		s.storedColumn(xp)
 	})
@@ -185,76 +275,95 @@ func (s *slab) mask() {
 	ex := s.ExpandInit()
 	s.Mov(xp, s.x)
 	s.While("k", k, func() {
-		s.Prefetch(asm.At(s.w, ahead))
+		s.Prefetch(asm.At(s.w.at, ahead))
 		wv := s.Vecs(s.sv)
 		for v := range s.sv {
 			m, n := s.Int(), s.Int()
-			s.LoadU(m, lanes/8, asm.At(s.meta, v*lanes/8))
-			s.Expand(ex, wv[v], asm.At(s.w, 0), m)
+			s.LoadU(m, lanes/8, asm.At(s.meta.at, v*lanes/8))
+			s.Expand(ex, wv[v], asm.At(s.w.at, 0), m)
 			s.Popcnt(n, m)
-			s.Lea(s.w, asm.Mem{Base: s.w, Index: n, Scale: 4})
+			s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
 		}
 		s.column(wv, xp)
-		s.AddI(s.meta, int(s.key.S)/8)
+		s.AddI(s.meta.at, int(s.key.S)/8)
 		s.AddI(xp, 4)
 	})
+}
+
+// nmLayout is how the indices of LanesNM fill words.
+type nmLayout struct {
+	n, m   int
+	bits   int // an index
+	per    int // indices a word
+	groups int // groups a word, or 0: a group takes several words
+	words  int // words a group, if several
+}
+
+func (s *slab) nmLayout() nmLayout {
+	n, m := int(s.key.N), int(s.key.M)
+	bit := max(1, bits.TrailingZeros(uint(m)))
+	l := nmLayout{n: n, m: m, bits: bit, per: 32 / bit}
+	if n > l.per {
+		l.words = (n + l.per - 1) / l.per
+	} else {
+		l.groups = l.per / n
+	}
+	return l
 }
 
 // nm walks the groups; the indices of up to 32/B stored elements of a lane lie
 // in one word, lowest first, and are shifted down as they are used.
 func (s *slab) nm() {
-	n, m := int(s.key.N), int(s.key.M)
-	bit := max(1, bits.TrailingZeros(uint(m)))
-	word := 32 / bit
+	l := s.nmLayout()
+	n, m := l.n, l.m
 	xp, groups := s.Int(), s.Arg("k")
 	s.Mov(xp, s.x)
 	s.ShrI(groups, bits.TrailingZeros(uint(m)))
-	idx := s.Vecs(s.sv)
+	idx := s.Vecs(s.g * s.sv)
 	loadWords := func() {
-		for v := range s.sv {
-			s.Load(idx[v], asm.At(s.meta, v*s.vb))
+		for v := range idx {
+			s.Load(idx[v], s.meta.of(v/s.sv, v%s.sv*s.vb))
 		}
-		s.AddI(s.meta, int(s.key.S)*4)
+		s.AddI(s.meta.at, int(s.key.S)*4)
 	}
 	shift := func() {
-		for v := range s.sv {
-			s.VShrI(idx[v], idx[v], bit)
+		for v := range idx {
+			s.VShrI(idx[v], idx[v], l.bits)
 		}
 	}
 
-	if n > word { // several words a group
+	if l.words > 0 {
 		s.While("group", groups, func() {
 			for q := range n {
-				if q%word == 0 {
+				if q%l.per == 0 {
 					loadWords()
 				}
 				s.stored(idx, xp, 0, q)
 				shift()
 			}
 			s.AddI(xp, 4*m)
-			s.AddI(s.w, n*int(s.key.S)*4)
+			s.AddI(s.w.at, n*int(s.key.S)*4)
 		})
 		return
 	}
-	per := word / n // groups a word
 	main, rest, end := s.NewLabel("word"), s.NewLabel("rest"), s.NewLabel("end")
 	s.Label(main)
-	s.JumpLE(groups, per-1, rest)
+	s.JumpLE(groups, l.groups-1, rest)
 	loadWords()
-	for e := range per {
+	for e := range l.groups {
 		for q := range n {
 			s.stored(idx, xp, e*4*m, e*n+q)
-			if e*n+q+1 < per*n {
+			if e*n+q+1 < l.groups*n {
 				shift()
 			}
 		}
 	}
-	s.AddI(xp, per*4*m)
-	s.AddI(s.w, per*n*int(s.key.S)*4)
-	s.AddI(groups, -per)
+	s.AddI(xp, l.groups*4*m)
+	s.AddI(s.w.at, l.groups*n*int(s.key.S)*4)
+	s.AddI(groups, -l.groups)
 	s.Jump(main)
 	s.Label(rest)
-	if per == 1 { // whole words leave no rest
+	if l.groups == 1 { // whole words leave no rest
 		return
 	}
 	s.JumpZ(groups, end)
@@ -265,20 +374,20 @@ func (s *slab) nm() {
 			shift()
 		}
 		s.AddI(xp, 4*m)
-		s.AddI(s.w, n*int(s.key.S)*4)
+		s.AddI(s.w.at, n*int(s.key.S)*4)
 	})
 	s.Label(end)
 }
 
-// stored multiplies the j-th stored element from w in every lane; idx holds its
-// place in the group that begins at xp + disp.
+// stored multiplies the j-th stored element from w in every lane of the slabs
+// in step; idx holds its place in the group that begins at xp + disp.
 func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 	m, lanes := int(s.key.M), s.Machine().Lanes
-	at := func(v int) asm.Mem { return asm.At(s.w, j*int(s.key.S)*4+v*s.vb) }
+	at := func(v int) asm.Mem { return s.weight(v, j*int(s.key.S)*4) }
 	var wv []asm.Reg
 	if s.nb > 1 && m <= lanes {
-		wv = s.Vecs(s.sv)
-		for v := range s.sv {
+		wv = s.Vecs(len(idx))
+		for v := range wv {
 			s.Load(wv[v], at(v))
 		}
 	}
@@ -287,7 +396,7 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 		for h := range table {
 			s.BcastN(table[h], min(m, lanes), s.token(xp, t, disp+h*s.vb))
 		}
-		for v := range s.sv {
+		for v := range idx {
 			sel := s.Vec()
 			s.Select(sel, idx[v], table, m)
 			if wv != nil {
@@ -299,14 +408,13 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 	}
 }
 
-// delta builds LanesDelta and DeltaTile: eight rows in step, each with its own
-// column, found by adding up byte deltas. Eight column counters fill the
-// integer registers, so what changes once a slab lives in the argument slots.
-func delta(b *asm.Builder, k runtime.KernelKey) error {
+// deltaTile builds DeltaTile: eight rows in step, each with its own column,
+// found by adding up byte deltas. Eight column counters fill the integer
+// registers, so what changes once a slab lives in the argument slots.
+func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 	const s = 8
 	mc := b.Machine()
-	tile := k.Op == runtime.DeltaTile
-	if k.S != s || !tile && mc.Lanes != s || tile && int(k.T) != mc.Lanes {
+	if k.S != s || int(k.T) != mc.Lanes {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	x, w, meta := b.Arg("x"), b.Arg("w"), b.Arg("meta")
@@ -315,11 +423,7 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 	b.Label(slab)
 	bias := b.Arg("bias")
 	for l := range s {
-		if tile {
-			b.Bcast(acc[l], asm.At(bias, 4*l))
-		} else {
-			b.LoadLow(acc[l], asm.At(bias, 4*l))
-		}
+		b.Bcast(acc[l], asm.At(bias, 4*l))
 	}
 	b.AddI(bias, 4*s)
 	b.SetArg("bias", bias)
@@ -337,13 +441,6 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 		b.Prefetch(asm.At(w, ahead))
 		for l := range off {
 			b.LoadU(d, 1, asm.At(meta, l))
-			if !tile {
-				b.Add(off[l], d)
-				xv := b.Vec()
-				b.LoadLow(xv, asm.Mem{Base: x, Index: off[l], Scale: 4})
-				b.FMALow(acc[l], xv, asm.At(w, 4*l))
-				continue
-			}
 			// off counts in units of 8 bytes, a row of the tile is T/2 of them.
 			b.Lea(off[l], asm.Mem{Base: off[l], Index: d, Scale: int(k.T) / 2})
 			wv := b.Vec()
@@ -357,24 +454,16 @@ func delta(b *asm.Builder, k runtime.KernelKey) error {
 	b.BcastArg(lo, "lo")
 	b.BcastArg(hi, "hi")
 	y, ldy := b.Arg("y"), b.Arg("ldy")
-	for l := range acc {
-		b.VMax(acc[l], lo, acc[l])
-		b.VMin(acc[l], hi, acc[l])
-		if tile {
-			b.Store(asm.At(y, 0), acc[l])
-			b.Add(y, ldy)
-		} else {
-			b.StoreLow(asm.At(y, 4*l), acc[l])
-		}
-	}
-	if !tile {
-		b.AddI(y, 4*s)
+	for _, a := range acc {
+		b.VMax(a, lo, a)
+		b.VMin(a, hi, a)
+		b.Store(asm.At(y, 0), a)
+		b.Add(y, ldy)
 	}
 	b.SetArg("y", y)
-	n := b.Arg("n")
+	n, end := b.Arg("n"), b.NewLabel("end")
 	b.AddI(n, -1)
 	b.SetArg("n", n)
-	end := b.NewLabel("end")
 	b.JumpZ(n, end)
 	b.Jump(slab)
 	b.Label(end)

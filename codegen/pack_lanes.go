@@ -23,7 +23,9 @@ func packLanes(o *operand, kind sgp.LanesKind, s, n, m int) (*sgp.Lanes, error) 
 		pack = packList
 	case sgp.LanesMask:
 		pack = packMask
-	case sgp.LanesDelta, sgp.DeltaTile:
+	case sgp.LanesRow:
+		pack = packRow
+	case sgp.DeltaTile:
 		pack = packDelta
 	case sgp.LanesNM:
 		l.N, l.M = n, m
@@ -129,6 +131,41 @@ func packNM(l *sgp.Lanes, v [][]float32, kept [][]uint64) error {
 	}
 	for _, x := range idx {
 		l.Meta = binary.LittleEndian.AppendUint32(l.Meta, x)
+	}
+	return nil
+}
+
+// packRow stores each row by itself in groups of eight elements. Their indices
+// count from the last one of the group before; a gap above 255 columns takes a
+// step to within it. What fills up a group has the weight -0 and a column of
+// the row's own: with a finite activation part + (-0)*x is part, but for the sign
+// of a zero.
+func packRow(l *sgp.Lanes, v [][]float32, kept [][]uint64) error {
+	for i := range v {
+		at, groups, last := 0, uint32(0), byte(0)
+		group := len(l.Meta)
+		fill := func(index byte) {
+			for len(l.Meta) < group+8 {
+				l.Meta, l.W = append(l.Meta, index), append(l.W, negZero)
+			}
+			at += int(index)
+			groups++
+			group += 8
+		}
+		for k := range eachBit(kept[i]) {
+			for k-at > 255 {
+				fill(255)
+			}
+			last = byte(k - at)
+			l.Meta, l.W = append(l.Meta, last), append(l.W, v[i][k])
+			if len(l.Meta) == group+8 {
+				fill(last)
+			}
+		}
+		if len(l.Meta) > group {
+			fill(last)
+		}
+		l.Cnt = append(l.Cnt, groups)
 	}
 	return nil
 }

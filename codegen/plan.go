@@ -99,7 +99,7 @@ func Candidates(p Problem) []Config {
 	}
 	if small {
 		if p.BatchMin <= 4 {
-			cs = append(cs, Config{Op: runtime.LanesMask, S: 32}, Config{Op: runtime.LanesDelta, S: 8})
+			cs = append(cs, Config{Op: runtime.LanesMask, S: 32}, Config{Op: runtime.LanesRow, S: 8})
 		}
 		if p.BatchMax > 1 {
 			cs = append(cs, Config{Op: runtime.DeltaTile, S: 8})
@@ -262,7 +262,7 @@ func hopeless(c Config, density float64) bool {
 	switch c.Op {
 	case runtime.LanesMask:
 		return density > 0.7
-	case runtime.LanesDelta, runtime.DeltaTile:
+	case runtime.LanesRow, runtime.DeltaTile:
 		return density > 0.5
 	case runtime.PanelGrouped, runtime.PanelStep:
 		return density > 0.9

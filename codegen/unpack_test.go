@@ -175,7 +175,19 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 					}
 				}
 			}
-		case sgp.LanesDelta, sgp.DeltaTile:
+		case sgp.LanesRow:
+			for lane, groups := range take(u.t, &cnt, l.S) {
+				at := 0
+				for range groups {
+					index := take(u.t, &meta, 8)
+					for i, v := range take(u.t, &w, 8) {
+						require.Less(u.t, at+int(index[i]), k, "an index leads beyond the activations")
+						put(lane, at+int(index[i]), v)
+					}
+					at += int(index[7])
+				}
+			}
+		case sgp.DeltaTile:
 			at := make([]int, l.S)
 			for range take(u.t, &cnt, 1)[0] {
 				deltas := take(u.t, &meta, l.S)
@@ -237,7 +249,7 @@ func TestUnpack(t *testing.T) {
 			}
 			for range tries {
 				rows, cols := 1+rng.IntN(70), 1+rng.IntN(150)
-				if c.Op == runtime.LanesDelta || c.Op == runtime.DeltaTile {
+				if c.Op == runtime.LanesRow || c.Op == runtime.DeltaTile {
 					cols *= 8 // gaps above 255 columns
 				}
 				if c.Op == runtime.LanesNM {

@@ -43,8 +43,8 @@ func (k KernelKey) words() string {
 		s = fmt.Sprintf("%d:%d in slabs of %d output rows", k.N, k.M, k.S)
 	case LanesMask:
 		s = fmt.Sprintf("bit masks of slabs of %d output rows", k.S)
-	case LanesDelta:
-		s = fmt.Sprintf("byte deltas of slabs of %d output rows, lanes are rows", k.S)
+	case LanesRow:
+		s = fmt.Sprintf("groups of eight stored elements of each row, in slabs of %d output rows", k.S)
 	case DeltaTile:
 		s = fmt.Sprintf("byte deltas of slabs of %d output rows, lanes are batch columns", k.S)
 	case CopyTile:

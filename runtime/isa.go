@@ -11,6 +11,10 @@ import (
 // isaVariable is the environment variable that caps the instruction set.
 const isaVariable = "SPARSEGEN_ISA"
 
+// hasAVX2 names all that comes with AVX2 in every processor that has it; a
+// hypervisor may hide a part.
+var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasBMI1 && cpu.X86.HasBMI2 && cpu.X86.HasPOPCNT
+
 // isas has a row for each level: its name, its architecture ("" for any) and
 // whether this machine has it. The operating system's support is part of that.
 var isas = [...]struct {
@@ -18,8 +22,8 @@ var isas = [...]struct {
 	here       bool
 }{
 	Generic: {"generic", "", true},
-	AVX2:    {"avx2", "amd64", cpu.X86.HasAVX2 && cpu.X86.HasFMA},
-	AVX512:  {"avx512", "amd64", cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL},
+	AVX2:    {"avx2", "amd64", hasAVX2},
+	AVX512:  {"avx512", "amd64", hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL},
 	NEON:    {"neon", "arm64", goruntime.GOARCH == "arm64"}, // part of the arm64 baseline
 }
 

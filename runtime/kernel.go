@@ -15,8 +15,8 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //   - n, k, kb and the counts of a TileFunc are at least 1.
 //   - Strides (ldx, ldy) are in bytes.
 //   - fma(a, b, c) is the exactly rounded float32 fused multiply-add; each
-//     output is one chain of them in the order of the loops below, so every
-//     ISA and the pure-Go fallback give the same bits.
+//     output is one chain of them, or a fixed sum of eight, in the order of the
+//     loops below, so every ISA and the pure-Go fallback give the same bits.
 //   - clamp(a) = min(max(a, lo), hi) as: if lo > a {a = lo}; if a > hi {a = hi},
 //     so a NaN stays. lo = -Inf, hi = +Inf leaves a as it is.
 //   - A kernel reads and writes exactly what its loop names: full tiles and
@@ -68,8 +68,10 @@ type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, b
 //		                acc[b][l] = fma(w[next S][l], x[b][g*M+i(j,g,q,l)], acc[b][l]) }}
 //		LanesMask:  for kk := range k { bits := S bits of meta[next S/8 bytes];
 //		                wl := bits>>l&1 != 0 ? w[next] : +0; acc[b][l] = fma(wl, x[b][kk], acc[b][l]) }
-//		LanesDelta: c[l] = 0; for range cnt[j] { c[l] += meta[next S bytes][l]
-//		                acc[b][l] = fma(w[next S][l], x[b][c[l]], acc[b][l]) }
+//		LanesRow:   for l < S { part[0] = bias[j][l]; part[1…7] = 0; c := 0
+//		                for range cnt[j][l] { for i < 8 { part[i] = fma(w[next], x[b][c+meta[next]], part[i]) }
+//		                    c += the eighth of those bytes }
+//		                acc[b][l] = ((part[0]+part[4])+(part[2]+part[6])) + ((part[1]+part[5])+(part[3]+part[7])) }
 //		y[b][j][l] = clamp(acc[b][l])
 //	}
 //
@@ -80,13 +82,21 @@ type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, b
 // Every bit pattern is a valid index.
 //
 // LanesMask may read up to 64 bytes beyond the last value; the packer appends
-// them. LanesDelta has NB = 1; S = 8.
+// them. LanesRow is for NB = 1; S = 8: its lanes are eight stored elements of one
+// row, of which cnt [n, S] counts the groups.
 type LanesFunc func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int)
 
-// DeltaTileFunc is LanesDelta with lanes = batch columns: x is a tile [K, T],
-// y row j*S+l begins at y + (j*S+l)*ldy, and
+// DeltaTileFunc computes n slabs of S = 8 output rows; lanes are batch columns: x
+// is a tile [K, T], y row j*S+l begins at y + (j*S+l)*ldy.
 //
-//	acc[l][:] = fma(w[next][l], x[c[l]][:], acc[l][:])           // T lanes
+//	for j := range n {
+//		acc[l][:] = bias[j][l]; c[l] = 0             // l < S
+//		for range cnt[j] {
+//			c[l] += meta[next S bytes][l]
+//			acc[l][:] = fma(w[next S][l], x[c[l]][:], acc[l][:])           // T lanes
+//		}
+//		y[j*S+l][:] = clamp(acc[l][:])
+//	}
 type DeltaTileFunc func(y *float32, ldy uintptr, x, w *float32, meta *byte, cnt *uint32, bias *float32, lo, hi float32, n int)
 
 // TileFunc moves a tile between a matrix m with row stride ld and a [rows, t]
@@ -115,7 +125,7 @@ const (
 	LanesList                        // S, NB
 	LanesNM                          // S, NB, N, M
 	LanesMask                        // S, NB
-	LanesDelta                       // S
+	LanesRow                         // S
 	DeltaTile                        // S, T
 	CopyTile                         // none
 	TransTile                        // none

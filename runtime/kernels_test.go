@@ -246,14 +246,18 @@ func interpretLanes(key KernelKey) LanesFunc {
 					}
 					meta = at(meta, s/8)
 				}
-			case LanesDelta:
-				c := make([]int, s)
-				for range *at(cnt, j) {
-					for l := range s {
-						c[l] += int(*at(meta, l))
-						step(l, next(), c[l])
+			case LanesRow:
+				for l := range s {
+					part := [8]float32{acc[l]}
+					c := 0
+					for range *at(cnt, j*s+l) {
+						for i := range part {
+							part[i] = FMA32(next(), *at(x, c+int(*at(meta, i))), part[i])
+						}
+						c += int(*at(meta, 7))
+						meta = at(meta, 8)
 					}
-					meta = at(meta, s)
+					acc[l] = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]))
 				}
 			}
 			for b := range nb {

@@ -7,8 +7,8 @@ import (
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
 
-// slabBytes bounds the weights that one call walks, so that they are still in
-// the second-level cache for the next tokens.
+// slabBytes bounds the weights that one call walks where others walk them
+// again, so that they are still in the second-level cache for the next tokens.
 const slabBytes = 256 << 10
 
 // lanesLinear is a linear op whose kernels have output rows as lanes. Slabs
@@ -21,13 +21,16 @@ type lanesLinear struct {
 	w       []float32
 	meta    []byte
 	cnt     []uint32
+	counts  int           // of cnt, a slab
 	kernels []lanesKernel // by tokens, ascending
-	chunks  []slabChunk
-	stored  int // multiply-adds a token
-	xSize   int // of scratch
+	once    []slabChunk   // for a batch that one call covers
+	again   []slabChunk   // for one whose calls walk the same weights in turn
+	stored  int           // multiply-adds a token
+	xSize   int           // of scratch
 	ySize   int
 
 	// For the batch at hand: the calls that cover it.
+	chunks   []slabChunk
 	calls    []tokenCall
 	batch    int
 	yRow     int // strides of y
@@ -63,12 +66,15 @@ type slabChunk struct {
 
 var lanesOps = [...]KernelOp{
 	sgp.LanesDense: LanesDense, sgp.LanesList: LanesList, sgp.LanesNM: LanesNM,
-	sgp.LanesMask: LanesMask, sgp.LanesDelta: LanesDelta,
+	sgp.LanesMask: LanesMask, sgp.LanesRow: LanesRow,
 }
 
 func bindLanes(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (*lanesLinear, error) {
 	d := &lanesLinear{linear: base, slab: f.S, rows: f.Rows, w: f.W, meta: f.Meta, cnt: f.Cnt}
 	d.threads, d.maxBatch = size.threads, size.batch
+	if d.counts = 1; f.Kind == sgp.LanesRow {
+		d.counts = f.S
+	}
 	d.keep(f.Cols)
 	slabs := f.Slabs(d.out)
 	var covered []bool
@@ -88,14 +94,14 @@ func (d *lanesLinear) bindKernels(l *sgp.Layer, f *sgp.Lanes, k kernels) error {
 		key.N, key.M = uint8(f.N), uint8(f.M)
 	}
 	ladder := []int{1}
-	if f.Kind != sgp.LanesDelta {
+	if f.Kind != sgp.LanesRow {
 		var err error
 		if ladder, err = k.ladder(l.Name, []KernelKey{key}, func(k *KernelKey) *uint8 { return &k.NB }); err != nil {
 			return err
 		}
 	}
 	for _, n := range ladder {
-		if f.Kind != sgp.LanesDelta {
+		if f.Kind != sgp.LanesRow {
 			key.NB = uint8(n)
 		}
 		fn, err := find[LanesFunc](k, l.Name, key)
@@ -107,56 +113,87 @@ func (d *lanesLinear) bindKernels(l *sgp.Layer, f *sgp.Lanes, k kernels) error {
 	return nil
 }
 
-// cutSlabs cuts the slabs into chunks; a partial last slab is one of its own,
-// because only its lanes need scratch.
+// slabSizes are the multiply-adds of each slab for one token, and its share of
+// the streams: weights and bytes of metadata.
+type slabSizes struct{ cost, w, meta []int }
+
+func (d *lanesLinear) sizes(f *sgp.Lanes, slabs int) slabSizes {
+	z := slabSizes{make([]int, slabs), make([]int, slabs), make([]int, slabs)}
+	for j := range slabs {
+		switch f.Kind {
+		case sgp.LanesDense:
+			z.w[j] = d.k * f.S
+		case sgp.LanesNM:
+			z.w[j] = d.k / f.M * f.N * f.S
+			z.meta[j] = sgp.NMWords(d.k, f.N, f.M) * f.S * 4
+		case sgp.LanesMask:
+			z.meta[j] = d.k * f.S / 8
+			z.w[j] = onesCountBytes(f.Meta[j*z.meta[j]:][:z.meta[j]])
+		case sgp.LanesList:
+			z.w[j], z.meta[j] = int(f.Cnt[j])*f.S, int(f.Cnt[j])*2
+		case sgp.LanesRow:
+			for _, groups := range f.Cnt[j*f.S:][:f.S] {
+				z.w[j] += int(groups) * 8
+			}
+			z.meta[j] = z.w[j]
+		}
+		z.cost[j] = z.w[j]
+		if f.Kind == sgp.LanesMask {
+			z.cost[j] = d.k * f.S
+		}
+	}
+	return z
+}
+
+// cutSlabs cuts the slabs into chunks, for calls that find the weights in memory
+// and for calls that should find them in the second-level cache.
 func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
+	z := d.sizes(f, slabs)
+	for _, c := range z.cost {
+		d.stored += c
+	}
+	limit, step := callFMA/min(d.most(), d.maxBatch), slabsInStep
+	if d.threads > 1 {
+		limit = min(limit, max(d.stored/(4*d.threads), 256))
+		if slabs < 4*d.threads*step {
+			step = 1
+		}
+	}
+	d.once = d.cut(z, limit, step)
+	d.again = d.cut(z, min(limit, slabBytes/4), 1)
+}
+
+// slabsInStep is how many slabs the kernels for one token walk at once, at most:
+// a chunk is a multiple of them where it can be.
+const slabsInStep = 4
+
+// cut makes chunks of at most limit multiply-adds, or of step slabs if those are
+// more. A partial last slab is a chunk of its own, because only its lanes need
+// scratch.
+func (d *lanesLinear) cut(z slabSizes, limit, step int) []slabChunk {
 	covered := d.out
 	if d.rows != nil {
 		covered = len(d.rows)
 	}
-	cost := make([]int, slabs) // multiply-adds of each slab for one token
-	wSize := func(j int) int { return cost[j] }
-	metaSize := func(int) int { return 0 }
-	for j := range cost {
-		switch f.Kind {
-		case sgp.LanesDense:
-			cost[j] = d.k * f.S
-		case sgp.LanesNM:
-			cost[j] = d.k / f.M * f.N * f.S
-		case sgp.LanesMask:
-			cost[j] = d.k * f.S
-		default:
-			cost[j] = int(f.Cnt[j]) * f.S
-		}
-		d.stored += cost[j]
-	}
-	switch f.Kind {
-	case sgp.LanesNM:
-		metaSize = func(int) int { return sgp.NMWords(d.k, f.N, f.M) * f.S * 4 }
-	case sgp.LanesMask:
-		bytes := d.k * f.S / 8
-		metaSize = func(int) int { return bytes }
-		wSize = func(j int) int { return onesCountBytes(f.Meta[j*bytes:][:bytes]) }
-	case sgp.LanesList:
-		metaSize = func(j int) int { return int(f.Cnt[j]) * 2 }
-	case sgp.LanesDelta:
-		metaSize = func(j int) int { return int(f.Cnt[j]) * f.S }
-	}
-	limit := min(slabBytes/4, callFMA/d.kernels[len(d.kernels)-1].tokens)
-	if d.threads > 1 {
-		limit = min(limit, max(d.stored/(4*d.threads), 256))
-	}
+	full := covered / d.slab
+	var chunks []slabChunk
 	w, meta := 0, 0
-	for j := 0; j < slabs; {
-		c := slabChunk{first: j, w: w, meta: meta, partial: (j+1)*f.S > covered}
-		for sum := 0; j < slabs && (c.n == 0 || sum+cost[j] <= limit && (j+1)*f.S <= covered); j++ {
-			sum += cost[j]
-			w += wSize(j)
-			meta += metaSize(j)
-			c.n++
+	for j := 0; j < len(z.cost); {
+		c := slabChunk{first: j, n: 1, w: w, meta: meta, partial: j >= full}
+		for sum := z.cost[j]; j+c.n < full && (c.n < step || sum+z.cost[j+c.n] <= limit); c.n++ {
+			sum += z.cost[j+c.n]
 		}
-		d.chunks = append(d.chunks, c)
+		if c.n > step && j+c.n < full {
+			c.n -= c.n % step
+		}
+		for range c.n {
+			w += z.w[j]
+			meta += z.meta[j]
+			j++
+		}
+		chunks = append(chunks, c)
 	}
+	return chunks
 }
 
 // reserve sizes scratch: token-major x where the kernels cannot use the
@@ -168,8 +205,10 @@ func (d *lanesLinear) reserve() {
 	}
 	d.xSize = roundUp(tokens*d.k, 16)
 	slabs := 0
-	for _, c := range d.chunks {
-		slabs = max(slabs, c.n)
+	for _, chunks := range [][]slabChunk{d.once, d.again} {
+		for _, c := range chunks {
+			slabs = max(slabs, c.n)
+		}
 	}
 	d.ySize = roundUp(d.most()*slabs*d.slab, 16)
 	d.calls = make([]tokenCall, 0, d.maxBatch/d.most()+len(d.kernels)+1)
@@ -200,6 +239,10 @@ func (d *lanesLinear) prepare(batch int) runner {
 		first := max(0, min(at, batch-k.tokens))
 		d.calls = append(d.calls, tokenCall{first, k})
 		at = first + k.tokens
+	}
+	d.chunks = d.once
+	if len(d.calls) > 1 {
+		d.chunks = d.again
 	}
 	transposed := d.featureMajor && batch > 1
 	d.gathers = d.cols != nil || transposed || d.calls[0].kernel.tokens > batch
@@ -301,7 +344,7 @@ func (d *lanesLinear) unit(worker, u int) error {
 		bias   = &d.bias[c.first*d.slab]
 		w      = from(d.w, c.w)
 		meta   = from(d.meta, c.meta)
-		cnt    = from(d.cnt, c.first)
+		cnt    = from(d.cnt, c.first*d.counts)
 		direct = d.direct(c)
 		lanes  = c.n * d.slab
 	)

@@ -30,7 +30,7 @@ func testKernels() Set {
 			keys = append(keys, KernelKey{Op: LanesNM, S: 8, NB: nb, N: nm[0], M: nm[1]})
 		}
 	}
-	keys = append(keys, KernelKey{Op: LanesDelta, S: 8}, KernelKey{Op: CopyTile}, KernelKey{Op: TransTile}, KernelKey{Op: UntransTile})
+	keys = append(keys, KernelKey{Op: LanesRow, S: 8}, KernelKey{Op: CopyTile}, KernelKey{Op: TransTile}, KernelKey{Op: UntransTile})
 	return genericSet(keys...)
 }
 
@@ -159,8 +159,8 @@ func packings() []packing {
 		lanes(sgp.LanesNM, 8, 7, 32, 17, 96, 0, false),
 		lanes(sgp.LanesMask, 8, 0, 0, 24, 33, 0.4, false),
 		lanes(sgp.LanesMask, 16, 0, 0, 41, 33, 0.03, true),
-		lanes(sgp.LanesDelta, 8, 0, 0, 24, 700, 0.01, false),
-		lanes(sgp.LanesDelta, 8, 0, 0, 29, 60, 0.03, true),
+		lanes(sgp.LanesRow, 8, 0, 0, 24, 700, 0.01, false),
+		lanes(sgp.LanesRow, 8, 0, 0, 29, 60, 0.03, true),
 		lanes(sgp.DeltaTile, 8, 0, 0, 24, 700, 0.01, false),
 		lanes(sgp.DeltaTile, 8, 0, 0, 29, 60, 0.03, true),
 	}

@@ -18,7 +18,7 @@ var kernelOps = [...]struct{ stem, uses string }{
 	LanesList:    {"lanesList", "S NB"},
 	LanesNM:      {"lanesNM", "S NB N M"},
 	LanesMask:    {"lanesMask", "S NB"},
-	LanesDelta:   {"lanesDelta", "S"},
+	LanesRow:     {"lanesRow", "S"},
 	DeltaTile:    {"deltaTile", "S T"},
 	CopyTile:     {"copyTile", ""},
 	TransTile:    {"transTile", ""},
@@ -160,7 +160,7 @@ func (k KernelKey) Check() error {
 		return fmt.Errorf("kernel key %v: MR is above 8, which needs more than 255 runs a panel", k)
 	case k.Op == LanesMask && k.S%8 != 0:
 		return fmt.Errorf("kernel key %v: S is not a multiple of 8, so masks are not whole bytes", k)
-	case (k.Op == LanesDelta || k.Op == DeltaTile) && k.S != 8:
+	case (k.Op == LanesRow || k.Op == DeltaTile) && k.S != 8:
 		return fmt.Errorf("kernel key %v: S is not 8", k)
 	}
 	return nil

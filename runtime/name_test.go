@@ -42,7 +42,7 @@ func TestKernelKeyErrors(t *testing.T) {
 		"lanesNM S=8 NB=1 N=1 M=1": "M is not a power of two from 2 up",
 		"lanesNM S=8 NB=1 N=5 M=4": "N is above M",
 		"lanesMask S=12 NB=1":      "S is not a multiple of 8",
-		"lanesDelta S=16":          "S is not 8",
+		"lanesRow S=16":            "S is not 8",
 	} {
 		_, err := ParseKernelKey(text)
 		require.ErrorContains(t, err, message, text)

@@ -257,7 +257,33 @@ func packSlab(f *sgp.Lanes, get func(l, k int) float32, k int) {
 		for _, m := range meta {
 			f.Meta = binary.LittleEndian.AppendUint32(f.Meta, m)
 		}
-	case sgp.LanesDelta, sgp.DeltaTile:
+	case sgp.LanesRow:
+		for l := range f.S {
+			at, last, n := 0, 0, 0
+			fill := func(index int) {
+				for ; n%8 != 0; n++ {
+					f.Meta, f.W = append(f.Meta, byte(index)), append(f.W, 0)
+				}
+				at += index
+			}
+			for kk := range k {
+				v := get(l, kk)
+				if v == 0 {
+					continue
+				}
+				for ; kk-at > 255; fill(255) {
+					f.Meta, f.W, n = append(f.Meta, 255), append(f.W, 0), n+1
+				}
+				last = kk - at
+				f.Meta, f.W, n = append(f.Meta, byte(last)), append(f.W, v), n+1
+				if n%8 == 0 {
+					fill(last)
+				}
+			}
+			fill(last)
+			f.Cnt = append(f.Cnt, uint32(n/8))
+		}
+	case sgp.DeltaTile:
 		steps := make([][]byte, f.S)
 		values := make([][]float32, f.S)
 		n := 0

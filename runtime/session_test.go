@@ -372,7 +372,7 @@ func TestCancelWhileRunning(t *testing.T) {
 	linear := func(d dense) *sgp.Linear {
 		return &sgp.Linear{Out: d.out, In: d.in, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
 	}
-	many := linearLayer(linear(randomDense(rng, 24, 8200, 1)), false, 8) // a call for each slab of 8 rows
+	many := linearLayer(linear(randomDense(rng, 96, 8200, 1)), false, 8) // a call for every four slabs of 8 rows
 	chain := linearLayer(linear(randomDense(rng, 8, 8, 1)), false, 8)
 	l := &chain.Layers[0]
 	l.Values = append(l.Values, sgp.Value{Name: "z", Dims: []int{0, 8}})

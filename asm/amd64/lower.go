@@ -173,8 +173,25 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		c.VMOVSS(l.mem(i.Mem), l.low(i.Dst))
 	case asm.OpStoreLow:
 		c.VMOVSS(l.low(i.A), l.mem(i.Mem))
-	case asm.OpFMALow:
-		c.VFMADD231SS(l.mem(i.Mem), l.low(i.A), l.low(i.Dst))
+	case asm.OpInsertLow:
+		c.VINSERTPS(operand.U8(uint8(i.Imm)<<4), l.mem(i.Mem), l.low(i.Dst), l.low(i.Dst))
+	case asm.OpJoin, asm.OpSumLow:
+		if l.wide { // VEX encodings alone, which do not reach every register
+			return fmt.Errorf("for registers of 8 float32, not of %d", l.f.Machine.Lanes)
+		}
+		if i.Op == asm.OpJoin {
+			c.VINSERTF128(operand.U8(1), l.low(i.B), l.r(i.A), l.r(i.Dst))
+		} else {
+			l.sumLow(i)
+		}
+	case asm.OpByteInit: // from bit 8 on, 8 bits
+		c.MOVQ(operand.I32(8|8<<8), l.r(i.Dst))
+	case asm.OpByte:
+		if i.Imm == 0 {
+			c.MOVBLZX(l.gp(i.A).As8(), l.gp(i.Dst).As32())
+		} else { // Go's assembler cannot take the high byte of any register
+			c.BEXTRL(l.gp(i.B).As32(), l.gp(i.A).As32(), l.gp(i.Dst).As32())
+		}
 	case asm.OpTranspose:
 		return l.transpose(i)
 	default:
@@ -219,6 +236,10 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	},
 	asm.OpDecJump: func(l *lowerer, i *asm.Inst) {
 		l.ctx.DECQ(l.r(i.Dst))
+		l.ctx.JNZ(operand.LabelRef(i.Name))
+	},
+	asm.OpAddJump: func(l *lowerer, i *asm.Inst) {
+		l.ctx.ADDQ(operand.I32(int32(i.Imm)), l.r(i.Dst))
 		l.ctx.JNZ(operand.LabelRef(i.Name))
 	},
 	asm.OpPrefetch: func(l *lowerer, i *asm.Inst) { l.ctx.PREFETCHT0(l.mem(i.Mem)) },

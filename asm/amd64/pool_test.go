@@ -112,7 +112,7 @@ func checkRegisters(t *testing.T, m asm.Machine, text string) {
 func straight(m asm.Machine) (ps []program) {
 	for _, p := range programs {
 		switch p.op {
-		case asm.OpLabel, asm.OpJump, asm.OpJumpZ, asm.OpJumpLE, asm.OpDecJump, asm.OpTranspose, asm.OpSelect:
+		case asm.OpLabel, asm.OpJump, asm.OpJumpZ, asm.OpJumpLE, asm.OpDecJump, asm.OpAddJump, asm.OpTranspose, asm.OpSelect:
 			continue
 		}
 		if p.vectors(m) <= 1 && !strings.HasPrefix(lowered(m, p), "error") {

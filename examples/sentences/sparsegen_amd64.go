@@ -514,10 +514,10 @@ func lanesMask_f32_s32_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintpt
 //go:noescape
 func lanesMask_f32_s32_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
-// lanesDelta_f32_s8_avx2 computes runtime.LanesFunc for lanesDelta S=8.
+// lanesRow_f32_s8_avx2 computes runtime.LanesFunc for lanesRow S=8.
 //
 //go:noescape
-func lanesDelta_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+func lanesRow_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
 // deltaTile_f32_t8_s8_avx2 computes runtime.DeltaTileFunc for deltaTile T=8 S=8.
 //

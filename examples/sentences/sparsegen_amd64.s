@@ -13370,104 +13370,230 @@ k4:
 // func lanesDense_f32_s16_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b1_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
-	MOVQ w+32(FP), SI
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $+64, DI, DI
+	LEAQ   (DI)(DI*2), R8
 
-slab1:
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    $+64, CX
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	VMOVUPS 128(BX), Y4
+	VMOVUPS 160(BX), Y5
+	VMOVUPS 192(BX), Y6
+	VMOVUPS 224(BX), Y7
+	ADDQ    $+256, BX
+	MOVQ    k+56(FP), R9
+	MOVQ    CX, R10
+	TESTQ   R9, R9
+	JZ      k_end4
+
+k5:
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (SI), Y8, Y0
+	VFMADD231PS  32(SI), Y8, Y1
+	VFMADD231PS  (SI)(DI*1), Y8, Y2
+	VFMADD231PS  32(SI)(DI*1), Y8, Y3
+	VFMADD231PS  (SI)(DI*2), Y8, Y4
+	VFMADD231PS  32(SI)(DI*2), Y8, Y5
+	VFMADD231PS  (SI)(R8*1), Y8, Y6
+	VFMADD231PS  32(SI)(R8*1), Y8, Y7
+	ADDQ         $+64, SI
+	ADDQ         $+4, R10
+	DECQ         R9
+	JNZ          k5
+
+k_end4:
+	LEAQ         (SI)(R8*1), SI
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (DX)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, 64(DX)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 96(DX)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, 128(DX)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 160(DX)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 192(DX)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 224(DX)
+	ADDQ         $+256, DX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab6:
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), DI
-	MOVQ    BX, R8
+	MOVQ    CX, R8
 	TESTQ   DI, DI
-	JZ      k_end2
+	JZ      k_end7
 
-k3:
+k8:
 	VBROADCASTSS (R8), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 	ADDQ         $+64, SI
 	ADDQ         $+4, R8
 	DECQ         DI
-	JNZ          k3
+	JNZ          k8
 
-k_end2:
+k_end7:
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y0, (DX)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab6
+
+end1:
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b1_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
-	MOVQ w+32(FP), SI
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $+64, DI, DI
+	LEAQ   (DI)(DI*2), R8
 
-slab1:
-	VMOVUPS (CX), Z0
-	ADDQ    $+64, CX
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	ADDQ    $+256, BX
+	MOVQ    k+56(FP), R9
+	MOVQ    CX, R10
+	TESTQ   R9, R9
+	JZ      k_end4
+
+k5:
+	VBROADCASTSS (R10), Z4
+	VFMADD231PS  (SI), Z4, Z0
+	VFMADD231PS  (SI)(DI*1), Z4, Z1
+	VFMADD231PS  (SI)(DI*2), Z4, Z2
+	VFMADD231PS  (SI)(R8*1), Z4, Z3
+	ADDQ         $+64, SI
+	ADDQ         $+4, R10
+	DECQ         R9
+	JNZ          k5
+
+k_end4:
+	LEAQ         (SI)(R8*1), SI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (DX)
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, 128(DX)
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, 192(DX)
+	ADDQ         $+256, DX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab6:
+	VMOVUPS (BX), Z0
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), DI
-	MOVQ    BX, R8
+	MOVQ    CX, R8
 	TESTQ   DI, DI
-	JZ      k_end2
+	JZ      k_end7
 
-k3:
+k8:
 	VBROADCASTSS (R8), Z1
 	VFMADD231PS  (SI), Z1, Z0
 	ADDQ         $+64, SI
 	ADDQ         $+4, R8
 	DECQ         DI
-	JNZ          k3
+	JNZ          k8
 
-k_end2:
+k_end7:
 	VBROADCASTSS lo+72(FP), Z1
 	VBROADCASTSS hi+76(FP), Z2
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (AX)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Z0, (DX)
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab6
+
+end1:
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b2_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b2_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ ldx+24(FP), DI
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(CX), Y2
+	VMOVUPS 32(BX), Y2
 	VMOVAPS Y2, Y3
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
-	MOVQ    BX, R9
+	MOVQ    CX, R9
 	TESTQ   R8, R8
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
 	VBROADCASTSS (R9), Y6
@@ -13479,12 +13605,12 @@ k3:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R9
 	DECQ         R8
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         AX, R8
+	MOVQ         DX, R8
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
 	VMOVUPS      Y0, (R8)
@@ -13499,44 +13625,44 @@ k_end2:
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, 32(R8)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b2_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b2_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ ldx+24(FP), DI
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
-	MOVQ    BX, R9
+	MOVQ    CX, R9
 	TESTQ   R8, R8
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS          (SI), Z2
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(DI*1), Z2, Z1
 	ADDQ             $+64, SI
 	ADDQ             $+4, R9
 	DECQ             R8
-	JNZ              k3
+	JNZ              k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z2
 	VBROADCASTSS hi+76(FP), Z3
-	MOVQ         AX, R8
+	MOVQ         DX, R8
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
 	VMOVUPS      Z0, (R8)
@@ -13545,40 +13671,40 @@ k_end2:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 	VMOVUPS      Z1, (R8)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b4_avx2(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
 	IMUL3Q $+3, R8, R8
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	VMOVUPS 32(CX), Y4
+	VMOVUPS 32(BX), Y4
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	TESTQ   R9, R9
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
 	VBROADCASTSS (R10), Y10
@@ -13596,12 +13722,12 @@ k3:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (R9)
@@ -13632,36 +13758,36 @@ k_end2:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 	VMOVUPS      Y7, 32(R9)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
 	IMUL3Q $+3, R8, R8
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	TESTQ   R9, R9
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS          (SI), Z4
 	VFMADD231PS.BCST (R10), Z4, Z0
 	VFMADD231PS.BCST (R10)(DI*1), Z4, Z1
@@ -13670,12 +13796,12 @@ k3:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R10
 	DECQ             R9
-	JNZ              k3
+	JNZ              k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
 	VMOVUPS      Z0, (R9)
@@ -13694,19 +13820,19 @@ k_end2:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 	VMOVUPS      Z3, (R9)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b6_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b6_avx2(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
@@ -13714,26 +13840,26 @@ TEXT ·lanesDense_f32_s16_b6_avx2(SB), NOSPLIT, $0-88
 	MOVQ   ldx+24(FP), R9
 	IMUL3Q $+5, R9, R9
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
 	VMOVAPS Y0, Y5
-	VMOVUPS 32(CX), Y6
+	VMOVUPS 32(BX), Y6
 	VMOVAPS Y6, Y7
 	VMOVAPS Y6, Y8
 	VMOVAPS Y6, Y9
 	VMOVAPS Y6, Y10
 	VMOVAPS Y6, Y11
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R10
-	MOVQ    BX, R11
+	MOVQ    CX, R11
 	TESTQ   R10, R10
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (R11), Y14
@@ -13757,12 +13883,12 @@ k3:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R11
 	DECQ         R10
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Y12
 	VBROADCASTSS hi+76(FP), Y13
-	MOVQ         AX, R10
+	MOVQ         DX, R10
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
 	VMOVUPS      Y0, (R10)
@@ -13809,19 +13935,19 @@ k_end2:
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
 	VMOVUPS      Y11, 32(R10)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b8_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
@@ -13831,8 +13957,8 @@ TEXT ·lanesDense_f32_s16_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   ldx+24(FP), R10
 	IMUL3Q $+7, R10, R10
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -13840,13 +13966,13 @@ slab1:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R11
-	MOVQ    BX, R12
+	MOVQ    CX, R12
 	TESTQ   R11, R11
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS          (SI), Z8
 	VFMADD231PS.BCST (R12), Z8, Z0
 	VFMADD231PS.BCST (R12)(DI*1), Z8, Z1
@@ -13859,12 +13985,12 @@ k3:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R12
 	DECQ             R11
-	JNZ              k3
+	JNZ              k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         AX, R11
+	MOVQ         DX, R11
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (R11)
@@ -13903,19 +14029,19 @@ k_end2:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, (R11)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesDense_f32_s16_b12_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b12_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
@@ -13929,8 +14055,8 @@ TEXT ·lanesDense_f32_s16_b12_avx512(SB), NOSPLIT, $0-88
 	MOVQ   ldx+24(FP), R12
 	IMUL3Q $+11, R12, R12
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -13942,13 +14068,13 @@ slab1:
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R13
-	MOVQ    BX, R14
+	MOVQ    CX, R14
 	TESTQ   R13, R13
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	VMOVUPS          (SI), Z12
 	VFMADD231PS.BCST (R14), Z12, Z0
 	VFMADD231PS.BCST (R14)(DI*1), Z12, Z1
@@ -13965,12 +14091,12 @@ k3:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R14
 	DECQ             R13
-	JNZ              k3
+	JNZ              k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z12
 	VBROADCASTSS hi+76(FP), Z13
-	MOVQ         AX, R13
+	MOVQ         DX, R13
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
 	VMOVUPS      Z0, (R13)
@@ -14029,33 +14155,335 @@ k_end2:
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
 	VMOVUPS      Z11, (R13)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·lanesNM_f32_s16_b1_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   meta+40(FP), DI
+	MOVQ   k+56(FP), R8
+	SHRQ   $0x02, R8
+	LEAQ   7(R8), R9
+	IMUL3Q $+268435456, R9, R9
+	SHRQ   $0x1f, R9
+	IMUL3Q $+64, R9, R9
+	IMUL3Q $+128, R8, R8
 
-slab1:
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	ADDQ    $+64, CX
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	ADDQ    $+128, BX
+	MOVQ    k+56(FP), R10
+	MOVQ    CX, R11
+	SHRQ    $0x02, R10
+
+word4:
+	CMPQ           R10, $+7
+	JLE            rest5
+	VMOVUPS        (DI), Y4
+	VMOVUPS        32(DI), Y5
+	VMOVUPS        (DI)(R9*1), Y6
+	VMOVUPS        32(DI)(R9*1), Y7
+	ADDQ           $+64, DI
+	VBROADCASTF128 (R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    (SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    32(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    64(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    96(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    128(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    160(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    128(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    160(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    192(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    224(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    192(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    224(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    256(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    288(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    256(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    288(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    320(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    352(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    320(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    352(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    384(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    416(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    384(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    416(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    448(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    480(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    448(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    480(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    512(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    544(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    512(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    544(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    576(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    608(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    576(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    608(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    640(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    672(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    640(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    672(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    704(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    736(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    704(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    736(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    768(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    800(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    768(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    800(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    832(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    864(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    832(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    864(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    896(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    928(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    896(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    928(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(R11), Y8
+	VPERMILPS      Y4, Y8, Y4
+	VFMADD231PS    960(SI), Y4, Y0
+	VPERMILPS      Y5, Y8, Y4
+	VFMADD231PS    992(SI), Y4, Y1
+	VPERMILPS      Y6, Y8, Y4
+	VFMADD231PS    960(SI)(R8*1), Y4, Y2
+	VPERMILPS      Y7, Y8, Y4
+	VFMADD231PS    992(SI)(R8*1), Y4, Y3
+	ADDQ           $+128, R11
+	ADDQ           $+1024, SI
+	ADDQ           $-8, R10
+	JMP            word4
+
+rest5:
+	TESTQ   R10, R10
+	JZ      end6
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	VMOVUPS 32(DI)(R9*1), Y7
+	ADDQ    $+64, DI
+
+group7:
+	VBROADCASTF128 (R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    (SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    32(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (R11), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    64(SI), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    96(SI), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(SI)(R8*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(SI)(R8*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	ADDQ           $+16, R11
+	ADDQ           $+128, SI
+	DECQ           R10
+	JNZ            group7
+
+end6:
+	LEAQ         (SI)(R8*1), SI
+	LEAQ         (DI)(R9*1), DI
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (DX)
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(DX)
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 64(DX)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 96(DX)
+	ADDQ         $+128, DX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab8:
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
-	MOVQ    BX, R9
+	MOVQ    CX, R9
 	SHRQ    $0x02, R8
 
-word2:
+word9:
 	CMPQ           R8, $+7
-	JLE            rest3
+	JLE            rest10
 	VMOVUPS        (DI), Y2
 	VMOVUPS        32(DI), Y3
 	ADDQ           $+64, DI
@@ -14172,16 +14600,16 @@ word2:
 	ADDQ           $+128, R9
 	ADDQ           $+1024, SI
 	ADDQ           $-8, R8
-	JMP            word2
+	JMP            word9
 
-rest3:
+rest10:
 	TESTQ   R8, R8
-	JZ      end4
+	JZ      end11
 	VMOVUPS (DI), Y2
 	VMOVUPS 32(DI), Y3
 	ADDQ    $+64, DI
 
-group5:
+group12:
 	VBROADCASTF128 (R9), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    (SI), Y5, Y0
@@ -14199,43 +14627,349 @@ group5:
 	ADDQ           $+16, R9
 	ADDQ           $+128, SI
 	DECQ           R8
-	JNZ            group5
+	JNZ            group12
 
-end4:
+end11:
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y0, (DX)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab8
+
+end1:
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b1_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesNM_f32_s16_b1_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
+	MOVQ   w+32(FP), SI
+	MOVQ   meta+40(FP), DI
+	MOVQ   k+56(FP), R8
+	SHRQ   $0x02, R8
+	LEAQ   7(R8), R9
+	IMUL3Q $+268435456, R9, R9
+	SHRQ   $0x1f, R9
+	IMUL3Q $+64, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	IMUL3Q $+128, R8, R8
+	LEAQ   (R8)(R8*2), R11
 
-slab1:
-	VMOVUPS (CX), Z0
-	ADDQ    $+64, CX
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	ADDQ    $+256, BX
+	MOVQ    k+56(FP), R12
+	MOVQ    CX, R13
+	SHRQ    $0x02, R12
+
+word4:
+	CMPQ            R12, $+7
+	JLE             rest5
+	VMOVUPS         (DI), Z4
+	VMOVUPS         (DI)(R9*1), Z5
+	VMOVUPS         (DI)(R9*2), Z6
+	VMOVUPS         (DI)(R10*1), Z7
+	ADDQ            $+64, DI
+	VBROADCASTF32X4 (R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     (SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     (SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     (SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     (SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 (R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     64(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     64(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     64(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     64(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 16(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     128(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     128(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     128(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     128(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 16(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     192(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     192(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     192(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     192(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 32(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     256(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     256(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     256(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     256(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 32(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     320(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     320(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     320(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     320(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 48(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     384(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     384(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     384(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     384(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 48(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     448(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     448(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     448(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     448(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 64(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     512(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     512(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     512(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     512(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 64(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     576(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     576(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     576(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     576(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 80(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     640(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     640(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     640(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     640(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 80(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     704(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     704(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     704(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     704(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 96(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     768(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     768(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     768(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     768(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 96(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     832(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     832(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     832(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     832(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 112(R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     896(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     896(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     896(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     896(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 112(R13), Z8
+	VPERMILPS       Z4, Z8, Z4
+	VFMADD231PS     960(SI), Z4, Z0
+	VPERMILPS       Z5, Z8, Z4
+	VFMADD231PS     960(SI)(R8*1), Z4, Z1
+	VPERMILPS       Z6, Z8, Z4
+	VFMADD231PS     960(SI)(R8*2), Z4, Z2
+	VPERMILPS       Z7, Z8, Z4
+	VFMADD231PS     960(SI)(R11*1), Z4, Z3
+	ADDQ            $+128, R13
+	ADDQ            $+1024, SI
+	ADDQ            $-8, R12
+	JMP             word4
+
+rest5:
+	TESTQ   R12, R12
+	JZ      end6
+	VMOVUPS (DI), Z4
+	VMOVUPS (DI)(R9*1), Z5
+	VMOVUPS (DI)(R9*2), Z6
+	VMOVUPS (DI)(R10*1), Z7
+	ADDQ    $+64, DI
+
+group7:
+	VBROADCASTF32X4 (R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     (SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     (SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     (SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     (SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 (R13), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     64(SI), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     64(SI)(R8*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     64(SI)(R8*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     64(SI)(R11*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	ADDQ            $+16, R13
+	ADDQ            $+128, SI
+	DECQ            R12
+	JNZ             group7
+
+end6:
+	LEAQ         (SI)(R11*1), SI
+	LEAQ         (DI)(R10*1), DI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (DX)
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, 64(DX)
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, 128(DX)
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, 192(DX)
+	ADDQ         $+256, DX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab8:
+	VMOVUPS (BX), Z0
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
-	MOVQ    BX, R9
+	MOVQ    CX, R9
 	SHRQ    $0x02, R8
 
-word2:
+word9:
 	CMPQ            R8, $+7
-	JLE             rest3
+	JLE             rest10
 	VMOVUPS         (DI), Z1
 	ADDQ            $+64, DI
 	VBROADCASTF32X4 (R9), Z2
@@ -14304,15 +15038,15 @@ word2:
 	ADDQ            $+128, R9
 	ADDQ            $+1024, SI
 	ADDQ            $-8, R8
-	JMP             word2
+	JMP             word9
 
-rest3:
+rest10:
 	TESTQ   R8, R8
-	JZ      end4
+	JZ      end11
 	VMOVUPS (DI), Z1
 	ADDQ    $+64, DI
 
-group5:
+group12:
 	VBROADCASTF32X4 (R9), Z2
 	VPERMILPS       Z1, Z2, Z2
 	VFMADD231PS     (SI), Z2, Z0
@@ -14324,44 +15058,46 @@ group5:
 	ADDQ            $+16, R9
 	ADDQ            $+128, SI
 	DECQ            R8
-	JNZ             group5
+	JNZ             group12
 
-end4:
+end11:
 	VBROADCASTSS lo+72(FP), Z1
 	VBROADCASTSS hi+76(FP), Z2
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (AX)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Z0, (DX)
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab8
+
+end1:
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b2_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·lanesNM_f32_s16_b2_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 	MOVQ ldx+24(FP), R8
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(CX), Y2
+	VMOVUPS 32(BX), Y2
 	VMOVAPS Y2, Y3
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	SHRQ    $0x02, R9
 
-word2:
+word3:
 	CMPQ           R9, $+7
-	JLE            rest3
+	JLE            rest4
 	VMOVUPS        (DI), Y4
 	VMOVUPS        32(DI), Y5
 	ADDQ           $+64, DI
@@ -14590,16 +15326,16 @@ word2:
 	ADDQ           $+128, R10
 	ADDQ           $+1024, SI
 	ADDQ           $-8, R9
-	JMP            word2
+	JMP            word3
 
-rest3:
+rest4:
 	TESTQ   R9, R9
-	JZ      end4
+	JZ      end5
 	VMOVUPS (DI), Y4
 	VMOVUPS 32(DI), Y5
 	ADDQ    $+64, DI
 
-group5:
+group6:
 	VMOVUPS        (SI), Y6
 	VMOVUPS        32(SI), Y7
 	VBROADCASTF128 (R10), Y8
@@ -14631,12 +15367,12 @@ group5:
 	ADDQ           $+16, R10
 	ADDQ           $+128, SI
 	DECQ           R9
-	JNZ            group5
+	JNZ            group6
 
-end4:
+end5:
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
 	VMOVUPS      Y0, (R9)
@@ -14651,34 +15387,34 @@ end4:
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, 32(R9)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b2_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesNM_f32_s16_b2_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 	MOVQ ldx+24(FP), R8
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	SHRQ    $0x02, R9
 
-word2:
+word3:
 	CMPQ            R9, $+7
-	JLE             rest3
+	JLE             rest4
 	VMOVUPS         (DI), Z2
 	ADDQ            $+64, DI
 	VMOVUPS         (SI), Z3
@@ -14811,15 +15547,15 @@ word2:
 	ADDQ            $+128, R10
 	ADDQ            $+1024, SI
 	ADDQ            $-8, R9
-	JMP             word2
+	JMP             word3
 
-rest3:
+rest4:
 	TESTQ   R9, R9
-	JZ      end4
+	JZ      end5
 	VMOVUPS (DI), Z2
 	ADDQ    $+64, DI
 
-group5:
+group6:
 	VMOVUPS         (SI), Z3
 	VBROADCASTF32X4 (R10), Z4
 	VPERMILPS       Z2, Z4, Z4
@@ -14839,12 +15575,12 @@ group5:
 	ADDQ            $+16, R10
 	ADDQ            $+128, SI
 	DECQ            R9
-	JNZ             group5
+	JNZ             group6
 
-end4:
+end5:
 	VBROADCASTSS lo+72(FP), Z2
 	VBROADCASTSS hi+76(FP), Z3
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
 	VMOVUPS      Z0, (R9)
@@ -14853,42 +15589,42 @@ end4:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 	VMOVUPS      Z1, (R9)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b4_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·lanesNM_f32_s16_b4_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   meta+40(FP), DI
 	MOVQ   ldx+24(FP), R8
 	MOVQ   ldx+24(FP), R9
 	IMUL3Q $+3, R9, R9
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	VMOVUPS 32(CX), Y4
+	VMOVUPS 32(BX), Y4
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R10
-	MOVQ    BX, R11
+	MOVQ    CX, R11
 	SHRQ    $0x02, R10
 
-word2:
+word3:
 	CMPQ           R10, $+7
-	JLE            rest3
+	JLE            rest4
 	VMOVUPS        (DI), Y8
 	VMOVUPS        32(DI), Y9
 	ADDQ           $+64, DI
@@ -15277,16 +16013,16 @@ word2:
 	ADDQ           $+128, R11
 	ADDQ           $+1024, SI
 	ADDQ           $-8, R10
-	JMP            word2
+	JMP            word3
 
-rest3:
+rest4:
 	TESTQ   R10, R10
-	JZ      end4
+	JZ      end5
 	VMOVUPS (DI), Y8
 	VMOVUPS 32(DI), Y9
 	ADDQ    $+64, DI
 
-group5:
+group6:
 	VMOVUPS        (SI), Y10
 	VMOVUPS        32(SI), Y11
 	VBROADCASTF128 (R11), Y12
@@ -15338,12 +16074,12 @@ group5:
 	ADDQ           $+16, R11
 	ADDQ           $+128, SI
 	DECQ           R10
-	JNZ            group5
+	JNZ            group6
 
-end4:
+end5:
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         AX, R10
+	MOVQ         DX, R10
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (R10)
@@ -15374,38 +16110,38 @@ end4:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 	VMOVUPS      Y7, 32(R10)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b4_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesNM_f32_s16_b4_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   meta+40(FP), DI
 	MOVQ   ldx+24(FP), R8
 	MOVQ   ldx+24(FP), R9
 	IMUL3Q $+3, R9, R9
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R10
-	MOVQ    BX, R11
+	MOVQ    CX, R11
 	SHRQ    $0x02, R10
 
-word2:
+word3:
 	CMPQ            R10, $+7
-	JLE             rest3
+	JLE             rest4
 	VMOVUPS         (DI), Z4
 	ADDQ            $+64, DI
 	VMOVUPS         (SI), Z5
@@ -15634,15 +16370,15 @@ word2:
 	ADDQ            $+128, R11
 	ADDQ            $+1024, SI
 	ADDQ            $-8, R10
-	JMP             word2
+	JMP             word3
 
-rest3:
+rest4:
 	TESTQ   R10, R10
-	JZ      end4
+	JZ      end5
 	VMOVUPS (DI), Z4
 	ADDQ    $+64, DI
 
-group5:
+group6:
 	VMOVUPS         (SI), Z5
 	VBROADCASTF32X4 (R11), Z6
 	VPERMILPS       Z4, Z6, Z6
@@ -15674,12 +16410,12 @@ group5:
 	ADDQ            $+16, R11
 	ADDQ            $+128, SI
 	DECQ            R10
-	JNZ             group5
+	JNZ             group6
 
-end4:
+end5:
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
-	MOVQ         AX, R10
+	MOVQ         DX, R10
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
 	VMOVUPS      Z0, (R10)
@@ -15698,19 +16434,19 @@ end4:
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
 	VMOVUPS      Z3, (R10)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b8_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·lanesNM_f32_s16_b8_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   meta+40(FP), DI
 	MOVQ   ldx+24(FP), R8
@@ -15721,8 +16457,8 @@ TEXT ·lanesNM_f32_s16_b8_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   ldx+24(FP), R11
 	IMUL3Q $+7, R11, R11
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -15730,14 +16466,14 @@ slab1:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	ADDQ    $+64, CX
+	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R12
-	MOVQ    BX, R13
+	MOVQ    CX, R13
 	SHRQ    $0x02, R12
 
-word2:
+word3:
 	CMPQ            R12, $+7
-	JLE             rest3
+	JLE             rest4
 	VMOVUPS         (DI), Z8
 	ADDQ            $+64, DI
 	VMOVUPS         (SI), Z9
@@ -16158,15 +16894,15 @@ word2:
 	ADDQ            $+128, R13
 	ADDQ            $+1024, SI
 	ADDQ            $-8, R12
-	JMP             word2
+	JMP             word3
 
-rest3:
+rest4:
 	TESTQ   R12, R12
-	JZ      end4
+	JZ      end5
 	VMOVUPS (DI), Z8
 	ADDQ    $+64, DI
 
-group5:
+group6:
 	VMOVUPS         (SI), Z9
 	VBROADCASTF32X4 (R13), Z10
 	VPERMILPS       Z8, Z10, Z10
@@ -16222,12 +16958,12 @@ group5:
 	ADDQ            $+16, R13
 	ADDQ            $+128, SI
 	DECQ            R12
-	JNZ             group5
+	JNZ             group6
 
-end4:
+end5:
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         AX, R12
+	MOVQ         DX, R12
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
 	VMOVUPS      Z0, (R12)
@@ -16266,58 +17002,62 @@ end4:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, (R12)
-	ADDQ         $+64, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+64, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesMask_f32_s32_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 
-slab1:
-	VMOVUPS (CX), Y0
-	VMOVUPS 32(CX), Y1
-	VMOVUPS 64(CX), Y2
-	VMOVUPS 96(CX), Y3
-	ADDQ    $+128, CX
+slab2:
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R8
 	LEAQ    sparsegenRanks<>+0(SB), R9
 	VXORPS  Y4, Y4, Y4
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	TESTQ   R8, R8
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y6
-	VPERMPS      (SI), Y6, Y5
+	VMOVUPS      (SI), Y5
+	VPERMPS      Y5, Y6, Y5
 	VBLENDVPS    Y6, Y4, Y5, Y5
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
 	MOVBLZX      1(DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y7
-	VPERMPS      (SI), Y7, Y6
+	VMOVUPS      (SI), Y6
+	VPERMPS      Y6, Y7, Y6
 	VBLENDVPS    Y7, Y4, Y6, Y6
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
 	MOVBLZX      2(DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y8
-	VPERMPS      (SI), Y8, Y7
+	VMOVUPS      (SI), Y7
+	VPERMPS      Y7, Y8, Y7
 	VBLENDVPS    Y8, Y4, Y7, Y7
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
 	MOVBLZX      3(DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y9
-	VPERMPS      (SI), Y9, Y8
+	VMOVUPS      (SI), Y8
+	VPERMPS      Y8, Y9, Y8
 	VBLENDVPS    Y9, Y4, Y8, Y8
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
@@ -16329,26 +17069,26 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R10
 	DECQ         R8
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y0, (DX)
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y1, 32(DX)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y2, 64(DX)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Y3, 96(DX)
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
@@ -16613,23 +17353,23 @@ GLOBL sparsegenRanks<>(SB), RODATA|NOPTR, $2048
 // func lanesMask_f32_s32_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 
-slab1:
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	ADDQ    $+128, CX
+slab2:
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R8
-	MOVQ    BX, R9
+	MOVQ    CX, R9
 	TESTQ   R8, R8
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R10
 	VPXORD       Z2, Z2, Z2
@@ -16649,74 +17389,78 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R9
 	DECQ         R8
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z0, (DX)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesMask_f32_s32_b2_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx2(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 	MOVQ ldx+24(FP), R8
 
-slab1:
-	VMOVUPS (CX), Y0
+slab2:
+	VMOVUPS (BX), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(CX), Y2
+	VMOVUPS 32(BX), Y2
 	VMOVAPS Y2, Y3
-	VMOVUPS 64(CX), Y4
+	VMOVUPS 64(BX), Y4
 	VMOVAPS Y4, Y5
-	VMOVUPS 96(CX), Y6
+	VMOVUPS 96(BX), Y6
 	VMOVAPS Y6, Y7
-	ADDQ    $+128, CX
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R9
 	LEAQ    sparsegenRanks<>+0(SB), R10
 	VXORPS  Y8, Y8, Y8
-	MOVQ    BX, R11
+	MOVQ    CX, R11
 	TESTQ   R9, R9
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y10
-	VPERMPS      (SI), Y10, Y9
+	VMOVUPS      (SI), Y9
+	VPERMPS      Y9, Y10, Y9
 	VBLENDVPS    Y10, Y8, Y9, Y9
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
 	MOVBLZX      1(DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y11
-	VPERMPS      (SI), Y11, Y10
+	VMOVUPS      (SI), Y10
+	VPERMPS      Y10, Y11, Y10
 	VBLENDVPS    Y11, Y8, Y10, Y10
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
 	MOVBLZX      2(DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y12
-	VPERMPS      (SI), Y12, Y11
+	VMOVUPS      (SI), Y11
+	VPERMPS      Y11, Y12, Y11
 	VBLENDVPS    Y12, Y8, Y11, Y11
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
 	MOVBLZX      3(DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y13
-	VPERMPS      (SI), Y13, Y12
+	VMOVUPS      (SI), Y12
+	VPERMPS      Y12, Y13, Y12
 	VBLENDVPS    Y13, Y8, Y12, Y12
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
@@ -16733,12 +17477,12 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R11
 	DECQ         R9
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (R9)
@@ -16765,35 +17509,35 @@ k_end2:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 	VMOVUPS      Y7, 96(R9)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesMask_f32_s32_b2_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx512(SB), NOSPLIT, $0-88
-	MOVQ y+0(FP), AX
-	MOVQ bias+64(FP), CX
-	MOVQ n+80(FP), DX
-	MOVQ x+16(FP), BX
+	MOVQ n+80(FP), AX
+	MOVQ x+16(FP), CX
+	MOVQ y+0(FP), DX
+	MOVQ bias+64(FP), BX
 	MOVQ w+32(FP), SI
 	MOVQ meta+40(FP), DI
 	MOVQ ldx+24(FP), R8
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
-	VMOVUPS 64(CX), Z2
+	VMOVUPS 64(BX), Z2
 	VMOVAPS Z2, Z3
-	ADDQ    $+128, CX
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R9
-	MOVQ    BX, R10
+	MOVQ    CX, R10
 	TESTQ   R9, R9
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R11
 	VPXORD       Z4, Z4, Z4
@@ -16816,12 +17560,12 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z6
 	VBROADCASTSS hi+76(FP), Z7
-	MOVQ         AX, R9
+	MOVQ         DX, R9
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
 	VMOVUPS      Z0, (R9)
@@ -16836,41 +17580,41 @@ k_end2:
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
 	VMOVUPS      Z3, 64(R9)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesMask_f32_s32_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   meta+40(FP), DI
 	MOVQ   ldx+24(FP), R8
 	MOVQ   ldx+24(FP), R9
 	IMUL3Q $+3, R9, R9
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	VMOVUPS 64(CX), Z4
+	VMOVUPS 64(BX), Z4
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	ADDQ    $+128, CX
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R10
-	MOVQ    BX, R11
+	MOVQ    CX, R11
 	TESTQ   R10, R10
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R12
 	VPXORD       Z8, Z8, Z8
@@ -16899,12 +17643,12 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R11
 	DECQ         R10
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z10
 	VBROADCASTSS hi+76(FP), Z11
-	MOVQ         AX, R10
+	MOVQ         DX, R10
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
 	VMOVUPS      Z0, (R10)
@@ -16935,19 +17679,19 @@ k_end2:
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
 	VMOVUPS      Z7, 64(R10)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesMask_f32_s32_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b8_avx512(SB), NOSPLIT, $0-88
-	MOVQ   y+0(FP), AX
-	MOVQ   bias+64(FP), CX
-	MOVQ   n+80(FP), DX
-	MOVQ   x+16(FP), BX
+	MOVQ   n+80(FP), AX
+	MOVQ   x+16(FP), CX
+	MOVQ   y+0(FP), DX
+	MOVQ   bias+64(FP), BX
 	MOVQ   w+32(FP), SI
 	MOVQ   meta+40(FP), DI
 	MOVQ   ldx+24(FP), R8
@@ -16958,8 +17702,8 @@ TEXT ·lanesMask_f32_s32_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   ldx+24(FP), R11
 	IMUL3Q $+7, R11, R11
 
-slab1:
-	VMOVUPS (CX), Z0
+slab2:
+	VMOVUPS (BX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -16967,7 +17711,7 @@ slab1:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	VMOVUPS 64(CX), Z8
+	VMOVUPS 64(BX), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
@@ -16975,13 +17719,13 @@ slab1:
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	ADDQ    $+128, CX
+	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R12
-	MOVQ    BX, R13
+	MOVQ    CX, R13
 	TESTQ   R12, R12
-	JZ      k_end2
+	JZ      k_end3
 
-k3:
+k4:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R14
 	VPXORD       Z16, Z16, Z16
@@ -17022,12 +17766,12 @@ k3:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R13
 	DECQ         R12
-	JNZ          k3
+	JNZ          k4
 
-k_end2:
+k_end3:
 	VBROADCASTSS lo+72(FP), Z18
 	VBROADCASTSS hi+76(FP), Z19
-	MOVQ         AX, R12
+	MOVQ         DX, R12
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
 	VMOVUPS      Z0, (R12)
@@ -17090,124 +17834,226 @@ k_end2:
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
 	VMOVUPS      Z15, 64(R12)
-	ADDQ         $+128, AX
-	DECQ         DX
-	JNZ          slab1
+	ADDQ         $+128, DX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 
-// func lanesDelta_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3, MMX+
-TEXT ·lanesDelta_f32_s8_avx2(SB), NOSPLIT, $0-88
-	MOVQ x+16(FP), AX
+// func lanesRow_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, BMI, CMOV, FMA3, MMX+
+TEXT ·lanesRow_f32_s8_avx2(SB), NOSPLIT, $0-88
+	MOVQ $+2056, AX
 	MOVQ w+32(FP), CX
 	MOVQ meta+40(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ meta+40(FP), SI
+	MOVQ n+80(FP), DI
+	SHLQ $0x02, DI
+	MOVQ DI, n+80(FP)
+	MOVQ DI, R8
+	SHLQ $0x02, R8
+	MOVQ R8, k+56(FP)
+	MOVQ cnt+48(FP), R8
+	MOVQ $+0, R9
 
-slab1:
-	MOVQ   bias+64(FP), BX
-	VMOVSS (BX), X0
-	VMOVSS 4(BX), X1
-	VMOVSS 8(BX), X2
-	VMOVSS 12(BX), X3
-	VMOVSS 16(BX), X4
-	VMOVSS 20(BX), X5
-	VMOVSS 24(BX), X6
-	VMOVSS 28(BX), X7
-	ADDQ   $+32, BX
-	MOVQ   BX, bias+64(FP)
-	MOVQ   cnt+48(FP), BX
-	MOVL   (BX), SI
-	ADDQ   $+4, BX
-	MOVQ   BX, cnt+48(FP)
-	MOVQ   $+0, BX
-	MOVQ   $+0, DI
-	MOVQ   $+0, R8
-	MOVQ   $+0, R9
-	MOVQ   $+0, R10
-	MOVQ   $+0, R11
-	MOVQ   $+0, R12
-	MOVQ   $+0, R13
-	TESTQ  SI, SI
-	JZ     step_end2
+half1:
+	MOVL (R8), R10
+	ADDQ R10, R9
+	ADDQ $+4, R8
+	DECQ DI
+	JNZ  half1
+	LEAQ (SI)(R9*8), SI
+	SHLQ $0x05, R9
+	ADDQ R9, BX
 
-step3:
-	PREFETCHT0  2048(CX)
-	MOVBLZX     (DX), R14
-	ADDQ        R14, BX
-	VMOVSS      (AX)(BX*4), X8
-	VFMADD231SS (CX), X8, X0
-	MOVBLZX     1(DX), R14
-	ADDQ        R14, DI
-	VMOVSS      (AX)(DI*4), X8
-	VFMADD231SS 4(CX), X8, X1
-	MOVBLZX     2(DX), R14
-	ADDQ        R14, R8
-	VMOVSS      (AX)(R8*4), X8
-	VFMADD231SS 8(CX), X8, X2
-	MOVBLZX     3(DX), R14
-	ADDQ        R14, R9
-	VMOVSS      (AX)(R9*4), X8
-	VFMADD231SS 12(CX), X8, X3
-	MOVBLZX     4(DX), R14
-	ADDQ        R14, R10
-	VMOVSS      (AX)(R10*4), X8
-	VFMADD231SS 16(CX), X8, X4
-	MOVBLZX     5(DX), R14
-	ADDQ        R14, R11
-	VMOVSS      (AX)(R11*4), X8
-	VFMADD231SS 20(CX), X8, X5
-	MOVBLZX     6(DX), R14
-	ADDQ        R14, R12
-	VMOVSS      (AX)(R12*4), X8
-	VFMADD231SS 24(CX), X8, X6
-	MOVBLZX     7(DX), R14
-	ADDQ        R14, R13
-	VMOVSS      (AX)(R13*4), X8
-	VFMADD231SS 28(CX), X8, X7
-	ADDQ        $+8, DX
-	ADDQ        $+32, CX
-	DECQ        SI
-	JNZ         step3
+pair2:
+	MOVQ    cnt+48(FP), DI
+	MOVQ    k+56(FP), R8
+	ADDQ    $+4, DI
+	MOVQ    DI, cnt+48(FP)
+	MOVL    -4(DI), R9
+	MOVL    -4(DI)(R8*1), DI
+	MOVQ    R9, R8
+	CMPQ    DI, R8
+	CMOVQLT DI, R8
+	SUBQ    R8, R9
+	MOVQ    R9, ldy+8(FP)
+	SUBQ    R8, DI
+	MOVQ    DI, ldx+24(FP)
+	MOVQ    bias+64(FP), DI
+	MOVQ    k+56(FP), R9
+	ADDQ    $+4, DI
+	MOVQ    DI, bias+64(FP)
+	VMOVSS  -4(DI), X0
+	MOVQ    x+16(FP), R10
+	VMOVSS  -4(DI)(R9*1), X1
+	MOVQ    x+16(FP), DI
+	TESTQ   R8, R8
+	JZ      both_end5
+	SHLQ    $0x03, R8
+	MOVQ    $+0, R9
+	SUBQ    R8, R9
+	ADDQ    R8, DX
+	LEAQ    (CX)(R8*4), CX
+	ADDQ    R8, SI
+	LEAQ    (BX)(R8*4), BX
 
-step_end2:
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVSS       X0, (BX)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVSS       X1, 4(BX)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVSS       X2, 8(BX)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVSS       X3, 12(BX)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVSS       X4, 16(BX)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVSS       X5, 20(BX)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVSS       X6, 24(BX)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVSS       X7, 28(BX)
-	ADDQ         $+32, BX
-	MOVQ         BX, y+0(FP)
-	MOVQ         n+80(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+80(FP)
-	TESTQ        BX, BX
-	JZ           end4
-	JMP          slab1
+both4:
+	PREFETCHT0  2048(CX)(R9*4)
+	MOVQ        (DX)(R9*1), R8
+	MOVBLZX     R8, R11
+	VMOVSS      (R10)(R11*4), X2
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x10, (R10)(R11*4), X2, X2
+	MOVBLZX     R8, R11
+	VINSERTPS   $0x20, (R10)(R11*4), X2, X2
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x30, (R10)(R11*4), X2, X2
+	MOVBLZX     R8, R11
+	VMOVSS      (R10)(R11*4), X3
+	BEXTRL      AX, R8, R8
+	VINSERTPS   $0x10, (R10)(R8*4), X3, X3
+	MOVBLZX     6(DX)(R9*1), R8
+	VINSERTPS   $0x20, (R10)(R8*4), X3, X3
+	MOVBLZX     7(DX)(R9*1), R8
+	VINSERTPS   $0x30, (R10)(R8*4), X3, X3
+	VINSERTF128 $0x01, X3, Y2, Y2
+	VFMADD231PS (CX)(R9*4), Y2, Y0
+	LEAQ        (R10)(R8*4), R10
+	PREFETCHT0  2048(BX)(R9*4)
+	MOVQ        (SI)(R9*1), R8
+	MOVBLZX     R8, R11
+	VMOVSS      (DI)(R11*4), X3
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x10, (DI)(R11*4), X3, X3
+	MOVBLZX     R8, R11
+	VINSERTPS   $0x20, (DI)(R11*4), X3, X3
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x30, (DI)(R11*4), X3, X3
+	MOVBLZX     R8, R11
+	VMOVSS      (DI)(R11*4), X2
+	BEXTRL      AX, R8, R8
+	VINSERTPS   $0x10, (DI)(R8*4), X2, X2
+	MOVBLZX     6(SI)(R9*1), R8
+	VINSERTPS   $0x20, (DI)(R8*4), X2, X2
+	MOVBLZX     7(SI)(R9*1), R8
+	VINSERTPS   $0x30, (DI)(R8*4), X2, X2
+	VINSERTF128 $0x01, X2, Y3, Y3
+	VFMADD231PS (BX)(R9*4), Y3, Y1
+	LEAQ        (DI)(R8*4), DI
+	ADDQ        $+8, R9
+	JNZ         both4
 
-end4:
+both_end5:
+	MOVQ  ldy+8(FP), R8
+	TESTQ R8, R8
+	JZ    rest_end7
+	SHLQ  $0x03, R8
+	MOVQ  $+0, R9
+	SUBQ  R8, R9
+	ADDQ  R8, DX
+	LEAQ  (CX)(R8*4), CX
+
+rest6:
+	MOVQ        (DX)(R9*1), R8
+	MOVBLZX     R8, R11
+	VMOVSS      (R10)(R11*4), X4
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x10, (R10)(R11*4), X4, X4
+	MOVBLZX     R8, R11
+	VINSERTPS   $0x20, (R10)(R11*4), X4, X4
+	BEXTRL      AX, R8, R11
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x30, (R10)(R11*4), X4, X4
+	MOVBLZX     R8, R11
+	VMOVSS      (R10)(R11*4), X2
+	BEXTRL      AX, R8, R8
+	VINSERTPS   $0x10, (R10)(R8*4), X2, X2
+	MOVBLZX     6(DX)(R9*1), R8
+	VINSERTPS   $0x20, (R10)(R8*4), X2, X2
+	MOVBLZX     7(DX)(R9*1), R8
+	VINSERTPS   $0x30, (R10)(R8*4), X2, X2
+	VINSERTF128 $0x01, X2, Y4, Y4
+	VFMADD231PS (CX)(R9*4), Y4, Y0
+	LEAQ        (R10)(R8*4), R10
+	ADDQ        $+8, R9
+	JNZ         rest6
+
+rest_end7:
+	MOVQ  ldx+24(FP), R8
+	TESTQ R8, R8
+	JZ    rest_end9
+	SHLQ  $0x03, R8
+	MOVQ  $+0, R9
+	SUBQ  R8, R9
+	ADDQ  R8, SI
+	LEAQ  (BX)(R8*4), BX
+
+rest8:
+	MOVQ        (SI)(R9*1), R8
+	MOVBLZX     R8, R10
+	VMOVSS      (DI)(R10*4), X5
+	BEXTRL      AX, R8, R10
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x10, (DI)(R10*4), X5, X5
+	MOVBLZX     R8, R10
+	VINSERTPS   $0x20, (DI)(R10*4), X5, X5
+	BEXTRL      AX, R8, R10
+	SHRQ        $0x10, R8
+	VINSERTPS   $0x30, (DI)(R10*4), X5, X5
+	MOVBLZX     R8, R10
+	VMOVSS      (DI)(R10*4), X2
+	BEXTRL      AX, R8, R8
+	VINSERTPS   $0x10, (DI)(R8*4), X2, X2
+	MOVBLZX     6(SI)(R9*1), R8
+	VINSERTPS   $0x20, (DI)(R8*4), X2, X2
+	MOVBLZX     7(SI)(R9*1), R8
+	VINSERTPS   $0x30, (DI)(R8*4), X2, X2
+	VINSERTF128 $0x01, X2, Y5, Y5
+	VFMADD231PS (BX)(R9*4), Y5, Y1
+	LEAQ        (DI)(R8*4), DI
+	ADDQ        $+8, R9
+	JNZ         rest8
+
+rest_end9:
+	VBROADCASTSS lo+72(FP), Y6
+	VBROADCASTSS hi+76(FP), Y7
+	MOVQ         y+0(FP), DI
+	MOVQ         k+56(FP), R8
+	ADDQ         $+4, DI
+	MOVQ         DI, y+0(FP)
+	VEXTRACTF128 $0x01, Y0, X2
+	VADDPS       X2, X0, X8
+	VMOVHLPS     X8, X8, X2
+	VADDPS       X2, X8, X8
+	VMOVSHDUP    X8, X2
+	VADDSS       X2, X8, X8
+	VMAXPS       Y8, Y6, Y8
+	VMINPS       Y8, Y7, Y8
+	VMOVSS       X8, -4(DI)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X9
+	VMOVHLPS     X9, X9, X0
+	VADDPS       X0, X9, X9
+	VMOVSHDUP    X9, X0
+	VADDSS       X0, X9, X9
+	VMAXPS       Y9, Y6, Y9
+	VMINPS       Y9, Y7, Y9
+	VMOVSS       X9, -4(DI)(R8*1)
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
+	JZ           end3
+	JMP          pair2
+
+end3:
 	VZEROUPPER
 	RET
 

@@ -91,7 +91,7 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 2}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b2_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b8_go)},
-		{Key: runtime.KernelKey{Op: runtime.LanesDelta, S: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDelta_f32_s8_go)},
+		{Key: runtime.KernelKey{Op: runtime.LanesRow, S: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesRow_f32_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 8, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t8_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 16, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t16_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.TransTile}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_go)},
@@ -5000,46 +5000,45 @@ func lanesMask_f32_s32_b8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 	}
 }
 
-// lanesDelta_f32_s8_go computes n slabs of 8 output rows for one token, x;
-// the 8 lanes are output rows. Slab j of the outputs is at y + j*8*4. bias is
-// [n, 8].
+// lanesRow_f32_s8_go computes n slabs of 8 output rows for one token, x;
+// the lanes are eight stored elements of one row. Slab j of the outputs is at
+// y + j*8*4. bias is [n, 8].
 //
-// cnt [n] counts the entries of each slab. An entry is 8 bytes of meta and 8
-// values of w, one for each lane. A lane's input index starts a slab at 0 and
-// grows by its byte before each entry. Each output is one chain of fused
-// multiply-adds that starts at bias and takes the slab's entries in stored
-// order; then it is clamped. ldy, ldx and k are not read.
-func lanesDelta_f32_s8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
-	counts := unsafe.Slice(cnt, n)
-	entries := 0
+// cnt [n, 8] counts the groups of each row. A group is eight bytes of meta and
+// eight values of w. An input's index is its byte plus the index of the last input
+// of the group before, 0 for a row's first group. Eight partial sums, the first
+// from bias and the others from 0, are chains of fused multiply-adds over the row's
+// groups, one for each place in a group; they are added up in a fixed order, and
+// the sum is clamped. ldy, ldx and k are not read.
+func lanesRow_f32_s8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
+	counts := unsafe.Slice(cnt, n*8)
+	groups := 0
 	for _, c := range counts {
-		entries += int(c)
+		groups += int(c)
 	}
-	deltas := unsafe.Slice(meta, entries*8)
-	ws := unsafe.Slice(w, entries*8)
-	biases := unsafe.Slice(bias, n*8)
-	for j := range n {
-		acc := *(*[8]float32)(biases[j*8:])
-		var col [8]uint32
-		for range counts[j] {
-			wk, delta := (*[8]float32)(ws), (*[8]byte)(deltas)
-			ws, deltas = ws[8:], deltas[8:]
-			for l := range acc {
-				col[l] += uint32(delta[l])
-				xk := *(*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(col[l])*4))
-				acc[l] = runtime.FMA32(wk[l], xk, acc[l])
+	indices := unsafe.Slice(meta, groups*8)
+	ws := unsafe.Slice(w, groups*8)
+	biases, out := unsafe.Slice(bias, n*8), unsafe.Slice(y, n*8)
+	for r, count := range counts {
+		part := [8]float32{biases[r]}
+		at := uint32(0)
+		for range count {
+			wk, index := (*[8]float32)(ws), (*[8]byte)(indices)
+			ws, indices = ws[8:], indices[8:]
+			for i := range part {
+				xk := *(*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(at+uint32(index[i]))*4))
+				part[i] = runtime.FMA32(wk[i], xk, part[i])
 			}
+			at += uint32(index[7])
 		}
-		out := (*[8]float32)(unsafe.Add(unsafe.Pointer(y), j*(8*4)))
-		for l, a := range &acc {
-			if lo > a {
-				a = lo
-			}
-			if a > hi {
-				a = hi
-			}
-			out[l] = a
+		a := ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]))
+		if lo > a {
+			a = lo
 		}
+		if a > hi {
+			a = hi
+		}
+		out[r] = a
 	}
 }
 

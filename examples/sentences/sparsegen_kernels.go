@@ -7,7 +7,7 @@ import "github.com/sparsegen/sparsegen/runtime"
 // Kernels is what runtime.Open needs to run the layers of this package's spec.
 func Kernels() runtime.Set {
 	return runtime.Set{
-		Packing: 0x12a361b542f02a6f,
+		Packing: 0x5286ff73e557f872,
 		Kernels: append(genericKernels(), nativeKernels()...),
 	}
 }

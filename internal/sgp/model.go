@@ -218,8 +218,8 @@ const (
 	LanesList                       // Cnt [slabs], Meta uint16 [sum Cnt], W [sum Cnt, S]
 	LanesNM                         // Meta uint32 [slabs, words, S], W [slabs, K/M, N, S]
 	LanesMask                       // Meta [slabs, K, S/8], W [set bits] and 16 more
-	LanesDelta                      // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
-	DeltaTile                       // LanesDelta's streams, for kernels whose lanes are batch columns
+	LanesRow                        // Cnt [slabs, S], Meta [sum Cnt, 8], W [sum Cnt, 8]
+	DeltaTile                       // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
 )
 
 // Lanes is the form for kernels whose lanes are output rows: slabs of S rows.

@@ -43,7 +43,7 @@ func sample() *Model {
 		{Lanes: &Lanes{Kind: LanesList, S: 8, Cnt: []uint32{2, 1}, Meta: []byte{0, 0, 7, 0, 3, 0}, W: floats(24)}},
 		{Lanes: &Lanes{Kind: LanesNM, S: 8, N: 2, M: 4, Meta: bytesOf(2*8*4, 256), W: floats(2 * 2 * 2 * 8)}},
 		{Lanes: &Lanes{Kind: LanesMask, S: 8, Meta: mask, W: floats(onesCount(mask) + 16)}},
-		{Lanes: &Lanes{Kind: LanesDelta, S: 8, Cnt: []uint32{1, 2}, Meta: bytesOf(24, 4), W: floats(24)}},
+		{Lanes: &Lanes{Kind: LanesRow, S: 8, Cnt: []uint32{1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, Meta: bytesOf(24, 4), W: floats(24)}},
 		{Lanes: &Lanes{Kind: DeltaTile, S: 8, Cnt: []uint32{2}, Cols: []uint32{4, 5, 6}, Rows: []uint32{9, 2, 0}, Meta: bytesOf(16, 2), W: floats(16)}},
 	}
 	for i := range forms {
@@ -202,7 +202,9 @@ func TestLies(t *testing.T) {
 		"M no power of two":              {func(m *Model) { lin(m).Variants[5].Lanes.M = 3 }, "no N:M"},
 		"mask bits and values":           {func(m *Model) { lin(m).Variants[6].Lanes.Meta[0] ^= 1 }, "bytes of metadata"},
 		"mask without the tail":          {func(m *Model) { f := lin(m).Variants[6].Lanes; f.W = f.W[16:] }, "bytes of metadata"},
-		"delta beyond K":                 {func(m *Model) { lin(m).Variants[7].Lanes.Meta[8] = 8 }, "slab 1 lane 0 steps to column"},
+		"index of a row beyond K":        {func(m *Model) { lin(m).Variants[7].Lanes.Meta[3] = 8 }, "row 0 has an index 8, columns are 8"},
+		"indices that add up beyond K":   {func(m *Model) { m8 := lin(m).Variants[7].Lanes.Meta[8:]; m8[7], m8[8] = 5, 3 }, "row 2 has an index 8"},
+		"delta beyond K":                 {func(m *Model) { lin(m).Variants[8].Lanes.Meta[8] = 3 }, "slab 0 lane 0 steps to column"},
 		"act of another kind":            {func(m *Model) { lin(m).Act = Softmax }, "no activation"},
 		"bias":                           {func(m *Model) { lin(m).Bias = lin(m).Bias[1:] }, "bias of 9 for 10"},
 		"variants with a gap":            {func(m *Model) { lin(m).Variants[1].BatchMin = 3 }, "variant 1 covers batch 3..2"},

@@ -385,8 +385,12 @@ func (f *Lanes) validate(lin *Linear) error {
 		}
 		meta, ok := mul(slabs, k, f.S/8)
 		return size(meta, onesCount(f.Meta)+maskTail, 0, ok)
-	case LanesList, LanesDelta, DeltaTile:
-		if len(f.Cnt) != slabs {
+	case LanesList, LanesRow, DeltaTile:
+		counts, each := slabs, f.S // and stored elements that one counts
+		if f.Kind == LanesRow {
+			counts, each = slabs*f.S, 8
+		}
+		if len(f.Cnt) != counts {
 			return fmt.Errorf("%d counts for %d slabs", len(f.Cnt), slabs)
 		}
 		sum := 0
@@ -396,18 +400,21 @@ func (f *Lanes) validate(lin *Linear) error {
 				return fmt.Errorf("counts need more than the %d weights", len(f.W))
 			}
 		}
-		w, ok := mul(sum, f.S)
+		w, ok := mul(sum, each)
 		if f.Kind == LanesList {
-			if err := size(2*sum, w, slabs, ok); err != nil {
+			if err := size(2*sum, w, counts, ok); err != nil {
 				return err
 			}
 			return f.validateList(k)
 		}
 		if f.S != 8 {
-			return fmt.Errorf("delta slabs of %d rows: 8 is the only one", f.S)
+			return fmt.Errorf("slabs of %d rows: 8 is the only one", f.S)
 		}
-		if err := size(w, w, slabs, ok); err != nil {
+		if err := size(w, w, counts, ok); err != nil {
 			return err
+		}
+		if f.Kind == LanesRow {
+			return f.validateRow(k)
 		}
 		return f.validateDelta(k)
 	}
@@ -418,6 +425,26 @@ func (f *Lanes) validateList(k int) error {
 	for i := 0; i < len(f.Meta); i += 2 {
 		if c := int(f.Meta[i]) | int(f.Meta[i+1])<<8; c >= k {
 			return fmt.Errorf("index %d = %d is not below %d", i/2, c, k)
+		}
+	}
+	return nil
+}
+
+// validateRow follows each row's groups: an index counts from the last one of
+// the group before.
+func (f *Lanes) validateRow(k int) error {
+	meta := f.Meta
+	for row, n := range f.Cnt {
+		c := 0
+		for range n {
+			group := meta[:8]
+			meta = meta[8:]
+			for _, d := range group {
+				if c+int(d) >= k {
+					return fmt.Errorf("row %d has an index %d, columns are %d", row, c+int(d), k)
+				}
+			}
+			c += int(group[7])
 		}
 	}
 	return nil

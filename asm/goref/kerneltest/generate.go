@@ -191,9 +191,9 @@ func (g generator) lanes(c *Call) {
 			values += 16 // the packer's padding
 		}
 		c.w = g.floats(values)
-	case runtime.LanesDelta:
+	case runtime.LanesRow:
 		c.k = 1 + g.IntN(700)
-		g.deltas(c)
+		g.groups(c)
 	}
 	c.bias = g.floats(c.n * s)
 	g.input(c, nb, c.k)
@@ -208,7 +208,25 @@ func (g generator) deltaTile(c *Call) {
 	g.output(c, c.n*int(c.key.S), int(c.key.T))
 }
 
-// deltas draws entries of LanesDelta whose indices stay below c.k.
+// groups draws the groups of LanesRow, whose indices stay below c.k.
+func (g generator) groups(c *Call) {
+	for range c.n * int(c.key.S) {
+		count := g.IntN(g.often(6, 30))
+		c.cnt = append(c.cnt, uint32(count))
+		left := c.k - 1
+		for range count {
+			last := 0
+			for range 8 {
+				last = g.IntN(min(left, 255) + 1)
+				c.meta = append(c.meta, byte(last))
+			}
+			left -= last
+		}
+		c.w = append(c.w, g.floats(count*8)...)
+	}
+}
+
+// deltas draws entries of DeltaTile whose indices stay below c.k.
 func (g generator) deltas(c *Call) {
 	s := int(c.key.S)
 	for range c.n {

@@ -41,7 +41,7 @@ func (c *Call) Want() []float32 {
 				y[col*c.ldout+r] = c.x[r*c.t+col]
 			}
 		}
-	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesDelta:
+	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow:
 		for b := range max(1, int(c.key.NB)) {
 			for l := range int(c.key.S) {
 				c.wantLane(y, b, l)
@@ -159,16 +159,34 @@ func (c *Call) wantLane(y []float32, b, l int) {
 				}
 				acc = fma(mine, x[kk], acc)
 			}
-		case runtime.LanesDelta:
-			col := 0
-			for range c.cnt[j] {
-				col += int(c.meta[entry*s+l])
-				acc = fma(c.w[entry*s+l], x[col], acc)
-				entry++
-			}
+		case runtime.LanesRow:
+			acc = c.rowSum(x, j*s+l)
 		}
 		y[b*c.ldout+j*s+l] = c.clamp(acc)
 	}
+}
+
+// rowSum computes a row of LanesRow.
+func (c *Call) rowSum(x []float32, row int) float32 {
+	first := 0
+	for _, groups := range c.cnt[:row] {
+		first += int(groups)
+	}
+	var part [8]float32
+	part[0] = c.bias[row]
+	for i := range part {
+		col := 0
+		for g := first; g < first+int(c.cnt[row]); g++ {
+			part[i] = fma(c.w[g*8+i], x[col+int(c.meta[g*8+i])], part[i])
+			col += int(c.meta[g*8+7])
+		}
+	}
+	for half := 4; half > 0; half /= 2 {
+		for i := range half {
+			part[i] += part[i+half]
+		}
+	}
+	return part[0]
 }
 
 // index is i(j, g, q, l) of LanesNM.
