@@ -1,7 +1,5 @@
 package ptx
 
-import "math/bits"
-
 // flow is a kernel's control-flow graph: blocks of instructions that run one
 // after the other, ending at labels and branches. The checks of data flow run
 // to a fixed point over it, so a loop's back edge needs no special case.
@@ -177,13 +175,6 @@ func (s bitset) has(i int) bool    { return s[i/64]>>(i%64)&1 != 0 }
 func (s bitset) add(i int)         { s[i/64] |= 1 << (i % 64) }
 func (s bitset) remove(i int)      { s[i/64] &^= 1 << (i % 64) }
 func (s bitset) copyFrom(o bitset) { copy(s, o) }
-func (s bitset) each(visit func(int)) {
-	for w, v := range s {
-		for ; v != 0; v &= v - 1 {
-			visit(w*64 + bits.TrailingZeros64(v))
-		}
-	}
-}
 
 // and intersects s with o; or unites them. They report whether s changed.
 func (s bitset) and(o bitset) bool {

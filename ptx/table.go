@@ -47,7 +47,6 @@ var (
 	any80   = need{70, Target{SM: 80}}             // everywhere that we emit for
 	hopper  = need{80, Target{SM: 90}}             // Hopper, portable
 	hopperA = need{80, Target{SM: 90, Arch: true}} // Hopper only
-	sparseA = need{82, Target{SM: 90, Arch: true}} // wgmma.sp
 	fp8     = need{81, Target{SM: 89}}             // e4m3, e5m2
 	isa     = func(v ISA, sm int) need { return need{v, Target{SM: sm}} }
 )
