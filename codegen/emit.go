@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sparsegen/sparsegen/asm"
 	"github.com/sparsegen/sparsegen/asm/amd64"
 	"github.com/sparsegen/sparsegen/asm/goref"
+	"github.com/sparsegen/sparsegen/asm/verify"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -25,6 +27,9 @@ type EmitOptions struct {
 	// GPUPacking, where it is not 0, says that the package has a function
 	// gpuKernels too, from gpuplan.Emit, whose kernels read this packing.
 	GPUPacking uint64
+	// Proved, where it is set, is given the proofs of the kernels in assembly, in
+	// their order, and how long they took to find.
+	Proved func(proofs []*verify.Proof, took time.Duration)
 }
 
 // Prefix is what the names of the generated files begin with.
@@ -50,7 +55,8 @@ func Sort(ks []Kernel) []Kernel {
 
 // Emit writes the package that holds kernels: assembly for amd64, its Go
 // declarations, and the pure-Go form of every kernel, which other machines and
-// `-tags noasm` use. A package of GPU kernels alone has the set and nothing else.
+// `-tags noasm` use. Assembly that is not proved safe is an error. A package of
+// GPU kernels alone has the set and nothing else.
 func Emit(kernels []Kernel, o EmitOptions) ([]File, error) {
 	kernels = Sort(kernels)
 	stem, header := o.Prefix(), o.Header()
@@ -85,6 +91,18 @@ func Emit(kernels []Kernel, o EmitOptions) ([]File, error) {
 	text, stubs, err := amd64.Emit(funcs, amd64.Options{Package: o.Package, Header: header, Constraint: "!noasm"})
 	if err != nil {
 		return nil, err
+	}
+	begin := time.Now()
+	listing, err := amd64.ParseListing(text)
+	if err != nil {
+		return nil, fmt.Errorf("codegen: kernels cannot be proved safe: %w", err)
+	}
+	proofs, err := prove(listing.Funcs, listing.Tables, native)
+	if err != nil {
+		return nil, err
+	}
+	if o.Proved != nil {
+		o.Proved(proofs, time.Since(begin))
 	}
 	list, err := nativeList(native, header, o.Package)
 	if err != nil {

@@ -51,10 +51,13 @@ func Build(k runtime.KernelKey, m asm.Machine) (*asm.Func, error) {
 	if err := k.Check(); err != nil {
 		return nil, fmt.Errorf("codegen: %w", err)
 	}
-	name := k.Name() + "_" + m.Name
+	name := functionName(k, m)
 	b := asm.New(name, m, f.args, name+" computes runtime."+goref.FuncType(k.Op)+" for "+k.String()+".")
 	if err := f.build(b, k); err != nil {
 		return nil, err
 	}
 	return b.Func(), nil
 }
+
+// functionName is the name of kernel k's function for machine m.
+func functionName(k runtime.KernelKey, m asm.Machine) string { return k.Name() + "_" + m.Name }

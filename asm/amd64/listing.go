@@ -1,0 +1,391 @@
+package amd64
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sparsegen/sparsegen/asm/verify"
+)
+
+// A Listing is emitted assembly, read back for verification.
+type Listing struct {
+	Funcs  []*verify.Func
+	Tables []verify.Table
+}
+
+// ParseListing reads the assembly that Emit prints. What it does not understand
+// is an error with its line.
+func ParseListing(text []byte) (*Listing, error) {
+	p := &parser{tables: map[string]*verify.Table{}}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if err := p.line(n, strings.TrimRight(line, "\n")); err != nil {
+			return nil, fmt.Errorf("amd64: line %d: %w", n, err)
+		}
+	}
+	l := &Listing{Funcs: p.funcs}
+	for _, name := range p.order {
+		l.Tables = append(l.Tables, *p.tables[name])
+	}
+	return l, nil
+}
+
+type parser struct {
+	funcs  []*verify.Func
+	tables map[string]*verify.Table
+	order  []string
+}
+
+func (p *parser) line(n int, line string) error {
+	code, _, _ := strings.Cut(line, "//")
+	code = strings.TrimRight(code, " \t")
+	first, rest, _ := strings.Cut(strings.TrimSpace(code), " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case first == "" || strings.HasPrefix(first, "#"):
+		return nil
+	case first == "TEXT":
+		return p.text(n, rest)
+	case first == "DATA":
+		return p.data(rest)
+	case first == "GLOBL":
+		return p.globl(rest)
+	}
+	if len(p.funcs) == 0 {
+		return fmt.Errorf("%s before any function", first)
+	}
+	f := p.funcs[len(p.funcs)-1]
+	if name, ok := strings.CutSuffix(first, ":"); ok {
+		if _, twice := f.Labels[name]; twice {
+			return fmt.Errorf("label %s a second time", name)
+		}
+		f.Labels[name] = len(f.Insts)
+		return nil
+	}
+	i, err := instruction(first, rest)
+	if err != nil {
+		return err
+	}
+	i.Line, i.Text = n, strings.TrimSpace(code)
+	f.Insts = append(f.Insts, i)
+	return nil
+}
+
+// text reads what follows TEXT: ·name(SB), NOSPLIT, $frame-args.
+func (p *parser) text(n int, rest string) error {
+	f := &verify.Func{Line: n, Labels: map[string]int{}, RegName: regName}
+	fields := strings.Split(rest, ", ")
+	name, ok := strings.CutSuffix(strings.TrimPrefix(fields[0], "·"), "(SB)")
+	frame, args, ok2 := strings.Cut(strings.TrimPrefix(fields[len(fields)-1], "$"), "-")
+	if !ok || !ok2 || len(fields) < 2 {
+		return fmt.Errorf("TEXT %s: want ·name(SB), flags, $frame-arguments", rest)
+	}
+	f.Name = name
+	var err error
+	if f.Frame, err = strconv.ParseInt(frame, 10, 32); err != nil {
+		return err
+	}
+	if f.Args, err = strconv.ParseInt(args, 10, 32); err != nil {
+		return err
+	}
+	for _, r := range reserved {
+		f.Reserved = append(f.Reserved, registers[r].reg)
+	}
+	p.funcs = append(p.funcs, f)
+	return nil
+}
+
+// table finds the table that a symbol such as name<>+8(SB) lies in.
+func (p *parser) table(symbol string) (t *verify.Table, at int64, err error) {
+	o, err := parseOperand(symbol)
+	if err != nil || o.Kind != verify.Memory || o.Base != verify.NoReg {
+		return nil, 0, fmt.Errorf("%s: want name<>+offset(SB)", symbol)
+	}
+	t = p.tables[o.Symbol]
+	if t == nil {
+		t = &verify.Table{Name: o.Symbol}
+		p.tables[o.Symbol] = t
+		p.order = append(p.order, o.Symbol)
+	}
+	return t, o.Disp, nil
+}
+
+// data reads name<>+8(SB)/4, $0x3f800000.
+func (p *parser) data(rest string) error {
+	symbol, rest, ok := strings.Cut(rest, "/")
+	size, word, ok2 := strings.Cut(rest, ", $")
+	n, err := strconv.Atoi(size)
+	if !ok || !ok2 || err != nil || n != 4 && n != 8 {
+		return fmt.Errorf("DATA %s: want a symbol of 4 or 8 bytes", symbol)
+	}
+	t, at, err := p.table(symbol)
+	if err != nil {
+		return err
+	}
+	w, err := strconv.ParseUint(word, 0, 64)
+	if err != nil {
+		return err
+	}
+	if at != int64(len(t.Data)) {
+		return fmt.Errorf("DATA %s: does not follow what lies before it", symbol)
+	}
+	for range n {
+		t.Data = append(t.Data, byte(w))
+		w >>= 8
+	}
+	return nil
+}
+
+// globl reads name<>(SB), flags, $size.
+func (p *parser) globl(rest string) error {
+	fields := strings.Split(rest, ", ")
+	t, _, err := p.table(fields[0])
+	if err != nil {
+		return err
+	}
+	size, err := strconv.Atoi(strings.TrimPrefix(fields[len(fields)-1], "$"))
+	if err != nil || size != len(t.Data) {
+		return fmt.Errorf("GLOBL %s: %d bytes of data, declared %s", t.Name, len(t.Data), fields[len(fields)-1])
+	}
+	return nil
+}
+
+func instruction(name, rest string) (verify.Inst, error) {
+	in := verify.Inst{Mask: verify.NoReg}
+	s, ok := table[name]
+	if !ok {
+		return in, fmt.Errorf("%s: asm/amd64's table of semantics has no such instruction", name)
+	}
+	in.Op, in.Flags, in.Cond = s.op, s.flags, s.cond
+	if s.op == verify.Jump {
+		in.Target = rest
+		return in, nil
+	}
+	var ops []verify.Operand
+	var width int64 // of the vector registers
+	for field := range strings.SplitSeq(rest, ",") {
+		field = strings.TrimSpace(field)
+		if field == "" {
+			continue
+		}
+		o, err := parseOperand(field)
+		if err != nil {
+			return in, fmt.Errorf("%s: %w", name, err)
+		}
+		if o.Kind == verify.Register {
+			width = max(width, registers[field].bytes)
+		}
+		ops = append(ops, o)
+	}
+	if s.one {
+		ops = append([]verify.Operand{{Kind: verify.Immediate, Imm: 1, Base: verify.NoReg, Index: verify.NoReg}}, ops...)
+	}
+	in.Width = s.width
+	if s.width <= 0 {
+		in.Width = width / max(1, -s.width)
+	}
+	if s.align {
+		in.Align = in.Width
+	}
+	if err := arrange(&in, s, strings.HasSuffix(name, ".Z"), ops); err != nil {
+		return in, fmt.Errorf("%s: %w", name, err)
+	}
+	in.Upper = in.D.Kind == verify.Register && vector(in.D.Reg) && width > 16
+	return in, nil
+}
+
+func vector(r verify.Reg) bool { return r >= verify.FirstVec && r < verify.FirstMask }
+
+// counts is how many operands the integer instructions have.
+var counts = map[verify.Op]int{
+	verify.Move: 2, verify.Add: 2, verify.Sub: 2, verify.ShiftLeft: 2, verify.ShiftRight: 2, verify.Negate: 1,
+	verify.Address: 2, verify.CountOnes: 2, verify.LowBits: 3, verify.Extract: 3, verify.Compare: 2, verify.Test: 2, verify.MoveIf: 2,
+	verify.Return: 0, verify.ClearUpper: 0, verify.Hint: 1, verify.SetMask: 2,
+}
+
+// arrange puts operands where in.Op has them.
+func arrange(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Operand) error {
+	n := len(ops)
+	if want, ok := counts[in.Op]; ok && want != n {
+		return fmt.Errorf("%d operands where it has %d", n, want)
+	}
+	switch in.Op {
+	case verify.Return, verify.ClearUpper, verify.Hint:
+		if in.Op == verify.Hint {
+			in.A = ops[0]
+		}
+		return nil
+	case verify.Compare, verify.Test:
+		in.A, in.B = ops[0], ops[1]
+		return nil
+	case verify.Mul:
+		if n != 2 && n != 3 {
+			return fmt.Errorf("%d operands", n)
+		}
+		in.A, in.B, in.D = ops[0], ops[n-2], ops[n-1]
+		if n == 2 {
+			in.B = ops[1]
+		}
+		return nil
+	case verify.LowBits, verify.Extract:
+		in.A, in.B, in.D = ops[0], ops[1], ops[2]
+		return nil
+	case verify.Move, verify.Add, verify.Sub, verify.ShiftLeft, verify.ShiftRight, verify.Address, verify.CountOnes, verify.MoveIf:
+		in.A, in.D = ops[0], ops[1]
+		return nil
+	case verify.Negate:
+		in.D = ops[0]
+		return nil
+	}
+	if n < 2 {
+		return fmt.Errorf("%d operands", n)
+	}
+	return arrangeVector(in, s, zeroing, ops)
+}
+
+func arrangeVector(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Operand) error {
+	n := len(ops)
+	in.D, in.Acc = ops[n-1], s.acc
+	memory := false
+	for _, o := range ops[:n-1] {
+		switch o.Kind {
+		case verify.Register:
+			if in.Op == verify.VectorLoad && n == 2 || in.Op == verify.SetMask {
+				in.A = o
+			} else {
+				in.Reads = append(in.Reads, o.Reg)
+			}
+		case verify.Memory, verify.Slot:
+			if memory {
+				return fmt.Errorf("two operands in memory")
+			}
+			in.A, memory = o, true
+		case verify.Immediate:
+		}
+	}
+	if s.zero && n == 3 && ops[0] == ops[1] && ops[0].Kind == verify.Register {
+		in.Reads = nil
+	}
+	if in.Op != verify.VectorLoad || n != 3 {
+		return nil
+	}
+	// Of three operands of a move, the one in the middle is a mask.
+	if ops[1].Kind != verify.Register {
+		return fmt.Errorf("the mask is no register")
+	}
+	in.Mask, in.Lane = ops[1].Reg, 4
+	if in.Mask >= verify.FirstMask && !zeroing && in.D.Kind == verify.Register {
+		in.Acc = true // lanes that the mask leaves out stay
+	}
+	in.Reads = slices.DeleteFunc(in.Reads, func(r verify.Reg) bool { return r == in.Mask })
+	if in.D.Kind == verify.Memory && ops[0].Kind == verify.Register {
+		in.A = ops[0]
+	}
+	return nil
+}
+
+// register is where a register is, and how many bytes it has as a vector.
+type register struct {
+	reg   verify.Reg
+	bytes int64
+}
+
+var registers = makeRegisters()
+
+var integers = []string{"AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI"}
+
+func makeRegisters() map[string]register {
+	m := map[string]register{}
+	for i, name := range integers {
+		m[name] = register{verify.Reg(i), 0}
+	}
+	for i := 8; i < 16; i++ {
+		m[fmt.Sprintf("R%d", i)] = register{verify.Reg(i), 0}
+	}
+	for i := range 32 {
+		r := verify.FirstVec + verify.Reg(i)
+		m[fmt.Sprintf("X%d", i)] = register{r, 16}
+		m[fmt.Sprintf("Y%d", i)] = register{r, 32}
+		m[fmt.Sprintf("Z%d", i)] = register{r, 64}
+	}
+	for i := range 8 {
+		m[fmt.Sprintf("K%d", i)] = register{verify.FirstMask + verify.Reg(i), 0}
+	}
+	return m
+}
+
+func regName(r verify.Reg) string {
+	switch {
+	case int(r) < len(integers):
+		return integers[r]
+	case r < verify.FirstVec:
+		return fmt.Sprintf("R%d", r)
+	case r < verify.FirstMask:
+		return fmt.Sprintf("vector register %d", r-verify.FirstVec)
+	}
+	return fmt.Sprintf("K%d", r-verify.FirstMask)
+}
+
+// parseOperand reads one operand.
+func parseOperand(s string) (o verify.Operand, err error) {
+	o.Base, o.Index = verify.NoReg, verify.NoReg
+	if r, ok := registers[s]; ok {
+		o.Kind, o.Reg = verify.Register, r.reg
+		return o, nil
+	}
+	if imm, ok := strings.CutPrefix(s, "$"); ok {
+		o.Kind = verify.Immediate
+		o.Imm, err = strconv.ParseInt(strings.TrimPrefix(imm, "+"), 0, 64)
+		return o, err
+	}
+	at, inner, ok := strings.Cut(s, "(")
+	inner, ok2 := strings.CutSuffix(inner, ")")
+	if !ok || !ok2 {
+		return o, fmt.Errorf("operand %q", s)
+	}
+	o.Kind = verify.Memory
+	base, index, indexed := strings.Cut(inner, ")(")
+	switch base {
+	case "FP", "SB":
+		if base == "FP" {
+			o.Kind = verify.Slot
+		}
+		plus := strings.LastIndexByte(at, '+')
+		if plus < 0 {
+			plus = len(at)
+			at += "+0"
+		}
+		o.Symbol = strings.TrimSuffix(at[:plus], "<>")
+		o.Disp, err = strconv.ParseInt(at[plus+1:], 10, 32)
+		if indexed || o.Symbol == "" {
+			return o, fmt.Errorf("operand %q", s)
+		}
+		return o, err
+	}
+	if at != "" {
+		if o.Disp, err = strconv.ParseInt(at, 10, 32); err != nil {
+			return o, err
+		}
+	}
+	r, ok := registers[base]
+	if !ok || r.reg >= verify.FirstVec {
+		return o, fmt.Errorf("operand %q", s)
+	}
+	o.Base = r.reg
+	if indexed {
+		name, scale, ok := strings.Cut(index, "*")
+		r, known := registers[name]
+		if !ok || !known || r.reg >= verify.FirstVec {
+			return o, fmt.Errorf("operand %q", s)
+		}
+		o.Index = r.reg
+		if o.Scale, err = strconv.ParseInt(scale, 10, 8); err != nil || o.Scale > 8 || bits.OnesCount64(uint64(o.Scale)) != 1 {
+			return o, fmt.Errorf("operand %q: scale", s)
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,458 @@
+package verify
+
+// run carries states through the blocks of a loop's body, or of the function
+// where l is nil, from its entry on. It returns the states that come back to the
+// head and those that leave.
+func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err error) {
+	order, head := a.order, 0
+	if l != nil {
+		order, head = l.blocks, l.head
+	}
+	saved := a.loop
+	a.loop = l
+	defer func() { a.loop = saved }()
+	pending := map[int][]*state{head: {entry}}
+	route := func(es []edge) {
+		for _, e := range es {
+			switch {
+			case l != nil && e.to == l.head:
+				backs = append(backs, e.s)
+			case l != nil && !l.in[e.to]:
+				exits = append(exits, e)
+			default:
+				pending[e.to] = append(pending[e.to], e.s)
+			}
+		}
+	}
+	for _, b := range order {
+		states := pending[b]
+		if len(states) == 0 {
+			continue
+		}
+		if len(states) > 1 {
+			states = a.merge(b, states)
+		}
+		if len(states) > maxStates {
+			return nil, nil, a.errorAt(&a.fn.Insts[a.blocks[b].first], "", "is reached in more than %d different ways", maxStates)
+		}
+		inner := a.blocks[b].loop
+		for _, s := range states {
+			var out []edge
+			if inner != nil && inner != l && inner.head == b {
+				out, err = a.runLoop(inner, s)
+			} else {
+				out, err = a.runBlock(b, s)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			route(out)
+		}
+	}
+	return backs, exits, nil
+}
+
+// maxStates bounds the paths that are followed apart.
+const maxStates = 64
+
+// runBlock carries a state through a block; s is used up.
+func (a *analysis) runBlock(b int, s *state) ([]edge, error) {
+	blk := &a.blocks[b]
+	s.cost = s.cost.plusConst(int64(blk.end - blk.first))
+	for i := blk.first; i < blk.end; i++ {
+		in := &a.fn.Insts[i]
+		switch in.Op {
+		case Jump:
+			return a.jump(b, in, s)
+		case Return:
+			if !a.quiet {
+				return nil, a.atReturn(in, s)
+			}
+			return nil, nil
+		}
+		if err := a.step(in, s); err != nil {
+			return nil, err
+		}
+	}
+	return []edge{{blk.next[0], s}}, nil
+}
+
+func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
+	target := a.blockOf(in.Target)
+	if in.Cond == Always {
+		return []edge{{target, s}}, nil
+	}
+	if s.flag == fUndefined {
+		return nil, a.errorAt(in, "", "depends on flags that nothing has set")
+	}
+	var out []edge
+	if t := s.clone(); a.assume(t, negated[in.Cond]) {
+		out = append(out, edge{b + 1, t})
+	}
+	if a.assume(s, in.Cond) {
+		out = append(out, edge{target, s})
+	}
+	return out, nil
+}
+
+var negated = map[Cond]Cond{
+	Equal: NotEqual, NotEqual: Equal, Less: GreaterEqual, GreaterEqual: Less, Greater: LessEqual, LessEqual: Greater,
+}
+
+// assume adds a condition to what is known; false means that it cannot hold.
+func (a *analysis) assume(s *state, c Cond) bool {
+	switch s.flag {
+	case fNonzero:
+		return c != Equal
+	case fNumber:
+	default:
+		return true
+	}
+	p := s.diff
+	less, greater := p.scaled(-1).plusConst(-1), p.plusConst(-1) // >= 0
+	switch c {
+	case Equal:
+		if a.sees(s.known, greater) || a.sees(s.known, less) {
+			return false
+		}
+		s.known = s.known.withEqual(p)
+	case NotEqual:
+		switch {
+		case a.sees(s.known, p) && a.sees(s.known, p.scaled(-1)):
+			return false
+		case a.sees(s.known, p):
+			s.known = s.known.with(greater)
+		case a.sees(s.known, p.scaled(-1)):
+			s.known = s.known.with(less)
+		case a.quiet:
+			// A guess: what counts towards 0 has not passed it.
+			q := p
+			for _, u := range a.moving {
+				q = a.syms.substitute(q, u, nil)
+			}
+			if len(q) < len(p) && a.sees(s.known, q.scaled(-1)) {
+				s.known = s.known.with(less)
+			}
+		}
+	case Less:
+		if a.sees(s.known, p) {
+			return false
+		}
+		s.known = s.known.with(less)
+	case GreaterEqual:
+		if a.sees(s.known, less) {
+			return false
+		}
+		s.known = s.known.with(p)
+	case Greater:
+		if a.sees(s.known, p.scaled(-1)) {
+			return false
+		}
+		s.known = s.known.with(greater)
+	case LessEqual:
+		if a.sees(s.known, greater) {
+			return false
+		}
+		s.known = s.known.with(p.scaled(-1))
+	}
+	return true
+}
+
+// step carries s over one instruction that does not jump.
+func (a *analysis) step(in *Inst, s *state) error {
+	if !a.quiet {
+		if err := a.checkRegisters(in, s); err != nil {
+			return err
+		}
+	}
+	if in.Upper {
+		s.dirty = true
+	}
+	switch in.Op {
+	case Hint:
+		return nil
+	case ClearUpper:
+		s.dirty = false
+		return nil
+	case Vector, VectorLoad, VectorStore, SetMask:
+		return a.stepVector(in, s)
+	}
+	return a.stepInteger(in, s)
+}
+
+// checkRegisters reports a register that is read before it is written, or is not
+// the function's to write.
+func (a *analysis) checkRegisters(in *Inst, s *state) (err error) {
+	a.reads(in, func(r Reg) {
+		if s.places[r].k == vUndefined && err == nil {
+			err = a.errorAt(in, "", "reads %s, which nothing has written on some way here", a.placeName(r))
+		}
+	})
+	if in.Op == MoveIf && s.flag == fUndefined && err == nil {
+		err = a.errorAt(in, "", "depends on flags that nothing has set")
+	}
+	return err
+}
+
+func (a *analysis) stepVector(in *Inst, s *state) error {
+	v := value{k: vAny}
+	if in.A.Kind == Memory || in.A.Kind == Slot {
+		loaded, err := a.access(in, s, &in.A, false)
+		if err != nil {
+			return err
+		}
+		if in.Op == VectorLoad {
+			v = loaded
+		}
+	}
+	if in.D.Kind == Memory || in.D.Kind == Slot {
+		_, err := a.access(in, s, &in.D, true)
+		return err
+	}
+	if in.Op == SetMask && in.A.Kind == Register {
+		if b := s.places[in.A.Reg]; b.k == vBits {
+			v = value{k: vMask, p: b.p}
+		}
+	}
+	if in.Op == VectorLoad && in.A.Kind == Register { // a move
+		v = s.places[in.A.Reg]
+	}
+	if d := a.written(in); d != NoReg {
+		s.places[d] = v
+	}
+	return nil
+}
+
+// operand is an integer operand's value.
+func (a *analysis) operand(in *Inst, s *state, o *Operand) (value, error) {
+	switch o.Kind {
+	case Immediate:
+		return value{k: vInt, p: constant(o.Imm)}, nil
+	case Register:
+		return s.places[o.Reg], nil
+	case Memory, Slot:
+		return a.access(in, s, o, false)
+	}
+	return value{k: vAny}, nil
+}
+
+func (a *analysis) stepInteger(in *Inst, s *state) error {
+	source := a.operand
+	if in.Op == Address {
+		source = a.address
+	}
+	x, err := source(in, s, &in.A)
+	if err != nil {
+		return err
+	}
+	var d, y value
+	if in.D.Kind == Register {
+		d = s.places[in.D.Reg]
+	}
+	if y, err = a.operand(in, s, &in.B); err != nil {
+		return err
+	}
+	if in.Op == Compare || in.Op == Test {
+		a.compare(in.Op, s, x, y)
+		return nil
+	}
+	r := a.result(in, s, x, y, d)
+	switch in.Flags {
+	case Sets:
+		s.flag = fUnknown
+		if r.k == vInt {
+			s.flag, s.diff = fNumber, r.p
+			s.left, s.right = value{}, value{}
+		}
+	case Clobbers:
+		s.flag = fUndefined
+	}
+	if in.D.Kind == Memory {
+		_, err := a.access(in, s, &in.D, true)
+		return err
+	}
+	if in.D.Kind == Slot && a.slotAt(in.D.Disp) < 0 {
+		return a.errorAt(in, "", "writes the frame at %d, where no argument begins", in.D.Disp)
+	}
+	if at := a.written(in); at != NoReg {
+		s.places[at] = r
+	}
+	return nil
+}
+
+func (a *analysis) compare(op Op, s *state, x, y value) {
+	s.flag = fUnknown
+	s.left, s.right = x, y
+	switch {
+	case op == Test && x.equal(y) && x.k == vInt:
+		s.flag, s.diff = fNumber, x.p
+		s.left, s.right = x, value{k: vInt}
+	case op == Test && x.equal(y) && x.k == vPtr:
+		s.flag = fNonzero // a pointer into memory
+	case op == Compare && x.k == vInt && y.k == vInt,
+		op == Compare && x.k == vPtr && y.k == vPtr && x.region == y.region:
+		s.flag, s.diff = fNumber, x.p.minus(y.p)
+	case op == Compare && x.k == vLesser && y.k == vInt:
+	}
+}
+
+// result is what an integer instruction puts into its destination.
+func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
+	unknown := value{k: vAny}
+	switch in.Op {
+	case Move:
+		if in.A.Kind != Register || in.Width == 8 {
+			return x
+		}
+		switch { // the low bytes of a register
+		case x.k == vBytes:
+			return a.fromBytes(x, 0, in.Width)
+		case x.k == vInt && in.Width <= 4 && a.proves(s.known, x.p) && a.proves(s.known, constant(1<<(8*in.Width)-1).minus(x.p)):
+			return x
+		}
+	case Extract:
+		if c, ok := x.p.isConst(); ok && x.k == vInt && y.k == vBytes && c&7 == 0 && c>>8&7 == 0 {
+			return a.fromBytes(y, c&0xff/8, c>>8&0xff/8)
+		}
+	case Address:
+		return x
+	case Add:
+		switch {
+		case d.number() && x.k == vInt:
+			return value{k: d.k, region: d.region, p: d.p.plus(x.p)}
+		case d.k == vInt && x.k == vPtr:
+			return value{k: vPtr, region: x.region, p: d.p.plus(x.p)}
+		}
+	case Sub:
+		switch {
+		case d.number() && x.k == vInt:
+			return value{k: d.k, region: d.region, p: d.p.minus(x.p)}
+		case d.k == vPtr && x.k == vPtr && d.region == x.region:
+			return value{k: vInt, p: d.p.minus(x.p)}
+		}
+	case Mul:
+		if x.k == vInt && y.k == vInt {
+			return value{k: vInt, p: x.p.times(y.p)}
+		}
+	case ShiftLeft:
+		if c, ok := x.p.isConst(); ok && x.k == vInt && d.k == vInt && c >= 0 && c < 32 {
+			return value{k: vInt, p: d.p.scaled(1 << c)}
+		}
+	case ShiftRight:
+		if c, ok := x.p.isConst(); ok && x.k == vInt && d.k == vBytes && c >= 0 && c < 64 && c%8 == 0 {
+			return value{k: vBytes, region: d.region, p: d.p.plusConst(c / 8)}
+		}
+		if c, ok := x.p.isConst(); ok && x.k == vInt && d.k == vInt && c >= 0 && c < 32 && a.proves(s.known, d.p) {
+			return value{k: vInt, p: a.quotient(s.known, d.p, 1<<c)}
+		}
+	case Negate:
+		if d.k == vInt {
+			return value{k: vInt, p: d.p.scaled(-1)}
+		}
+	case CountOnes:
+		if t, ok := x.p.isSymbol(); ok && x.k == vInt {
+			if i := a.syms.info[t]; i.kind == element {
+				return value{k: vInt, p: a.onesAt(i.region, i.pos, i.width)}
+			}
+		}
+	case LowBits:
+		// Of all ones, as many as A says.
+		if y.k == vInt && y.p.equal(constant(-1)) && x.k == vInt && a.proves(s.known, x.p) {
+			return value{k: vBits, p: x.p}
+		}
+	case MoveIf:
+		return a.moveIf(in.Cond, s, x, d)
+	}
+	return unknown
+}
+
+// quotient is floor(p / by) for p >= 0. A product with by/d, rounded up, stands
+// for a division by d as long as the error of the rounding does not add up to 1.
+func (a *analysis) quotient(f *fact, p poly, by int64) poly {
+	c := p.content(true)
+	if shared := gcd(by, max(c, 1)); shared > 1 {
+		p, _ = p.divided(shared)
+		by, c = by/shared, c/shared
+	}
+	if c > 1 {
+		x, _ := p.divided(c)
+		for d := by / c; d <= by/c+1; d++ {
+			if excess := c*d - by; d > 1 && excess >= 0 && excess < d && a.proves(f, constant(by-1).plusTimes(x, -excess)) {
+				return a.syms.floorOf(x, d)
+			}
+		}
+	}
+	return a.syms.floorOf(p, by)
+}
+
+// fromBytes is the integer of width bytes at a place in bytes loaded at once.
+func (a *analysis) fromBytes(v value, at, width int64) value {
+	if width != 1 {
+		return value{k: vAny}
+	}
+	return value{k: vInt, p: a.elementAt(v.region, v.p.plusConst(at), 1)}
+}
+
+// moveIf is the value of a conditional move of x over d.
+func (a *analysis) moveIf(c Cond, s *state, x, d value) value {
+	unknown := value{k: vAny}
+	if x.equal(d) {
+		return x
+	}
+	if s.flag == fNumber {
+		t := s.clone()
+		if !a.assume(t, c) {
+			if c == Less && s.left.equal(x) && d.k == vInt && x.k == vInt && !a.proves(s.known, d.p) {
+				// d is the lesser; that x bounds it serves a maximum with 0.
+				return value{k: vLesser, p: d.p, q: x.p}
+			}
+			return d
+		}
+		t = s.clone()
+		if !a.assume(t, negated[c]) {
+			return x
+		}
+	}
+	// After a comparison of x with d, the lesser or the greater of both.
+	least := c == Less || c == LessEqual
+	if c == Equal || c == NotEqual || c == Always {
+		return unknown
+	}
+	if s.left.equal(d) && s.right.equal(x) {
+		least = !least
+	} else if !s.left.equal(x) || !s.right.equal(d) {
+		return unknown
+	}
+	if least {
+		if x.k != vInt || d.k != vInt {
+			return unknown
+		}
+		if a.proves(s.known, x.p) && a.proves(s.known, d.p) {
+			return value{k: vInt, p: a.syms.lesserOf(d.p, x.p)}
+		}
+		return value{k: vLesser, p: d.p, q: x.p}
+	}
+	if zero, ok := x.p.isConst(); x.k == vInt && ok && zero == 0 {
+		switch {
+		case d.k == vInt:
+			return value{k: vInt, p: a.syms.clampOf(d.p, nil)}
+		case d.k == vLesser && a.proves(s.known, d.q):
+			return value{k: vInt, p: a.syms.clampOf(d.p, d.q)}
+		}
+	}
+	return unknown
+}
+
+// elementAt is the integer of width bytes at pos in a region.
+func (a *analysis) elementAt(r int, pos poly, width int64) poly {
+	return a.syms.derived(symbolInfo{kind: element, region: r, width: width, pos: pos}, func(e poly) []poly {
+		return []poly{constant(1<<(8*width) - 1).minus(e)}
+	})
+}
+
+// onesAt is the number of bits set in the width bytes at pos.
+func (a *analysis) onesAt(r int, pos poly, width int64) poly {
+	return a.syms.derived(symbolInfo{kind: ones, region: r, width: width, pos: pos}, func(e poly) []poly {
+		return []poly{constant(8 * width).minus(e)}
+	})
+}

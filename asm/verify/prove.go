@@ -1,0 +1,414 @@
+package verify
+
+import (
+	"cmp"
+	"slices"
+)
+
+// fact is a polynomial that is at least 0, in front of those known before it.
+type fact struct {
+	p     poly
+	prev  *fact
+	depth int
+}
+
+func (f *fact) with(p poly) *fact {
+	if _, ok := p.isConst(); ok {
+		return f
+	}
+	d := 0
+	if f != nil {
+		d = f.depth + 1
+	}
+	return &fact{p.tightened(), f, d}
+}
+
+func (f *fact) withEqual(p poly) *fact { return f.with(p).with(p.scaled(-1)) }
+
+// common is the last fact that both lists share.
+func common(f, g *fact) *fact {
+	for f != g {
+		switch {
+		case f == nil || g == nil:
+			return nil
+		case f.depth >= g.depth:
+			f = f.prev
+		default:
+			g = g.prev
+		}
+	}
+	return f
+}
+
+// Bounds of the search for a proof: bounds applied one upon another, and bounds
+// tried in all.
+const (
+	maxSteps = 12
+	maxTries = 150
+	fewSteps = 5
+	fewTries = 12
+)
+
+// proves reports whether p >= 0 follows from f. It removes one negative term
+// after another, each by adding a multiple of what is known to be at least 0;
+// what is left has no negative term. All symbols are at least 0.
+func (a *analysis) proves(f *fact, p poly) bool {
+	if nonNegative(p) {
+		return true
+	}
+	if c, ok := p.isConst(); ok {
+		return c >= 0
+	}
+	if a.hasty {
+		return a.sees(f, p)
+	}
+	tries := maxTries
+	return a.search(f, p, maxSteps, &tries)
+}
+
+// sees is proves with little effort, for what need not be found: a way that is
+// followed in vain is no mistake.
+func (a *analysis) sees(f *fact, p poly) bool {
+	if c, ok := p.isConst(); ok {
+		return c >= 0
+	}
+	tries := fewTries
+	return a.search(f, p, fewSteps, &tries)
+}
+
+func (a *analysis) provesZero(f *fact, p poly) bool {
+	return len(p) == 0 || a.proves(f, p) && a.proves(f, p.scaled(-1))
+}
+
+func nonNegative(p poly) bool {
+	for _, t := range p {
+		if t.c < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
+	goal = reduced(goal)
+	at := a.hardest(goal)
+	if at < 0 {
+		return true
+	}
+	if steps == 0 || !small(goal) {
+		return false
+	}
+	if c := goal.constTerm(); c > 0 {
+		// Without it, the terms may have factors in common.
+		if rest := goal[:len(goal)-1]; len(rest) > 1 && !reduced(rest).equal(rest) && a.search(f, rest, steps-1, tries) {
+			return true
+		}
+	}
+	if tied, free := parts(goal); len(tied) > 1 && len(free) > 1 {
+		few := min(*tries, maxTries/5)
+		*tries -= few
+		if a.search(f, tied, steps-1, &few) && a.search(f, free, steps-1, &few) {
+			return true
+		}
+		*tries += max(0, few)
+	}
+	worst := goal[at]
+	// What goal becomes by each q >= 0 that has a negative term which divides the
+	// worst one; those with fewer negative terms are tried first.
+	type try struct {
+		goal     poly
+		negative int
+	}
+	var next []try
+	apply := func(q poly) {
+		for _, t := range q {
+			if t.c >= 0 || (t.m == 0) != (worst.m == 0) {
+				continue
+			}
+			times, ok := worst.m.over(t.m)
+			g := gcd(-t.c, -worst.c)
+			scale := -t.c / g
+			if !ok || !fits(q, times) || scale > maxFactor || -worst.c/g > maxFactor {
+				continue
+			}
+			// scale*goal exceeds scale-1 less than 0 exactly if goal >= 0.
+			p := reduced(goal.scaled(scale).minus(q.timesMono(times, -worst.c/g)).plusConst(scale - 1))
+			n := 0
+			for _, t := range p {
+				if t.c < 0 {
+					n++
+				}
+			}
+			next = append(next, try{p, n})
+		}
+	}
+	for m := worst.m; m != 0; m >>= 16 {
+		for _, q := range a.derivedFacts(f, symbol(m), goal, steps, tries) {
+			apply(q)
+		}
+	}
+	for _, t := range goal { // what else ties these symbols to others
+		for m := t.m; m != 0; m >>= 16 {
+			if i := &a.syms.info[symbol(m)]; i.kind == floored && t.c > 0 {
+				for _, q := range i.facts {
+					apply(q)
+				}
+			}
+		}
+	}
+	for g := f; g != nil; g = g.prev {
+		apply(g.p)
+	}
+	slices.SortStableFunc(next, func(x, y try) int { return cmp.Compare(x.negative, y.negative) })
+	for _, n := range next {
+		if n.negative == 0 {
+			return true
+		}
+		if *tries--; *tries < 0 {
+			return false
+		}
+		// No branch takes all: another may be the short one.
+		few := (*tries + 1) / 2
+		*tries -= few
+		if a.search(f, n.goal, steps-1, &few) {
+			return true
+		}
+		*tries += max(0, few)
+	}
+	return false
+}
+
+// What lies beyond these does not occur in what can be proved; within them
+// nothing overflows.
+const (
+	maxFactor = 1 << 14
+	maxCoeff  = 1 << 34
+)
+
+func small(p poly) bool {
+	for _, t := range p {
+		if t.c > maxCoeff || t.c < -maxCoeff {
+			return false
+		}
+	}
+	return true
+}
+
+// fits reports whether p*m can be written.
+func fits(p poly, m mono) bool {
+	if !small(p) {
+		return false
+	}
+	for _, t := range p {
+		if _, ok := t.m.times(m); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// reduced divides out what all terms share; symbols are at least 0.
+func reduced(p poly) poly {
+	p = p.tightened()
+	for len(p) > 1 && p[len(p)-1].m != 0 {
+		shared := false
+		for m := p[0].m; m != 0 && !shared; m >>= 16 {
+			s := mono(symbol(m))
+			q := make(poly, 0, len(p))
+			for _, t := range p {
+				n, ok := t.m.over(s)
+				if !ok {
+					break
+				}
+				q = append(q, term{n, t.c})
+			}
+			if len(q) == len(p) {
+				p, shared = q, true
+			}
+		}
+		if !shared {
+			return p
+		}
+		p.sort()
+		p = p.tightened()
+	}
+	return p
+}
+
+// parts is the terms of p, apart where no product of symbols ties them: those of
+// which products speak, and the others.
+func parts(p poly) (tied, free poly) {
+	var in []symbol
+	for _, t := range p {
+		if t.m>>16 != 0 {
+			t.m.each(func(s symbol) { in = append(in, s) })
+		}
+	}
+	for _, t := range p {
+		switch {
+		case t.m>>16 != 0 || t.m != 0 && slices.Contains(in, symbol(t.m)):
+			tied = append(tied, t)
+		default:
+			free = append(free, t)
+		}
+	}
+	return tied, free
+}
+
+// hardness is the order in which kinds of symbols are removed: what is made of
+// others first.
+var hardness = [...]int{prefix: 4, element: 3, ones: 3, lesser: 3, clamped: 3, named: 2, floored: 1}
+
+// hardest is the negative term to remove first: one with a prefix sum, then one
+// with a symbol that is made of others, then the one of fewest symbols, so that
+// what is left has factors in common, and the constant last; -1 if there is none.
+func (a *analysis) hardest(p poly) int {
+	at, rank := -1, 0
+	for i, t := range p {
+		if t.c >= 0 {
+			continue
+		}
+		r := 0
+		for m := t.m; m != 0; m >>= 16 {
+			r = max(r, hardness[a.syms.info[symbol(m)].kind])
+		}
+		if at < 0 || r > rank || r == rank && degree(t.m) < degree(p[at].m) {
+			at, rank = i, r
+		}
+	}
+	return at
+}
+
+func degree(m mono) int {
+	n := 0
+	for ; m != 0; m >>= 16 {
+		n++
+	}
+	return n
+}
+
+// derivedFacts is what is known of a symbol by what it is.
+func (a *analysis) derivedFacts(f *fact, s symbol, goal poly, steps int, tries *int) []poly {
+	i := &a.syms.info[s]
+	if i.kind == element {
+		return a.elementFacts(f, s, steps, tries)
+	}
+	if i.kind != prefix {
+		return i.facts
+	}
+	u := a.syms.sums[i.sum]
+	var facts []poly
+	// The elements of the period at pos, as far as a loop has met them.
+	row, period := s.poly(), u.period
+	pos := i.pos
+	for _, t := range u.terms {
+		row = row.plusTimes(a.elementAt(u.region, pos.plusConst(t.at), t.width), t.weight)
+	}
+	if u.bits { // the bytes from pos on whose bits the goal counts
+		row, period = a.bitsFrom(row, u.region, pos, goal)
+	}
+	for _, end := range u.ends {
+		d := end.minus(pos)
+		if a.search(f, d.plusConst(-period), steps-1, tries) {
+			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(row))
+		} else if a.search(f, d, steps-1, tries) {
+			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(s.poly()))
+		}
+	}
+	// Elements are at least 0: a sum that goes further is no less.
+	for _, t := range goal {
+		more, ok := poly{{t.m, 1}}.isSymbol()
+		if o := &a.syms.info[more]; ok && t.c > 0 && o.kind == prefix && o.sum == i.sum && a.search(f, o.pos.minus(pos), steps-1, tries) {
+			facts = append(facts, more.poly().minus(s.poly()))
+		}
+	}
+	return append(facts, a.walkFacts(f, s, row, goal, steps, tries)...)
+}
+
+// elementFacts bounds an integer of a stream by what the contract says of it.
+func (a *analysis) elementFacts(f *fact, s symbol, steps int, tries *int) []poly {
+	i := &a.syms.info[s]
+	g := &a.regions[i.region]
+	if _, whole := i.pos.divided(i.width); g.hasMax && g.elem == i.width && whole &&
+		a.search(f, g.until.minus(i.pos).plusConst(-i.width), steps-1, tries) {
+		return append([]poly{g.below.plusConst(-1).minus(s.poly())}, i.facts...)
+	}
+	return i.facts
+}
+
+// bitsFrom adds to row the ones of the bytes from pos on, as far as goal counts
+// them, and gives their number.
+func (a *analysis) bitsFrom(row poly, region int, pos, goal poly) (poly, int64) {
+	end := int64(0)
+	for found := true; found; {
+		found = false
+		for _, t := range goal {
+			for m := t.m; m != 0; m >>= 16 {
+				o := &a.syms.info[symbol(m)]
+				if o.kind == ones && o.region == region && o.pos.minus(pos).equal(constant(end)) {
+					row, end, found = row.plus(symbol(m).poly()), end+o.width, true
+				}
+			}
+		}
+	}
+	return row, end
+}
+
+// walkFacts bounds a running sum from the beginning of a row on by what the
+// contract says of a Walk.
+func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries *int) (facts []poly) {
+	i := &a.syms.info[s]
+	for _, w := range a.walks {
+		if w.region != i.region || w.period != a.syms.sums[i.sum].period || len(a.syms.sums[i.sum].terms) != 1 || a.syms.sums[i.sum].terms[0].weight != 1 {
+			continue
+		}
+		for _, t := range goal {
+			start, ok := poly{{t.m, 1}}.isSymbol()
+			if !ok || t.c < 0 || start == s {
+				continue
+			}
+			o := &a.syms.info[start]
+			if o.kind != prefix || o.sum != i.sum {
+				continue
+			}
+			length, ok := a.rowAt(w, o.pos)
+			if !ok || !a.search(f, length.minus(i.pos.minus(o.pos)).plusConst(-w.period), steps-1, tries) {
+				continue
+			}
+			bound := w.below.plusConst(-1).minus(s.poly()).plus(start.poly())
+			if w.carry < 0 {
+				facts = append(facts, bound.minus(row.minus(s.poly())))
+				continue
+			}
+			for at := range w.period { // pos is at the carry of its row
+				facts = append(facts, bound.minus(a.elementAt(i.region, i.pos.plusConst(at-w.carry), 1)))
+			}
+		}
+	}
+	return facts
+}
+
+// rowAt is the length in bytes of the row of w that begins at pos, less than a
+// period rounded up.
+func (a *analysis) rowAt(w walk, pos poly) (poly, bool) {
+	at := pos.plusConst(-pos.constTerm())
+	if c := pos.constTerm(); c < 0 || c >= w.period || len(at) != 1 || at[0].c != w.period {
+		return nil, false
+	}
+	begin, ok := poly{{at[0].m, 1}}.isSymbol()
+	if !ok {
+		return nil, false
+	}
+	if i := &a.syms.info[begin]; i.kind == prefix && i.sum == w.rows {
+		u := a.syms.sums[w.rows]
+		return a.elementAt(u.region, i.pos, u.period).scaled(w.period), true
+	}
+	return nil, false
+}

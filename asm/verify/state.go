@@ -1,0 +1,221 @@
+package verify
+
+import "slices"
+
+// valueKind is what is known of a register.
+type valueKind uint8
+
+const (
+	vUndefined valueKind = iota
+	vAny                 // defined, and nothing else
+	vInt                 // p
+	vPtr                 // p bytes into a region
+	vLesser              // min(p, q), which may be negative
+	vBits                // an integer whose low p bits are set
+	vMask                // a mask whose first p lanes are set
+	vBytes               // the bytes from p on in a region, the first one lowest
+)
+
+type value struct {
+	k      valueKind
+	region int
+	p, q   poly
+}
+
+func (v value) equal(w value) bool {
+	return v.k == w.k && v.region == w.region && v.p.equal(w.p) && v.q.equal(w.q)
+}
+
+// number reports whether v has a symbolic value that loops may step.
+func (v value) number() bool { return v.k == vInt || v.k == vPtr }
+
+const maxSlots = 16
+
+// numPlaces is the registers and, behind them, the slots of arguments.
+const numPlaces = numRegs + maxSlots
+
+// flagKind is what is known of the flags.
+type flagKind uint8
+
+const (
+	fUndefined flagKind = iota
+	fUnknown            // set by an instruction of which nothing is known
+	fNumber             // as a comparison of p with 0
+	fNonzero            // not 0
+)
+
+// state is what is known at a place of the program, on some path to it.
+type state struct {
+	places [numPlaces]value
+	flag   flagKind
+	diff   poly // fNumber
+	// Of a comparison, what was compared: a conditional move of one of them is
+	// their minimum or maximum.
+	left, right value
+	known       *fact
+	dirty       bool // upper parts of vector registers
+	cost        poly // instructions executed, at most
+	cover       coverage
+}
+
+func (s *state) clone() *state {
+	c := *s
+	c.cover = s.cover.clone()
+	return &c
+}
+
+// edge is a state on its way to a block.
+type edge struct {
+	to int
+	s  *state
+}
+
+// merge joins states at a block into few: two become one where nothing that is
+// live is lost.
+func (a *analysis) merge(block int, states []*state) []*state {
+	var kept []*state
+next:
+	// The last to come have come furthest: what they have written bounds what the
+	// others have.
+	for _, s := range slices.Backward(states) {
+		for i, k := range kept {
+			if m, ok := a.merged(block, k, s); ok {
+				kept[i] = m
+				continue next
+			}
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+func (a *analysis) merged(block int, s, t *state) (*state, bool) {
+	a.hasty = true
+	defer func() { a.hasty = false }()
+	live := a.blocks[block].live
+	m := s.clone()
+	m.known = common(s.known, t.known)
+	m.dirty = s.dirty || t.dirty
+	m.flag, m.diff = fUnknown, nil
+	if s.flag == fUndefined || t.flag == fUndefined {
+		m.flag = fUndefined
+	}
+	for r := range m.places {
+		if !live.has(Reg(r)) {
+			if s.places[r].k == vUndefined || t.places[r].k == vUndefined {
+				m.places[r] = value{}
+			} else if !s.places[r].equal(t.places[r]) {
+				m.places[r] = value{k: vAny}
+			}
+			continue
+		}
+		v, w := s.places[r], t.places[r]
+		switch {
+		case v.equal(w):
+		case v.k == vUndefined || w.k == vUndefined:
+			m.places[r] = value{}
+		case r >= int(FirstVec) && r < numRegs:
+			m.places[r] = value{k: vAny}
+		case v.k != w.k || v.region != w.region || !v.number():
+			return nil, false
+		default:
+			p, ok := a.mergedPoly(Reg(r), s, t)
+			if !ok {
+				return nil, false
+			}
+			m.places[r].p = p
+		}
+	}
+	c, ok := a.mergedCoverage(s, t)
+	if !ok {
+		return nil, false
+	}
+	m.cover = c
+	m.cost = a.atMost(s, t)
+	return m, true
+}
+
+// mergedPoly is a polynomial that is the number at r in both states.
+func (a *analysis) mergedPoly(r Reg, s, t *state) (poly, bool) {
+	p, q := s.places[r].p, t.places[r].p
+	d := p.minus(q)
+	if !a.differs(d) && !a.differs(d.scaled(-1)) {
+		if q, ok := a.general(s, t, p, q); ok {
+			return q, true
+		}
+	}
+	// What the contract says of the whole may be what both amount to.
+	for l := a.loop; l != nil; l = l.outer {
+		for _, step := range a.steps {
+			c := l.begin[r].p.plus(step)
+			if l.begin[r].number() && a.provesZero(s.known, p.minus(c)) && a.provesZero(t.known, q.minus(c)) {
+				return c, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// general is one of p in s and q in t that holds in both.
+func (a *analysis) general(s, t *state, p, q poly) (poly, bool) {
+	d := p.minus(q)
+	switch {
+	// Where one way fixes a symbol, such as a count of 0, the other may be the
+	// general form of both.
+	case a.provesZero(s.known, d), a.fixed(s, t, d):
+		return q, true
+	case a.provesZero(t.known, d), a.fixed(t, s, d):
+		return p, true
+	}
+	return nil, false
+}
+
+// differs reports whether p is above 0 at a glance: no term is negative, and one
+// is of symbols that are at least 1.
+func (a *analysis) differs(p poly) bool {
+	return nonNegative(p) && slices.ContainsFunc(p, func(t term) bool {
+		for m := t.m; m != 0; m >>= 16 {
+			if !a.syms.info[symbol(m)].positive {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// fixed reports whether d is 0 by an equation that holds in s and not in t.
+func (a *analysis) fixed(s, t *state, d poly) bool {
+	for f, end := s.known, common(s.known, t.known); f != end; f = f.prev {
+		for _, m := range f.p {
+			x, ok := poly{{m.m, 1}}.isSymbol()
+			if !ok || m.c != 1 && m.c != -1 {
+				continue
+			}
+			v, ok := a.solveFor(f.p, x)
+			if ok && len(a.syms.substitute(d, x, v)) == 0 && a.proves(s.known, f.p.scaled(-1)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// atMost bounds the costs of both states.
+func (a *analysis) atMost(s, t *state) poly {
+	d := s.cost.minus(t.cost)
+	switch {
+	case nonNegative(d) || a.proves(common(s.known, t.known), d):
+		return s.cost
+	case nonNegative(d.scaled(-1)) || a.proves(common(s.known, t.known), d.scaled(-1)):
+		return t.cost
+	}
+	// Term by term: symbols are at least 0.
+	var most poly
+	most = s.cost
+	for _, x := range d.scaled(-1) {
+		if x.c > 0 {
+			most = most.plus(poly{x})
+		}
+	}
+	return most
+}

@@ -1,0 +1,166 @@
+// Package verify proves that a kernel, as its final listing says, stays within
+// its arguments: for every call that its contract allows, every access to memory
+// lies within the argument that it is made through, every loop ends, no register
+// is read before it is written, and what the calling convention reserves is left
+// alone.
+//
+// It interprets the listing over polynomials in the integers of the contract.
+// What an instruction does it learns from Inst, which a package of the target
+// fills in from its table of semantics. A kernel's contract is data, too.
+//
+// It must not import codegen, goref, runtime or a package of a target, nor know
+// a kernel family or a mnemonic.
+package verify
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Error says what could not be proved, and where.
+type Error struct {
+	Kernel string
+	Line   int    // in the listing's file
+	Text   string // the instruction as listed
+	Arg    string // the argument, or ""
+	Reason string
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: line %d: %s: %s", e.Kernel, e.Line, strings.Join(strings.Fields(e.Text), " "), e.Reason)
+}
+
+// analysis is the proof of one function.
+type analysis struct {
+	fn       *Func
+	syms     *symbols
+	names    map[string]poly // of the contract
+	regions  []region
+	slots    []slot
+	initial  []value // of the slots
+	frame    int64
+	base     *fact
+	walks    []walk
+	steps    []poly // candidates for what a whole amounts to
+	reserved regSet
+
+	blocks []block
+	order  []int
+	loops  []*loop
+	byName map[string]int
+
+	loop   *loop    // whose body runs
+	quiet  bool     // to see what a body does: nothing is checked
+	hasty  bool     // proofs that need effort are not looked for
+	moving []symbol // what unknown registers have moved, in that
+
+	proof   *Proof
+	counted map[*Inst]bool
+	cost    poly
+}
+
+// Check proves f against c. tables is the read-only data that f may name. The
+// error is an *Error where the kernel, and not the contract, is at fault.
+func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(tooLarge); !ok {
+				panic(r)
+			}
+			proof, err = nil, &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT", Reason: "its addresses are too large to follow"}
+		}
+	}()
+	proof = &Proof{Kernel: f.Name, Instructions: len(f.Insts)}
+	// A pointer that may be nil is either: the two calls are proved apart.
+	optional := []string{""}
+	for _, g := range c.Args {
+		if g.Memory != nil && g.Memory.Optional {
+			optional = append(optional, g.Name)
+		}
+	}
+	for _, nilArg := range optional {
+		if err := check(f, c, tables, nilArg, proof); err != nil {
+			return nil, err
+		}
+	}
+	return proof, nil
+}
+
+func check(f *Func, c *Contract, tables []Table, absent string, proof *Proof) error {
+	a := &analysis{fn: f, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}}
+	if err := a.bind(c, absent); err != nil {
+		return fmt.Errorf("verify: contract of %s: %w", f.Name, err)
+	}
+	for _, t := range tables {
+		a.regions = append(a.regions, region{name: t.Name, length: constant(int64(len(t.Data))), data: t.Data})
+	}
+	for _, s := range c.Steps {
+		p, err := a.expr(s)
+		if err != nil {
+			return fmt.Errorf("verify: contract of %s: %w", f.Name, err)
+		}
+		a.steps = append(a.steps, p)
+	}
+	if len(f.Insts) == 0 {
+		return &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT", Reason: "has no instructions"}
+	}
+	if f.Frame != 0 || f.Args != a.frame || len(a.slots) > maxSlots {
+		return &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT", Reason: fmt.Sprintf("declares %d bytes of stack and %d of arguments where the contract has none and %d", f.Frame, f.Args, a.frame)}
+	}
+	for i := range f.Insts {
+		in := &f.Insts[i]
+		if in.D.Kind != Register {
+			continue
+		}
+		for _, r := range f.Reserved {
+			if in.D.Reg == r && a.written(in) == r {
+				return a.errorAt(in, "", "writes %s, which the calling convention reserves", a.placeName(r))
+			}
+		}
+	}
+	if err := a.buildFlow(); err != nil {
+		return err
+	}
+	s := &state{known: a.base}
+	for i, v := range a.initial {
+		s.places[int(numRegs)+i] = v
+	}
+	proof.begin(a, absent)
+	_, _, err := a.run(nil, s)
+	return err
+}
+
+// atReturn checks what must hold where the function ends.
+func (a *analysis) atReturn(in *Inst, s *state) error {
+	if s.dirty {
+		return a.errorAt(in, "", "returns without clearing the upper parts of vector registers")
+	}
+	a.noteReturn(s)
+	return a.covered(in, s)
+}
+
+func (a *analysis) errorAt(in *Inst, arg, format string, args ...any) error {
+	return &Error{Kernel: a.fn.Name, Line: in.Line, Text: in.Text, Arg: arg, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (a *analysis) format(p poly) string { return a.syms.format(p, a.regions) }
+
+func (a *analysis) placeName(r Reg) string {
+	if r >= numRegs {
+		return "argument " + a.slots[r-numRegs].name
+	}
+	return a.fn.RegName(r)
+}
+
+func (a *analysis) blockOf(label string) int {
+	if len(a.byName) == 0 {
+		for name, at := range a.fn.Labels {
+			for b := range a.blocks {
+				if a.blocks[b].first == at {
+					a.byName[name] = b
+				}
+			}
+		}
+	}
+	return a.byName[label]
+}
