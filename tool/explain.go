@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"github.com/sparsegen/sparsegen/asm/verify"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/runtime"
@@ -19,24 +21,25 @@ import (
 type ExplainOptions struct {
 	Source
 	Layer string // "" is all of them
-	Print string // ir, plan, asm, bytes or ptx
-	ISA   string // plan: level to plan for; asm, bytes: only this level's kernels
+	Print string // ir, plan, asm, bytes, proof or ptx
+	ISA   string // plan: level to plan for; asm, bytes, proof: only this level's kernels
 }
 
 // Explain shows what becomes of a layer: its canonical spec, the plan with what
-// was weighed, or the kernels as assembly, as machine code or as PTX.
+// was weighed, or the kernels as assembly, as machine code, as PTX, or what was
+// proved of them.
 func Explain(ctx context.Context, c Console, o ExplainOptions) error {
 	switch o.Print {
 	case "ir":
 		return explainIR(c.Out, o)
 	case "plan":
 		return explainPlan(ctx, c, o)
-	case "asm", "bytes":
+	case "asm", "bytes", "proof":
 		return explainCode(ctx, c, o)
 	case "ptx":
 		return explainPTX(c.Out, o)
 	}
-	return fmt.Errorf("--print %s: want ir, plan, asm, bytes or ptx", o.Print)
+	return fmt.Errorf("--print %s: want ir, plan, asm, bytes, proof or ptx", o.Print)
 }
 
 // explainIR prints the spec canonically, of a single layer where one is asked
@@ -206,9 +209,19 @@ func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
 	if len(ks) == 0 {
 		return errors.New("no kernel to show; `sparsegen explain --print plan` says what runs")
 	}
-	files, err := codegen.Emit(ks, codegen.EmitOptions{Package: "kernels", Spec: filepath.Base(path)})
+	var proofs []*verify.Proof
+	files, err := codegen.Emit(ks, codegen.EmitOptions{
+		Package: "kernels", Spec: filepath.Base(path),
+		Proved: func(ps []*verify.Proof, _ time.Duration) { proofs = ps },
+	})
 	if err != nil {
 		return err
+	}
+	if o.Print == "proof" {
+		for _, p := range proofs {
+			fmt.Fprintln(c.Out, p)
+		}
+		return nil
 	}
 	for _, f := range files {
 		if !strings.HasSuffix(f.Name, "_amd64.s") {

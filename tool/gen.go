@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"go/token"
 	"path/filepath"
+	"time"
+
+	"github.com/sparsegen/sparsegen/asm/verify"
+	"github.com/sparsegen/sparsegen/codegen"
 )
 
 // GenOptions are the options of Gen.
@@ -16,7 +20,8 @@ type GenOptions struct {
 	// is ""; "" is made from the folder's name.
 	Fallback string
 	Retarget
-	Check bool // print what would change and change nothing
+	Check   bool // print what would change and change nothing
+	Verbose bool // say how many kernels were proved safe, and in what time
 }
 
 // Gen writes the kernels that a spec's layers need. The result depends on the
@@ -41,7 +46,13 @@ func Gen(_ context.Context, c Console, o GenOptions) error {
 	} else if !token.IsIdentifier(o.Package) {
 		return fmt.Errorf("--pkg %s: not a package name", o.Package)
 	}
-	files, err := kernelFiles(m, o.Package, filepath.Base(spec))
+	e := codegen.EmitOptions{Package: o.Package, Spec: filepath.Base(spec)}
+	if o.Verbose {
+		e.Proved = func(proofs []*verify.Proof, took time.Duration) {
+			fmt.Fprintf(c.Log, "proved %d kernels safe in %v\n", len(proofs), took.Round(time.Millisecond))
+		}
+	}
+	files, err := kernelFiles(m, e)
 	if err != nil {
 		return err
 	}

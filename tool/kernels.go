@@ -73,12 +73,11 @@ func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
 }
 
 // kernelFiles are the generated files of a module's package.
-func kernelFiles(m *ir.Module, pkg, spec string) ([]File, error) {
+func kernelFiles(m *ir.Module, o codegen.EmitOptions) ([]File, error) {
 	ks, err := kernelsOf(m)
 	if err != nil {
 		return nil, err
 	}
-	o := codegen.EmitOptions{Package: pkg, Spec: spec}
 	texts, err := gpuKernels(m)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type loop struct {
 	in     map[int]bool
 	outer  *loop
 	writes regSet
+	upper  bool // it may dirty upper parts of vector registers
 	name   string
 	// While the body runs:
 	begin [numPlaces]value // at the head
@@ -189,6 +190,7 @@ func (a *analysis) findLoops() error {
 				if d := a.written(&a.fn.Insts[i]); d != NoReg {
 					l.writes.add(d)
 				}
+				l.upper = l.upper || a.fn.Insts[i].Upper
 			}
 		}
 		// Heads come in order, outer ones first.

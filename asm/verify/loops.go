@@ -21,7 +21,10 @@ type trial struct {
 }
 
 func (a *analysis) runLoop(l *loop, entry *state) ([]edge, error) {
-	trials := a.guess(l, entry)
+	trials, err := a.guess(l, entry)
+	if err != nil {
+		return nil, err
+	}
 	var first error
 	for k, t := range trials {
 		exits, err := a.tryLoop(l, entry, t)
@@ -47,7 +50,8 @@ func (a *analysis) head(l *loop, entry *state) *state {
 			s.places[r] = value{k: vAny}
 		}
 	}
-	s.flag = fUnknown
+	s.flag = fUndefined
+	s.dirty = s.dirty || l.upper
 	s.cover = nil
 	return s
 }
@@ -61,7 +65,7 @@ type moves struct {
 
 // guess runs the body once on unknowns and makes closed forms of what comes
 // back, a trial for each way back that differs.
-func (a *analysis) guess(l *loop, entry *state) []*trial {
+func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 	s := a.head(l, entry)
 	var unknown [numPlaces]symbol
 	for r := range s.places {
@@ -90,7 +94,7 @@ func (a *analysis) guess(l *loop, entry *state) []*trial {
 	start := s.places
 	backs, _, err := a.quietly(l, s)
 	if err != nil {
-		backs = nil
+		return nil, err
 	}
 	var trials []*trial
 	for _, b := range backs {
@@ -121,7 +125,7 @@ func (a *analysis) guess(l *loop, entry *state) []*trial {
 	if len(trials) == 0 {
 		trials = append(trials, &trial{i: a.syms.fresh("i_" + l.name)})
 	}
-	return trials
+	return trials, nil
 }
 
 const maxTrials = 20

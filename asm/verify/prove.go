@@ -47,6 +47,7 @@ const (
 	maxTries = 150
 	fewSteps = 5
 	fewTries = 12
+	glances  = 3
 )
 
 // proves reports whether p >= 0 follows from f. It removes one negative term
@@ -59,21 +60,21 @@ func (a *analysis) proves(f *fact, p poly) bool {
 	if c, ok := p.isConst(); ok {
 		return c >= 0
 	}
+	steps, tries := maxSteps, maxTries
 	if a.hasty {
-		return a.sees(f, p)
+		steps, tries = fewSteps, fewTries
 	}
-	tries := maxTries
-	return a.search(f, p, maxSteps, &tries)
+	return a.search(f, p, steps, &tries)
 }
 
-// sees is proves with little effort, for what need not be found: a way that is
-// followed in vain is no mistake.
+// sees is proves at a glance, for what need not be found: a way that is followed
+// in vain is no mistake.
 func (a *analysis) sees(f *fact, p poly) bool {
 	if c, ok := p.isConst(); ok {
 		return c >= 0
 	}
-	tries := fewTries
-	return a.search(f, p, fewSteps, &tries)
+	tries := glances
+	return a.search(f, p, glances, &tries)
 }
 
 func (a *analysis) provesZero(f *fact, p poly) bool {

@@ -93,6 +93,18 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 	a.hasty = true
 	defer func() { a.hasty = false }()
 	live := a.blocks[block].live
+	// What tells the states apart is looked for first.
+	for r := range s.places {
+		v, w := s.places[r], t.places[r]
+		if live.has(Reg(r)) && !v.equal(w) && v.k != vUndefined && w.k != vUndefined && (r < int(FirstVec) || r >= numRegs) {
+			if v.k != w.k || v.region != w.region || !v.number() {
+				return nil, false
+			}
+			if d := v.p.minus(w.p); len(a.steps) == 0 && (a.differs(d) || a.differs(d.scaled(-1))) {
+				return nil, false
+			}
+		}
+	}
 	m := s.clone()
 	m.known = common(s.known, t.known)
 	m.dirty = s.dirty || t.dirty
@@ -116,8 +128,6 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 			m.places[r] = value{}
 		case r >= int(FirstVec) && r < numRegs:
 			m.places[r] = value{k: vAny}
-		case v.k != w.k || v.region != w.region || !v.number():
-			return nil, false
 		default:
 			p, ok := a.mergedPoly(Reg(r), s, t)
 			if !ok {

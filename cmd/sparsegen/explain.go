@@ -17,6 +17,7 @@ func explainCmd(c tool.Console) *cobra.Command {
   plan    which kernels run for which batch, and why (needs the weights)
   asm     the assembly of the kernels
   bytes   the kernels' machine code, each instruction beside its bytes
+  proof   what was proved of each kernel: memory, loops, instructions at most
   ptx     the kernels for a GPU, with comments on tiles and stages`,
 		Example: `  sparsegen explain --layer ffn
   sparsegen explain --layer ffn --print asm --isa avx2
@@ -29,10 +30,10 @@ func explainCmd(c tool.Console) *cobra.Command {
 	specArg(cmd)
 	f := cmd.Flags()
 	layerFlag(cmd, &o.Layer, "layer (default: all)")
-	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes or ptx")
-	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes: only its kernels")
+	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes, proof or ptx")
+	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes, proof: only its kernels")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
-	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "ptx")
+	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "proof", "ptx")
 	return cmd
 }

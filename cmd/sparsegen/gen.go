@@ -17,7 +17,8 @@ func genCmd(c tool.Console) *cobra.Command {
 sparsegen_*.s. The spec alone decides what is written; weight files are looked at
 only for shapes that the spec leaves open. Files whose content stays the same are
 left alone, files of an earlier run that are no longer needed go. A failed run
-changes nothing.
+changes nothing. No assembly is written that is not proved to stay within its
+arguments in every call (sparsegen explain --print proof).
 
 Layers in bf16 or f16 run on a GPU where the spec has a target ptx(sm_90a) or
 ptx(sm_80), or --target gives it: their kernels are written as sparsegen_*.ptx.`,
@@ -36,6 +37,7 @@ ptx(sm_80), or --target gives it: their kernels are written as sparsegen_*.ptx.`
 	specArg(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.Check, "check", false, "print a diff instead of writing; exit 1 where there is one")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "say how many kernels were proved safe, and in what time")
 	f.StringVarP(&o.Out, "out", "o", "", "output `folder` (default: the spec's)")
 	f.StringVar(&o.Package, "pkg", "", "package `name` (default: that of the folder's Go files, or the folder's)")
 	targetFlags(cmd, &o.Retarget)
