@@ -143,7 +143,8 @@ func (g generator) runs(c *Call) (values int) {
 
 func (g generator) lanes(c *Call) {
 	s, nb := int(c.key.S), max(1, int(c.key.NB))
-	c.n, c.k = g.size(3), g.size(g.often(20, 90))
+	// Kernels walk several slabs at once, and then the rest.
+	c.n, c.k = g.size([]int{3, 9}[g.IntN(2)]), g.size(g.often(20, 90))
 	switch c.key.Op {
 	case runtime.LanesDense:
 		c.w = g.floats(c.n * c.k * s)
