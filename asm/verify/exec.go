@@ -86,10 +86,20 @@ func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
 		return nil, a.errorAt(in, "", "depends on flags that nothing has set")
 	}
 	var out []edge
-	if t := s.clone(); a.assume(t, negated[in.Cond]) {
-		out = append(out, edge{b + 1, t})
+	known := s.known
+	if a.assume(s, negated[in.Cond]) {
+		out = append(out, edge{b + 1, s})
+		next := s.known
+		if s.known = known; a.assume(s, in.Cond) {
+			t := s.clone()
+			s.known = next
+			out = append(out, edge{target, t})
+		} else {
+			s.known = next
+		}
+		return out, nil
 	}
-	if a.assume(s, in.Cond) {
+	if s.known = known; a.assume(s, in.Cond) {
 		out = append(out, edge{target, s})
 	}
 	return out, nil
@@ -400,16 +410,19 @@ func (a *analysis) moveIf(c Cond, s *state, x, d value) value {
 		return x
 	}
 	if s.flag == fNumber {
-		t := s.clone()
-		if !a.assume(t, c) {
+		known := s.known
+		can := a.assume(s, c)
+		s.known = known
+		if !can {
 			if c == Less && s.left.equal(x) && d.k == vInt && x.k == vInt && !a.proves(s.known, d.p) {
 				// d is the lesser; that x bounds it serves a maximum with 0.
 				return value{k: vLesser, p: d.p, q: x.p}
 			}
 			return d
 		}
-		t = s.clone()
-		if !a.assume(t, negated[c]) {
+		can = a.assume(s, negated[c])
+		s.known = known
+		if !can {
 			return x
 		}
 	}

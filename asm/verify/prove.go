@@ -16,11 +16,26 @@ func (f *fact) with(p poly) *fact {
 	if _, ok := p.isConst(); ok {
 		return f
 	}
+	p = p.tightened()
+	if f != nil && p.constTerm() >= f.p.constTerm() && differsByConst(p, f.p) {
+		return f // says no more
+	}
 	d := 0
 	if f != nil {
 		d = f.depth + 1
 	}
-	return &fact{p.tightened(), f, d}
+	return &fact{p, f, d}
+}
+
+// differsByConst reports whether p - q is a constant.
+func differsByConst(p, q poly) bool {
+	strip := func(p poly) poly {
+		if n := len(p); n > 0 && p[n-1].m == 0 {
+			return p[:n-1]
+		}
+		return p
+	}
+	return strip(p).equal(strip(q))
 }
 
 func (f *fact) withEqual(p poly) *fact { return f.with(p).with(p.scaled(-1)) }
@@ -157,7 +172,12 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 			}
 		}
 	}
+	var newer poly
 	for g := f; g != nil; g = g.prev {
+		if newer != nil && g.p.constTerm() >= newer.constTerm() && differsByConst(g.p, newer) {
+			continue // says less than a newer one
+		}
+		newer = g.p
 		apply(g.p)
 	}
 	slices.SortStableFunc(next, func(x, y try) int { return cmp.Compare(x.negative, y.negative) })
