@@ -4,6 +4,8 @@
 GO      ?= go
 export CGO_ENABLED = 0
 
+FUZZTIME           ?= 20m
+TORTURE            ?= 500
 STATICCHECK_VERSION = v0.8.2
 STATICCHECK         = $(CURDIR)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
 # The nested modules with tests of their own; bench needs cgo and is apart.
@@ -15,7 +17,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit isa arm64 gorgonia bench-build bench generate kernel-check gpu clean
+.PHONY: all demo test lint build unit isa arm64 gorgonia bench-build bench generate torture fuzz kernel-check gpu clean
 
 all: test
 
@@ -77,6 +79,21 @@ bench:
 generate:
 	cd examples && $(GO) generate ./...
 	$(GO) test ./golden ./ptx ./ptx/kernels -run 'Golden|Printed|Manifest' -update
+
+## torture: every kernel of every level against its contract, TORTURE calls each
+## between inaccessible pages, and every mutant of a kernel of each op. A failure
+## prints the kernel's key and the seed of the call.
+torture:
+	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestDifferential$$' -calls $(TORTURE)
+	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
+
+## fuzz: each fuzz target for FUZZTIME, one after the other; what is found lands in
+## the package's testdata/fuzz
+fuzz:
+	@for f in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
+		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
+			echo "$$t in $$(dirname $$f)"; \
+			(cd $$(dirname $$f) && $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) .) || exit 1; done; done
 
 ## kernel-check: .cache/kernel-check, one static program with every kernel and its
 ## check, for a machine that has instructions which this one lacks

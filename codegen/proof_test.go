@@ -207,3 +207,34 @@ func TestContracts(t *testing.T) {
 		}
 	}
 }
+
+// FuzzProve: whatever an assembly file says, it is proved or it is an error.
+func FuzzProve(f *testing.F) {
+	kernels := faultKernels()
+	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "fuzz.sg"})
+	require.NoError(f, err)
+	text := string(files[0].Data)
+	_, tables, _ := strings.Cut(text, "\nDATA ")
+	for _, k := range kernels {
+		if k.ISA != runtime.AVX2 {
+			continue
+		}
+		name := functionName(k.Key, machines[k.ISA])
+		_, body, _ := strings.Cut(text, "TEXT ·"+name+"(SB)")
+		body, _, _ = strings.Cut(body, "\tRET\n")
+		if len(body) < 4000 {
+			f.Add("TEXT ·" + name + "(SB)" + body + "\tRET\n")
+		}
+	}
+	tables, _, _ = strings.Cut("DATA "+tables, "\n//")
+	f.Fuzz(func(t *testing.T, text string) {
+		l, err := amd64.ParseListing([]byte(text + "\n" + tables))
+		if err != nil || len(l.Funcs) == 0 {
+			return
+		}
+		for _, k := range kernels {
+			l.Funcs[0].Name = functionName(k.Key, machines[k.ISA])
+			_, _ = prove(l.Funcs[:1], l.Tables, []Kernel{k})
+		}
+	})
+}

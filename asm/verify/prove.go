@@ -65,6 +65,13 @@ const (
 	glances  = 3
 )
 
+// maxWork bounds the steps of all proofs of a kernel. Kernels need some thousands;
+// a listing that needs more is none of ours.
+const maxWork = 1_000_000
+
+// tooMuch is what search panics with beyond maxWork; Check turns it into an error.
+type tooMuch struct{}
+
 // proves reports whether p >= 0 follows from f. It removes one negative term
 // after another, each by adding a multiple of what is known to be at least 0;
 // what is left has no negative term. All symbols are at least 0.
@@ -106,6 +113,9 @@ func nonNegative(p poly) bool {
 }
 
 func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
+	if a.work++; a.work > maxWork {
+		panic(tooMuch{})
+	}
 	goal = reduced(goal)
 	at := a.hardest(goal)
 	if at < 0 {

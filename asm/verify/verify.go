@@ -54,6 +54,7 @@ type analysis struct {
 	hasty  bool     // proofs that need effort are not looked for
 	moving []symbol // what unknown registers have moved, in that
 
+	work    int // steps of proofs so far
 	proof   *Proof
 	counted map[*Inst]bool
 	cost    poly
@@ -63,12 +64,18 @@ type analysis struct {
 // error is an *Error where the kernel, and not the contract, is at fault.
 func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			if _, ok := r.(tooLarge); !ok {
-				panic(r)
-			}
-			proof, err = nil, &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT", Reason: "its addresses are too large to follow"}
+		e := &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT"}
+		switch r := recover().(type) {
+		case nil:
+			return
+		case tooLarge:
+			e.Reason = "its addresses are too large to follow"
+		case tooMuch:
+			e.Reason = "it is too long, or its loops too deep, to be proved"
+		default:
+			panic(r)
 		}
+		proof, err = nil, e
 	}()
 	proof = &Proof{Kernel: f.Name, Instructions: len(f.Insts)}
 	// A pointer that may be nil is either: the two calls are proved apart.
