@@ -221,7 +221,8 @@ func (a *analysis) bind(c *Contract, absent string) error {
 			r.cover = r.rows
 			stride := expr(m.Stride)
 			r.pitch = stride.content(true)
-			one, ok := stride.divided(max(1, r.pitch))
+			one, _ := stride.divided(max(1, r.pitch))
+			var ok bool
 			if r.stride, ok = one.isSymbol(); !ok {
 				return fmt.Errorf("%s: the stride %q is no multiple of a symbol", g.Name, m.Stride)
 			}

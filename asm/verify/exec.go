@@ -281,8 +281,10 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 		_, err := a.access(in, s, &in.D, true)
 		return err
 	}
-	if in.D.Kind == Slot && a.slotAt(in.D.Disp) < 0 {
-		return a.errorAt(in, "", "writes the frame at %d, where no argument begins", in.D.Disp)
+	if in.D.Kind == Slot {
+		if at := a.slotAt(in.D.Disp); at < 0 || in.Width != a.slots[at].size || in.D.Symbol != a.slots[at].name {
+			return a.errorAt(in, in.D.Symbol, "writes %d bytes at %d of the frame, where no such argument is", in.Width, in.D.Disp)
+		}
 	}
 	if at := a.written(in); at != NoReg {
 		s.places[at] = r
@@ -366,8 +368,8 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 			}
 		}
 	case LowBits:
-		// Of all ones, as many as A says.
-		if y.k == vInt && y.p.equal(constant(-1)) && x.k == vInt && a.proves(s.known, x.p) {
+		// Of all ones, as many as A says, which counts in its low byte only.
+		if y.k == vInt && y.p.equal(constant(-1)) && x.k == vInt && a.proves(s.known, x.p) && a.proves(s.known, constant(64).minus(x.p)) {
 			return value{k: vBits, p: x.p}
 		}
 	case MoveIf:

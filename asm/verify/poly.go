@@ -183,10 +183,6 @@ func (p poly) isSymbol() (symbol, bool) {
 	return 0, false
 }
 
-func (p poly) has(s symbol) bool {
-	return slices.ContainsFunc(p, func(t term) bool { return t.m.has(s) })
-}
-
 // split writes p as s*with + without; ok is false where s occurs squared.
 func (p poly) split(s symbol) (with, without poly, ok bool) {
 	ok = true

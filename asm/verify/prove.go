@@ -347,6 +347,9 @@ func (a *analysis) derivedFacts(f *fact, s symbol, goal poly, steps int, tries *
 	}
 	for _, end := range u.ends {
 		d := end.minus(pos)
+		if _, whole := d.divided(max(1, u.period)); !whole {
+			continue // a sum over other places of the periods
+		}
 		if a.search(f, d.plusConst(-period), steps-1, tries) {
 			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(row))
 		} else if a.search(f, d, steps-1, tries) {
@@ -356,7 +359,11 @@ func (a *analysis) derivedFacts(f *fact, s symbol, goal poly, steps int, tries *
 	// Elements are at least 0: a sum that goes further is no less.
 	for _, t := range goal {
 		more, ok := poly{{t.m, 1}}.isSymbol()
-		if o := &a.syms.info[more]; ok && t.c > 0 && o.kind == prefix && o.sum == i.sum && a.search(f, o.pos.minus(pos), steps-1, tries) {
+		o := &a.syms.info[more]
+		if !ok || t.c < 0 || o.kind != prefix || o.sum != i.sum {
+			continue
+		}
+		if _, whole := o.pos.minus(pos).divided(max(1, u.period)); whole && a.search(f, o.pos.minus(pos), steps-1, tries) {
 			facts = append(facts, more.poly().minus(s.poly()))
 		}
 	}
@@ -409,8 +416,9 @@ func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries
 			if o.kind != prefix || o.sum != i.sum {
 				continue
 			}
+			_, whole := i.pos.minus(o.pos).divided(w.period)
 			length, ok := a.rowAt(w, o.pos)
-			if !ok || !a.search(f, length.minus(i.pos.minus(o.pos)).plusConst(-w.period), steps-1, tries) {
+			if !ok || !whole || !a.search(f, length.minus(i.pos.minus(o.pos)).plusConst(-w.period), steps-1, tries) {
 				continue
 			}
 			bound := w.below.plusConst(-1).minus(s.poly()).plus(start.poly())
@@ -439,6 +447,9 @@ func (a *analysis) rowAt(w walk, pos poly) (poly, bool) {
 	}
 	if i := &a.syms.info[begin]; i.kind == prefix && i.sum == w.rows {
 		u := a.syms.sums[w.rows]
+		if _, whole := i.pos.divided(u.period); !whole {
+			return nil, false
+		}
 		return a.elementAt(u.region, i.pos, u.period).scaled(w.period), true
 	}
 	return nil, false

@@ -32,17 +32,16 @@ func (e *Error) Error() string {
 
 // analysis is the proof of one function.
 type analysis struct {
-	fn       *Func
-	syms     *symbols
-	names    map[string]poly // of the contract
-	regions  []region
-	slots    []slot
-	initial  []value // of the slots
-	frame    int64
-	base     *fact
-	walks    []walk
-	steps    []poly // candidates for what a whole amounts to
-	reserved regSet
+	fn      *Func
+	syms    *symbols
+	names   map[string]poly // of the contract
+	regions []region
+	slots   []slot
+	initial []value // of the slots
+	frame   int64
+	base    *fact
+	walks   []walk
+	steps   []poly // candidates for what a whole amounts to
 
 	blocks []block
 	order  []int
