@@ -118,7 +118,11 @@ func (p *Proof) String() string {
 			if does == nil {
 				continue
 			}
-			fmt.Fprintf(&b, "  %s: %s; %s, all within\n", x.Arg, x.Extent, strings.Join(does, ", "))
+			once := ""
+			if x.Writes > 0 {
+				once = "; each element written once"
+			}
+			fmt.Fprintf(&b, "  %s: %s; %s, all within%s\n", x.Arg, x.Extent, strings.Join(does, ", "), once)
 		}
 		for _, l := range c.Loops {
 			fmt.Fprintf(&b, "  loop %s: at most %s rounds; at the head of round %s\n", l.Name, l.Rounds, l.Counter)
