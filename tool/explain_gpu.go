@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/sparsegen/sparsegen/codegen/gpuplan"
@@ -52,6 +53,16 @@ func printGPUPlan(w io.Writer, r packReport) error {
 	}
 	if fused := fusedOps(s); fused != "" {
 		fmt.Fprintln(w, "  in the same launch: "+fused)
+	}
+	if c := s.Compact; c != nil {
+		var gathers []string
+		if c.Before != nil {
+			gathers = append(gathers, c.Before.Name()+" before it")
+		}
+		if c.After != nil {
+			gathers = append(gathers, c.After.Name()+" behind it")
+		}
+		fmt.Fprintf(w, "  a product of [%d, %d] with %s: %.0f cycles more at most\n", c.Out, c.In, strings.Join(gathers, " and "), c.Cycles)
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  tokens\tkernel\tpacked\tcycles at most")

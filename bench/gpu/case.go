@@ -14,9 +14,9 @@ import (
 
 // spec is a case: a product of random weights and activations.
 type spec struct {
-	Family   string  `json:"family"` // linear or gemv
+	Family   string  `json:"family"` // linear, gemv or gather
 	DType    string  `json:"dtype"`
-	Form     string  `json:"form"` // dense, nm24; active for gemv
+	Form     string  `json:"form"` // dense, nm24; active for gemv, picked for gather
 	Out      int     `json:"out"`
 	In       int     `json:"k"`
 	Tokens   int     `json:"tokens"`
@@ -75,6 +75,7 @@ type inputs struct {
 	mask    *patterns.Mask
 	listed  bool
 	active  []bool // gemv: which inputs count
+	fill    []byte // gather: the constants
 	problem gpu.Problem
 	dtype   gpu.DType
 	ref     reference
@@ -102,7 +103,11 @@ func newInputs(s spec, seed uint64) (*inputs, error) {
 	if s.Kept > 0 {
 		in.mask = pruneBlocks(seed, in.w, in.mask, s.Kept)
 	}
-	return in, in.finish(s)
+	if err := in.finish(s); err != nil || s.Family != "gather" {
+		return in, err
+	}
+	in.pick(t)
+	return in, nil
 }
 
 // prepared is a case on the device.

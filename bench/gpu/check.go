@@ -144,6 +144,9 @@ func checks(small bool) []spec {
 		if listed.Out*listed.In > 128*128 {
 			list = append(list, listed)
 		}
+		gather := sized(spec{Family: "gather", DType: []string{"bf16", "f16"}[n%2], Form: "picked", Target: []string{"", "sm_80"}[n/2%2], epilogue: epilogue{Residual: n%3 == 0}})
+		gather.PDL = gather.Target == "" && n%8 < 4
+		list = append(list, gather)
 		s := sized(spec{Family: "gemv", DType: []string{"bf16", "f16"}[n%2], Form: "active", Inactive: float64(n%5) / 5, PDL: n%2 == 0})
 		s.Tokens = 1 + n%8
 		list = append(list, s)

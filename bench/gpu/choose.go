@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -30,6 +31,12 @@ func candidates(s spec, t gpu.DType, d gpu.Device) ([]config, error) {
 			list = append(list, c)
 		}
 		return list, nil
+	case s.Family == "gather":
+		target := ptx.SM90a()
+		if s.Target == "sm_80" {
+			target = ptx.SM80()
+		}
+		return []config{kernels.Gather{Target: target, DType: t, Residual: s.Residual, PDL: s.PDL}}, nil
 	case s.Family == "linear" && forms[s.Form] != 0:
 		target := ptx.SM90a()
 		if s.Target == "sm_80" {
@@ -76,6 +83,9 @@ type packed struct {
 
 // pack lays the weights out for a configuration, once. The key names the layout.
 func (in *inputs) pack(c config) (packed, any, error) {
+	if in.fill != nil {
+		return packed{bytes: in.fill}, "picked", nil
+	}
 	l, ok := c.(kernels.Config)
 	if !ok {
 		const key = "by input"
@@ -112,6 +122,28 @@ func byInput(w layout.Matrix) []byte {
 		}
 	})
 	return packed
+}
+
+// pick makes the weights such that each output is one input, or in a third of the
+// outputs a constant.
+func (in *inputs) pick(t gpu.DType) {
+	rng := rand.New(rand.NewPCG(in.seed, 4))
+	clear(in.w.Data)
+	in.fill = randomMatrix(in.seed+4, 1, in.w.Rows, t).Data
+	var index []byte
+	constant := make([]float64, in.w.Rows)
+	for o := range in.w.Rows {
+		at := uint32(rng.IntN(in.w.Cols))
+		if rng.IntN(3) == 0 {
+			at, constant[o] = gpu.NoInput, float64(get(in.fill, o, t))
+		} else {
+			put(in.w.Row(o), int(at), t, 1)
+		}
+		index = binary.LittleEndian.AppendUint32(index, at)
+	}
+	in.extra[gpu.Meta] = index
+	after := in.after
+	in.after = func(sum float64, token, out int) float64 { return after(sum+constant[out], token, out) }
 }
 
 // silence makes exactly the share Inactive of the inputs inactive: below the

@@ -43,6 +43,10 @@ func Emit(ks []gpu.Kernel, o codegen.EmitOptions) ([]codegen.File, error) {
 
 // Heading says in comments what a kernel computes, in which tiles and stages.
 func Heading(k *gpu.Kernel) string {
+	weights := fmt.Sprintf("%v weights of %v", k.Form, k.DType)
+	if k.Form == gpu.Picked {
+		weights = fmt.Sprintf("picks features of %v", k.DType)
+	}
 	tile := fmt.Sprintf("a tile of %d output features by %d tokens", k.Tile.Out, k.Tile.Tokens)
 	if k.Tile.Split > 1 {
 		tile += fmt.Sprintf(", shared by %d blocks that each sum over a part of the inputs", k.Tile.Split)
@@ -55,7 +59,7 @@ func Heading(k *gpu.Kernel) string {
 	if k.Cluster > 1 {
 		block += fmt.Sprintf(", in clusters of %d", k.Cluster)
 	}
-	return fmt.Sprintf("// %s for %s: %v weights of %v, result of %v\n// a block: %s, %s\n%s", k.Name, k.Target, k.Form, k.DType, k.Y, tile, block, stage)
+	return fmt.Sprintf("// %s for %s: %s, result of %v\n// a block: %s, %s\n%s", k.Name, k.Target, weights, k.Y, tile, block, stage)
 }
 
 // literalFields prints the fields of a struct that are not zero, as Go source. In
@@ -124,7 +128,7 @@ var constants = map[any]string{
 	gpu.Swizzle32: "Swizzle32", gpu.Swizzle64: "Swizzle64", gpu.Swizzle128: "Swizzle128",
 	gpu.L2Promotion64: "L2Promotion64", gpu.L2Promotion128: "L2Promotion128", gpu.L2Promotion256: "L2Promotion256",
 	gpu.ArgMap: "ArgMap", gpu.ArgPtr: "ArgPtr", gpu.ArgU32: "ArgU32", gpu.ArgU64: "ArgU64", gpu.ArgF32: "ArgF32",
-	gpu.Dense: "Dense", gpu.NM24: "NM24", gpu.ByInput: "ByInput", gpu.OneTile: "OneTile",
+	gpu.Dense: "Dense", gpu.NM24: "NM24", gpu.ByInput: "ByInput", gpu.Picked: "Picked", gpu.OneTile: "OneTile",
 	gpu.QOut: "QOut", gpu.QIn: "QIn", gpu.QTokens: "QTokens", gpu.QSteps: "QSteps", gpu.QOutTiles: "QOutTiles", gpu.QTokTiles: "QTokTiles",
 	gpu.QScale: "QScale", gpu.QThreshold: "QThreshold", gpu.QSlice: "QSlice", gpu.QWeightPitch: "QWeightPitch",
 	gpu.QXPitch: "QXPitch", gpu.QYPitch: "QYPitch", gpu.QLists: "QLists",

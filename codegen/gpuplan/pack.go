@@ -51,18 +51,28 @@ func (p *LayerPlan) Pack(weights codegen.Weights, prune bool) (*sgp.Layer, []Rep
 	var reports []Report
 	for i := range p.Steps {
 		s := &p.Steps[i]
-		lin, r, err := s.pack(p.DType, weights, prune)
+		linears, r, err := s.pack(p.DType, weights, prune)
 		if err != nil {
 			return nil, nil, err
 		}
 		r.Layer = l.Name
 		reports = append(reports, r)
-		op := sgp.Op{Kind: sgp.LinearOp, Args: []int{number(s.X)}, Linear: lin}
-		if s.Residual != nil {
-			op.Args = append(op.Args, number(s.Residual))
+		x := number(s.X)
+		for i, lin := range linears {
+			op := sgp.Op{Kind: sgp.LinearOp, Args: []int{x}, Linear: lin}
+			if i < len(linears)-1 {
+				x = len(out.Values)
+				out.Values = append(out.Values, sgp.Value{Dims: []int{0, lin.Out}})
+				op.Out = x
+				out.Ops = append(out.Ops, op)
+				continue
+			}
+			if s.Residual != nil {
+				op.Args = append(op.Args, number(s.Residual))
+			}
+			op.Out = number(s.Step.Out)
+			out.Ops = append(out.Ops, op)
 		}
-		op.Out = number(s.Step.Out)
-		out.Ops = append(out.Ops, op)
 	}
 	for _, v := range l.Outputs {
 		out.Outputs = append(out.Outputs, number(v))
@@ -70,7 +80,9 @@ func (p *LayerPlan) Pack(weights codegen.Weights, prune bool) (*sgp.Layer, []Rep
 	return out, reports, nil
 }
 
-func (s *StepPlan) pack(t gpu.DType, weights codegen.Weights, prune bool) (*sgp.Linear, Report, error) {
+// pack returns the step as packed ops, each of which reads what the one before it
+// wrote; the last adds the residual.
+func (s *StepPlan) pack(t gpu.DType, weights codegen.Weights, prune bool) ([]*sgp.Linear, Report, error) {
 	w := s.Linear.Weight
 	r := Report{Tensor: w.Tensor, Pattern: w.Pattern.String(), Plan: s, Kept: 1}
 	lin := &sgp.Linear{Out: w.Out, In: w.In}
@@ -103,6 +115,27 @@ func (s *StepPlan) pack(t gpu.DType, weights codegen.Weights, prune bool) (*sgp.
 	if err != nil {
 		return nil, r, fmt.Errorf("%s: %q: %w", w.Pos, w.Tensor, err)
 	}
+	kept, err := chosen.compact(mask)
+	if err != nil {
+		return nil, r, fmt.Errorf("%s: %q: %w", w.Pos, w.Tensor, err)
+	}
+	ops := []*sgp.Linear{lin}
+	if kept != nil {
+		codes, mask = kept.of(codes, mask)
+		lin.Out, lin.In = len(kept.rows), len(kept.cols)
+		if c := chosen.Compact; c.Before != nil {
+			ops = slices.Insert(ops, 0, chosen.before(kept))
+		}
+		if c := chosen.Compact; c.After != nil {
+			ops = append(ops, chosen.after(kept, lin.Bias))
+			if bias := lin.Bias; bias != nil {
+				lin.Bias = make([]float32, len(kept.rows))
+				for i, row := range kept.rows {
+					lin.Bias[i] = bias[row]
+				}
+			}
+		}
+	}
 	packed := map[layout.Format][]byte{}
 	for _, c := range chosen.Choices {
 		v := sgp.Variant{BatchMin: c.TokensMin, BatchMax: c.TokensMax, GPU: &sgp.GPU{Kernel: c.Config.Name()}}
@@ -120,7 +153,7 @@ func (s *StepPlan) pack(t gpu.DType, weights codegen.Weights, prune bool) (*sgp.
 		v.GPU.Weights = packed[f]
 		lin.Variants = append(lin.Variants, v)
 	}
-	return lin, r, nil
+	return ops, r, nil
 }
 
 // encode rounds a matrix to a narrow type. A finite weight that the type cannot

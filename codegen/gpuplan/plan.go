@@ -40,8 +40,38 @@ type StepPlan struct {
 	Listed []Choice
 	Blocks float64 // share of the blocks that are stored: expected, or of Pack the real one where Choices are listed; 0 for all
 
+	// Compact is the step without the rows and columns in which the weights have
+	// nothing, where the pattern may leave such. Pack decides by the weights, and
+	// leaves nil where they are stored whole.
+	Compact *Compaction
+
 	linear kernels.Linear
 	target ptx.Target
+}
+
+// Builder is a configuration of a kernel.
+type Builder interface {
+	Name() string
+	Build() (*gpu.Kernel, error)
+}
+
+// Builders are the kernels that the step may need, whichever weights it has; those
+// that multiply are each a kernels.Config.
+func (s *StepPlan) Builders() []Builder {
+	var list []Builder
+	choices := slices.Concat(s.Choices, s.Listed)
+	if c := s.Compact; c != nil {
+		choices = append(choices, c.Choices...)
+		for _, g := range []*kernels.Gather{c.Before, c.After} {
+			if g != nil {
+				list = append(list, *g)
+			}
+		}
+	}
+	for _, c := range choices {
+		list = append(list, c.Config)
+	}
+	return list
 }
 
 // Choice is the kernel of a range of tokens.
@@ -125,19 +155,20 @@ func planStep(s Step, p codegen.Problem, plan *LayerPlan) (StepPlan, error) {
 		return sp, err
 	}
 	l.Listed = true
-	f, err := sp.blocks(l)
-	if err != nil {
-		return sp, nil // no kernel takes lists of such blocks
+	if f, err := sp.blocks(l); err == nil { // else no kernel takes lists of such blocks
+		share := storedShare(p.Levels, s.Linear.Weight.Pattern.Density(p.Out, p.In), p.Out, p.In, f)
+		if share <= mostStored {
+			sp.Blocks = share
+			sp.Note = fmt.Sprintf("blocks of %d by %d in which the weights have nothing may be left out", f.TileRows, f.KBlock())
+			all := f.Tiles(p.Out) * f.Blocks(p.In)
+			sp.Listed, err = sp.choose(l, max(f.Tiles(p.Out), int(share*float64(all))))
+			return sp, err
+		}
 	}
-	share := storedShare(p.Levels, s.Linear.Weight.Pattern.Density(p.Out, p.In), p.Out, p.In, f)
-	if share > mostStored {
-		return sp, nil
+	if sp.Compact = sp.compaction(p.Levels); sp.Compact != nil {
+		sp.Note = "rows or columns in which the weights have nothing may be left out"
 	}
-	sp.Blocks = share
-	sp.Note = fmt.Sprintf("blocks of %d by %d in which the weights have nothing may be left out", f.TileRows, f.KBlock())
-	all := f.Tiles(p.Out) * f.Blocks(p.In)
-	sp.Listed, err = sp.choose(l, max(f.Tiles(p.Out), int(share*float64(all))))
-	return sp, err
+	return sp, nil
 }
 
 // choose picks a kernel for each range of tokens; blocks is how many are stored of
@@ -307,12 +338,12 @@ func Kernels(layers []*ir.Layer, targets []ptx.Target) ([]gpu.Kernel, error) {
 				return nil, err
 			}
 			for _, s := range plan.Steps {
-				for _, c := range slices.Concat(s.Choices, s.Listed) {
-					name := t.String() + "_" + c.Config.Name()
+				for _, c := range s.Builders() {
+					name := t.String() + "_" + c.Name()
 					if _, ok := built[name]; ok {
 						continue
 					}
-					k, err := c.Config.Build()
+					k, err := c.Build()
 					if err != nil {
 						return nil, fmt.Errorf("%s: %w", s.Linear.Pos, err)
 					}

@@ -94,7 +94,9 @@ func TestForms(t *testing.T) {
 		{"unstructured", 64, gpu.Dense, "no form of its own on a GPU"},
 		{"block(4,4)", 64, gpu.Dense, "no form of its own on a GPU"},
 		{"block(48,64)", 64, gpu.Dense, "blocks of 128 by 64 in which the weights have nothing may be left out"},
-		{"channel(cols)", 64, gpu.Dense, "no form of its own on a GPU"},
+		{"channel(cols)", 64, gpu.Dense, "rows or columns in which the weights have nothing may be left out"},
+		{"channel(cols) & nm(2,4)", 64, gpu.Dense, "no form of its own on a GPU"},
+		{"channel(rows) & nm(2,4)", 64, gpu.NM24, "rows or columns"},
 		{"perm(nm(2,4),cols,seed=1)", 64, gpu.Dense, "no form of its own on a GPU"},
 	} {
 		m := load(t, fmt.Sprintf("layer l(x bf16[t, %d]) (y bf16[t, 48]) where t in 1..8 { y = linear(x, w\"a\" : %s) }\n", c.in, c.pattern))

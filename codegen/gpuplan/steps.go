@@ -3,6 +3,7 @@ package gpuplan
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -41,16 +42,26 @@ func Takes(l *ir.Layer) bool {
 type activation struct {
 	kernel kernels.Activation
 	packed sgp.OpKind
+	of     func(float64) float64
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+func geluTanh(x float64) float64 {
+	return x * sigmoid(2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))
 }
 
 // activationOf returns the activation that an op is, ok false for other ops.
 func activationOf(op *ir.Op) (a activation, ok bool) {
 	if op.Kind == "gelu" && op.Attrs.Get("approx") == ir.GeluTanh {
-		return activation{kernels.GELUTanh, sgp.GeluTanh}, true
+		return activation{kernels.GELUTanh, sgp.GeluTanh, geluTanh}, true
 	}
 	a, ok = map[string]activation{
-		"relu": {kernels.ReLU, sgp.Relu}, "silu": {kernels.SiLU, sgp.Silu}, "sigmoid": {kernels.Sigmoid, sgp.Sigmoid},
-		"tanh": {kernels.Tanh, sgp.Tanh}, "gelu": {kernels.GELU, sgp.Gelu},
+		"relu":    {kernels.ReLU, sgp.Relu, func(x float64) float64 { return max(x, 0) }},
+		"silu":    {kernels.SiLU, sgp.Silu, func(x float64) float64 { return x * sigmoid(x) }},
+		"sigmoid": {kernels.Sigmoid, sgp.Sigmoid, sigmoid},
+		"tanh":    {kernels.Tanh, sgp.Tanh, math.Tanh},
+		"gelu":    {kernels.GELU, sgp.Gelu, func(x float64) float64 { return x * math.Erfc(-x/math.Sqrt2) / 2 }},
 	}[op.Kind]
 	return a, ok
 }

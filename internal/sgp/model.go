@@ -131,10 +131,13 @@ type Variant struct {
 // same places. Addresses come from Lists. That the weights are as many as the
 // kernel reads, and the lists right for it, is for the runtime to check, which has
 // the kernel.
+//
+// An op that picks features is a linear op too: its Lists have the input of each
+// output, MaxUint32 for a constant, and its Weights the constants.
 type GPU struct {
 	Kernel  string   // its name, which says its configuration
 	Weights []byte   // as package ptx/layout packs them for the kernel
-	Lists   []uint32 // which blocks are stored, where not all are; nil: all
+	Lists   []uint32 // which blocks are stored, where not all are, or which inputs are picked; nil: all
 }
 
 // Panel is the form for kernels whose lanes are batch columns. An output row

@@ -77,12 +77,15 @@ func gpuSample() *Model {
 	few, many := packed("decode", 96), packed("gemm", 96)
 	m.Layers = append(m.Layers, Layer{
 		Name: "mlp", Target: "sm_90a", Type: BF16, BatchMin: 1, BatchMax: 4096,
-		Values: []Value{v("x", 8), v("", 16), v("y", 8)}, Inputs: []int{0}, Outputs: []int{2},
+		Values: []Value{v("x", 8), v("", 16), v("y", 8), v("", 3), v("z", 8)}, Inputs: []int{0}, Outputs: []int{2, 4},
 		Ops: []Op{
 			{Kind: LinearOp, Args: []int{0}, Out: 1, Linear: &Linear{Out: 16, In: 8, Act: Silu, Bias: make([]float32, 16), Variants: []Variant{
 				{BatchMin: 1, BatchMax: 64, GPU: few}, {BatchMin: 65, BatchMax: 4096, GPU: many},
 			}}},
 			{Kind: LinearOp, Args: []int{1, 0}, Out: 2, Linear: &Linear{Out: 8, In: 16, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: &GPU{Kernel: "gemm_residual_listed", Weights: packed("", 64).Weights, Lists: []uint32{0, 2, 0, 3}}}}}},
+			// Features picked, and spread again.
+			{Kind: LinearOp, Args: []int{2}, Out: 3, Linear: &Linear{Out: 3, In: 8, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: &GPU{Kernel: "gather", Weights: packed("", 6).Weights, Lists: []uint32{1, 4, 7}}}}}},
+			{Kind: LinearOp, Args: []int{3, 0}, Out: 4, Linear: &Linear{Out: 8, In: 3, Variants: []Variant{{BatchMin: 1, BatchMax: 4096, GPU: &GPU{Kernel: "gather_residual", Weights: packed("", 16).Weights, Lists: []uint32{0, 1<<32 - 1, 1, 1<<32 - 1, 1<<32 - 1, 2, 1<<32 - 1, 1<<32 - 1}}}}}},
 		},
 	})
 	return m

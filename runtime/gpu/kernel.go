@@ -14,9 +14,13 @@ const (
 	Dense   Form = iota + 1 // every weight
 	NM24                    // 2:4: of each four along In at most two are nonzero; values and metadata of two are stored
 	ByInput                 // every weight, stored [In, Out] in row-major order with rows padded to 16 bytes
+	Picked                  // no weights: each output is one input, or a constant; Meta names the inputs, the constants are stored
 )
 
-// String returns "dense", "nm24" or "by_input".
+// NoInput is the index of an output of a Picked form that is its constant.
+const NoInput = math.MaxUint32
+
+// String returns "dense", "nm24", "by_input" or "picked".
 func (f Form) String() string {
 	switch f {
 	case Dense:
@@ -25,6 +29,8 @@ func (f Form) String() string {
 		return "nm24"
 	case ByInput:
 		return "by_input"
+	case Picked:
+		return "picked"
 	}
 	return fmt.Sprintf("Form(%d)", uint8(f))
 }
@@ -110,7 +116,7 @@ type Kernel struct {
 	Name    string // of the entry
 	Target  string // such as "sm_90a"
 	PTX     string
-	Family  string // which family of ptx/kernels made it: "gemm", "decode", "gemv", "ampere"
+	Family  string // which family of ptx/kernels made it: "gemm", "decode", "gemv", "ampere", "gather"
 	DType   DType  // of weights, and of activations where X is not set
 	X       DType
 	Form    Form  // of the weights
@@ -142,7 +148,8 @@ const maxProblem = 1<<31 - 1024
 
 // WeightBytes returns the size of the packed weights: tiles of Tile.Out rows in
 // order, each the stages of Tile.Bytes in the order of In, the last of either
-// kind filled with zeros, or those of them that are Listed; or, ByInput, In rows.
+// kind filled with zeros, or those of them that are Listed; or, ByInput, In rows;
+// or, Picked, Out constants.
 // It is 0 where the problem is not valid.
 func (k *Kernel) WeightBytes(p Problem) int64 {
 	if k.check(p) != nil {
@@ -152,8 +159,11 @@ func (k *Kernel) WeightBytes(p Problem) int64 {
 }
 
 func (k *Kernel) weightBytes(p Problem) int64 {
-	if k.Form == ByInput {
+	switch k.Form {
+	case ByInput:
 		return int64(p.In) * int64(k.weightPitch(p))
+	case Picked:
+		return int64(p.Out) * int64(k.DType.Size())
 	}
 	return k.weightBlocks(p) * int64(k.Tile.Bytes)
 }
@@ -165,6 +175,9 @@ func (k *Kernel) weightBlocks(p Problem) int64 {
 	}
 	return int64(ceilDiv(p.Out, k.Tile.Out)) * int64(ceilDiv(p.In, k.Tile.In))
 }
+
+// tiled reports whether the weights are stored in blocks of Tile.Out by Tile.In.
+func (k *Kernel) tiled() bool { return k.Form != ByInput && k.Form != Picked }
 
 // xType returns the type of the activations.
 func (k *Kernel) xType() DType {
@@ -202,7 +215,7 @@ func (k *Kernel) check(p Problem) error {
 			return fmt.Errorf("kernel %s: %d %s, want 1 to %d", k.Name, d.n, d.name, maxProblem)
 		}
 	}
-	if k.Tile.Out < 1 || k.Tile.Tokens < 1 || k.Tile.Split < 1 || k.Form != ByInput && (k.Tile.In < 1 || k.Tile.Bytes < 1) {
+	if k.Tile.Out < 1 || k.Tile.Tokens < 1 || k.Tile.Split < 1 || k.tiled() && (k.Tile.In < 1 || k.Tile.Bytes < 1) {
 		return fmt.Errorf("kernel %s: its tile is not set: %+v", k.Name, k.Tile)
 	}
 	for _, r := range []struct {
@@ -221,15 +234,20 @@ func (k *Kernel) check(p Problem) error {
 				k.Name, r.name, bytes, r.pitch, r.t, ceilDiv(bytes, 16)*16/size)
 		}
 	}
-	if k.Form == ByInput {
+	switch k.Form {
+	case ByInput:
 		if err := k.checkByInput(p); err != nil {
 			return err
+		}
+	case Picked:
+		if pitch := max(p.xPitch(), p.yPitch()); pitch > math.MaxInt32 {
+			return fmt.Errorf("kernel %s: rows start every %d elements, at most 2^31 are allowed", k.Name, pitch)
 		}
 	}
 	// Tiles and blocks are counted in 32 bits, in rows of tiles that may be a
 	// super-row above the number of tiles.
 	outTiles, tokTiles := ceilDiv(p.Out, k.Tile.Out), ceilDiv(p.Tokens, k.Tile.Tokens)
-	if k.Form != ByInput {
+	if k.tiled() {
 		if blocks := int64(outTiles) * int64(ceilDiv(p.In, k.Tile.In)); blocks > math.MaxUint32 {
 			return fmt.Errorf("kernel %s: %d weight blocks, at most 2^32 are allowed", k.Name, blocks)
 		}
@@ -300,7 +318,10 @@ func (k *Kernel) Plan(p Problem, d Device) (Launch, error) {
 // as there are tiles, at most as many as are resident at a time.
 func (k *Kernel) grid(p Problem, d Device) ([3]uint32, error) {
 	outTiles, tokTiles := ceilDiv(p.Out, k.Tile.Out), ceilDiv(p.Tokens, k.Tile.Tokens)
-	if k.Order == OneTile {
+	switch {
+	case k.Form == Picked: // its blocks walk over the tiles of Tokens
+		return [3]uint32{uint32(outTiles), uint32(min(tokTiles, maxGridYZ)), 1}, nil
+	case k.Order == OneTile:
 		return [3]uint32{uint32(outTiles * k.Tile.Split), uint32(tokTiles), 1}, nil
 	}
 	resident := 0

@@ -44,7 +44,8 @@ type Packing struct {
 	Weights              []byte
 	// Lists says which blocks of Tile.Out by Tile.In a Listed kernel's weights
 	// have: for each tile of Out the number of its first block, then the number of
-	// all; then the k-block of In of each, ascending in a tile.
+	// all; then the k-block of In of each, ascending in a tile. Of a Picked kernel it
+	// is the input of each output, or NoInput.
 	Lists []uint32
 }
 
@@ -60,6 +61,17 @@ func (p *Packing) blocks(out int) int {
 // activations, or never end.
 func (p *Packing) checkLists(out, in int) error {
 	k := p.Kernel
+	if k.Form == Picked {
+		if len(p.Lists) != out {
+			return fmt.Errorf("kernel %s: %d indices for %d outputs", k.Name, len(p.Lists), out)
+		}
+		for i, at := range p.Lists {
+			if at != NoInput && int64(at) >= int64(in) {
+				return fmt.Errorf("kernel %s: output %d is input %d of %d", k.Name, i, at, in)
+			}
+		}
+		return nil
+	}
 	if !k.Listed {
 		if p.Lists != nil {
 			return fmt.Errorf("kernel %s: lists of blocks, but it takes all", k.Name)
@@ -136,7 +148,7 @@ func (l *Layer) checkPacking(s *Step, p *Packing) error {
 		switch of := q.buffer(); {
 		case of == Bias && q.DType != F32:
 			return fmt.Errorf("kernel %s: takes a bias of %v, want f32", k.Name, q.DType)
-		case of == Meta && !k.Listed || of == Scales || of == XScales:
+		case of == Meta && !k.Listed && k.Form != Picked || of == Scales || of == XScales:
 			return fmt.Errorf("kernel %s: takes %v, which no layer has", k.Name, of)
 		}
 	}

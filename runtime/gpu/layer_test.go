@@ -93,3 +93,61 @@ func TestLists(t *testing.T) {
 	l.Steps[0].Packings[1].Lists = []uint32{0, 1, 2, 0, 0}
 	require.ErrorContains(t, l.Check(), "lists of blocks, but it takes all")
 }
+
+// pickedLayer spreads 100 features over 200.
+func pickedLayer() *Layer {
+	k := Kernel{
+		Name: "pick", Target: "sm_80", Family: "gather", DType: F16, Form: Picked, Order: OneTile, Y: F16,
+		Tile: Tile{Out: 128, Tokens: 4, Split: 1}, Threads: 128, Cluster: 1,
+		Params: []Param{
+			{Name: "weights", Kind: ArgPtr, Of: Weights}, {Name: "meta", Kind: ArgPtr, Of: Meta, DType: U32, Len: QOut},
+			{Name: "x", Kind: ArgPtr, Of: X, DType: F16, Len: QIn}, {Name: "y", Kind: ArgPtr, Of: Y, DType: F16, Len: QOut, Wide: true},
+		},
+	}
+	index := make([]uint32, 200)
+	for i := range index {
+		if index[i] = uint32(i * 7 % 100); i%3 == 0 {
+			index[i] = NoInput
+		}
+	}
+	return &Layer{
+		Name: "l", DType: F16, TokensMin: 1, TokensMax: 1 << 20,
+		Values: []Value{{"x", 100}, {"y", 200}}, Inputs: []int{0}, Outputs: []int{1},
+		Steps: []Step{{X: 0, Y: 1, Residual: NoValue, Out: 200, In: 100, Packings: []Packing{
+			{TokensMin: 1, TokensMax: 1 << 20, Kernel: &k, Weights: make([]byte, 400), Lists: index},
+		}}},
+	}
+}
+
+// TestPicked: indices that lead out of the activations are refused, and a launch
+// covers more tokens than a grid has rows of blocks.
+func TestPicked(t *testing.T) {
+	l := pickedLayer()
+	require.NoError(t, l.Check())
+	s := &l.Steps[0]
+	launch, err := s.Packings[0].Kernel.Plan(l.Problem(s, &s.Packings[0], 1<<20), Device{CC: [2]int{8, 0}})
+	require.NoError(t, err)
+	require.Equal(t, [3]uint32{2, maxGridYZ, 1}, launch.Grid)
+	require.EqualValues(t, 400, launch.Args[0].Bytes)
+	require.EqualValues(t, 800, launch.Args[1].Bytes)
+	for want, edit := range map[string]func(p *Packing){
+		"output 1 is input 100 of 100":   func(p *Packing) { p.Lists[1] = 100 },
+		"output 199 is input 4294967294": func(p *Packing) { p.Lists[199] = NoInput - 1 },
+		"199 indices for 200 outputs":    func(p *Packing) { p.Lists = p.Lists[1:] },
+		"0 indices for 200 outputs":      func(p *Packing) { p.Lists = nil },
+		"398 bytes of weights":           func(p *Packing) { p.Weights = p.Weights[2:] },
+		"0 tokens, want 1":               func(p *Packing) { p.TokensMin = 0 },
+	} {
+		l := pickedLayer()
+		edit(&l.Steps[0].Packings[0])
+		require.ErrorContains(t, l.Check(), want)
+	}
+	for want, p := range map[string]Problem{
+		"3 stored blocks, but it takes all": {Out: 200, In: 100, Tokens: 1, Blocks: 3},
+		"rows start every 2147483648":       {Out: 200, In: 100, Tokens: 1, XPitch: 1 << 31},
+		"a row of the result is 402 bytes":  {Out: 201, In: 100, Tokens: 1},
+	} {
+		_, err := s.Packings[0].Kernel.Plan(p, Device{CC: [2]int{8, 0}})
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
-	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/internal/narrow"
@@ -29,7 +28,12 @@ import (
 func Exact(k *gpu.Kernel, _ kernels.Config) cudatest.Kernel { return simulate(k, 1) }
 
 // Fast computes what a kernel's configuration means.
-func Fast(k *gpu.Kernel, c kernels.Config) cudatest.Kernel { return emulate(k, c) }
+func Fast(k *gpu.Kernel, c kernels.Config) cudatest.Kernel {
+	if k.Form == gpu.Picked {
+		return pick(k)
+	}
+	return emulate(k, c)
+}
 
 // Driver returns a driver that shows one H200 with that many bytes of memory and
 // computes the kernels of the layers' plans for a target by Fast or Exact.
@@ -43,12 +47,13 @@ func Driver(memory uint64, layers []*ir.Layer, target ptx.Target, compute func(*
 			return nil, err
 		}
 		for _, s := range plan.Steps {
-			for _, c := range slices.Concat(s.Choices, s.Listed) {
-				k, err := c.Config.Build()
+			for _, b := range s.Builders() {
+				k, err := b.Build()
 				if err != nil {
 					return nil, err
 				}
-				f.Kernels[k.Name] = compute(k, c.Config)
+				c, _ := b.(kernels.Config) // nil for what does not multiply
+				f.Kernels[k.Name] = compute(k, c)
 			}
 		}
 	}
@@ -206,6 +211,50 @@ func emulate(k *gpu.Kernel, c kernels.Config) cudatest.Kernel {
 					v[0] += residual.at(t, o)
 				}
 				y.set(t, o, v[0])
+			}
+		}
+		return nil
+	}
+}
+
+// pick returns what a kernel does that picks features, by its parameters alone.
+func pick(k *gpu.Kernel) cudatest.Kernel {
+	return func(l *cudatest.Launch) error {
+		u32, pointers := map[gpu.Quantity]int{}, map[gpu.Buffer]uint64{}
+		for i, p := range k.Params {
+			if p.Kind == gpu.ArgPtr {
+				pointers[p.Of] = l.U64(i)
+			} else {
+				u32[p.Value] = int(l.U32(i))
+			}
+		}
+		out, in, tokens := u32[gpu.QOut], u32[gpu.QIn], u32[gpu.QTokens]
+		rows := func(of gpu.Buffer, cols int, pitch gpu.Quantity) matrix {
+			v := matrix{rows: tokens, cols: cols, pitch: u32[pitch], format: narrowOf[k.DType]}
+			v.bytes = l.Mem(pointers[of], uint64(2*((v.rows-1)*v.pitch+v.cols)))
+			return v
+		}
+		x, y := rows(gpu.X, in, gpu.QXPitch), rows(gpu.Y, out, gpu.QYPitch)
+		index, fill := l.Mem(pointers[gpu.Meta], uint64(4*out)), matrix{bytes: l.Mem(pointers[gpu.Weights], uint64(2*out)), format: x.format}
+		if x.bytes == nil || y.bytes == nil || index == nil || fill.bytes == nil {
+			return cudatest.ErrFault
+		}
+		var residual matrix
+		if pointers[gpu.Residual] != 0 {
+			if residual = rows(gpu.Residual, out, gpu.QYPitch); residual.bytes == nil {
+				return cudatest.ErrFault
+			}
+		}
+		for t := range tokens {
+			for o := range out {
+				v := fill.at(0, o)
+				if i := int(binary.LittleEndian.Uint32(index[4*o:])); i < in {
+					v = x.at(t, i)
+				}
+				if residual.bytes != nil {
+					v += residual.at(t, o)
+				}
+				y.set(t, o, v)
 			}
 		}
 		return nil
