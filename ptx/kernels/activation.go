@@ -35,6 +35,9 @@ var activations = [...]struct {
 	GELUTanh: {"gelu_tanh", geluTanh},
 }
 
+// long reports whether the function needs several registers beside its argument.
+func (a Activation) long() bool { return a == Tanh || a == GELU || a == GELUTanh }
+
 func (a Activation) valid() bool { return int(a) < len(activations) }
 
 // String is the function's name.

@@ -54,6 +54,9 @@ func ampereCandidates(l Linear, p gpu.Problem, d gpu.Device) []Candidate {
 	}
 	var cs []Candidate
 	for _, t := range ampereTiles {
+		if t.n == 256 && l.Form == gpu.Dense && l.Activation.long() {
+			continue // its sums leave too few registers: ptxas spills some
+		}
 		if l.Listed {
 			// One k-block a stage, and blocks of one size for every number of tokens.
 			if t.blocks = 1; t.m != ampereListed {

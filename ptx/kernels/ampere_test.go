@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -149,5 +150,24 @@ func TestAmpereCheck(t *testing.T) {
 		require.ErrorContains(t, c.Check(), x.want)
 		_, err := c.Build()
 		require.ErrorContains(t, err, x.want)
+	}
+}
+
+// The widest tile was offered with activations that made ptxas spill 24 bytes.
+func TestWidestAmpereTileDoesNotSpill(t *testing.T) {
+	p := gpu.Problem{Out: 4096, In: 4096, Tokens: 4096}
+	for a := Identity; a <= GELUTanh; a++ {
+		for _, residual := range []bool{false, true} {
+			l := Linear{Target: ptx.SM80(), DType: gpu.BF16, Form: gpu.Dense, Y: gpu.BF16, Bias: gpu.F32, Activation: a, Residual: residual}
+			cs, err := l.Candidates(p, Reference(l.Target))
+			require.NoError(t, err)
+			i := slices.IndexFunc(cs, func(c Candidate) bool { return c.Config.(Ampere).TileN == 256 })
+			require.Equal(t, a.long(), i < 0, "%v, residual %v", a, residual)
+			if i >= 0 {
+				k, err := cs[i].Build()
+				require.NoError(t, err)
+				clean(t, k)
+			}
+		}
 	}
 }
