@@ -76,6 +76,16 @@ func estimate(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) fl
 	if batch <= fewTokens {
 		m.l3 = m.dram
 	}
+	return estimateOn(m, c, v, p, batch, isa)
+}
+
+// estimateWarm is estimate for weights that stay in the third-level cache, as those
+// of a program with little else to run do.
+func estimateWarm(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
+	return estimateOn(cores[isa], c, v, p, batch, isa)
+}
+
+func estimateOn(m core, c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
 	const call = 60 // driver and argument set-up, once a kernel call
 	if v.Panel != nil {
 		return call + estimatePanel(c, v, p, batch, isa, m)

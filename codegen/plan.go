@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -152,6 +153,11 @@ const margin = 0.97
 // before another form is packed beside it.
 const worthPacking = 1.08
 
+// warmMargin is how much a form may lose to the dense one by the model, when the
+// weights are in a cache, and be chosen for what it gains when they are not: as
+// much as the model errs there.
+const warmMargin = 1.15
+
 // batches are the batches at which candidates are compared: powers of two
 // within the range, and its ends.
 func (p Problem) batches() []int {
@@ -179,7 +185,9 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 	type packed struct {
 		c Config
 		v sgp.Variant
-		t []float64
+		t []float64 // cycles at each batch
+
+		warm []float64 // with the weights in a cache
 	}
 	var forms []packed
 	for _, c := range Candidates(p) {
@@ -194,9 +202,10 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 			plan.Considered = append(plan.Considered, Considered{Config: c, Err: err.Error()})
 			continue
 		}
-		f := packed{c, v, make([]float64, len(bs))}
+		f := packed{c, v, make([]float64, len(bs)), make([]float64, len(bs))}
 		for i, b := range bs {
 			f.t[i] = estimate(c, v, p, b, isa)
+			f.warm[i] = estimateWarm(c, v, p, b, isa)
 		}
 		forms = append(forms, f)
 		plan.Considered = append(plan.Considered, Considered{Config: c, Bytes: streamBytes(v), Batch: bs, Cycles: f.t})
@@ -207,12 +216,18 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 	pick := make([]int, len(bs)) // the form at each batch
 	base := make([]float64, len(bs))
 	for i := range bs {
-		best, dense := -1, -1
+		best, dense, warm := -1, -1, math.Inf(1)
 		for j, f := range forms {
 			if f.c.dense() && (dense < 0 || f.t[i] < forms[dense].t[i]) {
 				dense = j
 			}
-			if best < 0 || f.t[i] < forms[best].t[i] {
+			if f.c.dense() {
+				warm = min(warm, f.warm[i])
+			}
+		}
+		for j, f := range forms {
+			// What gains on weights from memory must not lose on weights in a cache.
+			if (f.c.dense() || f.warm[i] <= warmMargin*warm) && (best < 0 || f.t[i] < forms[best].t[i]) {
 				best = j
 			}
 		}
