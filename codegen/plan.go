@@ -156,7 +156,7 @@ const worthPacking = 1.08
 // warmMargin is how much a form may lose to the dense one by the model, when the
 // weights are in a cache, and be chosen for what it gains when they are not: as
 // much as the model errs there.
-const warmMargin = 1.15
+const warmMargin = 1.4
 
 // batches are the batches at which candidates are compared: powers of two
 // within the range, and its ends.
