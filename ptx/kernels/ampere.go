@@ -93,18 +93,10 @@ func (c Ampere) sharedBytes() int {
 func (c Ampere) Name() string {
 	c = c.normal()
 	n := fmt.Sprintf("ampere_%v_%s_%s_y%s_m%d_n%d_w%dx%d_k%d_s%d_c%d", c.Target, c.Form, c.DType, c.Y, c.TileM, c.TileN, c.WarpsM, c.WarpsN, c.Blocks, c.Stages, c.Split)
-	for _, o := range []struct {
-		on   bool
-		name string
-	}{
+	return named(n, []option{
 		{c.Listed, "listed"}, {c.Ordered, "ordered"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
 		{c.Bias != 0, "bias" + c.Bias.String()}, {c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"},
-	} {
-		if o.on {
-			n += "_" + o.name
-		}
-	}
-	return n
+	})
 }
 
 // Check reports why there is no such kernel.

@@ -116,18 +116,10 @@ func (c Decode) epilogue() *tile.Epilogue {
 func (c Decode) Name() string {
 	c = c.normal()
 	n := fmt.Sprintf("decode_%s_%s_y%s_m%d_n%d_k%d_s%d_c%d_r%d", c.Form, c.DType, c.Y, c.TileM, c.TileN, c.Blocks, c.Stages, c.Split, c.Resident)
-	for _, o := range []struct {
-		on   bool
-		name string
-	}{
+	return named(n, []option{
 		{c.Listed, "listed"}, {c.PDL, "pdl"}, {c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"},
 		{c.Bias != 0, "bias" + c.Bias.String()}, {c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"},
-	} {
-		if o.on {
-			n += "_" + o.name
-		}
-	}
-	return n
+	})
 }
 
 // Check reports why there is no such kernel.

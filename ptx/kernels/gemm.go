@@ -107,18 +107,10 @@ func (c GEMM) Name() string {
 		form += "_blocks"
 	}
 	n := fmt.Sprintf("gemm_%s_%s_y%s_n%d_s%d_c%d_%s_g%d_e%d", form, c.DType, c.Y, c.TileN, c.Stages, c.Cluster, c.Loop, c.Band, c.Buffers)
-	for _, o := range []struct {
-		on   bool
-		name string
-	}{
+	return named(n, []option{
 		{c.TensorScale, "scale"}, {c.OutScale, "outscale"}, {c.TokenScale, "tokenscale"}, {c.Bias != 0, "bias" + c.Bias.String()},
 		{c.Activation != Identity, c.Activation.String()}, {c.Residual, "residual"}, {c.PDL, "pdl"},
-	} {
-		if o.on {
-			n += "_" + o.name
-		}
-	}
-	return n
+	})
 }
 
 // Check reports why there is no such kernel.

@@ -68,15 +68,7 @@ func (c GEMV) clustered() bool { return c.Combine == ByCluster && c.Split > 1 }
 // Name is the kernel's name: its configuration in short.
 func (c GEMV) Name() string {
 	n := fmt.Sprintf("gemv_%s_x%s_y%s_t%d_l%d_w%d_r%d_i%d_%s%d", c.W, c.X, c.Y, c.Tokens, c.Lanes, c.Warps, c.Rows, c.Items, c.Combine, c.Split)
-	for _, o := range []struct {
-		on   bool
-		name string
-	}{{c.Inclusive, "ge"}, {c.PerChannel, "channels"}, {c.Bias, "bias"}, {c.Activation != 0, c.Activation.String()}, {c.PDL, "pdl"}} {
-		if o.on {
-			n += "_" + o.name
-		}
-	}
-	return n
+	return named(n, []option{{c.Inclusive, "ge"}, {c.PerChannel, "channels"}, {c.Bias, "bias"}, {c.Activation != 0, c.Activation.String()}, {c.PDL, "pdl"}})
 }
 
 // Check reports why there is no such kernel.

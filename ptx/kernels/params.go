@@ -45,3 +45,19 @@ func (p *params) rows(of gpu.Buffer, t gpu.DType) ptx.Reg {
 	p.list[len(p.list)-1].Wide = true
 	return v
 }
+
+// option is a part of a configuration that its name tells only where it is on.
+type option struct {
+	on   bool
+	name string
+}
+
+// named appends the options that are on to a kernel's name.
+func named(name string, options []option) string {
+	for _, o := range options {
+		if o.on {
+			name += "_" + o.name
+		}
+	}
+	return name
+}
