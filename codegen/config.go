@@ -3,6 +3,8 @@ package codegen
 import (
 	"fmt"
 	"math/bits"
+	"strconv"
+	"strings"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/patterns"
@@ -38,6 +40,37 @@ func (c Config) String() string {
 		s += " compact"
 	}
 	return s
+}
+
+// ParseConfig reads what String prints.
+func ParseConfig(text string) (Config, error) {
+	var c Config
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return c, fmt.Errorf("codegen: an empty configuration")
+	}
+	for op := range families {
+		if op.String() == fields[0] {
+			c.Op = op
+		}
+	}
+	if panelKinds[c.Op] == 0 && lanesKinds[c.Op] == 0 {
+		return c, fmt.Errorf("codegen: configuration %q: no form %q", text, fields[0])
+	}
+	values := map[string]*int{"mr": &c.MR, "kb": &c.KB, "s": &c.S, "n": &c.N, "m": &c.M}
+	for _, f := range fields[1:] {
+		if f == "compact" {
+			c.Compact = true
+			continue
+		}
+		name, value, _ := strings.Cut(f, "=")
+		n, err := strconv.Atoi(value)
+		if values[name] == nil || err != nil || n < 1 || n > maxKB {
+			return c, fmt.Errorf("codegen: configuration %q: %q is not understood", text, f)
+		}
+		*values[name] = n
+	}
+	return c, nil
 }
 
 // panelKinds and lanesKinds map kernel ops to the packed file's kinds.

@@ -22,6 +22,8 @@ type PackOptions struct {
 	// Prune makes each weight fit its pattern by dropping the smallest
 	// magnitudes, instead of refusing one that does not.
 	Prune bool
+	// Tuned gives measurements, which decide where there are any; nil: the model does.
+	Tuned Tuned
 	// Layers limits the result to these layers; nil: all.
 	Layers []string
 }
@@ -309,7 +311,7 @@ func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions) (*sgp.Li
 	if lin.Bias, err = Vector(op.Bias, weights); err != nil {
 		return nil, r, err
 	}
-	lin.Variants, r.Plan, err = Plan(p, m, mask, o.ISA, o.Only)
+	lin.Variants, r.Plan, err = planTuned(p, m, mask, o.ISA, o.Only, o.Tuned)
 	if err != nil {
 		return nil, r, atPos(op.Pos, "%v", err)
 	}

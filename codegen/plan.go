@@ -123,6 +123,7 @@ func (p Problem) Kernels() []Kernel {
 type Choice struct {
 	BatchMin, BatchMax int
 	Config             Config
+	Measured           bool    // by a tuner; otherwise the model chose
 	Cycles             float64 // the model's estimate at BatchMax
 	DenseCycles        float64 // and that of the best dense form
 	Bytes              int     // of the packed form
@@ -173,15 +174,46 @@ func (p Problem) batches() []int {
 	return bs
 }
 
+// Measured is a configuration that was measured, with its time over that of the
+// fastest.
+type Measured struct {
+	Config Config
+	Ratio  float64
+}
+
+// Tuned finds what was measured for a problem at a batch: the choice first. Without
+// measurements it gives nothing, and the model decides.
+type Tuned func(p Problem, density float64, batch int, isa runtime.ISA) []Measured
+
+// worthTuning is how much slower a measured form may be before another is
+// packed beside it.
+const worthTuning = 1.02
+
 // Plan chooses a configuration for each part of the batch range, and packs.
 // only limits the choice (nil allows all); isa is the level that the plan is
 // made for.
 func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool) ([]sgp.Variant, *LayerPlan, error) {
-	if cores[isa].lanes == 0 {
-		isa = runtime.AVX2
-	}
+	return planTuned(p, m, mask, isa, only, nil)
+}
+
+// planTuned is Plan with measurements, which decide where there are any.
+func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
+	isa = levelOf(isa)
 	plan := &LayerPlan{Problem: p, Density: mask.Density()}
 	bs := p.batches()
+	candidates := Candidates(p)
+	measured := make([][]Measured, len(bs))
+	for i, b := range bs {
+		if tuned == nil {
+			break
+		}
+		measured[i] = tuned(p, plan.Density, b, isa)
+		for _, t := range measured[i] {
+			if t.Ratio <= worthTuning && !slices.Contains(candidates, t.Config) {
+				candidates = append(candidates, t.Config)
+			}
+		}
+	}
 	type packed struct {
 		c Config
 		v sgp.Variant
@@ -190,7 +222,7 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 		warm []float64 // with the weights in a cache
 	}
 	var forms []packed
-	for _, c := range Candidates(p) {
+	for _, c := range candidates {
 		if only != nil && !only(c) {
 			continue
 		}
@@ -239,9 +271,28 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 		}
 		pick[i] = best
 	}
+	of := func(c Config) int {
+		return slices.IndexFunc(forms, func(f packed) bool { return f.c == c })
+	}
+	isMeasured := make([]bool, len(bs))
+	for i := range bs {
+		if len(measured[i]) > 0 {
+			if j := of(measured[i][0].Config); j >= 0 {
+				pick[i], isMeasured[i] = j, true
+			}
+		}
+	}
 	// A packed form is worth its memory only where the neighbouring one is
 	// clearly slower, and never slower than the dense one.
 	for i := 1; i < len(bs); i++ {
+		if isMeasured[i] {
+			for _, t := range measured[i] {
+				if t.Ratio <= worthTuning && t.Config == forms[pick[i-1]].c {
+					pick[i] = pick[i-1]
+				}
+			}
+			continue
+		}
 		stay, change := forms[pick[i-1]].t[i], forms[pick[i]].t[i]
 		if stay <= change*worthPacking && (base[i] == 0 || pick[i] == pick[i-1] || stay <= margin*base[i]) {
 			pick[i] = pick[i-1]
@@ -251,9 +302,10 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, on
 	low := p.BatchMin
 	for i, b := range bs {
 		f := forms[pick[i]]
-		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Cycles: f.t[i], DenseCycles: base[i], Bytes: streamBytes(f.v)}
+		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Measured: isMeasured[i], Cycles: f.t[i], DenseCycles: base[i], Bytes: streamBytes(f.v)}
 		if last := len(vs) - 1; last >= 0 && pick[i] == pick[i-1] {
 			ch.BatchMin = plan.Choices[last].BatchMin
+			ch.Measured = ch.Measured && plan.Choices[last].Measured
 			plan.Choices[last] = ch
 			vs[last].BatchMax = b
 		} else {

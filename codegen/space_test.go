@@ -1,0 +1,138 @@
+package codegen
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// TestSpaceIsTheLegalVariations: the space holds every candidate of the planner,
+// is in order without repeats, legal throughout, and survives its own notation.
+func TestSpaceIsTheLegalVariations(t *testing.T) {
+	for _, text := range planCases {
+		pattern, err := patterns.Parse(text)
+		require.NoError(t, err)
+		for _, batch := range [][2]int{{1, 1}, {1, 128}, {32, 256}} {
+			p := Problem{Out: 480, In: 480, BatchMin: batch[0], BatchMax: batch[1], TokenMajor: true, Levels: pattern.Levels(480, 480)}
+			space := Space(p)
+			for _, c := range Candidates(p) {
+				require.Contains(t, space, c)
+			}
+			require.True(t, slices.IsSortedFunc(space, Config.Compare))
+			require.Len(t, slices.Compact(slices.Clone(space)), len(space))
+			require.LessOrEqual(t, len(space), 400)
+			if batch[1] > 1 {
+				require.GreaterOrEqual(t, len(space), 25, "%s batch %v", text, batch)
+			}
+			for _, c := range space {
+				require.NoError(t, c.Legal(p, runtime.AVX2))
+				again, err := ParseConfig(c.String())
+				require.NoError(t, err)
+				require.Equal(t, c, again)
+			}
+		}
+	}
+}
+
+func TestIllegalConfigsSayWhy(t *testing.T) {
+	pattern, err := patterns.Parse("block(4,1,sparsity=0.8)")
+	require.NoError(t, err)
+	p := Problem{Out: 480, In: 480, BatchMin: 1, BatchMax: 128, TokenMajor: true, Levels: pattern.Levels(480, 480)}
+	for text, why := range map[string]string{
+		"panelBlock mr=8 kb=256":   "blocks have 4 rows",
+		"panelStep mr=3 kb=64":     "no kernels for panels of 3 rows",
+		"panelDense mr=4":          "K-block of 0 columns",
+		"lanesNM s=16 n=2 m=4":     "no form",
+		"lanesDense s=16 mr=4":     "belong to other forms",
+		"panelDense mr=4 kb=65535": "",
+	} {
+		c, err := ParseConfig(text)
+		require.NoError(t, err)
+		err = c.Legal(p, runtime.AVX2)
+		if why == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, why)
+	}
+	for text, why := range map[string]string{
+		"": "empty", "panelRound mr=4": `no form "panelRound"`, "copyTile": `no form "copyTile"`, "panelDense mr": `"mr"`,
+		"panelDense mr=0": `"mr=0"`, "panelDense kb=70000": `"kb=70000"`, "panelDense q=1": `"q=1"`,
+	} {
+		_, err := ParseConfig(text)
+		require.ErrorContains(t, err, why)
+	}
+}
+
+// TestMeasurementsDecide: where there are measurements the plan follows them, and
+// one packed form serves neighbouring batches where that costs next to nothing.
+func TestMeasurementsDecide(t *testing.T) {
+	pattern, err := patterns.Parse("unstructured(sparsity=0.8)")
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(7, 8))
+	m := patterns.NewMatrix(64, 96)
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	mask, err := pattern.Prune(m)
+	require.NoError(t, err)
+	p := Problem{Out: 64, In: 96, BatchMin: 1, BatchMax: 32, TokenMajor: true, Levels: pattern.Levels(64, 96)}
+	row := Config{Op: runtime.LanesRow, S: 8}
+	narrow := Config{Op: runtime.PanelStep, MR: 2, KB: 32} // not among the candidates
+	wide := Config{Op: runtime.PanelGrouped, MR: 4, KB: 48}
+	require.NotContains(t, Candidates(p), narrow)
+	tuned := func(_ Problem, _ float64, batch int, _ runtime.ISA) []Measured {
+		switch batch {
+		case 1:
+			return []Measured{{row, 1}}
+		case 8:
+			return []Measured{{narrow, 1}, {wide, 1.01}}
+		case 16:
+			return []Measured{{wide, 1}, {narrow, 1.015}}
+		case 32:
+			return []Measured{{wide, 1}, {narrow, 1.03}}
+		}
+		return nil
+	}
+	vs, plan, err := planTuned(p, m, mask, runtime.AVX2, nil, tuned)
+	require.NoError(t, err)
+	at := func(batch int) (Config, bool) {
+		for i, v := range vs {
+			if v.BatchMin <= batch && batch <= v.BatchMax {
+				return plan.Choices[i].Config, plan.Choices[i].Measured
+			}
+		}
+		return Config{}, false
+	}
+	for batch, want := range map[int]Config{1: row, 5: narrow, 8: narrow, 16: narrow, 17: wide, 32: wide} {
+		c, measured := at(batch)
+		require.Equal(t, want, c, "batch %d", batch)
+		require.True(t, measured, "batch %d", batch)
+	}
+}
+
+// TestEqualStreamsHaveEqualHashes: a longer K-block than there are columns
+// changes nothing; another matrix or form does.
+func TestEqualStreamsHaveEqualHashes(t *testing.T) {
+	p := Problem{Out: 32, In: 40, BatchMin: 1, BatchMax: 64, TokenMajor: true}
+	m := patterns.NewMatrix(32, 40)
+	for i := range m.Data {
+		m.Data[i] = float32(i % 3)
+	}
+	hash := func(c Config) uint64 {
+		v, err := c.Pack(m, patterns.MaskOf(m))
+		require.NoError(t, err)
+		return Packed{c, v}.Hash(p)
+	}
+	long := hash(Config{Op: runtime.PanelGrouped, MR: 4, KB: 64})
+	require.Equal(t, long, hash(Config{Op: runtime.PanelGrouped, MR: 4, KB: 512}))
+	require.NotEqual(t, long, hash(Config{Op: runtime.PanelGrouped, MR: 4, KB: 32}))
+	require.NotEqual(t, long, hash(Config{Op: runtime.PanelGrouped, MR: 1, KB: 64}))
+	m.Data[7] = 9
+	require.NotEqual(t, long, hash(Config{Op: runtime.PanelGrouped, MR: 4, KB: 64}))
+}
