@@ -1,84 +1,24 @@
 package codegen
 
 import (
-	"cmp"
-	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
-// everyConfig has each configuration that the planner can choose, and each row
-// of the tables that say which kernels there are.
-func everyConfig(t testing.TB) []Config {
-	set := map[Config]bool{}
-	for _, c := range someConfigs() {
-		set[c] = true
-	}
-	for op, rows := range tileWidths {
-		for mr := range rows {
-			set[Config{Op: op, MR: mr, KB: 256}] = true
-		}
-	}
-	texts := []string{
-		"dense", "block(4,1)", "block(8,1)", "block(16,1)", "unstructured(sparsity=0.9)",
-		"channel(rows,sparsity=0.5)", "channel(cols,sparsity=0.5)", "stripe(0:20)", "diag(-3,0,5,width=2)",
-	}
-	for m := 2; m <= 32; m++ {
-		for n := 1; n < m; n++ {
-			texts = append(texts, fmt.Sprintf("nm(%d,%d)", n, m))
-		}
-	}
-	for _, text := range texts {
-		p, err := patterns.Parse(text)
-		require.NoError(t, err)
-		for _, tokenMajor := range []bool{true, false} {
-			for _, batch := range [][2]int{{1, 1}, {1, 256}, {32, 256}} {
-				for _, c := range Candidates(Problem{
-					Out: 128, In: 1440, BatchMin: batch[0], BatchMax: batch[1],
-					TokenMajor: tokenMajor, Levels: p.Levels(128, 1440),
-				}) {
-					c.Compact = false // no matter to kernels
-					set[c] = true
-				}
-			}
-		}
-	}
-	return slices.SortedFunc(maps.Keys(set), func(a, b Config) int {
-		return cmp.Or(cmp.Compare(a.Op, b.Op), cmp.Compare(a.MR, b.MR), cmp.Compare(a.KB, b.KB),
-			cmp.Compare(a.S, b.S), cmp.Compare(a.M, b.M), cmp.Compare(a.N, b.N))
-	})
+// everyKernel is EveryKernel, which the other tests stand on.
+func everyKernel(t testing.TB) []Kernel {
+	ks, err := EveryKernel()
+	require.NoError(t, err)
+	return ks
 }
 
-// everyKernel is the kernels of every configuration, for both layouts, and of
-// every activation.
-func everyKernel(t testing.TB) []Kernel { return kernelsOf(everyConfig(t)) }
-
-// someKernels is the same for someConfigs.
+// someKernels is the kernels of someConfigs.
 func someKernels() []Kernel { return kernelsOf(someConfigs()) }
-
-func kernelsOf(cs []Config) []Kernel {
-	var ks []Kernel
-	for _, c := range cs {
-		ks = append(ks, c.Kernels(true)...)
-		ks = append(ks, c.Kernels(false)...)
-	}
-	for op := range families {
-		if strings.HasPrefix(op.String(), "map") {
-			for _, isa := range ISAs() {
-				ks = append(ks, Kernel{runtime.KernelKey{Op: op}, isa})
-			}
-		}
-	}
-	return Sort(ks)
-}
 
 // everyOp is the ops of package runtime.
 func everyOp() []runtime.KernelOp {

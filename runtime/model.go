@@ -49,11 +49,23 @@ type Model struct {
 // neon) caps the instruction set of this and later sessions; a name that this
 // architecture does not have is an error.
 func Open(path string, sets ...Set) (*Model, error) {
+	return open(path, sets, func() (*sgp.File, error) { return sgp.Open(path) })
+}
+
+// OpenBytes is Open of a packed model that is in memory already, such as one that
+// is embedded into the program. name stands for the path in errors. data must not
+// change until the model is closed; weights are used where they lie in it, which
+// need not be aligned to more than 4 bytes.
+func OpenBytes(name string, data []byte, sets ...Set) (*Model, error) {
+	return open(name, sets, func() (*sgp.File, error) { return sgp.Parse(name, data) })
+}
+
+func open(path string, sets []Set, file func() (*sgp.File, error)) (*Model, error) {
 	isa, err := capFromEnvironment()
 	if err != nil {
 		return nil, err
 	}
-	f, err := sgp.Open(path)
+	f, err := file()
 	if err != nil {
 		return nil, err
 	}

@@ -212,6 +212,34 @@ func tinyModel(t testing.TB) (*Model, dense) {
 	return openModel(t, linearLayer(lin, false, 8)), d
 }
 
+// TestOpenBytes: a model in memory runs as one in a file does.
+func TestOpenBytes(t *testing.T) {
+	m, _ := tinyModel(t)
+	data, err := os.ReadFile(m.path)
+	require.NoError(t, err)
+	embedded, err := OpenBytes("embedded", data, testKernels())
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(3, 4))
+	x := make([]float32, 3*16)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	var results [2][]float32
+	for i, m := range []*Model{m, embedded} {
+		s, err := m.NewSession(m.Layers()[0].Name)
+		require.NoError(t, err)
+		results[i] = make([]float32, 3*8)
+		require.NoError(t, s.Run(t.Context(), [][]float32{x}, [][]float32{results[i]}))
+	}
+	require.Equal(t, results[0], results[1])
+	require.NoError(t, embedded.Close())
+	_, err = embedded.NewSession("l")
+	require.ErrorIs(t, err, ErrClosed)
+	data[len(data)-1] ^= 1
+	_, err = OpenBytes("embedded", data, testKernels())
+	require.ErrorContains(t, err, "embedded: offset ")
+}
+
 func TestMisuse(t *testing.T) {
 	m, _ := tinyModel(t)
 	ctx := context.Background()

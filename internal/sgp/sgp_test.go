@@ -103,6 +103,31 @@ func openBytes(t testing.TB, data []byte) (*File, error) {
 	return Open(path)
 }
 
+// TestParse: bytes in memory are read as a file is, at any address.
+func TestParse(t *testing.T) {
+	data := encoded(t, sample())
+	for shift := range 5 {
+		moved := append(make([]byte, shift, shift+len(data)), data...)[shift:]
+		f, err := Parse("embedded", moved)
+		require.NoError(t, err)
+		require.Equal(t, sample(), f.Model)
+		require.NoError(t, f.Close())
+	}
+	for at := 0; at < len(data); at += 1 + len(data)/200 {
+		damaged := bytes.Clone(data)
+		damaged[at] ^= 1
+		_, err := Parse("embedded", damaged)
+		_, same := openBytes(t, damaged)
+		require.ErrorContains(t, err, "embedded: offset ")
+		var there, here *FormatError
+		require.ErrorAs(t, same, &there)
+		require.ErrorAs(t, err, &here)
+		require.Equal(t, there.Err.Error(), here.Err.Error())
+		_, err = Parse("embedded", data[:at])
+		require.ErrorContains(t, err, "embedded: offset ")
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	m := sample()
 	data := encoded(t, m)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/sparsegen/sparsegen/internal/guard"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -98,35 +99,24 @@ type memory struct {
 
 // region is one argument's memory.
 type region struct {
+	guard.Memory
 	name       string
-	all        []byte
-	usable     []byte  // the part of all that can be accessed
-	before     []byte  // usable as it was before the call
+	before     []byte  // all that can be accessed, as it was before the call
 	start, end uintptr // the argument
 }
 
-// place copies data into a region of its own. Bytes around it are 0xff: as
-// float32 they are NaN, so what is wrongly read spoils the result.
+// place copies data into a region of its own.
 func place[T any](m *memory, name string, data []T, align uintptr) *T {
 	size := len(data) * int(unsafe.Sizeof(*new(T)))
-	all, lower, upper, err := mapGuarded(size + int(align))
+	g, err := guard.New(size, int(align), m.guardStart)
 	if err != nil {
 		m.err = err
 		return nil
 	}
-	base := unsafe.Pointer(unsafe.SliceData(all))
-	offset := (uintptr(upper-size)+uintptr(base))&^(align-1) - uintptr(base)
-	if m.guardStart {
-		offset = (uintptr(lower)+uintptr(base)+align-1)&^(align-1) - uintptr(base)
-	}
-	at := unsafe.Add(base, offset)
-	usable := all[lower:upper]
-	for i := range usable {
-		usable[i] = 0xff
-	}
+	at := unsafe.Pointer(unsafe.SliceData(g.Bytes))
 	copy(unsafe.Slice((*T)(at), len(data)), data)
 	m.regions = append(m.regions, region{
-		name: name, all: all, usable: usable, before: slices.Clone(usable),
+		Memory: g, name: name, before: slices.Clone(g.Around),
 		start: uintptr(at), end: uintptr(at) + uintptr(size),
 	})
 	return (*T)(at)
@@ -135,17 +125,17 @@ func place[T any](m *memory, name string, data []T, align uintptr) *T {
 // changed returns an error if anything but the output has been written.
 func (m *memory) changed() error {
 	for _, r := range m.regions {
-		base, size := uintptr(unsafe.Pointer(unsafe.SliceData(r.usable))), uintptr(len(r.usable))
+		base, size := uintptr(unsafe.Pointer(unsafe.SliceData(r.Around))), uintptr(len(r.Around))
 		keep := [][2]uintptr{{0, size}}
 		if r.name == output {
 			keep = [][2]uintptr{{0, r.start - base}, {r.end - base, size}}
 		}
 		for _, span := range keep {
-			if bytes.Equal(r.usable[span[0]:span[1]], r.before[span[0]:span[1]]) {
+			if bytes.Equal(r.Around[span[0]:span[1]], r.before[span[0]:span[1]]) {
 				continue
 			}
 			for i := span[0]; i < span[1]; i++ {
-				if r.usable[i] != r.before[i] {
+				if r.Around[i] != r.before[i] {
 					return fmt.Errorf("the kernel writes %s", r.locate(base+i))
 				}
 			}
@@ -168,7 +158,7 @@ func (r region) locate(at uintptr) string {
 
 func (m *memory) free() {
 	for _, r := range m.regions {
-		unmap(r.all)
+		r.Free()
 	}
 }
 
@@ -180,8 +170,8 @@ func (m *memory) describe(r any) string {
 	}
 	at := fault.Addr()
 	for _, r := range m.regions {
-		base := uintptr(unsafe.Pointer(unsafe.SliceData(r.all)))
-		if at >= base && at < base+uintptr(len(r.all)) {
+		base, size := r.Base()
+		if at >= base && at < base+uintptr(size) {
 			return "the kernel touches " + r.locate(at)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd
 
-package kerneltest
+package guard
 
 import (
 	"fmt"
@@ -18,11 +18,21 @@ func mapGuarded(size int) (all []byte, lower, upper int, err error) {
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("mapping guarded memory: %w", err)
 	}
-	if err := syscall.Mprotect(all[lower:upper], syscall.PROT_READ|syscall.PROT_WRITE); err != nil {
-		unmap(all)
-		return nil, 0, 0, fmt.Errorf("guarding memory: %w", err)
+	if upper > lower {
+		if err := syscall.Mprotect(all[lower:upper], syscall.PROT_READ|syscall.PROT_WRITE); err != nil {
+			unmap(all)
+			return nil, 0, 0, fmt.Errorf("guarding memory: %w", err)
+		}
 	}
 	return all, lower, upper, nil
+}
+
+// protect makes whole pages read-only.
+func protect(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	return syscall.Mprotect(b, syscall.PROT_READ)
 }
 
 // unmap frees what mapGuarded mapped. It can fail only on memory that it did not
