@@ -140,20 +140,17 @@ var contracts = map[runtime.KernelOp]func(runtime.KernelKey) contract{
 		}})
 	},
 	runtime.TransTile: func(runtime.KernelKey) contract {
-		return tileContract(contract{
-			// Rows up to the next multiple of 16 are the kernel's to write.
-			memory: memory{
-				"tile": {Rows: "16*squares", Stride: "4*t", Len: "4*t", Write: true, Cover: "rows", Align: 64},
-				"m":    {Rows: "cols", Stride: "ld", Len: "4*rows"},
-			},
-			symbols: integers{"squares": atLeastOne},
-			facts:   []string{"16*squares - rows", "rows + 15 - 16*squares"},
+		// Rows up to the next multiple of 16 are the kernel's to write.
+		return squaresContract(memory{
+			"tile": {Rows: "16*squares", Stride: "4*t", Len: "4*t", Write: true, Cover: "rows", Align: 64},
+			"m":    {Rows: "cols", Stride: "ld", Len: "4*rows"},
 		})
 	},
 	runtime.UntransTile: func(runtime.KernelKey) contract {
-		return tileContract(contract{memory: memory{
-			"tile": {Len: "4*t*rows", Align: 64}, "m": {Rows: "cols", Stride: "ld", Len: "4*rows", Write: true},
-		}})
+		// Rows up to the next multiple of 16 are the kernel's to read.
+		return squaresContract(memory{
+			"tile": {Len: "4*t*16*squares", Align: 64}, "m": {Rows: "cols", Stride: "ld", Len: "4*rows", Write: true},
+		})
 	},
 	runtime.MapGelu:     mapContract,
 	runtime.MapGeluTanh: mapContract,
@@ -228,6 +225,16 @@ func tileContract(c contract) contract {
 	c.symbols.add(integers{"eighths": atLeastOne})
 	c.facts = append(c.facts, "t - cols")
 	return c
+}
+
+// squaresContract is that of the tile moves that transpose: the tile has room for
+// whole squares of 16 rows.
+func squaresContract(m memory) contract {
+	return tileContract(contract{
+		memory:  m,
+		symbols: integers{"squares": atLeastOne},
+		facts:   []string{"16*squares - rows", "rows + 15 - 16*squares"},
+	})
 }
 
 func mapContract(runtime.KernelKey) contract {

@@ -106,6 +106,15 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 	return nil
 }
 
+// load reads the lanes of mask k, or all if there is no mask.
+func (m *tileMoves) load(v asm.Reg, at asm.Mem, k asm.Reg) {
+	if k.IsZero() {
+		m.Load(v, at)
+	} else {
+		m.LoadMask(v, at, k)
+	}
+}
+
 // store writes the lanes of mask k, or all if there is no mask.
 func (m *tileMoves) store(at asm.Mem, v, k asm.Reg) {
 	if k.IsZero() {
@@ -173,36 +182,20 @@ func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
 	strip, end := b.NewLabel("strip"), b.NewLabel("end")
 	b.Label(strip)
 	b.JumpLE(cols, 0, end)
+	from := asm.Reg{}
+	if m.partial() {
+		from = m.firstOf(cols)
+	}
 	b.Mov(left, b.Arg("rows"))
 	b.Mov(in, tile)
 	b.Mov(c, dst)
 	square, done := b.NewLabel("square"), b.NewLabel("done")
 	b.Label(square)
 	b.JumpLE(left, 0, done)
-	load := func(i int) {
-		if m.partial() {
-			b.LoadMask(v[i], asm.At(in, 0), m.firstOf(cols))
-		} else {
-			b.Load(v[i], asm.At(in, 0))
-		}
+	for i := range v {
+		m.load(v[i], asm.At(in, 0), from)
 		b.Add(in, tb)
 	}
-	// A last square of fewer rows reads none beyond them.
-	short := make([]string, m.lanes)
-	for i := range v {
-		if i > 0 {
-			short[i] = b.NewLabel("short")
-			b.JumpLE(left, i, short[i])
-		}
-		load(i)
-	}
-	loaded := b.NewLabel("loaded")
-	b.Jump(loaded)
-	for i := 1; i < m.lanes; i++ {
-		b.Label(short[i])
-		b.Zero(v[i])
-	}
-	b.Label(loaded)
 	b.Transpose(v)
 	b.Mov(p, c)
 	// Masked stores are slow where masks are vectors: only the last square of
@@ -216,7 +209,8 @@ func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
 	}
 	b.Jump(stored)
 	b.Label(narrow)
-	to := m.firstOf(left)
+	to := m.Mask()
+	m.MaskFirst(to, left)
 	for i := range v {
 		b.JumpLE(cols, i, stored)
 		b.StoreMask(asm.At(p, 0), v[i], to)

@@ -106,7 +106,8 @@ type DeltaTileFunc func(y *float32, ldy uintptr, x, w *float32, meta *byte, cnt 
 //	TransTile:   tile[k][c] = m[min(c, cols-1)][k]              m is [cols, rows]
 //	UntransTile: m[c][r] = tile[r][c] for c < cols, r < rows    m is [cols, rows]
 //
-// TransTile may write tile rows up to the next multiple of 16.
+// TransTile may write and UntransTile may read tile rows up to the next multiple
+// of 16.
 type TileFunc func(tile, m *float32, ld uintptr, t, rows, cols int)
 
 // MapFunc applies an activation to n float32 in place. Ops Gelu… (see act.go).

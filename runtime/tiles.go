@@ -248,7 +248,7 @@ func (d *tileLinear) scratch() int {
 
 func (d *tileLinear) widest() int { return d.widths[len(d.widths)-1].t }
 func (d *tileLinear) xTile() int  { return roundUp(min(d.kb, d.k), 16) * d.widest() }
-func (d *tileLinear) yTile() int  { return roundUp(d.scratchRows*d.widest(), 16) }
+func (d *tileLinear) yTile() int  { return roundUp(d.scratchRows, 16) * d.widest() }
 
 // maxShared is the number of tiles below which tiles are cut into groups.
 func (d *tileLinear) maxShared() int {

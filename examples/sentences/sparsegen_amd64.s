@@ -18719,7 +18719,7 @@ end2:
 	RET
 
 // func untransTile_f32_avx2(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)
-// Requires: AVX, CMOV
+// Requires: AVX
 TEXT ·untransTile_f32_avx2(SB), NOSPLIT, $0-48
 	MOVQ tile+0(FP), AX
 	MOVQ m+8(FP), CX
@@ -18736,62 +18736,24 @@ strip1:
 	MOVQ CX, R9
 
 square3:
-	CMPQ    DI, $+0
-	JLE     done4
-	VMOVUPS (R8), Y0
-	ADDQ    BX, R8
-	CMPQ    DI, $+1
-	JLE     short5
-	VMOVUPS (R8), Y1
-	ADDQ    BX, R8
-	CMPQ    DI, $+2
-	JLE     short6
-	VMOVUPS (R8), Y2
-	ADDQ    BX, R8
-	CMPQ    DI, $+3
-	JLE     short7
-	VMOVUPS (R8), Y3
-	ADDQ    BX, R8
-	CMPQ    DI, $+4
-	JLE     short8
-	VMOVUPS (R8), Y4
-	ADDQ    BX, R8
-	CMPQ    DI, $+5
-	JLE     short9
-	VMOVUPS (R8), Y5
-	ADDQ    BX, R8
-	CMPQ    DI, $+6
-	JLE     short10
-	VMOVUPS (R8), Y6
-	ADDQ    BX, R8
-	CMPQ    DI, $+7
-	JLE     short11
-	VMOVUPS (R8), Y7
-	ADDQ    BX, R8
-	JMP     loaded12
-
-short5:
-	VXORPS Y1, Y1, Y1
-
-short6:
-	VXORPS Y2, Y2, Y2
-
-short7:
-	VXORPS Y3, Y3, Y3
-
-short8:
-	VXORPS Y4, Y4, Y4
-
-short9:
-	VXORPS Y5, Y5, Y5
-
-short10:
-	VXORPS Y6, Y6, Y6
-
-short11:
-	VXORPS Y7, Y7, Y7
-
-loaded12:
+	CMPQ       DI, $+0
+	JLE        done4
+	VMOVUPS    (R8), Y0
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y1
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y2
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y3
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y4
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y5
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y6
+	ADDQ       BX, R8
+	VMOVUPS    (R8), Y7
+	ADDQ       BX, R8
 	VUNPCKLPS  Y1, Y0, Y8
 	VUNPCKHPS  Y1, Y0, Y0
 	VUNPCKLPS  Y3, Y2, Y1
@@ -18818,86 +18780,80 @@ loaded12:
 	VPERM2F128 $0x31, Y11, Y10, Y7
 	MOVQ       R9, R10
 	CMPQ       DI, $+7
-	JLE        narrow13
+	JLE        narrow5
 	CMPQ       SI, $+0
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y0, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y1, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y2, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y3, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y4, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y5, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y6, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored14
+	JLE        stored6
 	VMOVUPS    Y7, (R10)
 	ADDQ       DX, R10
-	JMP        stored14
+	JMP        stored6
 
-narrow13:
-	MOVQ       DI, R11
-	MOVQ       $+8, R12
-	CMPQ       R12, R11
-	CMOVQLT    R12, R11
-	MOVQ       $+0, R12
-	CMPQ       R12, R11
-	CMOVQGT    R12, R11
-	LEAQ       sparsegenRamp<>+0(SB), R12
-	NEGQ       R11
-	VMOVUPS    32(R12)(R11*4), Y8
+narrow5:
+	LEAQ       sparsegenRamp<>+0(SB), R11
+	MOVQ       DI, R12
+	NEGQ       R12
+	VMOVUPS    32(R11)(R12*4), Y8
 	CMPQ       SI, $+0
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y0, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y1, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y2, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y3, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y4, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y5, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y6, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored14
+	JLE        stored6
 	VMASKMOVPS Y7, Y8, (R10)
 	ADDQ       DX, R10
 
-stored14:
+stored6:
 	ADDQ $+32, R9
 	ADDQ $-8, DI
 	JMP  square3
@@ -18930,285 +18886,57 @@ TEXT ·untransTile_f32_avx512(SB), NOSPLIT, $0-48
 	MOVQ cols+40(FP), SI
 
 strip1:
-	CMPQ SI, $+0
-	JLE  end2
-	MOVQ rows+32(FP), DI
-	MOVQ AX, R8
-	MOVQ CX, R9
+	CMPQ    SI, $+0
+	JLE     end2
+	MOVQ    SI, DI
+	MOVQ    $+16, R8
+	CMPQ    R8, DI
+	CMOVQLT R8, DI
+	MOVQ    $+0, R8
+	CMPQ    R8, DI
+	CMOVQGT R8, DI
+	MOVQ    $-1, R8
+	BZHIQ   DI, R8, DI
+	KMOVW   DI, K1
+	MOVQ    rows+32(FP), DI
+	MOVQ    AX, R8
+	MOVQ    CX, R9
 
 square3:
-	CMPQ      DI, $+0
-	JLE       done4
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z0
-	ADDQ      BX, R8
-	CMPQ      DI, $+1
-	JLE       short5
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z1
-	ADDQ      BX, R8
-	CMPQ      DI, $+2
-	JLE       short6
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z2
-	ADDQ      BX, R8
-	CMPQ      DI, $+3
-	JLE       short7
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z3
-	ADDQ      BX, R8
-	CMPQ      DI, $+4
-	JLE       short8
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z4
-	ADDQ      BX, R8
-	CMPQ      DI, $+5
-	JLE       short9
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z5
-	ADDQ      BX, R8
-	CMPQ      DI, $+6
-	JLE       short10
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z6
-	ADDQ      BX, R8
-	CMPQ      DI, $+7
-	JLE       short11
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z7
-	ADDQ      BX, R8
-	CMPQ      DI, $+8
-	JLE       short12
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z8
-	ADDQ      BX, R8
-	CMPQ      DI, $+9
-	JLE       short13
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z9
-	ADDQ      BX, R8
-	CMPQ      DI, $+10
-	JLE       short14
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z10
-	ADDQ      BX, R8
-	CMPQ      DI, $+11
-	JLE       short15
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z11
-	ADDQ      BX, R8
-	CMPQ      DI, $+12
-	JLE       short16
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z12
-	ADDQ      BX, R8
-	CMPQ      DI, $+13
-	JLE       short17
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z13
-	ADDQ      BX, R8
-	CMPQ      DI, $+14
-	JLE       short18
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z14
-	ADDQ      BX, R8
-	CMPQ      DI, $+15
-	JLE       short19
-	MOVQ      SI, R10
-	MOVQ      $+16, R11
-	CMPQ      R11, R10
-	CMOVQLT   R11, R10
-	MOVQ      $+0, R11
-	CMPQ      R11, R10
-	CMOVQGT   R11, R10
-	MOVQ      $-1, R11
-	BZHIQ     R10, R11, R10
-	KMOVW     R10, K1
-	VMOVUPS.Z (R8), K1, Z15
-	ADDQ      BX, R8
-	JMP       loaded20
-
-short5:
-	VPXORD Z1, Z1, Z1
-
-short6:
-	VPXORD Z2, Z2, Z2
-
-short7:
-	VPXORD Z3, Z3, Z3
-
-short8:
-	VPXORD Z4, Z4, Z4
-
-short9:
-	VPXORD Z5, Z5, Z5
-
-short10:
-	VPXORD Z6, Z6, Z6
-
-short11:
-	VPXORD Z7, Z7, Z7
-
-short12:
-	VPXORD Z8, Z8, Z8
-
-short13:
-	VPXORD Z9, Z9, Z9
-
-short14:
-	VPXORD Z10, Z10, Z10
-
-short15:
-	VPXORD Z11, Z11, Z11
-
-short16:
-	VPXORD Z12, Z12, Z12
-
-short17:
-	VPXORD Z13, Z13, Z13
-
-short18:
-	VPXORD Z14, Z14, Z14
-
-short19:
-	VPXORD Z15, Z15, Z15
-
-loaded20:
+	CMPQ       DI, $+0
+	JLE        done4
+	VMOVUPS.Z  (R8), K1, Z0
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z1
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z2
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z3
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z4
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z5
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z6
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z7
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z8
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z9
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z10
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z11
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z12
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z13
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z14
+	ADDQ       BX, R8
+	VMOVUPS.Z  (R8), K1, Z15
+	ADDQ       BX, R8
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -19275,150 +19003,143 @@ loaded20:
 	VSHUFF32X4 $0xdd, Z18, Z16, Z15
 	MOVQ       R9, R10
 	CMPQ       DI, $+15
-	JLE        narrow21
+	JLE        narrow5
 	CMPQ       SI, $+0
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z0, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z1, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+2
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z2, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+3
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z3, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+4
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z4, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+5
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z5, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+6
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z6, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+7
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z7, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+8
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+9
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z9, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+10
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z10, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+11
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z11, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+12
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z12, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+13
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z13, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+14
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z14, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+15
-	JLE        stored22
+	JLE        stored6
 	VMOVUPS    Z15, (R10)
 	ADDQ       DX, R10
-	JMP        stored22
+	JMP        stored6
 
-narrow21:
-	MOVQ    DI, R11
-	MOVQ    $+16, R12
-	CMPQ    R12, R11
-	CMOVQLT R12, R11
-	MOVQ    $+0, R12
-	CMPQ    R12, R11
-	CMOVQGT R12, R11
-	MOVQ    $-1, R12
-	BZHIQ   R11, R12, R11
-	KMOVW   R11, K1
+narrow5:
+	MOVQ    $-1, R11
+	BZHIQ   DI, R11, R11
+	KMOVW   R11, K2
 	CMPQ    SI, $+0
-	JLE     stored22
-	VMOVUPS Z0, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z0, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+1
-	JLE     stored22
-	VMOVUPS Z1, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z1, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+2
-	JLE     stored22
-	VMOVUPS Z2, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z2, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+3
-	JLE     stored22
-	VMOVUPS Z3, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z3, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+4
-	JLE     stored22
-	VMOVUPS Z4, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z4, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+5
-	JLE     stored22
-	VMOVUPS Z5, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z5, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+6
-	JLE     stored22
-	VMOVUPS Z6, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z6, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+7
-	JLE     stored22
-	VMOVUPS Z7, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z7, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+8
-	JLE     stored22
-	VMOVUPS Z8, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z8, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+9
-	JLE     stored22
-	VMOVUPS Z9, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z9, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+10
-	JLE     stored22
-	VMOVUPS Z10, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z10, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+11
-	JLE     stored22
-	VMOVUPS Z11, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z11, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+12
-	JLE     stored22
-	VMOVUPS Z12, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z12, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+13
-	JLE     stored22
-	VMOVUPS Z13, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z13, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+14
-	JLE     stored22
-	VMOVUPS Z14, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z14, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+15
-	JLE     stored22
-	VMOVUPS Z15, K1, (R10)
+	JLE     stored6
+	VMOVUPS Z15, K2, (R10)
 	ADDQ    DX, R10
 
-stored22:
+stored6:
 	ADDQ $+64, R9
 	ADDQ $-16, DI
 	JMP  square3

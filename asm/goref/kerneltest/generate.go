@@ -261,16 +261,21 @@ func (g generator) tile(c *Call) {
 		g.tileOutput(c, c.n)
 	case runtime.TransTile:
 		g.input(c, c.k, c.n)
-		rows := c.n
-		if !g.strict {
-			rows = (rows + 15) &^ 15
-		}
+		rows := g.tileRows(c.n)
 		g.tileOutput(c, rows)
 		c.open = (rows - c.n) * t
 	case runtime.UntransTile:
-		c.x = g.floats(c.n * t)
+		c.x = g.floats(g.tileRows(c.n) * t)
 		g.output(c, c.k, c.n)
 	}
+}
+
+// tileRows is the tile rows that a transposing move of n rows may touch.
+func (g generator) tileRows(n int) int {
+	if g.strict {
+		return n
+	}
+	return (n + 15) &^ 15
 }
 
 // tileOutput makes an output tile, which is contiguous and nothing but itself.
