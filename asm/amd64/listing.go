@@ -165,7 +165,10 @@ func instruction(name, rest string) (verify.Inst, error) {
 		in.Target = rest
 		return in, nil
 	}
-	var ops []verify.Operand
+	ops := make([]verify.Operand, 0, 5)
+	if s.one {
+		ops = append(ops, verify.Operand{Kind: verify.Immediate, Imm: 1, Base: verify.NoReg, Index: verify.NoReg})
+	}
 	var width int64 // of the vector registers
 	for field := range strings.SplitSeq(rest, ",") {
 		field = strings.TrimSpace(field)
@@ -180,9 +183,6 @@ func instruction(name, rest string) (verify.Inst, error) {
 			width = max(width, registers[field].bytes)
 		}
 		ops = append(ops, o)
-	}
-	if s.one {
-		ops = append([]verify.Operand{{Kind: verify.Immediate, Imm: 1, Base: verify.NoReg, Index: verify.NoReg}}, ops...)
 	}
 	in.Width = s.width
 	if s.width <= 0 {
@@ -250,6 +250,7 @@ func arrange(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Operand) 
 func arrangeVector(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Operand) error {
 	n := len(ops)
 	in.D, in.Acc = ops[n-1], s.acc
+	in.Reads = make([]verify.Reg, 0, n-1)
 	memory := false
 	for _, o := range ops[:n-1] {
 		switch o.Kind {

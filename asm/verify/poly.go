@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -211,7 +210,9 @@ func (p poly) content(all bool) int64 {
 		for b != 0 {
 			a, b = b, a%b
 		}
-		g = a
+		if g = a; g == 1 {
+			return 1
+		}
 	}
 	return g
 }
@@ -252,16 +253,14 @@ func (p poly) tightened() poly {
 	return r
 }
 
-// key is p as bytes, for interning.
-func (p poly) key() string {
-	b := make([]byte, 0, 16*len(p))
+// hash tells polynomials apart, though not all.
+func (p poly) hash() uint64 {
+	h := uint64(len(p))
 	for _, t := range p {
-		b = strconv.AppendUint(b, uint64(t.m), 36)
-		b = append(b, '*')
-		b = strconv.AppendInt(b, t.c, 36)
-		b = append(b, ' ')
+		h = (h ^ uint64(t.m)) * 0x9e3779b97f4a7c15
+		h = (h>>29 ^ h ^ uint64(t.c)) * 0xbf58476d1ce4e5b9
 	}
-	return string(b)
+	return h
 }
 
 // format prints p with the names that the symbols have.

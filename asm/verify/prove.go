@@ -9,6 +9,7 @@ import (
 type fact struct {
 	p     poly
 	prev  *fact
+	other *fact // the last of those before that says something else, not less
 	depth int
 }
 
@@ -17,14 +18,22 @@ func (f *fact) with(p poly) *fact {
 		return f
 	}
 	p = p.tightened()
-	if f != nil && p.constTerm() >= f.p.constTerm() && differsByConst(p, f.p) {
+	if f != nil && weaker(p, f.p) {
 		return f // says no more
 	}
-	d := 0
+	g := &fact{p: p, prev: f, other: f}
 	if f != nil {
-		d = f.depth + 1
+		g.depth = f.depth + 1
 	}
-	return &fact{p, f, d}
+	for g.other != nil && weaker(g.other.p, p) {
+		g.other = g.other.prev
+	}
+	return g
+}
+
+// weaker reports whether p >= 0 is q >= 0 with a constant added.
+func weaker(p, q poly) bool {
+	return p.constTerm() >= q.constTerm() && differsByConst(p, q)
 }
 
 // differsByConst reports whether p - q is a constant.
@@ -82,11 +91,30 @@ func (a *analysis) proves(f *fact, p poly) bool {
 	if c, ok := p.isConst(); ok {
 		return c >= 0
 	}
+	q := question{f, p.hash(), a.hasty}
+	if old, ok := a.answers[q]; ok && old.p.equal(p) {
+		return old.yes
+	}
 	steps, tries := maxSteps, maxTries
 	if a.hasty {
 		steps, tries = fewSteps, fewTries
 	}
-	return a.search(f, p, steps, &tries)
+	yes := a.search(f, p, steps, &tries)
+	a.answers[q] = answer{p, yes}
+	return yes
+}
+
+// question is what has been asked of proves; rows and bounds of a round's
+// accesses are the same again and again.
+type question struct {
+	f     *fact
+	hash  uint64
+	hasty bool
+}
+
+type answer struct {
+	p   poly
+	yes bool
 }
 
 // sees is proves at a glance, for what need not be found: a way that is followed
@@ -146,7 +174,8 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 		negative int
 	}
 	var next []try
-	apply := func(q poly) {
+	// apply reports whether what becomes of goal has no negative term.
+	apply := func(q poly) bool {
 		for _, t := range q {
 			if t.c >= 0 || (t.m == 0) != (worst.m == 0) {
 				continue
@@ -158,43 +187,53 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 				continue
 			}
 			// scale*goal exceeds scale-1 less than 0 exactly if goal >= 0.
-			p := reduced(goal.scaled(scale).minus(q.timesMono(times, -worst.c/g)).plusConst(scale - 1))
+			p := goal
+			if scale != 1 {
+				p = p.scaled(scale).plusConst(scale - 1)
+			}
+			if times == 0 {
+				p = p.plusTimes(q, worst.c/g)
+			} else {
+				p = p.plus(q.timesMono(times, worst.c/g))
+			}
 			n := 0
 			for _, t := range p {
 				if t.c < 0 {
 					n++
 				}
 			}
+			if n == 0 {
+				return true
+			}
 			next = append(next, try{p, n})
 		}
+		return false
 	}
 	for m := worst.m; m != 0; m >>= 16 {
 		for _, q := range a.derivedFacts(f, symbol(m), goal, steps, tries) {
-			apply(q)
+			if apply(q) {
+				return true
+			}
 		}
 	}
 	for _, t := range goal { // what else ties these symbols to others
 		for m := t.m; m != 0; m >>= 16 {
 			if i := &a.syms.info[symbol(m)]; i.kind == floored && t.c > 0 {
 				for _, q := range i.facts {
-					apply(q)
+					if apply(q) {
+						return true
+					}
 				}
 			}
 		}
 	}
-	var newer poly
-	for g := f; g != nil; g = g.prev {
-		if newer != nil && g.p.constTerm() >= newer.constTerm() && differsByConst(g.p, newer) {
-			continue // says less than a newer one
+	for g := f; g != nil; g = g.other {
+		if apply(g.p) {
+			return true
 		}
-		newer = g.p
-		apply(g.p)
 	}
 	slices.SortStableFunc(next, func(x, y try) int { return cmp.Compare(x.negative, y.negative) })
 	for _, n := range next {
-		if n.negative == 0 {
-			return true
-		}
 		if *tries--; *tries < 0 {
 			return false
 		}
@@ -276,6 +315,9 @@ func reduced(p poly) poly {
 // parts is the terms of p, apart where no product of symbols ties them: those of
 // which products speak, and the others.
 func parts(p poly) (tied, free poly) {
+	if !slices.ContainsFunc(p, func(t term) bool { return t.m>>16 != 0 }) {
+		return nil, p
+	}
 	var in []symbol
 	for _, t := range p {
 		if t.m>>16 != 0 {

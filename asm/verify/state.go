@@ -114,11 +114,7 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 	}
 	for r := range m.places {
 		if !live.has(Reg(r)) {
-			if s.places[r].k == vUndefined || t.places[r].k == vUndefined {
-				m.places[r] = value{}
-			} else if !s.places[r].equal(t.places[r]) {
-				m.places[r] = value{k: vAny}
-			}
+			m.places[r] = value{}
 			continue
 		}
 		v, w := s.places[r], t.places[r]

@@ -52,13 +52,13 @@ func (s *sum) key() string { return fmt.Sprint(s.region, s.period, s.terms, s.bi
 
 type symbols struct {
 	info   []symbolInfo // by symbol; 0 is none
-	intern map[string]symbol
+	intern map[identity][]symbol
 	sums   []sum
 	sumAt  map[string]int
 }
 
 func newSymbols() *symbols {
-	return &symbols{info: make([]symbolInfo, 1), intern: map[string]symbol{}, sumAt: map[string]int{}}
+	return &symbols{info: make([]symbolInfo, 1), intern: map[identity][]symbol{}, sumAt: map[string]int{}}
 }
 
 func (t *symbols) add(i symbolInfo) symbol {
@@ -84,16 +84,28 @@ func (t *symbols) fresh(name string) symbol { return t.add(symbolInfo{kind: name
 
 // derived interns a symbol; facts is called for one that is new.
 func (t *symbols) derived(i symbolInfo, facts func(s poly) []poly) poly {
-	key := fmt.Sprint(i.kind, i.region, i.width, i.sum, i.by, "|", i.pos.key(), "|", i.with.key())
-	s, ok := t.intern[key]
-	if !ok {
-		s = t.add(i)
-		t.intern[key] = s
-		if facts != nil {
-			t.info[s].facts = facts(s.poly())
+	id := identity{i.kind, i.region, i.width, i.sum, i.by, i.pos.hash(), i.with.hash()}
+	for _, s := range t.intern[id] {
+		if old := &t.info[s]; old.pos.equal(i.pos) && old.with.equal(i.with) {
+			return s.poly()
 		}
 	}
+	s := t.add(i)
+	t.intern[id] = append(t.intern[id], s)
+	if facts != nil {
+		t.info[s].facts = facts(s.poly())
+	}
 	return s.poly()
+}
+
+// identity is what tells derived symbols apart, their polynomials by hash.
+type identity struct {
+	kind      symbolKind
+	region    int
+	width     int64
+	sum       int
+	by        int64
+	pos, with uint64
 }
 
 func (t *symbols) sumIndex(s sum) int {

@@ -53,6 +53,7 @@ type analysis struct {
 	hasty  bool     // proofs that need effort are not looked for
 	moving []symbol // what unknown registers have moved, in that
 
+	answers map[question]answer
 	work    int // steps of proofs so far
 	proof   *Proof
 	counted map[*Inst]bool
@@ -93,7 +94,7 @@ func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 }
 
 func check(f *Func, c *Contract, tables []Table, absent string, proof *Proof) error {
-	a := &analysis{fn: f, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}}
+	a := &analysis{fn: f, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: map[question]answer{}}
 	if err := a.bind(c, absent); err != nil {
 		return fmt.Errorf("verify: contract of %s: %w", f.Name, err)
 	}
