@@ -46,7 +46,7 @@ func (p *parser) line(n int, line string) error {
 	first, rest, _ := strings.Cut(strings.TrimSpace(code), " ")
 	rest = strings.TrimSpace(rest)
 	switch {
-	case first == "" || strings.HasPrefix(first, "#"):
+	case first == "", strings.TrimSpace(code) == `#include "textflag.h"`:
 		return nil
 	case first == "TEXT":
 		return p.text(n, rest)
@@ -62,6 +62,9 @@ func (p *parser) line(n int, line string) error {
 	if name, ok := strings.CutSuffix(first, ":"); ok {
 		if _, twice := f.Labels[name]; twice {
 			return fmt.Errorf("label %s a second time", name)
+		}
+		if rest != "" {
+			return fmt.Errorf("%s behind a label", rest)
 		}
 		f.Labels[name] = len(f.Insts)
 		return nil
@@ -272,6 +275,8 @@ func arrangeVector(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Ope
 		in.Reads = nil
 	}
 	if in.Op != verify.VectorLoad || n != 3 {
+		// Lanes that a mask leaves out stay.
+		in.Acc = in.Acc || in.Op == verify.Vector && !zeroing && slices.ContainsFunc(in.Reads, func(r verify.Reg) bool { return r >= verify.FirstMask })
 		return nil
 	}
 	// Of three operands of a move, the one in the middle is a mask.

@@ -87,21 +87,22 @@ type Walk struct {
 
 // region is a Region, or a table, as the analysis sees it.
 type region struct {
-	name   string
-	arg    bool
-	rows   poly // nil is one
-	stride symbol
-	pitch  int64 // the stride is this many of its symbol
-	length poly
-	cover  poly // rows to be covered
-	by     int  // region that names them, or -1
-	write  bool
-	align  int64
-	elem   int64
-	below  poly
-	hasMax bool
-	until  poly // bytes in which below holds
-	data   []byte
+	name     string
+	arg      bool
+	rows     poly // nil is one
+	stride   symbol
+	pitch    int64 // the stride is this many of its symbol
+	length   poly
+	cover    poly // rows to be covered
+	by       int  // region that names them, or -1
+	write    bool
+	optional bool
+	align    int64
+	elem     int64
+	below    poly
+	hasMax   bool
+	until    poly // bytes in which below holds
+	data     []byte
 }
 
 type walk struct {
@@ -169,7 +170,7 @@ func (a *analysis) bind(c *Contract, absent string) error {
 		}
 		if g.Memory != nil {
 			regions[g.Name] = len(a.regions)
-			a.regions = append(a.regions, region{name: g.Name, arg: true, write: g.Memory.Write, align: g.Memory.Align, elem: g.Memory.Elem, by: -1})
+			a.regions = append(a.regions, region{name: g.Name, arg: true, write: g.Memory.Write, optional: g.Memory.Optional, align: g.Memory.Align, elem: g.Memory.Elem, by: -1})
 		}
 		a.slots = append(a.slots, s)
 		a.initial = append(a.initial, v)

@@ -75,16 +75,23 @@ func (a *analysis) covers(in *Inst, s *state, v value) {
 			}
 		}
 	}
-	if !ok {
-		s.cover = append(s.cover, rect{region: v.region, r1: constant(-1)}) // fits nowhere
+	size, f, exact := a.extent(in, s)
+	if !ok || !exact {
+		s.cover = append(s.cover, rect{region: v.region, r1: constant(-1), c1: constant(1)}) // adjoins nothing
 		return
 	}
-	size, f := a.extent(in, s)
 	full := constant(in.Width)
-	if !size.equal(full) && a.reaches(f, at.plus(size), at.plus(full), g.length) {
+	if !size.equal(full) && a.reaches(f, at.plus(size), at.plus(full), g.length) && a.idle(in, s, at.minus(g.length)) {
 		size = full
 	}
 	s.cover = joined(append(s.cover, rect{v.region, row, row.plusConst(1), at, at.plus(size)}))
+}
+
+// idle reports whether beyond is at least 0 where the mask of an access has no
+// lanes, in case that extent speaks of where it has some.
+func (a *analysis) idle(in *Inst, s *state, beyond poly) bool {
+	i := a.clampedLanes(in, s)
+	return i == nil || a.proves(s.known.with(i.pos.scaled(-1)), beyond)
 }
 
 // reaches reports whether p and q are the same end, or both at or beyond end.
@@ -110,14 +117,17 @@ func (a *analysis) same(f *fact, c, d coverage) bool {
 	if len(c) != len(d) {
 		return false
 	}
+	taken := make([]bool, len(d)) // each stands for one of c
 	for _, x := range c {
-		if !slices.ContainsFunc(d, func(y rect) bool {
-			g := &a.regions[x.region]
+		g := &a.regions[x.region]
+		at := slices.IndexFunc(d, func(y rect) bool {
 			return x.region == y.region && a.provesZero(f, x.r0.minus(y.r0)) && a.provesZero(f, x.c0.minus(y.c0)) &&
 				a.reaches(f, x.r1, y.r1, g.cover) && a.reaches(f, x.c1, y.c1, g.length)
-		}) {
+		})
+		if at < 0 || taken[at] {
 			return false
 		}
+		taken[at] = true
 	}
 	return true
 }

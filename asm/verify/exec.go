@@ -26,6 +26,7 @@ func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err
 	}
 	for _, b := range order {
 		states := pending[b]
+		delete(pending, b)
 		if len(states) == 0 {
 			continue
 		}
@@ -48,6 +49,9 @@ func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err
 			}
 			route(out)
 		}
+	}
+	for b := range pending { // an order in which a block comes before what leads to it
+		return nil, nil, a.errorAt(&a.fn.Insts[a.blocks[b].first], "", "is reached in a way that is not followed")
 	}
 	return backs, exits, nil
 }
@@ -114,6 +118,10 @@ func (a *analysis) assume(s *state, c Cond) bool {
 	switch s.flag {
 	case fNonzero:
 		return c != Equal
+	case fZero:
+		if c != Equal && c != NotEqual {
+			return true
+		}
 	case fNumber:
 	default:
 		return true
@@ -183,6 +191,11 @@ func (a *analysis) step(in *Inst, s *state) error {
 		return nil
 	case ClearUpper:
 		s.dirty = false
+		for r := FirstVec; r < FirstMask; r++ {
+			if s.places[r].k != vUndefined {
+				s.places[r] = value{k: vAny}
+			}
+		}
 		return nil
 	case Vector, VectorLoad, VectorStore, SetMask:
 		return a.stepVector(in, s)
@@ -221,7 +234,7 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 	}
 	if in.Op == SetMask && in.A.Kind == Register {
 		if b := s.places[in.A.Reg]; b.k == vBits {
-			v = value{k: vMask, p: b.p}
+			v = value{k: vMask, p: b.p, q: constant(8 * in.Width)}
 		}
 	}
 	if in.Op == VectorLoad && in.A.Kind == Register { // a move
@@ -237,6 +250,9 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 func (a *analysis) operand(in *Inst, s *state, o *Operand) (value, error) {
 	switch o.Kind {
 	case Immediate:
+		if o.Imm > limit || o.Imm < -limit {
+			return value{k: vAny}, nil
+		}
 		return value{k: vInt, p: constant(o.Imm)}, nil
 	case Register:
 		return s.places[o.Reg], nil
@@ -267,16 +283,10 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 		return nil
 	}
 	r := a.result(in, s, x, y, d)
-	switch in.Flags {
-	case Sets:
-		s.flag = fUnknown
-		if r.k == vInt {
-			s.flag, s.diff = fNumber, r.p
-			s.left, s.right = value{}, value{}
-		}
-	case Clobbers:
-		s.flag = fUndefined
+	if r.number() && !a.fitsRegister(s.known, r.p) {
+		r = value{k: vAny}
 	}
+	a.setFlags(in, s, x, r)
 	if in.D.Kind == Memory {
 		_, err := a.access(in, s, &in.D, true)
 		return err
@@ -292,6 +302,51 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 	return nil
 }
 
+// setFlags sets the flags by what an instruction has made of x.
+func (a *analysis) setFlags(in *Inst, s *state, x, r value) {
+	if in.Flags == Keeps {
+		return
+	}
+	shift := in.Op == ShiftLeft || in.Op == ShiftRight
+	if c, ok := x.p.isConst(); shift && ok && x.k == vInt && c == 0 {
+		return // a shift by nothing leaves flags alone
+	}
+	s.left, s.right = value{}, value{}
+	switch {
+	case in.Flags == Clobbers:
+		s.flag = fUndefined
+	case r.k != vInt:
+		s.flag = fUnknown
+	case shift: // whether the sign has overflowed is not defined
+		s.flag, s.diff = fZero, r.p
+	default:
+		s.flag, s.diff = fNumber, r.p
+	}
+}
+
+// Registers hold 64 bits. An integer of a call is taken to be below 2^40, and a
+// product of two below 2^42: no memory is as large.
+const maxScale = 1 << 20
+
+// fitsRegister reports whether p cannot wrap around: by its form, or as a
+// multiple of what is known to be small enough.
+func (a *analysis) fitsRegister(f *fact, p poly) bool {
+	small := func(p poly) bool {
+		for _, t := range p {
+			if t.m>>32 != 0 || t.m != 0 && (t.c > maxScale || t.c < -maxScale) {
+				return false
+			}
+		}
+		return true
+	}
+	if small(p) {
+		return true
+	}
+	c := p.content(true)
+	x, _ := p.divided(c)
+	return small(x) && a.proves(f, x) && a.proves(f, constant(min(limit<<12/c, maxCoeff)).minus(x))
+}
+
 func (a *analysis) compare(op Op, s *state, x, y value) {
 	s.flag = fUnknown
 	s.left, s.right = x, y
@@ -299,8 +354,8 @@ func (a *analysis) compare(op Op, s *state, x, y value) {
 	case op == Test && x.equal(y) && x.k == vInt:
 		s.flag, s.diff = fNumber, x.p
 		s.left, s.right = x, value{k: vInt}
-	case op == Test && x.equal(y) && x.k == vPtr:
-		s.flag = fNonzero // a pointer into memory
+	case op == Test && x.equal(y) && x.k == vPtr && a.regions[x.region].optional:
+		s.flag = fNonzero // not the one that may be nil; others may be where nothing is
 	case op == Compare && x.k == vInt && y.k == vInt,
 		op == Compare && x.k == vPtr && y.k == vPtr && x.region == y.region:
 		s.flag, s.diff = fNumber, x.p.minus(y.p)
@@ -313,17 +368,12 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 	unknown := value{k: vAny}
 	switch in.Op {
 	case Move:
-		if in.A.Kind != Register || in.Width == 8 {
+		if in.A.Kind == Memory || in.A.Kind == Slot || in.Width == 8 {
 			return x
 		}
-		switch { // the low bytes of a register
-		case x.k == vBytes:
-			return a.fromBytes(x, 0, in.Width)
-		case x.k == vInt && in.Width <= 4 && a.proves(s.known, x.p) && a.proves(s.known, constant(1<<(8*in.Width)-1).minus(x.p)):
-			return x
-		}
+		return a.narrowed(s, x, in.Width)
 	case Extract:
-		if c, ok := x.p.isConst(); ok && x.k == vInt && y.k == vBytes && c&7 == 0 && c>>8&7 == 0 {
+		if c, ok := x.p.isConst(); ok && x.k == vInt && y.k == vBytes && c&7 == 0 && c>>8&7 == 0 && c&0xff+c>>8&0xff <= 8*in.Width {
 			return a.fromBytes(y, c&0xff/8, c>>8&0xff/8)
 		}
 	case Address:
@@ -352,7 +402,7 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 		}
 	case ShiftRight:
 		if c, ok := x.p.isConst(); ok && x.k == vInt && d.k == vBytes && c >= 0 && c < 64 && c%8 == 0 {
-			return value{k: vBytes, region: d.region, p: d.p.plusConst(c / 8)}
+			return value{k: vBytes, region: d.region, p: d.p.plusConst(c / 8), q: d.q.plusConst(-c / 8)}
 		}
 		if c, ok := x.p.isConst(); ok && x.k == vInt && d.k == vInt && c >= 0 && c < 32 && a.proves(s.known, d.p) {
 			return value{k: vInt, p: a.quotient(s.known, d.p, 1<<c)}
@@ -397,9 +447,20 @@ func (a *analysis) quotient(f *fact, p poly, by int64) poly {
 	return a.syms.floorOf(p, by)
 }
 
+// narrowed is the low bytes of a value, zero-extended.
+func (a *analysis) narrowed(s *state, x value, width int64) value {
+	switch {
+	case x.k == vBytes:
+		return a.fromBytes(x, 0, width)
+	case x.k == vInt && width <= 4 && a.proves(s.known, x.p) && a.proves(s.known, constant(1<<(8*width)-1).minus(x.p)):
+		return x
+	}
+	return value{k: vAny}
+}
+
 // fromBytes is the integer of width bytes at a place in bytes loaded at once.
 func (a *analysis) fromBytes(v value, at, width int64) value {
-	if width != 1 {
+	if width != 1 || at+width > v.q.constTerm() {
 		return value{k: vAny}
 	}
 	return value{k: vInt, p: a.elementAt(v.region, v.p.plusConst(at), 1)}

@@ -191,6 +191,11 @@ func (a *analysis) findLoops() error {
 					l.writes.add(d)
 				}
 				l.upper = l.upper || a.fn.Insts[i].Upper
+				if a.fn.Insts[i].Op == ClearUpper {
+					for r := FirstVec; r < FirstMask; r++ {
+						l.writes.add(r)
+					}
+				}
 			}
 		}
 		// Heads come in order, outer ones first.

@@ -260,9 +260,11 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 	s := a.head(l, entry)
 	for r := range s.places {
 		if l.writes.has(Reg(r)) && s.places[r].number() {
-			if t.steps[r] {
+			// In round 0 it is what it is on the way in.
+			if t.steps[r] && a.syms.substitute(t.forms[r], t.i, nil).equal(entry.places[r].p) {
 				s.places[r].p = t.forms[r]
 			} else {
+				t.steps[r] = false
 				s.places[r] = value{k: vAny}
 			}
 		}

@@ -4,6 +4,9 @@ import "slices"
 
 // address is the value of a memory operand's address.
 func (a *analysis) address(in *Inst, s *state, o *Operand) (value, error) {
+	if o.Kind != Memory {
+		return value{k: vAny}, nil
+	}
 	if o.Base == NoReg {
 		r := slices.IndexFunc(a.regions, func(r region) bool { return !r.arg && r.name == o.Symbol })
 		if r < 0 {
@@ -43,7 +46,10 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 		case write:
 			return unknown, a.errorAt(in, o.Symbol, "writes a vector over an argument")
 		}
-		return s.places[int(numRegs)+i], nil
+		if v := s.places[int(numRegs)+i]; in.Width == a.slots[i].size || v.k == vUndefined {
+			return v, nil
+		}
+		return a.narrowed(s, s.places[int(numRegs)+i], in.Width), nil
 	}
 	v, err := a.address(in, s, o)
 	if err != nil {
@@ -68,12 +74,12 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 	}
 	r := &a.regions[v.region]
 	switch {
-	case write:
+	case write, r.write: // what an output holds may change
 		return unknown, nil
 	case in.Op == Move && in.Width <= 4:
 		return value{k: vInt, p: a.elementAt(v.region, v.p, in.Width)}, nil
 	case in.Op == Move && r.elem == 1:
-		return value{k: vBytes, region: v.region, p: v.p}, nil
+		return value{k: vBytes, region: v.region, p: v.p, q: constant(in.Width)}, nil
 	case in.Op == VectorLoad && r.data != nil && in.Mask == NoReg:
 		return a.maskFrom(s, r, v.p, in.Width), nil
 	}
@@ -93,30 +99,43 @@ func (a *analysis) maskFrom(s *state, r *region, at poly, width int64) value {
 		}
 	}
 	if lanes, ok := constant(n).minus(at).divided(4); ok && n > 0 && a.proves(s.known, lanes) {
-		return value{k: vMask, p: lanes}
+		return value{k: vMask, p: lanes, q: constant(width / 4)}
 	}
 	return value{k: vAny}
 }
 
 // extent is the bytes that an access touches, and what is known where it touches
-// any.
-func (a *analysis) extent(in *Inst, s *state) (poly, *fact) {
-	f := s.known
+// any. Where it is not exact it touches some of these bytes.
+func (a *analysis) extent(in *Inst, s *state) (size poly, f *fact, exact bool) {
+	f = s.known
+	if in.Mask == NoReg {
+		return constant(in.Width), f, true
+	}
+	mask := s.places[in.Mask]
+	lanes := in.Width / in.Lane
+	if mask.k != vMask || mask.q.constTerm() < lanes {
+		return constant(in.Width), f, false
+	}
+	n := mask.p
+	if i := a.clampedLanes(in, s); i != nil {
+		// More than none means that the clamp at 0 did nothing.
+		f = f.with(n.plusConst(-1)).with(i.pos.minus(n)).with(i.pos.plusConst(-1))
+	}
+	if a.proves(f, constant(lanes).minus(n)) {
+		return n.scaled(in.Lane), f, true
+	}
+	return constant(in.Width), f, a.proves(f, n.plusConst(-lanes))
+}
+
+// clampedLanes is the lanes of an access's mask if their number was clamped at 0.
+func (a *analysis) clampedLanes(in *Inst, s *state) *symbolInfo {
 	if in.Mask == NoReg || s.places[in.Mask].k != vMask {
-		return constant(in.Width), f
+		return nil
 	}
-	n := s.places[in.Mask].p
-	full := constant(in.Width / in.Lane)
-	if t, ok := n.isSymbol(); ok {
-		if i := &a.syms.info[t]; i.kind == clamped {
-			// More than none means that the clamp at 0 did nothing.
-			f = f.with(n.plusConst(-1)).with(i.pos.minus(n)).with(i.pos.plusConst(-1))
-		}
+	if t, ok := s.places[in.Mask].p.isSymbol(); ok && a.syms.info[t].kind == clamped {
+		return &a.syms.info[t]
 	}
-	if a.proves(f, full.minus(n)) {
-		return n.scaled(in.Lane), f
-	}
-	return constant(in.Width), f
+	return nil
 }
 
 // checkAccess proves that an access lies in its region.
@@ -125,7 +144,7 @@ func (a *analysis) checkAccess(in *Inst, s *state, v value, write bool) error {
 	if write && !r.write {
 		return a.errorAt(in, r.name, "writes %s, which is for reading", r.name)
 	}
-	size, f := a.extent(in, s)
+	size, f, _ := a.extent(in, s)
 	row, at := poly(nil), v.p
 	if r.rows != nil {
 		var ok bool
@@ -149,7 +168,7 @@ func (a *analysis) checkAccess(in *Inst, s *state, v value, write bool) error {
 	}
 	if in.Align > 1 {
 		_, ok := v.p.divided(in.Align)
-		if !ok || r.align%in.Align != 0 {
+		if !ok || r.align == 0 || r.align%in.Align != 0 {
 			return a.errorAt(in, r.name, "needs an address that is a multiple of %d; %s + %s is not proved to be one", in.Align, r.name, a.format(v.p))
 		}
 	}

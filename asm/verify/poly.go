@@ -95,7 +95,7 @@ func (p poly) plusTimes(q poly, k int64) poly {
 		case len(p) == 0 || p[0].m < q[0].m:
 			r, q = append(r, term{q[0].m, bounded(k, q[0].c)}), q[1:]
 		default:
-			if c := p[0].c + bounded(k, q[0].c); c != 0 {
+			if c := bounded(1, p[0].c+bounded(k, q[0].c)); c != 0 {
 				r = append(r, term{p[0].m, c})
 			}
 			p, q = p[1:], q[1:]

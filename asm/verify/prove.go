@@ -464,6 +464,9 @@ func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries
 				continue
 			}
 			bound := w.below.plusConst(-1).minus(s.poly()).plus(start.poly())
+			if w.carry >= 0 && o.pos.constTerm() != w.carry {
+				continue // a sum of others
+			}
 			if w.carry < 0 {
 				facts = append(facts, bound.minus(row.minus(s.poly())))
 				continue

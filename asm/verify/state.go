@@ -12,8 +12,8 @@ const (
 	vPtr                 // p bytes into a region
 	vLesser              // min(p, q), which may be negative
 	vBits                // an integer whose low p bits are set
-	vMask                // a mask whose first p lanes are set
-	vBytes               // the bytes from p on in a region, the first one lowest
+	vMask                // a mask of q lanes, the first p of them set
+	vBytes               // the q bytes from p on in a region, the first one lowest, then zeros
 )
 
 type value struct {
@@ -40,7 +40,8 @@ type flagKind uint8
 const (
 	fUndefined flagKind = iota
 	fUnknown            // set by an instruction of which nothing is known
-	fNumber             // as a comparison of p with 0
+	fNumber             // as a comparison of diff with 0
+	fZero               // the same, but for its sign
 	fNonzero            // not 0
 )
 
@@ -48,7 +49,7 @@ const (
 type state struct {
 	places [numPlaces]value
 	flag   flagKind
-	diff   poly // fNumber
+	diff   poly // fNumber, fZero
 	// Of a comparison, what was compared: a conditional move of one of them is
 	// their minimum or maximum.
 	left, right value
@@ -108,7 +109,7 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 	m := s.clone()
 	m.known = common(s.known, t.known)
 	m.dirty = s.dirty || t.dirty
-	m.flag, m.diff = fUnknown, nil
+	m.flag, m.diff, m.left, m.right = fUnknown, nil, value{}, value{}
 	if s.flag == fUndefined || t.flag == fUndefined {
 		m.flag = fUndefined
 	}

@@ -78,12 +78,16 @@ func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 		proof, err = nil, e
 	}()
 	proof = &Proof{Kernel: f.Name, Instructions: len(f.Insts)}
-	// A pointer that may be nil is either: the two calls are proved apart.
+	// A pointer that may be nil is either: the two calls are proved apart, so there
+	// is one such pointer at most.
 	optional := []string{""}
 	for _, g := range c.Args {
 		if g.Memory != nil && g.Memory.Optional {
 			optional = append(optional, g.Name)
 		}
+	}
+	if len(optional) > 2 {
+		return nil, fmt.Errorf("verify: contract of %s: %s may both be nil", f.Name, strings.Join(optional[1:], " and "))
 	}
 	for _, nilArg := range optional {
 		if err := check(f, c, tables, nilArg, proof); err != nil {
