@@ -3,6 +3,7 @@ package codegen
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 
@@ -124,4 +125,28 @@ func Emit(kernels []Kernel, o EmitOptions) ([]File, error) {
 		{stem + "_noasm.go", other},
 		{stem + "_kernels.go", set},
 	}, nil
+}
+
+// TextHash identifies the machine code of kernels up to a level: equal hashes are
+// equal instructions.
+func TextHash(kernels []Kernel, isa runtime.ISA) (string, error) {
+	var funcs []*asm.Func
+	for _, k := range Sort(kernels) {
+		m, ok := machines[k.ISA]
+		if !ok || k.ISA > isa {
+			continue
+		}
+		f, err := Build(k.Key, m)
+		if err != nil {
+			return "", err
+		}
+		funcs = append(funcs, f)
+	}
+	text, _, err := amd64.Emit(funcs, amd64.Options{Package: "kernels"})
+	if err != nil {
+		return "", err
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(text) // a hash takes every write
+	return fmt.Sprintf("%016x", h.Sum64()), nil
 }

@@ -214,3 +214,15 @@ func (f Packed) Bounds(p Problem, batch int, isa runtime.ISA) []Bound {
 	})
 	return bs
 }
+
+// Order is the order in which c sums an output's products, in words. Two
+// configurations of the same order give the same bits.
+func (c Config) Order() string {
+	switch {
+	case c.Op == runtime.LanesRow:
+		return "eight sums and a tree"
+	case c.Op == runtime.PanelGrouped && c.MR > 1: // columns in the order of the sets of rows that share them
+		return c.String()
+	}
+	return "ascending"
+}

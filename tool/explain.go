@@ -125,7 +125,11 @@ func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
 		if ch.DenseCycles > 0 {
 			gain = fmt.Sprintf("%.2f×", ch.DenseCycles/ch.Cycles)
 		}
-		fmt.Fprintf(tw, "  %s\t%v\t%s\t%.0f\t%s\n", span(ch.BatchMin, ch.BatchMax), ch.Config, size(ch.Bytes), ch.Cycles, gain)
+		config := ch.Config.String()
+		if ch.Measured {
+			config += ", measured"
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%.0f\t%s\n", span(ch.BatchMin, ch.BatchMax), config, size(ch.Bytes), ch.Cycles, gain)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -186,7 +190,11 @@ func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
 	if err != nil {
 		return err
 	}
-	ks, err := kernelsOf(m)
+	t, err := loadTuned(path, "")
+	if err != nil {
+		return err
+	}
+	ks, err := kernelsOf(m, t)
 	if err != nil {
 		return err
 	}

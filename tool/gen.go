@@ -25,8 +25,8 @@ type GenOptions struct {
 }
 
 // Gen writes the kernels that a spec's layers need. The result depends on the
-// spec, on the weights' shapes where the spec leaves them open, on the package's
-// name and on this version of sparsegen, and on nothing else.
+// spec, on the records beside it, on the weights' shapes where the spec leaves them
+// open, on the package's name and on this version of sparsegen, and on nothing else.
 // With Check it prints a unified diff and returns Findings where one is needed.
 func Gen(_ context.Context, c Console, o GenOptions) error {
 	spec, m, err := readSpec(o.Spec)
@@ -52,7 +52,14 @@ func Gen(_ context.Context, c Console, o GenOptions) error {
 			fmt.Fprintf(c.Log, "proved %d kernels safe in %v\n", len(proofs), took.Round(time.Millisecond))
 		}
 	}
-	files, err := kernelFiles(m, e)
+	t, err := loadTuned(spec, "")
+	if err != nil {
+		return err
+	}
+	for _, line := range t.records.Notes {
+		fmt.Fprintln(c.Log, line)
+	}
+	files, err := kernelFiles(m, t, e)
 	if err != nil {
 		return err
 	}

@@ -38,9 +38,10 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 	return isas, nil
 }
 
-// kernelsOf are the CPU kernels that a module's layers need on its targets. A
-// level without a kernel of some op uses the one of the level below.
-func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
+// kernelsOf are the CPU kernels that a module's layers need on its targets: those of
+// the planner's candidates and those of the records. A level without a kernel of
+// some op uses the one of the level below.
+func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 	if err := supported(m); err != nil {
 		return nil, err
 	}
@@ -54,6 +55,14 @@ func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, l := range m.Layers {
+		problems, err := codegen.Problems(l)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t.recordedKernels(problems, isas)...)
+	}
+	all = codegen.Sort(all)
 	served := map[runtime.KernelOp]bool{}
 	for _, k := range all {
 		served[k.Key.Op] = served[k.Key.Op] || slices.Contains(isas, k.ISA)
@@ -73,8 +82,8 @@ func kernelsOf(m *ir.Module) ([]codegen.Kernel, error) {
 }
 
 // kernelFiles are the generated files of a module's package.
-func kernelFiles(m *ir.Module, o codegen.EmitOptions) ([]File, error) {
-	ks, err := kernelsOf(m)
+func kernelFiles(m *ir.Module, t *tuned, o codegen.EmitOptions) ([]File, error) {
+	ks, err := kernelsOf(m, t)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +163,9 @@ func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions
 		if target, err = gpuTarget(m.Module); err != nil {
 			return nil, nil, err
 		}
+	}
+	if o.Only == nil {
+		o.Tuned = m.tuned.choose()
 	}
 	var reports []packReport
 	for _, l := range m.Layers {

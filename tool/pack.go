@@ -20,6 +20,9 @@ type Source struct {
 	// Prune drops what a weight holds outside its pattern, by magnitude. Without
 	// it such a weight is an error.
 	Prune bool
+	// Machine is the kind of machine whose records decide, a folder of those beside
+	// the spec; "" is this one, or the first where there is none of this one.
+	Machine string
 	Retarget
 }
 
@@ -29,6 +32,7 @@ type model struct {
 	*ir.Module
 	*store
 	prune bool
+	tuned *tuned
 }
 
 // open reads a spec and its weights and checks that the weights fit.
@@ -49,7 +53,11 @@ func (o Source) open(c Console) (*model, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	return &model{path, m, s, o.Prune}, nil
+	t, err := loadTuned(path, o.Machine)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &model{path, m, s, o.Prune, t}, nil
 }
 
 // PackOptions are the options of Pack.
@@ -60,8 +68,8 @@ type PackOptions struct {
 }
 
 // Pack writes the packed model that the runtime opens. The result depends on the
-// spec, the weights, the level that is planned for and this version of
-// sparsegen, and on nothing else.
+// spec, the weights, the records beside the spec, the level and the kind of machine
+// that are planned for, and this version of sparsegen, and on nothing else.
 func Pack(ctx context.Context, c Console, o PackOptions) error {
 	m, err := o.open(c)
 	if err != nil {
@@ -92,6 +100,7 @@ func Pack(ctx context.Context, c Console, o PackOptions) error {
 			fmt.Fprintf(c.Out, "layer %s: %s keeps %.1f%% of the magnitude of %s\n", r.Layer, r.Pattern, 100*r.Kept, r.Tensor)
 		}
 	}
+	m.tuned.say(c, m.path)
 	fmt.Fprintf(c.Out, "wrote %s, planned for %s\n", o.Out, planned)
 	return nil
 }

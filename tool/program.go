@@ -90,7 +90,7 @@ func compile(ctx context.Context, p *progress, m *model, isa string) (*program, 
 // programFiles is the program's source: the generated package beside a fixed
 // main package.
 func programFiles(m *model) (map[string][]byte, error) {
-	generated, err := kernelFiles(m.Module, codegen.EmitOptions{Package: "kernels", Spec: filepath.Base(m.path)})
+	generated, err := kernelFiles(m.Module, m.tuned, codegen.EmitOptions{Package: "kernels", Spec: filepath.Base(m.path)})
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ compiler, no cgo, no CUDA toolkit.`,
 	add("start", initCmd(c), demoCmd(c))
 	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c), explainCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
-	add("measure", runCmd(c), benchCmd(c), deviceCmd(c))
+	add("measure", runCmd(c), tuneCmd(c), benchCmd(c), deviceCmd(c))
 	root.AddCommand(versionCmd(c))
 	return root
 }
@@ -122,6 +122,7 @@ func sourceFlags(cmd *cobra.Command, o *tool.Source) {
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Weights, "weights", "w", nil, "weight `file` instead of the spec's; may be repeated")
 	f.BoolVar(&o.Prune, "prune", false, "prune weights to their patterns instead of refusing those that do not fit")
+	f.StringVar(&o.Machine, "machine", "", "kind of `machine` whose records decide, such as amd-25-1 (default: this one)")
 	targetFlags(cmd, &o.Retarget)
 }
 

@@ -1,0 +1,249 @@
+package autotune
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// stage is a part of a race: at the end of round until, entrants stay that are
+// within slack of the fastest, at most so many.
+type stage struct {
+	until   int
+	samples int // of each entrant a round
+	slack   float64
+	most    int
+}
+
+// stages are the eliminations. Nobody leaves before four samples.
+var stages = []stage{
+	{2, 2, 1.40, 48},
+	{6, 1, 1.10, 16},
+	{16, 1, 1.03, 6},
+}
+
+const (
+	// playoff is the number of rounds among those that are left, and leastPlayoff
+	// what remains of it where rounds are long: enough for the sign test.
+	playoff      = 40
+	leastPlayoff = 12
+	// raceTime is the time, in nanoseconds of all samples, from which a race is
+	// brought to its end.
+	raceTime = 2e9
+
+	// significance is the probability of error at which the default is replaced,
+	// leastGain the gain that it takes at least.
+	significance = 0.01
+	leastGain    = 0.01
+	// noisy and refused are the gaps between two runs of the same candidate from
+	// which a measurement is marked as noisy, and from which it counts for nothing.
+	noisy   = 0.02
+	refused = 0.05
+)
+
+// Sample is one measurement of an entrant: nanoseconds a run, the mean of a block
+// of runs.
+type Sample struct {
+	Entrant int
+	NS      float64
+	Runs    int
+}
+
+// Race decides who runs in the next round from the samples of those before, and
+// from nothing else: the same samples lead to the same race.
+type Race struct {
+	entrants int
+	fallback int // the default, which stays to the end
+	alias    int // the default once more: what they differ by is noise
+
+	seed    uint64
+	round   int
+	alive   []int
+	minimum []float64
+	rounds  [][]float64 // by entrant and round: its fastest sample of the round, 0 for none
+	counts  []int
+	spent   float64 // ns
+	last    int     // the round that ends the race
+}
+
+// NewRace is a race of entrants 0 to n-1, of which fallback is the default and
+// alias the default under another name. seed decides the order within rounds.
+func NewRace(n, fallback, alias int, seed uint64) *Race {
+	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, last: stages[len(stages)-1].until + playoff}
+	for i := range n {
+		r.alive = append(r.alive, i)
+		r.minimum = append(r.minimum, math.Inf(1))
+	}
+	r.rounds, r.counts = make([][]float64, n), make([]int, n)
+	return r
+}
+
+// Next is the order of the next round: entrants, repeated where they run more
+// than once. It is nil when the race is over.
+func (r *Race) Next() []int {
+	if r.round >= r.last || len(r.alive) == 0 {
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(r.seed, uint64(r.round)))
+	var order []int
+	for range r.stage().samples {
+		turn := slices.Clone(r.alive)
+		rng.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
+		order = append(order, turn...)
+	}
+	return order
+}
+
+func (r *Race) stage() stage {
+	for _, s := range stages {
+		if r.round < s.until {
+			return s
+		}
+	}
+	return stage{r.last, 1, math.Inf(1), r.entrants}
+}
+
+// Add takes the samples of a round.
+func (r *Race) Add(samples []Sample) {
+	best := make(map[int]float64)
+	for _, s := range samples {
+		r.minimum[s.Entrant] = min(r.minimum[s.Entrant], s.NS)
+		r.counts[s.Entrant]++
+		r.spent += s.NS * float64(s.Runs)
+		if b, ok := best[s.Entrant]; !ok || s.NS < b {
+			best[s.Entrant] = s.NS
+		}
+	}
+	for i := range r.entrants {
+		r.rounds[i] = append(r.rounds[i], best[i])
+	}
+	s := r.stage()
+	r.round++
+	if r.round == s.until && r.round < r.last {
+		r.eliminate(s)
+	}
+	if r.spent > raceTime && r.round >= stages[len(stages)-1].until {
+		r.last = min(r.last, max(r.round, stages[len(stages)-1].until+leastPlayoff))
+	}
+}
+
+// eliminate ends a stage.
+func (r *Race) eliminate(s stage) {
+	fastest := r.order()
+	keep := map[int]bool{r.fallback: true, r.alias: true}
+	for i, e := range fastest {
+		if i < s.most && r.minimum[e] <= s.slack*r.minimum[fastest[0]] {
+			keep[e] = true
+		}
+	}
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !keep[e] })
+}
+
+// order is the entrants still in the race, without the alias, the fastest first.
+func (r *Race) order() []int { return r.byTime(r.alive) }
+
+// Ranking is all entrants that ran, without the alias: those that stayed longest
+// first, and among these the fastest.
+func (r *Race) Ranking() []int {
+	var all []int
+	for e := range r.entrants {
+		if r.counts[e] > 0 {
+			all = append(all, e)
+		}
+	}
+	all = r.byTime(all)
+	slices.SortStableFunc(all, func(a, b int) int { return r.counts[b] - r.counts[a] })
+	return all
+}
+
+func (r *Race) byTime(entrants []int) []int {
+	var es []int
+	for _, e := range entrants {
+		if e != r.alias {
+			es = append(es, e)
+		}
+	}
+	slices.SortStableFunc(es, func(a, b int) int {
+		switch {
+		case r.minimum[a] < r.minimum[b]:
+			return -1
+		case r.minimum[a] > r.minimum[b]:
+			return 1
+		}
+		return 0
+	})
+	return es
+}
+
+// Drop takes an entrant out of the race.
+func (r *Race) Drop(entrant int) {
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return e == entrant })
+}
+
+// Alive is how many entrants are left.
+func (r *Race) Alive() int { return len(r.alive) }
+
+// Round is the number of rounds that are over, and of all.
+func (r *Race) Round() (done, of int) { return r.round, r.last }
+
+// Verdict is what a race found.
+type Verdict struct {
+	Winner  int     // the default, unless another is faster beyond doubt
+	Fastest int     // by its fastest sample
+	Noise   float64 // gap between the default and itself
+	Gain    float64 // of the fastest over the default: the share of the time that it saves
+	P       float64 // of the sign test, fastest against default
+	Refused bool    // the noise is too much for any conclusion
+	Noisy   bool
+}
+
+// Verdict judges the race as it stands.
+func (r *Race) Verdict() Verdict {
+	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
+	v.Noise = math.Abs(r.minimum[r.alias]/r.minimum[r.fallback] - 1)
+	v.Refused, v.Noisy = v.Noise > refused, v.Noise > noisy
+	if v.Fastest == r.fallback {
+		return v
+	}
+	var ratios []float64
+	wins := 0
+	for i, d := range r.rounds[r.fallback] {
+		if w := r.rounds[v.Fastest][i]; d > 0 && w > 0 && w != d {
+			ratios = append(ratios, w/d)
+			if w < d {
+				wins++
+			}
+		}
+	}
+	if len(ratios) == 0 {
+		return v
+	}
+	v.P = signTest(wins, len(ratios))
+	// The smaller of what the minima and the middle of the rounds say.
+	v.Gain = 1 - max(r.minimum[v.Fastest]/r.minimum[r.fallback], median(ratios))
+	if v.P < significance && v.Gain > max(leastGain, v.Noise) && !v.Refused {
+		v.Winner = v.Fastest
+	}
+	return v
+}
+
+// Timing is an entrant's time in nanoseconds a run: its fastest sample and the
+// middle of its rounds.
+type Timing struct {
+	Min, Median float64
+	Samples     int
+}
+
+// Timing of an entrant; zero without a sample.
+func (r *Race) Timing(entrant int) Timing {
+	if r.counts[entrant] == 0 {
+		return Timing{}
+	}
+	var ns []float64
+	for _, t := range r.rounds[entrant] {
+		if t > 0 {
+			ns = append(ns, t)
+		}
+	}
+	return Timing{r.minimum[entrant], median(ns), r.counts[entrant]}
+}

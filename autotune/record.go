@@ -1,0 +1,228 @@
+package autotune
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
+)
+
+// Record is what was found for one problem on one kind of machine.
+type Record struct {
+	Problem
+	Config    string      `json:"config"`    // the choice
+	Default   string      `json:"default"`   // what it was measured against: the plan without records
+	Gain      float64     `json:"gain"`      // share of the default's time that the choice saves
+	P         float64     `json:"p"`         // of the sign test; 1 where the default stays
+	Noise     float64     `json:"noise"`     // gap between the default and itself
+	Quality   string      `json:"quality"`   // ok, or noisy
+	Timings   []Entry     `json:"timings"`   // those that stayed longest, then the fastest, first
+	Raced     int         `json:"raced"`     // candidates
+	Kernels   string      `json:"kernels"`   // hash of the choice's kernels
+	Generator string      `json:"generator"` // fingerprint of the packers
+	Date      string      `json:"date"`
+	Machine   Environment `json:"machine"`
+	Load      Conditions  `json:"load"`
+}
+
+// Entry is a candidate's line in a race: nanoseconds a run, and the number of
+// samples, which is the same for all that ran to the end.
+type Entry struct {
+	Config  string  `json:"config"`
+	Min     float64 `json:"min"`
+	Median  float64 `json:"median"`
+	Samples int     `json:"samples"`
+}
+
+// Folder is the folder beside a spec that holds its records.
+const Folder = "tuned"
+
+// Records are the records of a spec, by kind of machine.
+type Records struct {
+	dir  string
+	byMA map[string][]Record
+	// Notes has a line for each record that was left out, and why.
+	Notes []string
+}
+
+// Load reads the records beside a spec. Lines that are damaged are left out with a
+// note, and so are files that cannot be read.
+func Load(dir string) *Records {
+	r := &Records{dir: dir, byMA: map[string][]Record{}}
+	files, err := filepath.Glob(filepath.Join(escape(dir), "*", "*.jsonl"))
+	if err != nil {
+		r.note("%s: %v", dir, err)
+	}
+	for _, file := range files {
+		if strings.HasPrefix(filepath.Base(file), ".") {
+			continue // a journal
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			r.note("%v; its records are left out", err)
+			continue
+		}
+		r.read(file, filepath.Base(filepath.Dir(file)), text)
+	}
+	return r
+}
+
+// escape makes every byte of a folder's name stand for itself in a pattern.
+func escape(dir string) string {
+	if filepath.Separator == '\\' {
+		return dir
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+func (r *Records) note(format string, args ...any) {
+	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+}
+
+// maxLine bounds a record's length.
+const maxLine = 1 << 20
+
+// read takes the records of a file.
+func (r *Records) read(file, microarch string, text []byte) {
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines.Buffer(nil, maxLine)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := lines.Bytes()
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var rec Record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			r.note("%s:%d: not a record (%v); left out", file, n, err)
+			continue
+		}
+		if err := rec.check(microarch); err != nil {
+			r.note("%s:%d: %v; left out", file, n, err)
+			continue
+		}
+		r.put(microarch, rec)
+	}
+	if err := lines.Err(); err != nil {
+		r.note("%s:%d: %v; the rest is left out", file, n+1, err)
+	}
+}
+
+// check reports what is wrong with a record by itself.
+func (rec Record) check(microarch string) error {
+	switch {
+	case rec.Op != "linear" || rec.Out < 1 || rec.In < 1 || rec.Batch < 1:
+		return fmt.Errorf("a record of no problem")
+	case rec.Machine.Microarch != microarch:
+		return fmt.Errorf("measured on %q, which is not this folder's kind of machine", rec.Machine.Microarch)
+	case len(rec.Timings) == 0:
+		return fmt.Errorf("a record without timings")
+	}
+	for _, f := range rec.Timings {
+		if _, err := codegen.ParseConfig(f.Config); err != nil {
+			return err
+		}
+		if !(f.Min > 0) {
+			return fmt.Errorf("a time of %v ns", f.Min)
+		}
+	}
+	_, err := codegen.ParseConfig(rec.Config)
+	return err
+}
+
+// chosen is the line of the choice, or the first where it has none.
+func (rec Record) chosen() Entry {
+	for _, t := range rec.Timings {
+		if t.Config == rec.Config {
+			return t
+		}
+	}
+	return rec.Timings[0]
+}
+
+// finalists are the candidates that ran to the end.
+func (rec Record) finalists() []Entry {
+	var fs []Entry
+	for _, t := range rec.Timings {
+		if t.Samples == rec.Timings[0].Samples {
+			fs = append(fs, t)
+		}
+	}
+	return fs
+}
+
+// planned are the configurations that a plan by this record may hold.
+func (rec Record) planned() []string {
+	cs := []string{rec.Config}
+	for _, f := range rec.finalists() {
+		cs = append(cs, f.Config)
+	}
+	return cs
+}
+
+// put adds a record in place of one of the same problem.
+func (r *Records) put(microarch string, rec Record) {
+	list := r.byMA[microarch]
+	i, found := slices.BinarySearchFunc(list, rec.Problem, func(a Record, p Problem) int { return a.Problem.compare(p) })
+	if found {
+		list[i] = rec
+		return
+	}
+	r.byMA[microarch] = slices.Insert(list, i, rec)
+}
+
+// exact is the record of a problem on a kind of machine.
+func (r *Records) exact(microarch string, p Problem) (Record, bool) {
+	list := r.byMA[microarch]
+	i, found := slices.BinarySearchFunc(list, p, func(a Record, p Problem) int { return a.Problem.compare(p) })
+	if !found {
+		return Record{}, false
+	}
+	return list[i], true
+}
+
+// Machines are the kinds of machine that there are records of, by name.
+func (r *Records) Machines() []string {
+	var names []string
+	for name := range r.byMA {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// All are the records of a kind of machine, in order.
+func (r *Records) All(microarch string) []Record { return r.byMA[microarch] }
+
+// Save adds a record and writes its file anew: it holds either the records of
+// before or those of now, whatever happens.
+func (r *Records) Save(rec Record) error {
+	microarch := rec.Machine.Microarch
+	r.put(microarch, rec)
+	dir := filepath.Join(r.dir, microarch)
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, rec.Op+".jsonl"), func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		for _, one := range r.byMA[microarch] {
+			if one.Op != rec.Op {
+				continue
+			}
+			if err := enc.Encode(one); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

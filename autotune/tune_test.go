@@ -1,0 +1,268 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/autotune/worker"
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// fake is a bench without a process: a candidate's time is a function of its
+// packed form.
+type fake struct {
+	t      *testing.T
+	ns     func(v sgp.Variant) float64
+	broken func(v sgp.Variant) error // of one that crashes when it is opened
+	stop   int                       // rounds after which the bench fails; 0: none
+	rng    *rand.Rand
+
+	open_  map[int]float64
+	rounds int
+	gated  int
+}
+
+var errStop = errors.New("killed")
+
+func (f *fake) variant(path string) sgp.Variant {
+	m, err := sgp.Open(path)
+	require.NoError(f.t, err)
+	defer m.Close()
+	return m.Model.Layers[0].Ops[0].Linear.Variants[0]
+}
+
+func (f *fake) gate(_ context.Context, g worker.Gate) (rs []worker.Result, err error) {
+	f.gated += len(g.Files)
+	for _, file := range g.Files {
+		rs = append(rs, worker.Result{ID: file.ID})
+	}
+	return rs, nil
+}
+
+func (f *fake) open(_ context.Context, o worker.Open) (rs []worker.Result, err error) {
+	f.open_ = map[int]float64{}
+	for _, file := range o.Files {
+		v := f.variant(file.Path)
+		if f.broken != nil {
+			if err := f.broken(v); err != nil {
+				return nil, &crash{file.ID, err.Error()}
+			}
+		}
+		f.open_[file.ID] = f.ns(v)
+		rs = append(rs, worker.Result{ID: file.ID, Hash: "same"})
+	}
+	return rs, nil
+}
+
+func (f *fake) round(_ context.Context, r worker.Round) (ss []worker.Sample, err error) {
+	if f.stop > 0 && f.rounds >= f.stop {
+		return nil, errStop
+	}
+	f.rounds++
+	for _, id := range r.Order {
+		ss = append(ss, worker.Sample{ID: id, NS: f.open_[id] * (1 + 0.01*f.rng.ExpFloat64()), Runs: 3})
+	}
+	return ss, nil
+}
+
+func (f *fake) close() error { return nil }
+
+// linearOf is an op with a random matrix of a pattern.
+func linearOf(t *testing.T, layer, pattern string, out, in, from, to int) Linear {
+	p, err := patterns.Parse(pattern)
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(uint64(out), uint64(in)))
+	m := patterns.NewMatrix(out, in)
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	mask, err := p.Prune(m)
+	require.NoError(t, err)
+	return Linear{
+		Layer: layer, Tensor: layer + ".weight", Matrix: m, Mask: mask,
+		Problem: codegen.Problem{Out: out, In: in, BatchMin: from, BatchMax: to, TokenMajor: true, Levels: p.Levels(out, in)},
+	}
+}
+
+// preferPanels is the time of panels of four rows, a third of all others'.
+func preferPanels(v sgp.Variant) float64 {
+	if v.Panel != nil && v.Panel.Segments[0].MR == 4 && v.Panel.KB == 64 {
+		return 1000
+	}
+	return 3000
+}
+
+// tuned runs a tuning with a fake bench and gives what was noted.
+func tuned(t *testing.T, dir string, b *fake, o Options, linears ...Linear) (*Summary, []string, error) {
+	var notes []string
+	b.t, b.rng = t, rand.New(rand.NewPCG(4, 4))
+	if b.ns == nil {
+		b.ns = preferPanels
+	}
+	o.Dir, o.ISA, o.Levels = dir, runtime.AVX2, []runtime.ISA{runtime.AVX2}
+	o.Note = func(line string) { notes = append(notes, line) }
+	env := Machine()
+	env.Microarch = "test-1"
+	tn := &tuner{Options: o, env: env, bench: b, worker: "fake", now: func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) }}
+	sum, err := tn.run(context.Background(), linears)
+	return sum, notes, err
+}
+
+func read(t *testing.T, dir, name string) string {
+	text, err := os.ReadFile(filepath.Join(dir, "test-1", name))
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestTunedPlanFollowsTheRace(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 8, 16)
+	sum, notes, err := tuned(t, dir, &fake{}, Options{}, l, l)
+	require.NoError(t, err)
+	require.Empty(t, notes)
+	require.Equal(t, []int{2, 2, 2}, []int{sum.Problems, sum.Tuned, sum.Changed}, "two equal layers are two batches")
+	records := Load(dir)
+	require.Empty(t, records.Notes)
+	require.NoFileExists(t, filepath.Join(dir, "test-1", ".journal.jsonl"))
+
+	lookup := NewLookup(records, "test-1")
+	f := lookup.Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2)
+	require.Equal(t, Exact, f.Source)
+	require.Equal(t, 4, f.Measured[0].Config.MR)
+	require.Equal(t, 64, f.Measured[0].Config.KB)
+	require.Contains(t, records.Configs(l.Problem, []runtime.ISA{runtime.AVX2}), f.Measured[0].Config)
+
+	// Nothing is measured again, and what is written is the same.
+	before := read(t, dir, "linear.jsonl")
+	b := &fake{}
+	sum, _, err = tuned(t, dir, b, Options{}, l)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 2, 0}, []int{sum.Problems, sum.Known, b.rounds})
+	require.Equal(t, before, read(t, dir, "linear.jsonl"))
+}
+
+// TestStoppedTuningGoesOn: whenever a tuning is stopped, the next one measures only
+// what is missing, and finds what one without a stop finds.
+func TestStoppedTuningGoesOn(t *testing.T) {
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 8, 16)
+	whole := &fake{}
+	dir := t.TempDir()
+	_, _, err := tuned(t, dir, whole, Options{}, l)
+	require.NoError(t, err)
+	for _, stop := range []int{1, 57, 100} {
+		dir := t.TempDir()
+		first := &fake{stop: stop}
+		_, _, err := tuned(t, dir, first, Options{}, l)
+		require.ErrorIs(t, err, errStop)
+		require.Equal(t, stop, first.rounds)
+		// A process that is killed may leave half a line.
+		f, err := os.OpenFile(filepath.Join(dir, "test-1", ".journal.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = f.WriteString(`{"round":[{"Entrant":0,"NS":1`)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		second := &fake{}
+		sum, notes, err := tuned(t, dir, second, Options{}, l)
+		require.NoError(t, err)
+		require.Empty(t, notes)
+		require.Equal(t, whole.rounds-stop, second.rounds, "stopped after %d", stop)
+		require.Equal(t, 2, sum.Tuned+sum.Known)
+	}
+}
+
+// TestTornJournals: a journal cut at any byte is read as far as it goes.
+func TestTornJournals(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m", ".journal.jsonl")
+	j, err := openJournal(path)
+	require.NoError(t, err)
+	p := Problem{Op: "linear", Out: 3}
+	_, err = j.begin(p, "w", []string{"a", "b"})
+	require.NoError(t, err)
+	for i := range 3 {
+		require.NoError(t, j.round([]Sample{{0, float64(i + 1), 2}}))
+	}
+	require.NoError(t, j.close(false))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for n := range len(text) + 1 {
+		require.NoError(t, os.WriteFile(path, text[:n], 0o666))
+		j, err := openJournal(path)
+		require.NoError(t, err)
+		rounds, err := j.begin(p, "w", []string{"a", "b"})
+		require.NoError(t, err)
+		require.Len(t, rounds, max(strings.Count(string(text[:n]), "\n")-1, 0), "cut at %d", n)
+		require.NoError(t, j.close(false))
+		again, err := openJournal(path)
+		require.NoError(t, err)
+		require.Len(t, again.races[p].rounds, len(rounds))
+		require.NoError(t, again.close(false))
+	}
+	// Another program, or other candidates, make another race.
+	for _, c := range []struct {
+		worker   string
+		entrants []string
+	}{{"v", []string{"a", "b"}}, {"w", []string{"a"}}} {
+		require.NoError(t, os.WriteFile(path, text, 0o666))
+		j, err := openJournal(path)
+		require.NoError(t, err)
+		rounds, err := j.begin(p, c.worker, c.entrants)
+		require.NoError(t, err)
+		require.Empty(t, rounds)
+		require.NoError(t, j.close(true))
+		require.NoFileExists(t, path)
+	}
+}
+
+// TestCrashIsABug: a candidate that takes the process down is left out, with a line
+// that says what to report; the race goes on without it.
+func TestCrashIsABug(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 16, 16)
+	b := &fake{broken: func(v sgp.Variant) error {
+		if preferPanels(v) == 1000 && v.Panel.Segments[0].Kind == sgp.Grouped {
+			return fmt.Errorf("signal: illegal instruction")
+		}
+		return nil
+	}}
+	sum, notes, err := tuned(t, dir, b, Options{}, l)
+	require.NoError(t, err)
+	require.Len(t, sum.Bugs, 1)
+	require.Equal(t, sum.Bugs, notes)
+	require.Contains(t, notes[0], `a bug in sparsegen: layer ffn, "ffn.weight" [64, 96], list, density 0.2, panelGrouped mr=4 kb=64 for avx2: signal: illegal instruction`)
+	require.Equal(t, 1, sum.Tuned)
+	require.NotContains(t, read(t, dir, "linear.jsonl"), "panelGrouped mr=4 kb=64")
+}
+
+func TestBudgetEndsATuning(t *testing.T) {
+	dir := t.TempDir()
+	ls := []Linear{
+		linearOf(t, "a", "unstructured(sparsity=0.8)", 48, 64, 8, 16),
+		linearOf(t, "b", "unstructured(sparsity=0.8)", 64, 64, 8, 16),
+	}
+	var notes []string
+	b := &fake{t: t, ns: preferPanels, rng: rand.New(rand.NewPCG(4, 4))}
+	clock := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	tn := &tuner{
+		Options: Options{Dir: dir, ISA: runtime.AVX2, Levels: []runtime.ISA{runtime.AVX2}, Budget: 3 * time.Second, Note: func(s string) { notes = append(notes, s) }},
+		env:     Environment{Microarch: "test-1"}, bench: b, worker: "fake",
+		now: func() time.Time { clock = clock.Add(time.Second); return clock },
+	}
+	sum, err := tn.run(context.Background(), ls)
+	require.NoError(t, err)
+	require.Equal(t, 4, sum.Tuned+sum.Left)
+	require.NotZero(t, sum.Tuned)
+	require.NotZero(t, sum.Left)
+	require.FileExists(t, filepath.Join(dir, "test-1", ".journal.jsonl"))
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sparsegen/sparsegen/tool"
+)
+
+func tuneCmd(c tool.Console) *cobra.Command {
+	var o tool.TuneOptions
+	cmd := &cobra.Command{
+		Use:   "tune [SPEC]",
+		Short: "Measure which kernels are fastest on this machine",
+		Long: `Race the configurations of every layer against each other on this machine, one
+thread, and keep what was found in the folder tuned beside the spec: commit it, and
+gen and pack follow it on every machine. The plan without records is replaced only
+by what is faster beyond doubt.
+
+A tuning may be stopped at any time and goes on where it was.`,
+		Example: `  sparsegen tune
+  sparsegen tune model.sg --budget 5m --layers 'ffn.*'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Spec = first(args)
+			return tool.Tune(cmd.Context(), c, o)
+		},
+	}
+	specArg(cmd)
+	f := cmd.Flags()
+	f.DurationVar(&o.Budget, "budget", time.Minute, "time after which no further race starts; 0 is no limit")
+	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
+	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2 or avx512 (default: this machine's best of the spec's)")
+	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
+	sourceFlags(cmd, &o.Source)
+	oneOf(cmd, "isa", "avx2", "avx512")
+	return cmd
+}

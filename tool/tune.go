@@ -1,0 +1,162 @@
+package tool
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"github.com/sparsegen/sparsegen/autotune"
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// TuneOptions are the options of Tune.
+type TuneOptions struct {
+	Source
+	Layers string        // a regular expression; "" is all of them
+	ISA    string        // level to tune for; "" is this machine's best of the spec's
+	Budget time.Duration // no race starts after it; 0 is no limit
+	Again  bool          // measure what has a record already
+}
+
+// Tune measures which configuration computes each layer fastest on this machine and
+// keeps what it found in the folder tuned beside the spec, where gen and pack find
+// it.
+func Tune(ctx context.Context, c Console, o TuneOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	linears, isa, isas, err := o.linears(m)
+	if err != nil {
+		return err
+	}
+	cache, err := cacheFolder()
+	if err != nil {
+		return err
+	}
+	p := newProgress(c, 0)
+	sum, err := autotune.Tune(ctx, linears, autotune.Options{
+		Dir: tunedFolder(m.path), ISA: isa, Levels: isas, Budget: o.Budget, Again: o.Again, Cache: cache,
+		Report: p.report, Note: p.note,
+	})
+	p.end()
+	if sum != nil && (err == nil || sum.Tuned > 0) {
+		printTuning(c, sum, m.path)
+	}
+	return err
+}
+
+// linears are the linear ops on the CPU of the layers that are asked for, with the
+// level to tune for and those that kernels are generated for.
+func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.ISA, isas []runtime.ISA, err error) {
+	if err := supported(m.Module); err != nil {
+		return nil, 0, nil, err
+	}
+	name, err := regexp.Compile("^(?:" + o.Layers + ")$")
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("--layers %s: %w", o.Layers, err)
+	}
+	if isa, err = planLevel(m.Module, o.ISA); err != nil {
+		return nil, 0, nil, err
+	}
+	if isa == runtime.Generic || !isa.Available() {
+		return nil, 0, nil, fmt.Errorf("no kernels in assembly to tune: the spec's targets and this machine have no instruction set level in common")
+	}
+	all, err := levels(m.Module)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	for _, i := range all {
+		if i <= isa {
+			isas = append(isas, i)
+		}
+	}
+	cpu, _ := runsOn(m.Module)
+	for _, l := range cpu {
+		if o.Layers != "" && !name.MatchString(l.Name) {
+			continue
+		}
+		some, err := linearsOf(l, m)
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		linears = append(linears, some...)
+	}
+	if len(linears) == 0 {
+		return nil, 0, nil, fmt.Errorf("no layer with weights on the CPU to tune")
+	}
+	return linears, isa, isas, nil
+}
+
+// linearsOf are the linear ops of a layer with their weights.
+func linearsOf(l *ir.Layer, m *model) ([]autotune.Linear, error) {
+	problems, err := codegen.Problems(l)
+	if err != nil {
+		return nil, err
+	}
+	var list []autotune.Linear
+	for _, op := range l.Ops {
+		if op.Weight == nil {
+			continue
+		}
+		matrix, err := codegen.Matrix(op.Weight, m.tensor)
+		if err != nil {
+			return nil, err
+		}
+		mask, err := codegen.MaskFor(op.Weight, matrix, m.prune)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, autotune.Linear{
+			Layer: l.Name, Tensor: op.Weight.Tensor, Problem: problems[len(list)], Matrix: matrix, Mask: mask,
+		})
+	}
+	return list, nil
+}
+
+// tunedFolder is where the records of a spec are.
+func tunedFolder(spec string) string { return filepath.Join(filepath.Dir(spec), autotune.Folder) }
+
+func cacheFolder() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "sparsegen", "workers"), err
+}
+
+// report shows how far a tuning is.
+func (p *progress) report(a autotune.Progress) {
+	p.mu.Lock()
+	p.done, p.total = a.Done, a.Total
+	p.mu.Unlock()
+	if p.c.Live {
+		p.step("%s", a.What)
+	}
+}
+
+// note prints a line that stays.
+func (p *progress) note(line string) {
+	p.end()
+	fmt.Fprintln(p.c.Log, line)
+}
+
+func printTuning(c Console, s *autotune.Summary, spec string) {
+	fmt.Fprintf(c.Out, "%d problems on %s: %d had a record, %d tuned", s.Problems, s.Machine.Microarch, s.Known, s.Tuned)
+	if s.Tuned > 0 {
+		fmt.Fprintf(c.Out, "; %d changed, the tuned ones together %.2f× as fast as before", s.Changed, s.Gain)
+	}
+	fmt.Fprintln(c.Out)
+	if s.Noisy > 0 {
+		fmt.Fprintf(c.Out, "%d measured with noise above 2 %%\n", s.Noisy)
+	}
+	if s.Refused > 0 {
+		fmt.Fprintf(c.Out, "%d too noisy to conclude anything; run `sparsegen tune %s` again when the machine is quiet\n", s.Refused, spec)
+	}
+	if s.Left > 0 {
+		fmt.Fprintf(c.Out, "%d beyond the budget; run `sparsegen tune %s` again to go on\n", s.Left, spec)
+	}
+}
