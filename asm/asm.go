@@ -112,6 +112,7 @@ const (
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
 	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function
 	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
+	OpLoadAfter                // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 8 lanes
 	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
 	OpStoreLow                 // float32 at Mem = lane 0 of A
 	OpInsertLow                // Dst acc: lane Imm, 1 to 3, = float32 at Mem; lanes from 4 on +0

@@ -174,6 +174,9 @@ func (b *Builder) ExpandInit() Expander {
 func (b *Builder) Expand(e Expander, d Reg, m Mem, bits Reg) {
 	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits, Vs: []Reg{e.table, e.zero}})
 }
+func (b *Builder) LoadAfter(d, first Reg, m Mem) {
+	b.add(Inst{Op: OpLoadAfter, Dst: d, A: first, Mem: m})
+}
 func (b *Builder) LoadLow(d Reg, m Mem)  { b.add(Inst{Op: OpLoadLow, Dst: d, Mem: m}) }
 func (b *Builder) StoreLow(m Mem, a Reg) { b.add(Inst{Op: OpStoreLow, A: a, Mem: m}) }
 func (b *Builder) InsertLow(d Reg, lane int, m Mem) {

@@ -16,7 +16,7 @@ func someConfigs() []Config {
 		{Op: runtime.PanelStep, MR: 2, KB: 256}, {Op: runtime.PanelStep, MR: 4, KB: 256},
 		{Op: runtime.PanelDense, MR: 6, KB: 256},
 		{Op: runtime.LanesDense, S: 16}, {Op: runtime.LanesList, S: 16}, {Op: runtime.LanesMask, S: 32},
-		{Op: runtime.LanesRow, S: 8}, {Op: runtime.DeltaTile, S: 8},
+		{Op: runtime.LanesRow, S: 8}, {Op: runtime.LanesWindow, S: 16}, {Op: runtime.DeltaTile, S: 8},
 	}
 	for _, nm := range [][2]int{{1, 2}, {1, 4}, {2, 4}, {1, 8}, {2, 8}, {4, 8}, {1, 16}, {8, 16}, {1, 32}, {16, 32}} {
 		cs = append(cs, Config{Op: runtime.LanesNM, S: 16, N: nm[0], M: nm[1]})

@@ -80,7 +80,7 @@ var (
 	}
 	lanesKinds = map[runtime.KernelOp]sgp.LanesKind{
 		runtime.LanesDense: sgp.LanesDense, runtime.LanesList: sgp.LanesList, runtime.LanesNM: sgp.LanesNM,
-		runtime.LanesMask: sgp.LanesMask, runtime.LanesRow: sgp.LanesRow, runtime.DeltaTile: sgp.DeltaTile,
+		runtime.LanesMask: sgp.LanesMask, runtime.LanesRow: sgp.LanesRow, runtime.LanesWindow: sgp.LanesWindow, runtime.DeltaTile: sgp.DeltaTile,
 	}
 )
 
@@ -159,10 +159,15 @@ func lanesTokens(c Config) []ladder {
 		narrow = []int{2, 1}
 	case c.Op == runtime.LanesNM && c.M > 16: // the table alone takes four registers
 		narrow = []int{1}
-	case c.Op == runtime.LanesRow:
+	case c.oneToken():
 		return []ladder{{runtime.AVX2, []int{1}}}
 	}
 	return []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}}
+}
+
+// oneToken reports whether c's kernels are for one token at a time, and AVX2 alone.
+func (c Config) oneToken() bool {
+	return c.Op == runtime.LanesRow || c.Op == runtime.LanesWindow
 }
 
 // Kernel is one kernel to emit: its key and the instruction set level.
@@ -211,7 +216,7 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 		for _, l := range lanesTokens(c) {
 			for _, nb := range l.widths {
 				k := runtime.KernelKey{Op: c.Op, S: uint8(c.S), NB: uint8(nb), N: uint8(c.N), M: uint8(c.M)}
-				if c.Op == runtime.LanesRow {
+				if c.oneToken() {
 					k.NB = 0
 				}
 				add(l.isa, k)

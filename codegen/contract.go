@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/sparsegen/sparsegen/asm/verify"
+	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -122,6 +123,17 @@ var contracts = map[runtime.KernelOp]func(runtime.KernelKey) contract{
 			},
 			sums:  []verify.Sum{{Name: "groups", Of: "cnt", Rows: "S*n", Width: 4, Weights: []int64{1}}},
 			walks: []verify.Walk{{Of: "meta", Rows: "groups", Period: 8, One: true, Carry: 7, Below: "k"}},
+		})
+	},
+	runtime.LanesWindow: func(runtime.KernelKey) contract {
+		const meta = sgp.WindowMeta
+		return lanesContract(contract{
+			memory: memory{
+				"w": {Len: "4*W*groups"}, "meta": {Len: "META*groups", Elem: 1}, "cnt": {Len: "8*n", Elem: 4},
+			},
+			constant: map[string]int{"W": sgp.WindowW, "META": meta, "C": sgp.WindowColumns},
+			sums:     []verify.Sum{{Name: "groups", Of: "cnt", Rows: "2*n", Width: 4, Weights: []int64{1}}},
+			walks:    []verify.Walk{{Of: "meta", Rows: "groups", Period: meta, From: meta - sgp.WindowSteps, One: true, Carry: meta - 1, Below: "k - C + 1"}},
 		})
 	},
 	runtime.DeltaTile: func(runtime.KernelKey) contract {

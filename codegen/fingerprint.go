@@ -31,7 +31,7 @@ func Fingerprint() uint64 {
 	for _, c := range []Config{
 		{Op: runtime.PanelGrouped, MR: 4, KB: 40}, {Op: runtime.PanelBlock, MR: 4, KB: 40}, {Op: runtime.PanelStep, MR: 2, KB: 40}, {Op: runtime.PanelDense, MR: 6, KB: 40},
 		{Op: runtime.LanesDense, S: 16}, {Op: runtime.LanesList, S: 16}, {Op: runtime.LanesNM, S: 16, N: 2, M: 4},
-		{Op: runtime.LanesMask, S: 32}, {Op: runtime.LanesRow, S: 8},
+		{Op: runtime.LanesMask, S: 32}, {Op: runtime.LanesRow, S: 8}, {Op: runtime.LanesWindow, S: 16},
 	} {
 		v, err := c.Pack(m, mask)
 		if err != nil {

@@ -31,6 +31,7 @@ var families = map[runtime.KernelOp]family{
 	runtime.LanesNM:      {lanesArgs, lanes},
 	runtime.LanesMask:    {lanesArgs, lanes},
 	runtime.LanesRow:     {lanesArgs, row},
+	runtime.LanesWindow:  {lanesArgs, window},
 	runtime.DeltaTile:    {deltaTileArgs, deltaTile},
 	runtime.CopyTile:     {tileArgs, copyTile},
 	runtime.TransTile:    {tileArgs, transTile},

@@ -12,109 +12,29 @@ import (
 //
 // Where this runs, loads are what a core runs out of. The eight indices of a
 // group are one load of 64 bits, taken apart in registers, and the weights are an
-// operand in memory. Two rows go in step, one from each half of the call's rows:
-// their streams make two fronts, which memory serves faster than one.
+// operand in memory.
 func row(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
 	if k.S != 8 || mc.Lanes != 8 {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	r := &rows{Builder: b, byter: b.ByteInit()}
-	for f := range r.fronts {
-		r.fronts[f] = front{w: b.Arg("w"), meta: b.Arg("meta"), x: b.Int(), acc: b.Vec()}
-	}
-	// The second half begins behind the groups of the first. From here on the
-	// slot of n counts pairs of rows, that of k holds the bytes of float32 or
-	// counts in half of the rows.
-	half := b.Arg("n")
-	b.ShlI(half, 2)
-	b.SetArg("n", half)
-	bytes := b.Int()
-	b.Mov(bytes, half)
-	b.ShlI(bytes, 2)
-	b.SetArg("k", bytes)
-	cnt, groups, c := b.Arg("cnt"), b.Int(), b.Int()
-	b.MovI(groups, 0)
-	b.Loop("half", half, func() {
-		b.LoadU(c, 4, asm.At(cnt, 0))
-		b.Add(groups, c)
-		b.AddI(cnt, 4)
-	})
-	second := &r.fronts[1]
-	b.Lea(second.meta, asm.Mem{Base: second.meta, Index: groups, Scale: 8})
-	b.ShlI(groups, 5)
-	b.Add(second.w, groups)
-
-	pair, end := b.NewLabel("pair"), b.NewLabel("end")
-	b.Label(pair)
-	r.pair()
-	n := b.Arg("n")
-	b.AddI(n, -1)
-	b.SetArg("n", n)
-	b.JumpZ(n, end)
-	b.Jump(pair)
-	b.Label(end)
+	f := fronts{Builder: b, unit: unit{rows: 1, w: 32, meta: 8, begin: b.LoadLow, walk: r.walk, end: r.end}}
+	f.build(k)
 	return nil
 }
 
 type rows struct {
 	*asm.Builder
-	byter  asm.Byter
-	fronts [2]front
+	byter asm.Byter
 }
 
-// front is one of the places at which the rows are walked.
-type front struct {
-	w, meta asm.Reg
-	x       asm.Reg // where the group's indices count from
-	acc     asm.Reg
-}
-
-// next reads an argument that points to elements of four bytes a row, moves it
-// on by a row, and gives the addresses of both fronts' elements. They hold until
-// the next Add.
-func (r *rows) next(arg string) (at [2]asm.Mem) {
-	p, half := r.Arg(arg), r.Arg("k")
-	r.AddI(p, 4)
-	r.SetArg(arg, p)
-	return [2]asm.Mem{asm.At(p, -4), {Base: p, Index: half, Scale: 1, Disp: -4}}
-}
-
-// pair computes a row at each front: as many groups in step as both have, then
-// the rest of the longer one.
-func (r *rows) pair() {
-	rest := [2]string{"ldy", "ldx"} // their slots serve as memory
-	counts := [2]asm.Reg{r.Int(), r.Int()}
-	for f, m := range r.next("cnt") {
-		r.LoadU(counts[f], 4, m)
-	}
-	both := r.Int()
-	r.Mov(both, counts[0])
-	r.Min(both, counts[1])
-	for f := range r.fronts {
-		r.Sub(counts[f], both)
-		r.SetArg(rest[f], counts[f])
-	}
-	for f, m := range r.next("bias") {
-		r.LoadLow(r.fronts[f].acc, m)
-		x := r.Arg("x")
-		r.Mov(r.fronts[f].x, x)
-	}
-	r.walk("both", both, r.fronts[:])
-	for f := range r.fronts {
-		c := r.Arg(rest[f])
-		r.walk("rest", c, r.fronts[f:f+1])
-	}
-	lo, hi := r.Vec(), r.Vec()
-	r.BcastArg(lo, "lo")
-	r.BcastArg(hi, "hi")
-	for f, m := range r.next("y") {
-		sum := r.Vec()
-		r.SumLow(sum, r.fronts[f].acc)
-		r.VMax(sum, lo, sum)
-		r.VMin(sum, hi, sum)
-		r.StoreLow(m, sum)
-	}
+func (r *rows) end(y asm.Mem, acc, lo, hi asm.Reg) {
+	sum := r.Vec()
+	r.SumLow(sum, acc)
+	r.VMax(sum, lo, sum)
+	r.VMin(sum, hi, sum)
+	r.StoreLow(y, sum)
 }
 
 // walk multiplies the next n groups at each of fronts. One index from -8n up to 0

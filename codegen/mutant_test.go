@@ -115,6 +115,7 @@ var mutantKernels = []runtime.KernelKey{
 	{Op: runtime.LanesDense, S: 16, NB: 1},
 	{Op: runtime.LanesList, S: 16, NB: 2},
 	{Op: runtime.LanesRow, S: 8},
+	{Op: runtime.LanesWindow, S: 16},
 	{Op: runtime.DeltaTile, S: 8, T: 8},
 	{Op: runtime.CopyTile},
 	{Op: runtime.TransTile},

@@ -25,6 +25,8 @@ func packLanes(o *operand, kind sgp.LanesKind, s, n, m int) (*sgp.Lanes, error) 
 		pack = packMask
 	case sgp.LanesRow:
 		pack = packRow
+	case sgp.LanesWindow:
+		pack = packWindow
 	case sgp.DeltaTile:
 		pack = packDelta
 	case sgp.LanesNM:

@@ -128,7 +128,7 @@ func TestWholePath(t *testing.T) {
 	forms := map[string]func(codegen.Config) bool{"plan": nil}
 	for _, op := range []runtime.KernelOp{
 		runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense, runtime.LanesDense, runtime.LanesList,
-		runtime.LanesNM, runtime.LanesMask, runtime.LanesRow, runtime.DeltaTile,
+		runtime.LanesNM, runtime.LanesMask, runtime.LanesRow, runtime.LanesWindow, runtime.DeltaTile,
 	} {
 		forms[op.String()] = func(c codegen.Config) bool { return c.Op == op }
 	}

@@ -100,7 +100,7 @@ func Candidates(p Problem) []Config {
 	}
 	if small {
 		if p.BatchMin <= 4 {
-			cs = append(cs, Config{Op: runtime.LanesMask, S: 32}, Config{Op: runtime.LanesRow, S: 8})
+			cs = append(cs, Config{Op: runtime.LanesMask, S: 32}, Config{Op: runtime.LanesRow, S: 8}, Config{Op: runtime.LanesWindow, S: 16})
 		}
 		if p.BatchMax > 1 {
 			cs = append(cs, Config{Op: runtime.DeltaTile, S: 8})
@@ -331,6 +331,8 @@ func hopeless(c Config, density float64) bool {
 		return density > 0.7
 	case runtime.LanesRow, runtime.DeltaTile:
 		return density > 0.5
+	case runtime.LanesWindow:
+		return density > 0.7
 	case runtime.PanelGrouped, runtime.PanelStep:
 		return density > 0.9
 	}

@@ -14,7 +14,7 @@ import (
 // pinned is the fingerprint of the packers as they are. Where a change of layout
 // is meant, set it to what the test says; packed files of before are then
 // refused, with a word on packing again. Where none is meant, a packer is wrong.
-const pinned = 0x5286ff73e557f872
+const pinned = 0x9a724399e02cee0e
 
 func TestFingerprintIsPinned(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("%#x", uint64(pinned)), fmt.Sprintf("%#x", Fingerprint()))

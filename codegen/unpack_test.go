@@ -187,6 +187,29 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 					at += int(index[7])
 				}
 			}
+		case sgp.LanesWindow:
+			for unit, groups := range take(u.t, &cnt, l.S/8) {
+				at := 0
+				for range groups {
+					group := take(u.t, &meta, sgp.WindowMeta)
+					values := take(u.t, &w, sgp.WindowW)
+					steps := group[sgp.WindowMeta-sgp.WindowSteps:]
+					for i, v := range values {
+						begin := at + int(steps[i/8])
+						require.LessOrEqual(u.t, begin+sgp.WindowColumns, k, "a window ends beyond the activations")
+						p := int(binary.LittleEndian.Uint32(group[i%8*4:])) >> (i / 8 * 4) & 15
+						if p == 8 {
+							require.Equal(u.t, math.Float32bits(negZero), math.Float32bits(v), "a step that stores nothing")
+							continue
+						}
+						if p > 8 {
+							p--
+						}
+						put(8*unit+i%8, begin+p, v)
+					}
+					at += int(steps[7])
+				}
+			}
 		case sgp.DeltaTile:
 			at := make([]int, l.S)
 			for range take(u.t, &cnt, 1)[0] {
@@ -251,7 +274,7 @@ func TestUnpack(t *testing.T) {
 			}
 			for range tries {
 				rows, cols := 1+rng.IntN(70), 1+rng.IntN(150)
-				if c.Op == runtime.LanesRow || c.Op == runtime.DeltaTile {
+				if c.oneToken() || c.Op == runtime.DeltaTile {
 					cols *= 8 // gaps above 255 columns
 				}
 				if c.Op == runtime.LanesNM {
@@ -274,6 +297,10 @@ func TestUnpack(t *testing.T) {
 				}
 				mask := randomMask(rng, c, rows, cols)
 				v, err := c.Pack(m, mask)
+				if c.Op == runtime.LanesWindow && newOperand(m, mask, c.Compact).k < sgp.WindowColumns {
+					require.Error(t, err)
+					continue
+				}
 				require.NoError(t, err)
 				what := fmt.Sprintf("%v, [%d, %d]", c, rows, cols)
 				validVariant(t, v, rows, cols, what)

@@ -98,6 +98,9 @@ func TestPlanningKnowsLevelsOnly(t *testing.T) {
 	}
 	pattern := regexp.MustCompile(`^(` + strings.Join(names, "|") + `)(\(.*)?$`)
 	for name, f := range sources(t, ".") {
+		if name == "every.go" { // lists patterns, so that tests see the kernels of each
+			continue
+		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.BasicLit); ok && s.Kind == token.STRING {
 				v, err := strconv.Unquote(s.Value)

@@ -45,6 +45,8 @@ func (k KernelKey) words() string {
 		s = fmt.Sprintf("bit masks of slabs of %d output rows", k.S)
 	case LanesRow:
 		s = fmt.Sprintf("groups of eight stored elements of each row, in slabs of %d output rows", k.S)
+	case LanesWindow:
+		s = fmt.Sprintf("elements within windows of columns, in slabs of %d output rows", k.S)
 	case DeltaTile:
 		s = fmt.Sprintf("byte deltas of slabs of %d output rows, lanes are batch columns", k.S)
 	case CopyTile:

@@ -72,6 +72,12 @@ type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, b
 //		                for range cnt[j][l] { for i < 8 { part[i] = fma(w[next], x[b][c+meta[next]], part[i]) }
 //		                    c += the eighth of those bytes }
 //		                acc[b][l] = ((part[0]+part[4])+(part[2]+part[6])) + ((part[1]+part[5])+(part[3]+part[7])) }
+//		LanesWindow: for u < S/8 { c := 0
+//		                for range cnt[j][u] { for q < 8 { for l < 8 {   // 15 columns from c+step[q] on, or +0
+//		                        p := place[l] >> 4q & 15
+//		                        v := p == 8 ? +0 : x[b][c + step[q] + (p > 8 ? p-1 : p)]
+//		                        acc[b][8u+l] = fma(w[next], v, acc[b][8u+l]) }}
+//		                    c += step[7] }}
 //		y[b][j][l] = clamp(acc[b][l])
 //	}
 //
@@ -83,7 +89,9 @@ type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, b
 //
 // LanesMask may read up to 64 bytes beyond the last value; the packer appends
 // them. LanesRow is for NB = 1; S = 8: its lanes are eight stored elements of one
-// row, of which cnt [n, S] counts the groups.
+// row, of which cnt [n, S] counts the groups. LanesWindow is for NB = 1 and S = 16
+// too; meta is for each group 8 uint32, place, and then 8 bytes, step. cnt [n, S/8]
+// counts the groups of each eight rows.
 type LanesFunc func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int)
 
 // DeltaTileFunc computes n slabs of S = 8 output rows; lanes are batch columns: x
@@ -127,6 +135,7 @@ const (
 	LanesNM                          // S, NB, N, M
 	LanesMask                        // S, NB
 	LanesRow                         // S
+	LanesWindow                      // S
 	DeltaTile                        // S, T
 	CopyTile                         // none
 	TransTile                        // none

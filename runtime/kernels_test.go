@@ -259,6 +259,26 @@ func interpretLanes(key KernelKey) LanesFunc {
 					}
 					acc[l] = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]))
 				}
+			case LanesWindow:
+				for u := range s / 8 {
+					c := 0
+					for range *at(cnt, j*s/8+u) {
+						places := (*uint32)(unsafe.Pointer(meta))
+						for q := range 8 {
+							for l := range 8 {
+								p, wl := int(*at(places, l))>>(4*q)&15, next()
+								switch {
+								case p < 8:
+									step(8*u+l, wl, c+int(*at(meta, 32+q))+p)
+								case p > 8:
+									step(8*u+l, wl, c+int(*at(meta, 32+q))+p-1)
+								}
+							}
+						}
+						c += int(*at(meta, 39))
+						meta = at(meta, 40)
+					}
+				}
 			}
 			for b := range nb {
 				for l := range s {

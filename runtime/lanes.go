@@ -66,14 +66,19 @@ type slabChunk struct {
 
 var lanesOps = [...]KernelOp{
 	sgp.LanesDense: LanesDense, sgp.LanesList: LanesList, sgp.LanesNM: LanesNM,
-	sgp.LanesMask: LanesMask, sgp.LanesRow: LanesRow,
+	sgp.LanesMask: LanesMask, sgp.LanesRow: LanesRow, sgp.LanesWindow: LanesWindow,
 }
 
 func bindLanes(l *sgp.Layer, base linear, f *sgp.Lanes, k kernels, size sizes) (*lanesLinear, error) {
 	d := &lanesLinear{linear: base, slab: f.S, rows: f.Rows, w: f.W, meta: f.Meta, cnt: f.Cnt}
 	d.threads, d.maxBatch = size.threads, size.batch
-	if d.counts = 1; f.Kind == sgp.LanesRow {
+	switch f.Kind {
+	case sgp.LanesRow:
 		d.counts = f.S
+	case sgp.LanesWindow:
+		d.counts = f.S / 8
+	default:
+		d.counts = 1
 	}
 	d.keep(f.Cols)
 	slabs := f.Slabs(d.out)
@@ -94,14 +99,15 @@ func (d *lanesLinear) bindKernels(l *sgp.Layer, f *sgp.Lanes, k kernels) error {
 		key.N, key.M = uint8(f.N), uint8(f.M)
 	}
 	ladder := []int{1}
-	if f.Kind != sgp.LanesRow {
+	oneToken := f.Kind == sgp.LanesRow || f.Kind == sgp.LanesWindow
+	if !oneToken {
 		var err error
 		if ladder, err = k.ladder(l.Name, []KernelKey{key}, func(k *KernelKey) *uint8 { return &k.NB }); err != nil {
 			return err
 		}
 	}
 	for _, n := range ladder {
-		if f.Kind != sgp.LanesRow {
+		if !oneToken {
 			key.NB = uint8(n)
 		}
 		fn, err := find[LanesFunc](k, l.Name, key)
@@ -136,6 +142,11 @@ func (d *lanesLinear) sizes(f *sgp.Lanes, slabs int) slabSizes {
 				z.w[j] += int(groups) * 8
 			}
 			z.meta[j] = z.w[j]
+		case sgp.LanesWindow:
+			for _, groups := range f.Cnt[j*2:][:2] {
+				z.w[j] += int(groups) * sgp.WindowW
+				z.meta[j] += int(groups) * sgp.WindowMeta
+			}
 		}
 		z.cost[j] = z.w[j]
 		if f.Kind == sgp.LanesMask {

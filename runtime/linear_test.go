@@ -30,7 +30,7 @@ func testKernels() Set {
 			keys = append(keys, KernelKey{Op: LanesNM, S: 8, NB: nb, N: nm[0], M: nm[1]})
 		}
 	}
-	keys = append(keys, KernelKey{Op: LanesRow, S: 8}, KernelKey{Op: CopyTile}, KernelKey{Op: TransTile}, KernelKey{Op: UntransTile})
+	keys = append(keys, KernelKey{Op: LanesRow, S: 8}, KernelKey{Op: LanesWindow, S: 16}, KernelKey{Op: CopyTile}, KernelKey{Op: TransTile}, KernelKey{Op: UntransTile})
 	return genericSet(keys...)
 }
 
@@ -161,6 +161,8 @@ func packings() []packing {
 		lanes(sgp.LanesMask, 16, 0, 0, 41, 33, 0.03, true),
 		lanes(sgp.LanesRow, 8, 0, 0, 24, 700, 0.01, false),
 		lanes(sgp.LanesRow, 8, 0, 0, 29, 60, 0.03, true),
+		lanes(sgp.LanesWindow, 16, 0, 0, 24, 700, 0.01, false),
+		lanes(sgp.LanesWindow, 16, 0, 0, 37, 60, 0.3, true),
 		lanes(sgp.DeltaTile, 8, 0, 0, 24, 700, 0.01, false),
 		lanes(sgp.DeltaTile, 8, 0, 0, 29, 60, 0.03, true),
 	}

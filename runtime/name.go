@@ -19,6 +19,7 @@ var kernelOps = [...]struct{ stem, uses string }{
 	LanesNM:      {"lanesNM", "S NB N M"},
 	LanesMask:    {"lanesMask", "S NB"},
 	LanesRow:     {"lanesRow", "S"},
+	LanesWindow:  {"lanesWindow", "S"},
 	DeltaTile:    {"deltaTile", "S T"},
 	CopyTile:     {"copyTile", ""},
 	TransTile:    {"transTile", ""},
@@ -162,6 +163,8 @@ func (k KernelKey) Check() error {
 		return fmt.Errorf("kernel key %v: S is not a multiple of 8, so masks are not whole bytes", k)
 	case (k.Op == LanesRow || k.Op == DeltaTile) && k.S != 8:
 		return fmt.Errorf("kernel key %v: S is not 8", k)
+	case k.Op == LanesWindow && k.S != 16:
+		return fmt.Errorf("kernel key %v: S is not 16", k)
 	}
 	return nil
 }

@@ -283,6 +283,48 @@ func packSlab(f *sgp.Lanes, get func(l, k int) float32, k int) {
 			fill(last)
 			f.Cnt = append(f.Cnt, uint32(n/8))
 		}
+	case sgp.LanesWindow: // a column takes a step of its own
+		for u := range f.S / 8 {
+			var columns []int
+			for kk := range k {
+				for l := range 8 {
+					if get(8*u+l, kk) != 0 {
+						columns = append(columns, kk)
+						break
+					}
+				}
+			}
+			begin, groups := 0, 0
+			for ; len(columns) > 0; groups++ {
+				places, steps := make([]uint32, 8), make([]byte, 8)
+				base := begin
+				for q := range steps {
+					c := k
+					if len(columns) > 0 {
+						begin = min(columns[0], k-15, base+255)
+						if columns[0] < begin+15 {
+							c, columns = columns[0], columns[1:]
+						}
+					}
+					steps[q] = byte(begin - base)
+					for l := range places {
+						p, v := 8, float32(0)
+						if c < k && get(8*u+l, c) != 0 {
+							if p, v = c-begin, get(8*u+l, c); p >= 8 {
+								p++
+							}
+						}
+						places[l] |= uint32(p) << (4 * q)
+						f.W = append(f.W, v)
+					}
+				}
+				for _, p := range places {
+					f.Meta = binary.LittleEndian.AppendUint32(f.Meta, p)
+				}
+				f.Meta = append(f.Meta, steps...)
+			}
+			f.Cnt = append(f.Cnt, uint32(groups))
+		}
 	case sgp.DeltaTile:
 		steps := make([][]byte, f.S)
 		values := make([][]float32, f.S)

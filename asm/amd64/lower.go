@@ -175,13 +175,16 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		c.VMOVSS(l.low(i.A), l.mem(i.Mem))
 	case asm.OpInsertLow:
 		c.VINSERTPS(operand.U8(uint8(i.Imm)<<4), l.mem(i.Mem), l.low(i.Dst), l.low(i.Dst))
-	case asm.OpJoin, asm.OpSumLow:
+	case asm.OpLoadAfter, asm.OpJoin, asm.OpSumLow:
 		if l.wide { // VEX encodings alone, which do not reach every register
 			return fmt.Errorf("for registers of 8 float32, not of %d", l.f.Machine.Lanes)
 		}
-		if i.Op == asm.OpJoin {
+		switch i.Op {
+		case asm.OpLoadAfter:
+			c.VBLENDPS(operand.U8(0xfe), l.mem(i.Mem), l.r(i.A), l.r(i.Dst))
+		case asm.OpJoin:
 			c.VINSERTF128(operand.U8(1), l.low(i.B), l.r(i.A), l.r(i.Dst))
-		} else {
+		default:
 			l.sumLow(i)
 		}
 	case asm.OpByteInit: // from bit 8 on, 8 bits

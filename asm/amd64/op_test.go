@@ -158,6 +158,7 @@ var programs = []program{
 	{"", asm.OpExpand, func(b *asm.Builder, p *operands) {
 		b.Expand(b.ExpandInit(), p.d, asm.At(p.i, 0), p.j)
 	}},
+	{"", asm.OpLoadAfter, func(b *asm.Builder, p *operands) { b.LoadAfter(p.d, p.a, asm.At(p.i, 4)) }},
 	{"", asm.OpLoadLow, func(b *asm.Builder, p *operands) { b.LoadLow(p.d, asm.At(p.i, 4)) }},
 	{"", asm.OpStoreLow, func(b *asm.Builder, p *operands) { b.StoreLow(asm.At(p.i, 4), p.a) }},
 	{"", asm.OpInsertLow, func(b *asm.Builder, p *operands) { b.InsertLow(p.d, 3, asm.At(p.i, 4)) }},

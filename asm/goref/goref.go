@@ -124,7 +124,7 @@ func FuncType(op runtime.KernelOp) string {
 		return "PanelFunc"
 	case runtime.PanelDense:
 		return "PanelDenseFunc"
-	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow:
+	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow, runtime.LanesWindow:
 		return "LanesFunc"
 	case runtime.DeltaTile:
 		return "DeltaTileFunc"

@@ -72,14 +72,15 @@ type Sum struct {
 	Bits    bool
 }
 
-// Walk says of a region of rows of Period bytes: each byte, added to those at its
-// place in the rows before, stays below Below; where One is set, to those at
-// place Carry instead. The sums begin anew after as many rows as the next integer
+// Walk says of a region of rows of Period bytes: each byte from place From on, added
+// to those at its place in the rows before, stays below Below; where One is set, to
+// those at place Carry instead. The sums begin anew after as many rows as the next integer
 // of the region summed by Rows says.
 type Walk struct {
 	Of     string
 	Rows   string // the name of a Sum
 	Period int64
+	From   int64
 	One    bool
 	Carry  int64
 	Below  string
@@ -106,9 +107,10 @@ type region struct {
 }
 
 type walk struct {
-	region, rows  int
-	period, carry int64 // carry is -1 where each place is summed by itself
-	below         poly
+	region, rows int
+	period, from int64
+	carry        int64 // -1 where each place is summed by itself
+	below        poly
 }
 
 // slot is an argument in the caller's frame.
@@ -250,7 +252,7 @@ func (a *analysis) bind(c *Contract, absent string) error {
 		if w.One {
 			carry = w.Carry
 		}
-		a.walks = append(a.walks, walk{regions[w.Of], a.syms.info[s].sum, w.Period, carry, expr(w.Below)})
+		a.walks = append(a.walks, walk{regions[w.Of], a.syms.info[s].sum, w.Period, w.From, carry, expr(w.Below)})
 	}
 	for _, f := range c.Facts {
 		a.base = a.base.with(expr(f))

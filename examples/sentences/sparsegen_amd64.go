@@ -519,6 +519,11 @@ func lanesMask_f32_s32_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintpt
 //go:noescape
 func lanesRow_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
+// lanesWindow_f32_s16_avx2 computes runtime.LanesFunc for lanesWindow S=16.
+//
+//go:noescape
+func lanesWindow_f32_s16_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
 // deltaTile_f32_t8_s8_avx2 computes runtime.DeltaTileFunc for deltaTile T=8 S=8.
 //
 //go:noescape

@@ -17843,29 +17843,30 @@ k_end3:
 // func lanesRow_f32_s8_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, BMI, CMOV, FMA3, MMX+
 TEXT ·lanesRow_f32_s8_avx2(SB), NOSPLIT, $0-88
-	MOVQ $+2056, AX
-	MOVQ w+32(FP), CX
-	MOVQ meta+40(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ meta+40(FP), SI
-	MOVQ n+80(FP), DI
-	SHLQ $0x02, DI
-	MOVQ DI, n+80(FP)
-	MOVQ DI, R8
-	SHLQ $0x02, R8
-	MOVQ R8, k+56(FP)
-	MOVQ cnt+48(FP), R8
-	MOVQ $+0, R9
+	MOVQ   $+2056, AX
+	MOVQ   w+32(FP), CX
+	MOVQ   meta+40(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   n+80(FP), DI
+	IMUL3Q $+4, DI, DI
+	MOVQ   DI, n+80(FP)
+	MOVQ   DI, R8
+	SHLQ   $0x02, R8
+	MOVQ   R8, k+56(FP)
+	MOVQ   cnt+48(FP), R8
+	MOVQ   $+0, R9
 
 half1:
-	MOVL (R8), R10
-	ADDQ R10, R9
-	ADDQ $+4, R8
-	DECQ DI
-	JNZ  half1
-	LEAQ (SI)(R9*8), SI
-	SHLQ $0x05, R9
-	ADDQ R9, BX
+	MOVL   (R8), R10
+	ADDQ   R10, R9
+	ADDQ   $+4, R8
+	DECQ   DI
+	JNZ    half1
+	IMUL3Q $+8, R9, R10
+	ADDQ   R10, SI
+	IMUL3Q $+32, R9, R10
+	ADDQ   R10, BX
 
 pair2:
 	MOVQ    cnt+48(FP), DI
@@ -18050,6 +18051,414 @@ rest_end9:
 	ADDQ         $-1, DI
 	MOVQ         DI, n+80(FP)
 	TESTQ        DI, DI
+	JZ           end3
+	JMP          pair2
+
+end3:
+	VZEROUPPER
+	RET
+
+// func lanesWindow_f32_s16_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
+TEXT ·lanesWindow_f32_s16_avx2(SB), NOSPLIT, $0-88
+	VXORPS Y0, Y0, Y0
+	MOVQ   w+32(FP), AX
+	MOVQ   meta+40(FP), CX
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   n+80(FP), SI
+	MOVQ   SI, n+80(FP)
+	MOVQ   SI, DI
+	SHLQ   $0x02, DI
+	MOVQ   DI, k+56(FP)
+	MOVQ   cnt+48(FP), DI
+	MOVQ   $+0, R8
+
+half1:
+	MOVL   (DI), R9
+	ADDQ   R9, R8
+	ADDQ   $+4, DI
+	DECQ   SI
+	JNZ    half1
+	IMUL3Q $+40, R8, R9
+	ADDQ   R9, BX
+	IMUL3Q $+256, R8, R9
+	ADDQ   R9, DX
+
+pair2:
+	MOVQ    cnt+48(FP), SI
+	MOVQ    k+56(FP), DI
+	ADDQ    $+4, SI
+	MOVQ    SI, cnt+48(FP)
+	MOVL    -4(SI), R8
+	MOVL    -4(SI)(DI*1), SI
+	MOVQ    R8, DI
+	CMPQ    SI, DI
+	CMOVQLT SI, DI
+	SUBQ    DI, R8
+	MOVQ    R8, ldy+8(FP)
+	SUBQ    DI, SI
+	MOVQ    SI, ldx+24(FP)
+	MOVQ    bias+64(FP), SI
+	MOVQ    k+56(FP), R8
+	ADDQ    $+32, SI
+	MOVQ    SI, bias+64(FP)
+	VMOVUPS -32(SI), Y1
+	MOVQ    x+16(FP), R9
+	VMOVUPS -32(SI)(R8*8), Y2
+	MOVQ    x+16(FP), SI
+	TESTQ   DI, DI
+	JZ      both_end4
+
+both5:
+	PREFETCHT0  2048(AX)
+	PREFETCHT0  2112(AX)
+	PREFETCHT0  2176(AX)
+	PREFETCHT0  2240(AX)
+	PREFETCHT0  320(CX)
+	VMOVUPS     (CX), Y3
+	MOVBLZX     32(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS (AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     33(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 32(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     34(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 64(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     35(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 96(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     36(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 128(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     37(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 160(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     38(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 192(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     39(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y3
+	VBLENDVPS   Y3, Y5, Y4, Y4
+	VFMADD231PS 224(AX), Y4, Y1
+	LEAQ        (R9)(R8*4), R9
+	ADDQ        $+40, CX
+	ADDQ        $+256, AX
+	PREFETCHT0  2048(DX)
+	PREFETCHT0  2112(DX)
+	PREFETCHT0  2176(DX)
+	PREFETCHT0  2240(DX)
+	PREFETCHT0  320(BX)
+	VMOVUPS     (BX), Y3
+	MOVBLZX     32(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS (DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     33(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 32(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     34(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 64(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     35(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 96(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     36(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 128(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     37(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 160(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     38(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 192(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     39(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y3
+	VBLENDVPS   Y3, Y5, Y4, Y4
+	VFMADD231PS 224(DX), Y4, Y2
+	LEAQ        (SI)(R8*4), SI
+	ADDQ        $+40, BX
+	ADDQ        $+256, DX
+	DECQ        DI
+	JNZ         both5
+
+both_end4:
+	MOVQ  ldy+8(FP), DI
+	TESTQ DI, DI
+	JZ    rest_end6
+
+rest7:
+	VMOVUPS     (CX), Y3
+	MOVBLZX     32(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS (AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     33(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 32(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     34(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 64(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     35(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 96(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     36(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 128(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     37(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 160(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     38(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 192(AX), Y4, Y1
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     39(CX), R8
+	VMOVUPS     (R9)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(R9)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y3
+	VBLENDVPS   Y3, Y5, Y4, Y4
+	VFMADD231PS 224(AX), Y4, Y1
+	LEAQ        (R9)(R8*4), R9
+	ADDQ        $+40, CX
+	ADDQ        $+256, AX
+	DECQ        DI
+	JNZ         rest7
+
+rest_end6:
+	MOVQ  ldx+24(FP), DI
+	TESTQ DI, DI
+	JZ    rest_end8
+
+rest9:
+	VMOVUPS     (BX), Y3
+	MOVBLZX     32(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS (DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     33(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 32(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     34(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 64(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     35(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 96(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     36(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 128(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     37(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 160(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     38(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y6
+	VBLENDVPS   Y6, Y5, Y4, Y4
+	VFMADD231PS 192(DX), Y4, Y2
+	VPSRLD      $0x04, Y3, Y3
+	MOVBLZX     39(BX), R8
+	VMOVUPS     (SI)(R8*4), Y4
+	VBLENDPS    $0xfe, 28(SI)(R8*4), Y0, Y5
+	VPERMPS     Y4, Y3, Y4
+	VPERMPS     Y5, Y3, Y5
+	VPSLLD      $0x1c, Y3, Y3
+	VBLENDVPS   Y3, Y5, Y4, Y4
+	VFMADD231PS 224(DX), Y4, Y2
+	LEAQ        (SI)(R8*4), SI
+	ADDQ        $+40, BX
+	ADDQ        $+256, DX
+	DECQ        DI
+	JNZ         rest9
+
+rest_end8:
+	VBROADCASTSS lo+72(FP), Y3
+	VBROADCASTSS hi+76(FP), Y4
+	MOVQ         y+0(FP), SI
+	MOVQ         k+56(FP), DI
+	ADDQ         $+32, SI
+	MOVQ         SI, y+0(FP)
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, -32(SI)
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, -32(SI)(DI*8)
+	MOVQ         n+80(FP), SI
+	ADDQ         $-1, SI
+	MOVQ         SI, n+80(FP)
+	TESTQ        SI, SI
 	JZ           end3
 	JMP          pair2
 

@@ -92,6 +92,7 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b8_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesRow, S: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesRow_f32_s8_go)},
+		{Key: runtime.KernelKey{Op: runtime.LanesWindow, S: 16}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesWindow_f32_s16_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 8, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t8_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 16, S: 8}, ISA: runtime.Generic, Fn: runtime.DeltaTileFunc(deltaTile_f32_t16_s8_go)},
 		{Key: runtime.KernelKey{Op: runtime.TransTile}, ISA: runtime.Generic, Fn: runtime.TileFunc(transTile_f32_go)},
@@ -5039,6 +5040,62 @@ func lanesRow_f32_s8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *flo
 			a = hi
 		}
 		out[r] = a
+	}
+}
+
+// lanesWindow_f32_s16_go computes n slabs of 16 output rows for one token, x;
+// the lanes are eight output rows, of which a slab has two sets. Slab j of the
+// outputs is at y + j*16*4. bias is [n, 16].
+//
+// cnt [n, 2] counts the groups of each eight rows. A group is eight steps: 64 values
+// of w, eight for each step, and 40 bytes of meta, first a uint32 for each row with
+// four bits for each step, the lowest first, then a byte for each step. A step's
+// window begins in x at its byte plus the beginning of the last window of the group
+// before, 0 for the first group. Four bits below 8 are an input's place in the window,
+// 8 stands for +0 and above 8 the place is one less. Each output is one chain of
+// fused multiply-adds that starts at bias and takes the steps in order; then it is
+// clamped. ldy, ldx and k are not read.
+func lanesWindow_f32_s16_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
+	counts := unsafe.Slice(cnt, n*2)
+	groups := 0
+	for _, c := range counts {
+		groups += int(c)
+	}
+	metas := unsafe.Slice(meta, groups*40)
+	ws := unsafe.Slice(w, groups*64)
+	biases, outs := unsafe.Slice(bias, n*16), unsafe.Slice(y, n*16)
+	for u, count := range counts {
+		acc := *(*[8]float32)(biases[u*8:])
+		at := uint32(0)
+		for range count {
+			wk, group := (*[64]float32)(ws), (*[40]byte)(metas)
+			ws, metas = ws[64:], metas[40:]
+			for q, step := range group[32:] {
+				for l := range acc {
+					places := uint32(group[l*4]) | uint32(group[l*4+1])<<8 | uint32(group[l*4+2])<<16 | uint32(group[l*4+3])<<24
+					place := places >> (4 * q) & 15
+					var xk float32
+					if place != 8 {
+						if place > 8 {
+							place--
+						}
+						xk = *(*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(at+uint32(step)+place)*4))
+					}
+					acc[l] = runtime.FMA32(wk[q*8+l], xk, acc[l])
+				}
+			}
+			at += uint32(group[39])
+		}
+		out := (*[8]float32)(outs[u*8:])
+		for l, a := range acc {
+			if lo > a {
+				a = lo
+			}
+			if a > hi {
+				a = hi
+			}
+			out[l] = a
+		}
 	}
 }
 

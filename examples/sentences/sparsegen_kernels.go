@@ -7,7 +7,7 @@ import "github.com/sparsegen/sparsegen/runtime"
 // Kernels is what runtime.Open needs to run the layers of this package's spec.
 func Kernels() runtime.Set {
 	return runtime.Set{
-		Packing: 0x5286ff73e557f872,
+		Packing: 0x9a724399e02cee0e,
 		Kernels: append(genericKernels(), nativeKernels()...),
 	}
 }

@@ -112,6 +112,7 @@ func nativeKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 4}, ISA: runtime.AVX512, Fn: runtime.LanesFunc(lanesMask_f32_s32_b4_avx512)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 8}, ISA: runtime.AVX512, Fn: runtime.LanesFunc(lanesMask_f32_s32_b8_avx512)},
 		{Key: runtime.KernelKey{Op: runtime.LanesRow, S: 8}, ISA: runtime.AVX2, Fn: runtime.LanesFunc(lanesRow_f32_s8_avx2)},
+		{Key: runtime.KernelKey{Op: runtime.LanesWindow, S: 16}, ISA: runtime.AVX2, Fn: runtime.LanesFunc(lanesWindow_f32_s16_avx2)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 8, S: 8}, ISA: runtime.AVX2, Fn: runtime.DeltaTileFunc(deltaTile_f32_t8_s8_avx2)},
 		{Key: runtime.KernelKey{Op: runtime.DeltaTile, T: 16, S: 8}, ISA: runtime.AVX512, Fn: runtime.DeltaTileFunc(deltaTile_f32_t16_s8_avx512)},
 		{Key: runtime.KernelKey{Op: runtime.TransTile}, ISA: runtime.AVX2, Fn: runtime.TileFunc(transTile_f32_avx2)},

@@ -217,12 +217,23 @@ type LanesKind uint8
 // Lanes kinds; they have the streams of the LanesFunc of the same name in
 // package runtime.
 const (
-	LanesDense LanesKind = iota + 1 // W [slabs, K, S]
-	LanesList                       // Cnt [slabs], Meta uint16 [sum Cnt], W [sum Cnt, S]
-	LanesNM                         // Meta uint32 [slabs, words, S], W [slabs, K/M, N, S]
-	LanesMask                       // Meta [slabs, K, S/8], W [set bits] and 16 more
-	LanesRow                        // Cnt [slabs, S], Meta [sum Cnt, 8], W [sum Cnt, 8]
-	DeltaTile                       // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
+	LanesDense  LanesKind = iota + 1 // W [slabs, K, S]
+	LanesList                        // Cnt [slabs], Meta uint16 [sum Cnt], W [sum Cnt, S]
+	LanesNM                          // Meta uint32 [slabs, words, S], W [slabs, K/M, N, S]
+	LanesMask                        // Meta [slabs, K, S/8], W [set bits] and 16 more
+	LanesRow                         // Cnt [slabs, S], Meta [sum Cnt, 8], W [sum Cnt, 8]
+	DeltaTile                        // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
+	LanesWindow                      // Cnt [slabs, S/8], Meta [sum Cnt, WindowMeta], W [sum Cnt, WindowSteps, 8]
+)
+
+// A group of LanesWindow is WindowSteps steps of eight lanes. Its metadata are a
+// uint32 for each lane, four bits a step from the lowest on, then a byte for each
+// step. WindowColumns is the columns that the window of a step has.
+const (
+	WindowSteps   = 8
+	WindowColumns = 15
+	WindowW       = 8 * WindowSteps             // weights a group
+	WindowMeta    = 4*WindowSteps + WindowSteps // bytes a group
 )
 
 // Lanes is the form for kernels whose lanes are output rows: slabs of S rows.

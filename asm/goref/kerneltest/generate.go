@@ -195,6 +195,9 @@ func (g generator) lanes(c *Call) {
 	case runtime.LanesRow:
 		c.k = 1 + g.IntN(700)
 		g.groups(c)
+	case runtime.LanesWindow:
+		c.k = 15 + g.IntN(700)
+		g.windows(c)
 	}
 	c.bias = g.floats(c.n * s)
 	g.input(c, nb, c.k)
@@ -224,6 +227,27 @@ func (g generator) groups(c *Call) {
 			left -= last
 		}
 		c.w = append(c.w, g.floats(count*8)...)
+	}
+}
+
+// windows draws the groups of LanesWindow, whose windows end at c.k or before.
+func (g generator) windows(c *Call) {
+	for range c.n * int(c.key.S) / 8 {
+		count := g.IntN(g.often(4, 20))
+		c.cnt = append(c.cnt, uint32(count))
+		left := c.k - 15
+		for range count {
+			for range 8 {
+				c.meta = binary.LittleEndian.AppendUint32(c.meta, g.Uint32())
+			}
+			last := 0
+			for range 8 {
+				last = g.IntN(min(left, 255) + 1)
+				c.meta = append(c.meta, byte(last))
+			}
+			left -= last
+		}
+		c.w = append(c.w, g.floats(count*64)...)
 	}
 }
 

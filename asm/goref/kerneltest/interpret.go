@@ -41,7 +41,7 @@ func (c *Call) Want() []float32 {
 				y[col*c.ldout+r] = c.x[r*c.t+col]
 			}
 		}
-	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow:
+	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow, runtime.LanesWindow:
 		for b := range max(1, int(c.key.NB)) {
 			for l := range int(c.key.S) {
 				c.wantLane(y, b, l)
@@ -161,6 +161,8 @@ func (c *Call) wantLane(y []float32, b, l int) {
 			}
 		case runtime.LanesRow:
 			acc = c.rowSum(x, j*s+l)
+		case runtime.LanesWindow:
+			acc = c.windowSum(x, j*s+l)
 		}
 		y[b*c.ldout+j*s+l] = c.clamp(acc)
 	}
@@ -187,6 +189,25 @@ func (c *Call) rowSum(x []float32, row int) float32 {
 		}
 	}
 	return part[0]
+}
+
+// windowSum computes a row of LanesWindow.
+func (c *Call) windowSum(x []float32, row int) float32 {
+	first := 0
+	for _, groups := range c.cnt[:row/8] {
+		first += int(groups)
+	}
+	acc, begin := c.bias[row], 0
+	for g := first; g < first+int(c.cnt[row/8]); g++ {
+		meta := c.meta[g*40:][:40]
+		for q := range 8 {
+			window := slices.Insert(slices.Clone(x[begin+int(meta[32+q]):][:15]), 8, 0)
+			place := binary.LittleEndian.Uint32(meta[row%8*4:]) >> (4 * q) % 16
+			acc = fma(c.w[g*64+q*8+row%8], window[place], acc)
+		}
+		begin += int(meta[39])
+	}
+	return acc
 }
 
 // index is i(j, g, q, l) of LanesNM.

@@ -98,7 +98,7 @@ func New(key runtime.KernelKey, seed uint64, rules Rules) (*Call, error) {
 	switch key.Op {
 	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense:
 		g.panel(c)
-	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow:
+	case runtime.LanesDense, runtime.LanesList, runtime.LanesNM, runtime.LanesMask, runtime.LanesRow, runtime.LanesWindow:
 		g.lanes(c)
 	case runtime.DeltaTile:
 		g.deltaTile(c)
