@@ -85,12 +85,11 @@ func (p Problem) distance(q Problem) float64 {
 		return math.Inf(1)
 	}
 	d := 0.0
-	for _, r := range []float64{
-		float64(p.Out) / float64(q.Out), float64(p.In) / float64(q.In),
-		float64(p.Batch) / float64(q.Batch), p.Density / q.Density,
+	for _, r := range [][2]float64{
+		{float64(p.Out), float64(q.Out)}, {float64(p.In), float64(q.In)}, {float64(p.Batch), float64(q.Batch)}, {p.Density, q.Density},
 	} {
-		if r != 1 { // 0/0, of two empty matrices, is no number
-			d = max(d, math.Abs(math.Log2(r)))
+		if r[0] != r[1] {
+			d = max(d, math.Abs(math.Log2(r[0]/r[1])))
 		}
 	}
 	return d

@@ -151,7 +151,10 @@ func (p *process) kill() {
 
 // crashed is the error of a worker that is gone. The next request starts another.
 func (p *process) crashed(cause error) error {
-	c := &crash{ID: -1, Msg: fmt.Sprint(cause)}
+	c := &crash{ID: -1, Msg: "it ended before it had answered"}
+	if cause != nil {
+		c.Msg = cause.Error()
+	}
 	if text, err := os.ReadFile(p.marker); err == nil {
 		if id, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
 			c.ID = id

@@ -98,9 +98,10 @@ func Tune(ctx context.Context, linears []Linear, o Options) (*Summary, error) {
 		return nil, err
 	}
 	defer unlock()
-	t := &tuner{Options: o, env: Machine(), now: time.Now}
-	return t.run(ctx, linears)
+	return newTuner(o).run(ctx, linears)
 }
+
+func newTuner(o Options) *tuner { return &tuner{Options: o, env: Machine(), now: time.Now} }
 
 func (o Options) note(format string, args ...any) {
 	if o.Note != nil {
@@ -108,7 +109,8 @@ func (o Options) note(format string, args ...any) {
 	}
 }
 
-func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err error) {
+// load reads the records and what is known of the machine.
+func (t *tuner) load() {
 	t.begin = t.now()
 	if t.llc = max(bytesOf(t.env.L3), bytesOf(t.env.L2)); t.llc == 0 {
 		t.llc = 32 << 20
@@ -119,11 +121,11 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 	}
 	t.lookup = NewLookup(t.records, t.env.Microarch)
 	t.crashed = map[string]bool{}
-	t.sum = &Summary{Machine: t.env}
-	jobs := t.jobs(linears)
-	if len(jobs) == 0 {
-		return t.sum, nil
-	}
+	t.sum = &Summary{Machine: t.env, Gain: 1}
+}
+
+// start compiles the candidates of the ops that have jobs and makes the bench ready.
+func (t *tuner) start(ctx context.Context, linears []Linear, jobs map[int][]job) (err error) {
 	if t.bench == nil {
 		var problems []codegen.Problem
 		for i, l := range linears {
@@ -135,22 +137,43 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		start := time.Now()
 		binary, err := Build(ctx, kernelsOf(problems, t.Levels), t.Cache)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		t.sum.Build = time.Since(start)
 		t.begin = t.now() // the budget is for races
 		t.worker = filepath.Base(binary)
 		p, err := newProcess(binary)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		t.bench = p
 	}
-	defer func() { err = errors.Join(err, t.bench.close()) }()
-	if t.temp, err = os.MkdirTemp("", "sparsegen-tune-*"); err != nil {
+	t.temp, err = os.MkdirTemp("", "sparsegen-tune-*")
+	return err
+}
+
+// stop releases what start made.
+func (t *tuner) stop() error {
+	if t.bench == nil {
+		return nil
+	}
+	err := t.bench.close()
+	if t.temp != "" {
+		err = errors.Join(err, os.RemoveAll(t.temp))
+	}
+	return err
+}
+
+func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err error) {
+	t.load()
+	jobs := t.jobs(linears)
+	if len(jobs) == 0 {
+		return t.sum, nil
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	if err := t.start(ctx, linears, jobs); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(t.temp)
 	if t.journal, err = openJournal(journalPath(t.Dir, t.env.Microarch)); err != nil {
 		return nil, err
 	}
@@ -160,7 +183,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 			err = t.tuneLinear(ctx, l, jobs[i])
 		}
 	}
-	if t.sum.Gain = 1; len(t.gains) > 0 {
+	if len(t.gains) > 0 {
 		t.sum.Gain = geomean(t.gains)
 	}
 	return t.sum, err
@@ -375,12 +398,14 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 	}
 
 	race := NewRace(len(entrants)+1, 0, alias, seedOf(j.problem))
-	behind, err := t.journal.begin(j.problem, t.worker, names)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, samples := range behind {
-		race.Add(samples)
+	if t.journal != nil {
+		behind, err := t.journal.begin(j.problem, t.worker, names)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, samples := range behind {
+			race.Add(samples)
+		}
 	}
 	if race.Next() == nil {
 		return race, nil, nil
@@ -393,24 +418,18 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 		return nil, l, nil
 	}
 	for order := race.Next(); order != nil; order = race.Next() {
-		copies, cold := warmCopies, j.problem.Weights == "cold"
-		if cold { // so many that they push each other out of the last cache
-			bytes := 0
-			for _, e := range order[:race.Alive()] {
-				bytes += candidateOf(e).Bytes()
-			}
-			copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))
+		bytes := 0
+		for _, e := range order[:race.Alive()] {
+			bytes += candidateOf(e).Bytes()
 		}
-		measured, err := t.bench.round(ctx, worker.Round{Order: order, Copies: copies, Cold: cold, Cache: t.llc})
+		samples, err := t.round(ctx, j, order, bytes)
 		if err != nil {
 			return lost(err)
 		}
-		samples := make([]Sample, len(measured))
-		for i, s := range measured {
-			samples[i] = Sample{s.ID, s.NS, s.Runs}
-		}
-		if err := t.journal.round(samples); err != nil {
-			return nil, nil, err
+		if t.journal != nil {
+			if err := t.journal.round(samples); err != nil {
+				return nil, nil, err
+			}
 		}
 		race.Add(samples)
 		if done, _ := race.Round(); done%8 == 0 {
@@ -418,6 +437,21 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 		}
 	}
 	return race, nil, nil
+}
+
+// round times a round of entrants, whose weights have so many bytes together.
+func (t *tuner) round(ctx context.Context, j job, order []int, bytes int) ([]Sample, error) {
+	r := worker.Round{Order: order, Copies: warmCopies}
+	if j.problem.Weights == "cold" { // so many that they push each other out of the last cache
+		r.Cold, r.Cache = true, t.llc
+		r.Copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))
+	}
+	measured, err := t.bench.round(ctx, r)
+	samples := make([]Sample, len(measured))
+	for i, s := range measured {
+		samples[i] = Sample{s.ID, s.NS, s.Runs}
+	}
+	return samples, err
 }
 
 // compareOutputs finds a candidate that failed, or whose output on the whole problem

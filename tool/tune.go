@@ -32,24 +32,81 @@ func Tune(ctx context.Context, c Console, o TuneOptions) error {
 		return err
 	}
 	defer m.Close()
-	linears, isa, isas, err := o.linears(m)
+	linears, options, p, err := o.prepare(c, m)
 	if err != nil {
 		return err
 	}
-	cache, err := cacheFolder()
-	if err != nil {
-		return err
-	}
-	p := newProgress(c, 0)
-	sum, err := autotune.Tune(ctx, linears, autotune.Options{
-		Dir: tunedFolder(m.path), ISA: isa, Levels: isas, Budget: o.Budget, Again: o.Again, Cache: cache,
-		Report: p.report, Note: p.note,
-	})
+	sum, err := autotune.Tune(ctx, linears, options)
 	p.end()
 	if sum != nil && (err == nil || sum.Tuned > 0) {
 		printTuning(c, sum, m.path)
 	}
 	return err
+}
+
+// TuneCheck measures the choices of the committed records again, and returns Findings
+// where one is no longer the best.
+func TuneCheck(ctx context.Context, c Console, o TuneOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	linears, options, p, err := o.prepare(c, m)
+	if err != nil {
+		return err
+	}
+	drifts, checked, err := autotune.Check(ctx, linears, options)
+	p.end()
+	if err != nil {
+		return err
+	}
+	for _, d := range drifts {
+		fmt.Fprintln(c.Out, d)
+	}
+	fmt.Fprintf(c.Out, "%d records measured again, %d hold no longer\n", checked, len(drifts))
+	if len(drifts) > 0 {
+		return &Findings{Summary: fmt.Sprintf("records of %s have drifted; run `sparsegen tune --again %s`", m.path, m.path)}
+	}
+	return nil
+}
+
+// TuneExplain prints the races behind a layer's records, and why their winners win.
+func TuneExplain(c Console, o TuneOptions) error {
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	linears, isa, _, err := o.linears(m)
+	if err != nil {
+		return err
+	}
+	for _, line := range m.tuned.records.Notes {
+		fmt.Fprintln(c.Log, line)
+	}
+	for i, l := range linears {
+		if i > 0 {
+			fmt.Fprintln(c.Out)
+		}
+		if err := autotune.Explain(c.Out, l, m.tuned.records, m.tuned.machine, isa); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare is what a tuning of a model needs.
+func (o TuneOptions) prepare(c Console, m *model) (linears []autotune.Linear, a autotune.Options, p *progress, err error) {
+	p = newProgress(c, 0)
+	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Report: p.report, Note: p.note}
+	if linears, a.ISA, a.Levels, err = o.linears(m); err == nil && !a.ISA.Available() {
+		err = fmt.Errorf("--isa %v: this machine does not have it, and what is not there cannot be measured", a.ISA)
+	}
+	if err == nil {
+		a.Cache, err = cacheFolder()
+	}
+	return linears, a, p, err
 }
 
 // linears are the linear ops on the CPU of the layers that are asked for, with the
@@ -65,7 +122,7 @@ func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.I
 	if isa, err = planLevel(m.Module, o.ISA); err != nil {
 		return nil, 0, nil, err
 	}
-	if isa == runtime.Generic || !isa.Available() {
+	if isa == runtime.Generic {
 		return nil, 0, nil, fmt.Errorf("no kernels in assembly to tune: the spec's targets and this machine have no instruction set level in common")
 	}
 	all, err := levels(m.Module)

@@ -10,6 +10,7 @@ import (
 
 func tuneCmd(c tool.Console) *cobra.Command {
 	var o tool.TuneOptions
+	var check bool
 	cmd := &cobra.Command{
 		Use:   "tune [SPEC]",
 		Short: "Measure which kernels are fastest on this machine",
@@ -20,9 +21,14 @@ by what is faster beyond doubt.
 
 A tuning may be stopped at any time and goes on where it was.`,
 		Example: `  sparsegen tune
-  sparsegen tune model.sg --budget 5m --layers 'ffn.*'`,
+  sparsegen tune model.sg --budget 5m --layers 'ffn.*'
+  sparsegen tune --check
+  sparsegen tune explain ffn`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
+			if check {
+				return tool.TuneCheck(cmd.Context(), c, o)
+			}
 			return tool.Tune(cmd.Context(), c, o)
 		},
 	}
@@ -32,6 +38,27 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
 	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2 or avx512 (default: this machine's best of the spec's)")
 	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
+	f.BoolVar(&check, "check", false, "measure the committed choices again and report those that are no longer the best")
+	sourceFlags(cmd, &o.Source)
+	oneOf(cmd, "isa", "avx2", "avx512")
+	cmd.AddCommand(tuneExplainCmd(c))
+	return cmd
+}
+
+func tuneExplainCmd(c tool.Console) *cobra.Command {
+	var o tool.TuneOptions
+	cmd := &cobra.Command{
+		Use:   "explain LAYER [SPEC]",
+		Short: "Print the race behind a layer's records and why the winner wins",
+		Args:  cobra.RangeArgs(1, 2),
+		Example: `  sparsegen tune explain ffn
+  sparsegen tune explain 'ffn.*' model.sg`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o.Layers, o.Spec = args[0], first(args[1:])
+			return tool.TuneExplain(c, o)
+		},
+	}
+	cmd.Flags().StringVar(&o.ISA, "isa", "", "instruction set: avx2 or avx512 (default: this machine's best of the spec's)")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
 	return cmd

@@ -1,0 +1,142 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sparsegen/sparsegen/codegen"
+)
+
+// Drift is a committed choice that is no longer the best, or cannot be judged.
+type Drift struct {
+	Layer   string
+	Problem Problem
+	Config  string // committed
+	Better  string // what is faster now, or ""
+	Gain    float64
+	Why     string // where nothing could be measured
+}
+
+// String is the drift in a line.
+func (d Drift) String() string {
+	if d.Better == "" {
+		return fmt.Sprintf("layer %s, batch %d: %s", d.Layer, d.Problem.Batch, d.Why)
+	}
+	return fmt.Sprintf("layer %s, batch %d: %s is now %.1f %% faster than the committed %s", d.Layer, d.Problem.Batch, d.Better, 100*d.Gain, d.Config)
+}
+
+// Check races the committed choices against the other finalists and the plan
+// without records, and reports where the choice does not hold: by the same guard by
+// which it replaced the default. Checked is the number of records that were.
+func Check(ctx context.Context, linears []Linear, o Options) (drifts []Drift, checked int, err error) {
+	unlock, err := lockDevice(ctx, o.note)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer unlock()
+	t := newTuner(o)
+	return t.check(ctx, linears)
+}
+
+func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, checked int, err error) {
+	t.load()
+	jobs, seen := map[int][]job{}, map[Problem]bool{}
+	for i, l := range linears {
+		for _, b := range l.Problem.Batches() {
+			q := problemOf(l.Problem, l.Mask.Density(), b, t.ISA)
+			rec, ok := t.records.exact(t.env.Microarch, q)
+			if !ok || seen[q] {
+				continue
+			}
+			seen[q] = true
+			t.sum.Problems++
+			if _, err := t.lookup.validate(rec, l.Problem, t.ISA); err != nil {
+				drifts = append(drifts, Drift{Layer: l.Layer, Problem: q, Config: rec.Config, Why: err.Error()})
+				continue
+			}
+			jobs[i] = append(jobs[i], job{b, q})
+		}
+	}
+	if len(jobs) == 0 {
+		return drifts, 0, nil
+	}
+	defer func() { err = errors.Join(err, t.stop()) }()
+	if err := t.start(ctx, linears, jobs); err != nil {
+		return nil, 0, err
+	}
+	for i, l := range linears {
+		if len(jobs[i]) == 0 {
+			continue
+		}
+		f, err := newField(ctx, l, t.ISA, t.temp)
+		if err != nil {
+			return nil, checked, err
+		}
+		for _, j := range jobs[i] {
+			t.report("check %s at batch %d", l.Layer, j.batch)
+			d, err := t.checkJob(ctx, f, j)
+			if err != nil {
+				return nil, checked, err
+			}
+			if d != nil {
+				drifts = append(drifts, *d)
+			}
+			checked++
+			t.done++
+		}
+		f.remove()
+	}
+	return drifts, checked, nil
+}
+
+// checkJob races one record's choice, in the place of the default, against its
+// rivals.
+func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*Drift, error) {
+	rec, _ := t.records.exact(t.env.Microarch, j.problem)
+	names := append(rec.planned(), rec.Default)
+	var entrants []*candidate
+	for _, c := range f.at(j.batch, configsOf(names)) {
+		name := c.Config.String()
+		if name == rec.Config {
+			entrants = slices.Insert(entrants, 0, c)
+		} else if slices.Contains(names, name) || c.Config == f.defaults[j.batch] {
+			entrants = append(entrants, c)
+		}
+	}
+	d := Drift{Layer: f.linear.Layer, Problem: j.problem, Config: rec.Config}
+	if len(entrants) == 0 || entrants[0].Config.String() != rec.Config {
+		d.Why = fmt.Sprintf("the weights no longer have the form of the committed %s", rec.Config)
+		return &d, nil
+	}
+	r, lost, err := t.race(ctx, f, j, entrants)
+	if err != nil {
+		return nil, err
+	}
+	if lost != nil {
+		t.bug(f.linear, lost.candidate, lost.why)
+		d.Why = fmt.Sprintf("%v: %s", lost.candidate.Config, lost.why)
+		return &d, nil
+	}
+	v := r.Verdict()
+	switch {
+	case v.Refused:
+		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much to judge", j.problem, 100*v.Noise)
+	case v.Winner != 0:
+		d.Better, d.Gain = entrants[v.Winner].Config.String(), v.Gain
+		return &d, nil
+	}
+	return nil, nil
+}
+
+// configsOf reads configurations, leaving out what cannot be read.
+func configsOf(names []string) []codegen.Config {
+	var cs []codegen.Config
+	for _, name := range names {
+		if c, err := codegen.ParseConfig(name); err == nil {
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}

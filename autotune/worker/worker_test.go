@@ -1,0 +1,146 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// dense is a kernel for slabs of 16 rows and one token, written in Go.
+func dense(y *float32, _ uintptr, x *float32, _ uintptr, w *float32, _ *byte, _ *uint32, k int, bias *float32, lo, hi float32, n int) {
+	ys, xs, ws, bs := unsafe.Slice(y, 16*n), unsafe.Slice(x, k), unsafe.Slice(w, 16*k*n), unsafe.Slice(bias, 16*n)
+	for i := range ys {
+		acc := bs[i]
+		for j, v := range xs {
+			acc += float32(ws[i/16*16*k+j*16+i%16] * v)
+		}
+		ys[i] = min(max(acc, lo), hi)
+	}
+}
+
+// wrong is dense with another last element.
+func wrong(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, m *byte, c *uint32, k int, bias *float32, lo, hi float32, n int) {
+	dense(y, ldy, x, ldx, w, m, c, k, bias, lo, hi, n)
+	unsafe.Slice(y, 16*n)[16*n-1]++
+}
+
+// beyond is dense with a read behind the end of x.
+func beyond(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, m *byte, c *uint32, k int, bias *float32, lo, hi float32, n int) {
+	dense(y, ldy, x, ldx, w, m, c, k, bias, lo, hi, n)
+	sink = unsafe.Slice(x, k+1)[k]
+}
+
+var sink float32
+
+// serve answers requests with dense as the Go kernel and f as the one for AVX2.
+func serve(t *testing.T, f runtime.LanesFunc, requests ...Request) []Answer {
+	if goruntime.GOARCH != "amd64" || !runtime.AVX2.Available() {
+		t.Skip("the levels of this machine are others")
+	}
+	key := runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}
+	marker, err := os.Create(filepath.Join(t.TempDir(), "marker"))
+	require.NoError(t, err)
+	defer marker.Close()
+	s := &server{marker: marker, kernels: runtime.Set{Packing: 7, Kernels: []runtime.Kernel{
+		{Key: key, ISA: runtime.Generic, Fn: runtime.LanesFunc(dense)}, {Key: key, ISA: runtime.AVX2, Fn: f},
+	}}}
+	var in, out bytes.Buffer
+	enc := json.NewEncoder(&in)
+	for _, r := range requests {
+		require.NoError(t, enc.Encode(r))
+	}
+	require.NoError(t, s.serve(&in, &out))
+	var answers []Answer
+	for dec := json.NewDecoder(&out); ; {
+		var a Answer
+		err := dec.Decode(&a)
+		if err == io.EOF {
+			return answers
+		}
+		require.NoError(t, err)
+		answers = append(answers, a)
+	}
+}
+
+// model writes a packed dense layer.
+func model(t *testing.T, out, in int, first float32) string {
+	w := make([]float32, out*in)
+	fill(w)
+	w[0] = first
+	v := sgp.Variant{BatchMin: 1, BatchMax: 8, Lanes: &sgp.Lanes{Kind: sgp.LanesDense, S: 16, W: w}}
+	path := filepath.Join(t.TempDir(), "c.sgp")
+	require.NoError(t, sgp.WriteFile(path, &sgp.Model{Fingerprint: 7, Layers: []sgp.Layer{{
+		Name: "l", BatchMin: 1, BatchMax: 8, Values: []sgp.Value{{Name: "x", Dims: []int{0, in}}, {Name: "y", Dims: []int{0, out}}},
+		Inputs: []int{0}, Outputs: []int{1},
+		Ops: []sgp.Op{{Kind: sgp.LinearOp, Args: []int{0}, Out: 1, Linear: &sgp.Linear{Out: out, In: in, Variants: []sgp.Variant{v}}}},
+	}}}))
+	return path
+}
+
+func TestGate(t *testing.T) {
+	gate := func(f runtime.LanesFunc) string {
+		answers := serve(t, f, Request{Gate: &Gate{Files: []File{{ID: 5, Path: model(t, 32, 20, 1)}}, Batches: []int{1, 3, 9}, ISA: "avx2"}})
+		require.Len(t, answers, 2)
+		require.Equal(t, 5, answers[0].Result.ID)
+		require.True(t, answers[1].End)
+		return answers[0].Result.Err
+	}
+	require.Empty(t, gate(dense))
+	require.Contains(t, gate(wrong), "batch 1: output 0, element 31 is ")
+	require.Contains(t, gate(beyond), "fault", "a read behind the arguments is an error of the candidate, not the end of the process")
+}
+
+func TestRounds(t *testing.T) {
+	a, b := model(t, 32, 20, 1), model(t, 32, 20, 2)
+	answers := serve(t, dense,
+		Request{Round: &Round{Order: []int{0}, Copies: 1}}, // nothing is open
+		Request{Open: &Open{Files: []File{{0, a}, {1, b}, {2, a}, {3, filepath.Join(filepath.Dir(a), "none")}}, Batch: 2, ISA: "avx2", Block: 20000}},
+		Request{Round: &Round{Order: []int{1, 0, 0, 2}, Copies: 3}},
+		Request{Round: &Round{Order: []int{2, 1}, Copies: 40, Cold: true, Cache: 1 << 16}},
+		Request{Round: &Round{Order: []int{1}, Copies: 1}},
+	)
+	var ends []Answer
+	var results []Result
+	for _, a := range answers {
+		if a.End {
+			ends = append(ends, a)
+		} else {
+			results = append(results, *a.Result)
+		}
+	}
+	require.Len(t, ends, 5)
+	require.Equal(t, "candidate 0 is not open", ends[0].Err)
+	require.Len(t, results, 4)
+	require.Equal(t, results[0].Hash, results[2].Hash, "the same weights give the same bits")
+	require.NotEqual(t, results[0].Hash, results[1].Hash)
+	require.NotEmpty(t, results[3].Err)
+	for i, order := range [][]int{{1, 0, 0, 2}, {2, 1}, {1}} {
+		require.Empty(t, ends[2+i].Err)
+		require.Equal(t, clockName, ends[2+i].Clock)
+		var ids []int
+		for _, s := range ends[2+i].Samples {
+			ids = append(ids, s.ID)
+			require.Positive(t, s.NS)
+			require.Positive(t, s.Runs)
+		}
+		require.Equal(t, order, ids)
+	}
+}
+
+func TestRequestsThatAreNone(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, (&server{}).serve(strings.NewReader("{\n[]\n"), &out))
+	require.Equal(t, 2, strings.Count(out.String(), `"err":`), fmt.Sprint(out.String()))
+}
