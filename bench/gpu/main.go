@@ -5,6 +5,7 @@
 //	gpu check [-small]    every kernel against float64, random inputs, poisoned outputs
 //	gpu tune [-run RE]    times every candidate of the raced cases
 //	gpu serve             cases on demand, for peers.py
+//	gpu record FILE       what this GPU answers to ptx/ptxsim/probe, for the simulator's tests
 //
 // peers.py, beside it, races its kernels against torch and cuSPARSELt.
 package main
@@ -29,7 +30,7 @@ func main() {
 
 func run(args []string) (err error) {
 	if len(args) == 0 {
-		return errors.New("name a command: smoke, check, tune or serve")
+		return errors.New("name a command: smoke, check, tune, serve or record")
 	}
 	flags := flag.NewFlagSet("gpu "+args[0], flag.ContinueOnError)
 	small := flags.Bool("small", false, "small shapes only, for a run under compute-sanitizer")
@@ -69,8 +70,10 @@ func run(args []string) (err error) {
 		return tune(dev, match, tuneOptions{*rounds, *sustained, kernels})
 	case "serve":
 		return serve(dev, sys.Build(), os.Stdin, os.Stdout)
+	case "record":
+		return record(dev, sys.Build(), flags.Arg(0))
 	}
-	return fmt.Errorf("no command %q: smoke, check, tune or serve", args[0])
+	return fmt.Errorf("no command %q: smoke, check, tune, serve or record", args[0])
 }
 
 // revision is the commit that the program was built from.

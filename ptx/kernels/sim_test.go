@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,10 +119,12 @@ type linearCase struct {
 	problem gpu.Problem
 	l       Linear // the epilogue
 	seed    uint64
+	mistake func(text string) string // nil, or what spoils the kernel
 }
 
-// runLinear simulates a kernel on random inputs and checks every element.
-func runLinear(t *testing.T, c linearCase, d gpu.Device) {
+// runLinear simulates a kernel on random inputs and checks every element, or
+// returns what the simulator says of a spoilt one.
+func runLinear(t *testing.T, c linearCase, d gpu.Device) error {
 	t.Helper()
 	k, err := c.config.Build()
 	require.NoError(t, err)
@@ -185,7 +190,18 @@ func runLinear(t *testing.T, c linearCase, d gpu.Device) {
 	if c.l.Residual {
 		mem[gpu.Residual] = encode(k.Y, residual)[:need[gpu.Residual]]
 	}
-	require.NoError(t, ptxsim.Run(k, l, mem, c.seed), k.Name)
+	o := ptxsim.Options{Seed: c.seed, Fresh: []gpu.Buffer{gpu.Y}}
+	if c.l.Form == gpu.NM24 {
+		f := c.config.Format()
+		o.Weights = &f
+	}
+	if c.mistake != nil {
+		k.PTX = c.mistake(k.PTX)
+		_, err = ptxsim.Simulate(k, l, mem, o)
+		return err
+	}
+	_, err = ptxsim.Simulate(k, l, mem, o)
+	require.NoError(t, err, k.Name)
 	for n := range p.Tokens {
 		for o := range p.Out {
 			var sum, size float64
@@ -219,6 +235,55 @@ func runLinear(t *testing.T, c linearCase, d gpu.Device) {
 	for _, b := range mem[gpu.Workspace][:min(len(mem[gpu.Workspace]), 16)] {
 		require.Zero(t, b, "counters are zero again")
 	}
+	return nil
+}
+
+// TestCostlyMistakesAreNamed plants into a kernel the three mistakes that cost the
+// most time where a GPU was all that there was to find them.
+func TestCostlyMistakesAreNamed(t *testing.T) {
+	replace := func(from, to string) func(string) string {
+		return func(text string) string {
+			spoilt := regexp.MustCompile(from).ReplaceAllString(text, to)
+			require.NotEqual(t, text, spoilt)
+			return spoilt
+		}
+	}
+	oneMore := func(text string) string {
+		return regexp.MustCompile(`(expect_tx\S* _, \[\S+\], )(\d+)`).ReplaceAllStringFunc(text, func(s string) string {
+			at := strings.LastIndex(s, " ")
+			n, err := strconv.Atoi(s[at+1:])
+			require.NoError(t, err)
+			return s[:at+1] + strconv.Itoa(n+1)
+		})
+	}
+	configs := []struct {
+		c Config
+		p gpu.Problem
+		l Linear
+	}{
+		{GEMM{DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Stages: 3, Y: gpu.BF16}, gpu.Problem{Out: 136, In: 520, Tokens: 70}, Linear{DType: gpu.BF16, Form: gpu.NM24}},
+		{Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 64, TileN: 16, Y: gpu.S32}, gpu.Problem{Out: 64, In: 544, Tokens: 16}, Linear{DType: gpu.S8, Form: gpu.NM24}},
+	}
+	for _, m := range []struct {
+		kind    ptxsim.Kind
+		detail  string
+		mistake func(string) string
+		of      int // configurations
+	}{
+		{ptxsim.Metadata, "metadata in the wrong lane", replace(`(ld\.shared\S* \S+, \[%r\d+\+)8192\]`, "${1}8196]"), 1},
+		{ptxsim.MissingProxyFence, "needs a fence.proxy.async after the write of line", replace(`fence\.proxy\.async\.shared::cta;`, ""), 1},
+		{ptxsim.Transactions, "expects 1 more bytes than its copies bring", oneMore, 2},
+	} {
+		for _, c := range configs[:m.of] {
+			for seed := range uint64(3) {
+				err := runLinear(t, linearCase{config: c.c, problem: c.p, l: c.l, seed: seed, mistake: m.mistake}, h200)
+				var f *ptxsim.Fault
+				require.ErrorAs(t, err, &f)
+				require.Equal(t, m.kind, f.Kind, "%v", err)
+				require.ErrorContains(t, err, m.detail)
+			}
+		}
+	}
 }
 
 func TestAmpereComputes(t *testing.T) {
@@ -235,7 +300,7 @@ func TestAmpereComputes(t *testing.T) {
 		{Ampere{DType: gpu.F16, Form: gpu.NM24, TileM: 64, TileN: 32, WarpsM: 2, WarpsN: 2, Stages: 3, Split: 3, Listed: true, Y: gpu.F16}, gpu.Problem{Out: 136, In: 1000, Tokens: 30}},
 	} {
 		x.c.Target = ptx.SM80()
-		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, a100)
+		require.NoError(t, runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, a100))
 	}
 }
 
@@ -266,7 +331,7 @@ func TestDecodeComputes(t *testing.T) {
 		{Decode{DType: gpu.BF16, Form: gpu.Dense, TileM: 64, TileN: 8, Stages: 3, Split: 2, Listed: true, PDL: true, Y: gpu.BF16}, gpu.Problem{Out: 200, In: 1000, Tokens: 8}},
 		{Decode{DType: gpu.S8, Form: gpu.NM24, TileM: 128, TileN: 16, Listed: true, Y: gpu.S32}, gpu.Problem{Out: 200, In: 1088, Tokens: 16}},
 	} {
-		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200)
+		require.NoError(t, runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200))
 	}
 }
 
@@ -280,7 +345,7 @@ func TestGEMMComputes(t *testing.T) {
 		{GEMM{DType: gpu.S8, Form: gpu.Dense, TileN: 128, Stages: 2, Cluster: 2, Band: 2, Loop: hopper.Overlap, Y: gpu.S32}, gpu.Problem{Out: 300, In: 272, Tokens: 130}},
 		{GEMM{DType: gpu.BF16, Form: gpu.NM24, TileN: 64, Stages: 3, Listed: true, Y: gpu.BF16}, gpu.Problem{Out: 304, In: 1000, Tokens: 64}},
 	} {
-		runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200)
+		require.NoError(t, runLinear(t, linearCase{config: x.c, problem: x.p, l: x.c.linear(), seed: uint64(i)}, h200))
 	}
 }
 

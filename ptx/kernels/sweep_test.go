@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/ptx/hopper"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -70,7 +72,7 @@ func TestRandomConfigurationsCompute(t *testing.T) {
 			continue
 		}
 		t.Logf("%s %+v", c.Name(), p)
-		runLinear(t, linearCase{config: c, problem: p, l: l, seed: r.Uint64()}, d)
+		require.NoError(t, runLinear(t, linearCase{config: c, problem: p, l: l, seed: r.Uint64()}, d))
 		done++
 	}
 }

@@ -68,11 +68,14 @@ func (d Descriptor) Address(major Major, mn, k, size, b int) int {
 	start, lbo, sbo, span := int(d.Start), int(d.LBO), int(d.SBO), d.Swizzle.Span()
 	if major == MNMajor {
 		at := mn*size + b
+		if d.Swizzle == SwizzleNone { // the two offsets change places
+			lbo, sbo = sbo, lbo
+		}
 		return d.Swizzle.Addr(start + at/span*lbo + at%span + k/8*sbo + k%8*span)
 	}
 	at := k*size + b
 	if d.Swizzle == SwizzleNone {
 		return start + mn/8*sbo + mn%8*chunk + at/chunk*lbo + at%chunk
 	}
-	return d.Swizzle.Addr(start + mn/8*sbo + mn%8*span + at)
+	return d.Swizzle.Addr(start + mn/8*sbo + mn%8*span + at/span*lbo + at%span)
 }

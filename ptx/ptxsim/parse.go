@@ -2,47 +2,84 @@ package ptxsim
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
 
 // program is a parsed kernel.
 type program struct {
-	params  []param
-	paramAt map[string]int
-	regs    int // registers of a thread, all classes together
-	first   map[string]int
-	code    []instr
-	shared  string // name of the dynamic shared array
-	align   int
-	threads int
+	target    string
+	params    []param
+	regs      int // 32- and 64-bit registers of a thread, all classes together
+	preds     int
+	code      []instr
+	arrays    []array // in shared memory, the dynamic one last
+	static    int     // bytes of the arrays of known size
+	threads   int
+	cluster   int // blocks, 0 where the text does not say
+	maxRegs   int // of .maxnreg, 0 without
+	minBlocks bool
+
+	scopes []map[string]class
+	labels map[string]int
 }
 
 type param struct {
-	name  string
-	size  int
-	isMap bool
+	name string
+	size int
 }
 
-// instr is one instruction; run is what compile makes of it.
-type instr struct {
-	text     string
-	op       []string // the name, split at its dots
-	args     []operand
-	pred     int // register, or -1
-	neg      bool
-	target   int // of bra
-	label    string
-	spins    bool // may be all that a thread does while it waits
-	run      func(*thread)
-	together func(*warp, []*thread) // instead of run: all lanes at once
+// array is memory in the shared window at an offset.
+type array struct {
+	name string
+	at   int
 }
+
+// class is the registers %name0, %name1, and so on, or one register.
+type class struct {
+	first, n int
+	pred     bool
+	single   bool
+	bytes    int
+}
+
+// instr is one instruction; a row of the table compiles it into exec.
+type instr struct {
+	line   int
+	text   string
+	name   string
+	parts  []string // of the name, split at its dots
+	picks  []string // what the braces of its row chose
+	args   []operand
+	guard  int // predicate register, or -1
+	neg    bool
+	label  string
+	target int // of a branch
+	pc     int // of itself
+
+	kind  instrKind
+	pure  bool // only computes: from what has no value comes what has none
+	spins bool // may be all that a thread does while it waits
+	shows bool // in a trace
+	exec  func(w *warp, m uint32)
+	lanes src // the mask operand of a collective instruction
+}
+
+type instrKind uint8
+
+const (
+	plain      instrKind = iota
+	branch               // bra
+	leave                // ret, exit
+	aligned              // all lanes that are left execute it together
+	collective           // those of a mask do
+)
 
 type operandKind uint8
 
 const (
 	opReg operandKind = iota + 1
+	opPred
 	opImm
 	opVec
 	opMem
@@ -55,247 +92,257 @@ const (
 type operand struct {
 	kind   operandKind
 	reg    int
+	bytes  int  // of a register
 	neg    bool // !p
 	imm    uint64
 	name   string
-	list   []operand // of a vector, or the two of a pair
+	list   []operand // of a vector, the two of a pair, the base of an address
 	off    int64     // of an address
 	coords []operand // of a tensor address
 }
 
+// sourceError is an error at a line of the text.
+type sourceError struct {
+	line int
+	text string
+	err  error
+}
+
+func (e *sourceError) Error() string {
+	return fmt.Sprintf("line %d: %s: %v", e.line, strings.TrimSpace(e.text), e.err)
+}
+
+func (e *sourceError) Unwrap() error { return e.err }
+
+// parse reads the entry of a module.
 func parse(text, entry string) (*program, error) {
-	p := &program{paramAt: map[string]int{}, first: map[string]int{}, align: 16}
-	_, body, ok := strings.Cut(text, ".entry "+entry+"(")
-	if !ok {
-		return nil, fmt.Errorf("no entry %s", entry)
-	}
-	for _, line := range strings.Split(text, "\n") {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), ".extern .shared .align "); ok {
-			if _, err := fmt.Sscanf(rest, "%d .b8 %s", &p.align, &p.shared); err != nil {
-				return nil, fmt.Errorf("%s: %w", line, err)
+	p := &program{labels: map[string]int{}, scopes: []map[string]class{{}}}
+	s := &scanner{lines: strings.Split(text, "\n")}
+	for s.next() {
+		err := p.directive(s, entry)
+		if err == errFound {
+			err = p.entry(s)
+			if err == nil {
+				return p, p.link(s)
 			}
-			p.shared = strings.TrimSuffix(p.shared, "[];")
+		}
+		if err != nil {
+			return nil, s.wrap(err)
 		}
 	}
-	head, body, _ := strings.Cut(body, "{\n")
-	if err := p.header(head); err != nil {
-		return nil, err
+	return nil, fmt.Errorf("no entry %s", entry)
+}
+
+// scanner gives the lines of a text without comments.
+type scanner struct {
+	lines []string
+	at    int // number of the present line
+	line  string
+}
+
+func (s *scanner) next() bool {
+	for s.at < len(s.lines) {
+		line, _, _ := strings.Cut(s.lines[s.at], "//")
+		s.at++
+		if s.line = strings.TrimSpace(line); s.line != "" {
+			return true
+		}
 	}
-	labels := map[string]int{}
-	for _, line := range strings.Split(body, "\n") {
-		line, _, _ = strings.Cut(strings.TrimSpace(line), "//")
-		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line == "{" || line == "}" || strings.HasPrefix(line, ".pragma"):
-		case strings.HasPrefix(line, ".reg "):
-			if err := p.declare(line); err != nil {
-				return nil, err
-			}
-		case strings.HasSuffix(line, ":"):
-			labels[strings.TrimSuffix(line, ":")] = len(p.code)
+	return false
+}
+
+func (s *scanner) wrap(err error) error {
+	return &sourceError{s.at, s.lines[min(s.at, len(s.lines))-1], err}
+}
+
+var errFound = fmt.Errorf("the entry")
+
+// directive reads a line at the top of the module.
+func (p *program) directive(s *scanner, entry string) error {
+	f := strings.Fields(s.line)
+	switch {
+	case f[0] == ".version" || f[0] == ".address_size":
+	case f[0] == ".target" && len(f) > 1:
+		p.target = strings.TrimSuffix(f[1], ",")
+	case strings.Contains(s.line, ".shared"):
+		return p.shared(s.line)
+	case strings.Contains(s.line, ".entry "+entry+"("):
+		return errFound
+	case strings.Contains(s.line, ".entry ") || strings.Contains(s.line, ".func"): // another kernel
+		for s.line != "}" && s.next() {
+		}
+	default:
+		return fmt.Errorf("unknown directive")
+	}
+	return nil
+}
+
+// shared reads ".shared .align 16 .b8 name[64];" or its .extern form with [].
+func (p *program) shared(line string) error {
+	var align, size int
+	f := strings.Fields(strings.TrimSuffix(line, ";"))
+	name, count, ok := strings.Cut(f[len(f)-1], "[")
+	for i := range f {
+		if f[i] == ".align" && i+1 < len(f) {
+			align, _ = strconv.Atoi(f[i+1])
+		}
+	}
+	count = strings.TrimSuffix(count, "]")
+	if count != "" {
+		size, _ = strconv.Atoi(count)
+	}
+	if !ok || align < 1 || align&(align-1) != 0 || !strings.Contains(line, ".b8") || count != "" && size < 1 {
+		return fmt.Errorf("want .shared .align N .b8 name[bytes]")
+	}
+	at := (p.static + align - 1) / align * align
+	p.arrays = append(p.arrays, array{name, at})
+	p.static = at + size
+	return nil
+}
+
+// entry reads parameters, directives and the body; the present line is the entry's.
+func (p *program) entry(s *scanner) error {
+	for s.line != "{" {
+		if err := p.header(s.line); err != nil {
+			return err
+		}
+		if !s.next() {
+			return fmt.Errorf("no body")
+		}
+	}
+	depth := 1
+	for depth > 0 {
+		if !s.next() {
+			return fmt.Errorf("the body has no end")
+		}
+		switch s.line {
+		case "{":
+			depth++
+			p.scopes = append(p.scopes, map[string]class{})
+		case "}":
+			depth--
+			p.scopes = p.scopes[:len(p.scopes)-1]
 		default:
-			i, err := p.instruction(strings.TrimSuffix(line, ";"))
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", line, err)
+			if err := p.statement(s); err != nil {
+				return err
 			}
-			p.code = append(p.code, i)
 		}
 	}
+	return nil
+}
+
+func (p *program) header(line string) error {
+	f := strings.Fields(strings.ReplaceAll(strings.Trim(line, "(),"), ",", " "))
+	if len(f) == 0 || strings.Contains(line, ".entry") {
+		return nil
+	}
+	number := func(i int) int {
+		if i >= len(f) {
+			return 0
+		}
+		n, _ := strconv.Atoi(f[i])
+		return n
+	}
+	switch f[0] {
+	case ".param":
+		q := param{name: f[len(f)-1]}
+		if name, count, ok := strings.Cut(q.name, "["); ok {
+			q.name = name
+			q.size, _ = strconv.Atoi(strings.TrimSuffix(count, "]"))
+		} else if len(f) > 1 {
+			q.size = sizes[f[1][1:]]
+		}
+		if q.size == 0 {
+			return fmt.Errorf("a parameter of no size")
+		}
+		p.params = append(p.params, q)
+	case ".reqntid":
+		p.threads = number(1) * max(1, number(2)) * max(1, number(3))
+	case ".reqnctapercluster":
+		p.cluster = number(1) * max(1, number(2)) * max(1, number(3))
+	case ".maxnreg":
+		p.maxRegs = number(1)
+	case ".minnctapersm":
+		p.minBlocks = true
+	case ".explicitcluster", ".maxntid":
+	default:
+		return fmt.Errorf("unknown directive")
+	}
+	return nil
+}
+
+// statement reads a line of the body.
+func (p *program) statement(s *scanner) error {
+	switch line := s.line; {
+	case strings.HasPrefix(line, ".pragma"), strings.HasPrefix(line, ".loc"):
+		return nil
+	case strings.HasPrefix(line, ".reg "):
+		return p.declare(strings.TrimSuffix(line, ";"))
+	case strings.HasPrefix(line, ".shared"):
+		return p.shared(line)
+	case strings.HasSuffix(line, ":"):
+		name := strings.TrimSuffix(line, ":")
+		if _, twice := p.labels[name]; twice {
+			return fmt.Errorf("a label that is there already")
+		}
+		p.labels[name] = len(p.code)
+		return nil
+	case !strings.HasSuffix(line, ";"):
+		return fmt.Errorf("no semicolon")
+	default:
+		i, err := p.instruction(strings.TrimSuffix(line, ";"))
+		if err != nil {
+			return err
+		}
+		i.line = s.at
+		p.code = append(p.code, i)
+		return nil
+	}
+}
+
+// declare reads ".reg .b32 %r<12>" or ".reg .pred %p, %q".
+func (p *program) declare(line string) error {
+	f := strings.SplitN(line, " ", 3)
+	if len(f) != 3 || sizes[f[1][1:]] == 0 {
+		return fmt.Errorf("want .reg .type name<count>")
+	}
+	for _, name := range strings.Split(f[2], ",") {
+		name = strings.TrimSpace(name)
+		c := class{n: 1, single: true, pred: f[1] == ".pred", bytes: sizes[f[1][1:]]}
+		if prefix, count, ok := strings.Cut(strings.TrimSuffix(name, ">"), "<"); ok {
+			n, err := strconv.Atoi(count)
+			if err != nil || n < 1 || n > 1<<16 {
+				return fmt.Errorf("%q registers", count)
+			}
+			name, c.n, c.single = prefix, n, false
+		}
+		next := &p.regs
+		if c.pred {
+			next = &p.preds
+		}
+		c.first = *next
+		*next += c.n
+		p.scopes[len(p.scopes)-1][name] = c
+	}
+	return nil
+}
+
+// link finds the branches' targets and compiles.
+func (p *program) link(s *scanner) error {
 	for i := range p.code {
 		c := &p.code[i]
-		if c.op[0] == "bra" {
-			at, ok := labels[c.label]
+		err := compile(p, c)
+		if err == nil && c.kind == branch {
+			at, ok := p.labels[c.label]
 			if !ok {
-				return nil, fmt.Errorf("%s: no such label", c.text)
+				err = fmt.Errorf("no label %s", c.label)
 			}
 			c.target = at
 		}
-	}
-	return p, nil
-}
-
-// header reads parameters and directives.
-func (p *program) header(head string) error {
-	for _, line := range strings.Split(head, "\n") {
-		f := strings.Fields(strings.Trim(strings.TrimSpace(line), ",()"))
-		switch {
-		case len(f) == 0:
-		case f[0] == ".param":
-			q := param{name: f[len(f)-1]}
-			if name, ok := strings.CutSuffix(q.name, "[128]"); ok {
-				q.name, q.size, q.isMap = name, 128, true
-			} else if bits, err := strconv.Atoi(f[1][2:]); err == nil {
-				q.size = bits / 8
-			} else {
-				return fmt.Errorf("parameter %s", line)
-			}
-			p.paramAt[q.name] = len(p.params)
-			p.params = append(p.params, q)
-		case f[0] == ".reqntid":
-			n, err := strconv.Atoi(strings.TrimSuffix(f[1], ","))
-			if err != nil {
-				return err
-			}
-			p.threads = n
+		if err != nil {
+			s.at = c.line
+			return s.wrap(err)
 		}
 	}
 	return nil
 }
-
-// declare reads ".reg .b32 %r<12>;".
-func (p *program) declare(line string) error {
-	f := strings.Fields(strings.TrimSuffix(line, ";"))
-	if len(f) != 3 {
-		return fmt.Errorf("%s", line)
-	}
-	prefix, count, ok := strings.Cut(strings.TrimSuffix(f[2], ">"), "<")
-	n, err := strconv.Atoi(count)
-	if !ok || err != nil {
-		return fmt.Errorf("%s", line)
-	}
-	p.first[prefix] = p.regs
-	p.regs += n
-	return nil
-}
-
-func (p *program) instruction(s string) (instr, error) {
-	i := instr{text: s, pred: -1}
-	if rest, ok := strings.CutPrefix(s, "@"); ok {
-		guard, rest, _ := strings.Cut(rest, " ")
-		guard, i.neg = strings.CutPrefix(guard, "!")
-		r, err := p.register(guard)
-		if err != nil {
-			return i, err
-		}
-		i.pred, s = r, strings.TrimSpace(rest)
-	}
-	name, rest, _ := strings.Cut(s, " ")
-	i.op = strings.Split(strings.ReplaceAll(name, "::", "_"), ".")
-	i.spins = i.op[0] == "bra" || i.op[0] == "mbarrier" && i.op[1] == "try_wait"
-	if i.op[0] == "bra" {
-		i.label = strings.TrimSpace(rest)
-		return i, nil
-	}
-	for _, a := range splitTop(rest, ',') {
-		o, err := p.operand(a)
-		if err != nil {
-			return i, err
-		}
-		i.args = append(i.args, o)
-	}
-	return i, nil
-}
-
-// splitTop splits at separators outside brackets.
-func splitTop(s string, sep byte) []string {
-	var parts []string
-	depth, from := 0, 0
-	for i := range len(s) {
-		switch s[i] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case sep:
-			if depth == 0 {
-				parts = append(parts, strings.TrimSpace(s[from:i]))
-				from = i + 1
-			}
-		}
-	}
-	if last := strings.TrimSpace(s[from:]); last != "" {
-		parts = append(parts, last)
-	}
-	return parts
-}
-
-func (p *program) register(s string) (int, error) {
-	digits := len(s)
-	for digits > 0 && s[digits-1] >= '0' && s[digits-1] <= '9' {
-		digits--
-	}
-	first, ok := p.first[s[:digits]]
-	n, err := strconv.Atoi(s[digits:])
-	if !ok || err != nil {
-		return 0, fmt.Errorf("register %q", s)
-	}
-	return first + n, nil
-}
-
-func (p *program) operand(s string) (operand, error) {
-	inside := s[1:max(1, len(s)-1)]
-	switch {
-	case s == "_":
-		return operand{kind: opSink}, nil
-	case s[0] == '{':
-		o := operand{kind: opVec}
-		for _, e := range splitTop(inside, ',') {
-			r, err := p.operand(e)
-			if err != nil {
-				return o, err
-			}
-			o.list = append(o.list, r)
-		}
-		return o, nil
-	case s[0] == '[':
-		return p.memory(inside)
-	case strings.Contains(s, "|"):
-		a, b, _ := strings.Cut(s, "|")
-		first, err := p.operand(a)
-		if err != nil {
-			return first, err
-		}
-		second, err := p.operand(b)
-		return operand{kind: opPair, list: []operand{first, second}}, err
-	case s[0] == '!':
-		r, err := p.register(s[1:])
-		return operand{kind: opReg, reg: r, neg: true}, err
-	case s[0] == '%':
-		if r, err := p.register(s); err == nil {
-			return operand{kind: opReg, reg: r}, nil
-		}
-		return operand{kind: opSymbol, name: s}, nil
-	case s[0] == '-' || s[0] >= '0' && s[0] <= '9':
-		v, err := immediate(s)
-		return operand{kind: opImm, imm: v}, err
-	}
-	return operand{kind: opSymbol, name: s}, nil
-}
-
-func immediate(s string) (uint64, error) {
-	switch {
-	case strings.HasPrefix(s, "0f"), strings.HasPrefix(s, "0d"):
-		return strconv.ParseUint(s[2:], 16, 64)
-	case strings.HasPrefix(s, "-"):
-		v, err := strconv.ParseInt(s, 0, 64)
-		return uint64(v), err
-	}
-	return strconv.ParseUint(s, 0, 64)
-}
-
-// memory reads what is between brackets: base, base+off, or map, {coordinates}.
-func (p *program) memory(s string) (operand, error) {
-	o := operand{kind: opMem}
-	parts := splitTop(s, ',')
-	if len(parts) == 2 {
-		c, err := p.operand(parts[1])
-		if err != nil {
-			return o, err
-		}
-		o.coords = c.list
-	}
-	base := parts[0]
-	if i := strings.IndexAny(base[1:], "+-"); i >= 0 {
-		off, err := strconv.ParseInt(strings.TrimPrefix(base[i+1:], "+"), 0, 64)
-		if err != nil {
-			return o, err
-		}
-		o.off, base = off, base[:i+1]
-	}
-	b, err := p.operand(base)
-	o.list = []operand{b}
-	return o, err
-}
-
-func f32(v uint64) float32    { return math.Float32frombits(uint32(v)) }
-func bits32(f float32) uint64 { return uint64(math.Float32bits(f)) }

@@ -1,11 +1,11 @@
 package ptxsim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 
+	"github.com/sparsegen/sparsegen/ptx/layout"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
@@ -13,69 +13,110 @@ import (
 // that the launch does not name may be missing.
 type Memory map[gpu.Buffer][]byte
 
-// Run executes a launch of a kernel. Blocks of a cluster run together, in an order
-// of their warps that seed tells; clusters run one after the other. The error is
-// the first access outside a buffer, misuse of an instruction, or deadlock, with
-// the instruction at which it happened.
-func Run(k *gpu.Kernel, l gpu.Launch, mem Memory, seed uint64) (err error) {
+// Options say how a launch is run. The zero value is the fixed schedule: warps in
+// turn, asynchronous work as late as it may be.
+type Options struct {
+	Seed    uint64         // another is another order of warps and of asynchronous work
+	Fresh   []gpu.Buffer   // buffers whose bytes are not to be read before they are written
+	Weights *layout.Format // of 2:4 weights: each value's metadata must be its own
+	Trace   func(Event)    // called for what the warps and the copies do to each other
+	Limit   int64          // instructions of warps, 0 for 2^40
+}
+
+// Run executes a launch of a kernel and returns the first mistake. Blocks of a
+// cluster run together, in an order of their warps that seed tells; clusters run
+// one after the other.
+func Run(k *gpu.Kernel, l gpu.Launch, mem Memory, seed uint64) error {
+	_, err := Simulate(k, l, mem, Options{Seed: seed})
+	return err
+}
+
+// Simulate is Run with options. The report is of all that ran, also where there is
+// an error: of the text (with its line), of the launch, or a *Fault.
+func Simulate(k *gpu.Kernel, l gpu.Launch, mem Memory, o Options) (r *Report, err error) {
 	p, err := parse(k.PTX, k.Name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m := &machine{p: p, launch: l, memory: mem, rand: rand.New(rand.NewPCG(seed, 1))}
+	m := &machine{p: p, launch: l, memory: mem, o: o, report: newReport(p)}
+	if o.Seed != 0 {
+		m.rand = rand.New(rand.NewPCG(o.Seed, 1))
+	}
 	if err := m.bind(); err != nil {
-		return err
+		return nil, err
 	}
-	for i := range p.code {
-		if err := p.compile(&p.code[i]); err != nil {
-			return fmt.Errorf("%s: %w", p.code[i].text, err)
-		}
+	if o.Weights != nil && o.Weights.Sparse {
+		m.origin = newOrigins(*o.Weights)
 	}
 	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case fault:
-			err = r.error
-			if m.now != nil {
-				err = fmt.Errorf("%s: %w", m.now.text, err)
+		if f, ok := recover().(*Fault); ok {
+			if w := m.at; w != nil && m.now != nil {
+				f.Line, f.Text, f.Block, f.Warp = m.now.line, m.now.text, w.cta.number, w.id
 			}
-		default:
-			panic(r)
+			r, err = m.report, f
+		} else if e := recover(); e != nil {
+			panic(e)
 		}
 	}()
 	size := int(max(1, l.Cluster[0]))
-	for y := range int(l.Grid[1]) {
-		for x := 0; x < int(l.Grid[0]); x += size {
-			m.cluster(x, y, size).run()
+	for z := range int(l.Grid[2]) {
+		for y := range int(l.Grid[1]) {
+			for x := 0; x < int(l.Grid[0]); x += size {
+				m.cluster([3]int{x, y, z}, size).run()
+			}
 		}
 	}
-	return nil
+	return m.report, nil
 }
-
-// fault stops a run.
-type fault struct{ error }
-
-func fail(format string, args ...any) { panic(fault{fmt.Errorf(format, args...)}) }
 
 type machine struct {
 	p      *program
 	launch gpu.Launch
 	memory Memory
-	rand   *rand.Rand
-	values []uint64 // of parameters
-	events int      // instructions that are not part of a spin
-	now    *instr   // what is executed
+	o      Options
+	rand   *rand.Rand // nil for the fixed schedule
+	values []uint64   // of parameters
+	fresh  map[gpu.Buffer][]bool
+	origin *origins // nil where the origin of bytes does not matter
+	report *Report
+	shadow [][]word // of blocks that are done
+	now    *instr
+	at     *warp
+	steps  int64
 }
 
-// bind gives the parameters their values.
+const (
+	sharedMax90 = 232448
+	sharedMax80 = 166912
+	registers   = 65536 // of a multiprocessor, of 32 bits
+)
+
+// bind gives the parameters their values and checks the launch against the text.
 func (m *machine) bind() error {
-	if len(m.launch.Args) != len(m.p.params) {
-		return fmt.Errorf("%d arguments for %d parameters", len(m.launch.Args), len(m.p.params))
+	p, l := m.p, &m.launch
+	if len(l.Args) != len(p.params) {
+		return fmt.Errorf("%d arguments for %d parameters", len(l.Args), len(p.params))
 	}
-	if int(m.launch.Block[0]) != m.p.threads {
-		return fmt.Errorf("blocks of %d threads, the kernel wants %d", m.launch.Block[0], m.p.threads)
+	threads := int(l.Block[0]) * int(l.Block[1]) * int(l.Block[2])
+	if p.threads != 0 && threads != p.threads {
+		return fmt.Errorf("blocks of %d threads, the kernel wants %d", threads, p.threads)
 	}
-	need, err := m.launch.Needs()
+	if threads < 1 || threads > 1024 {
+		return fmt.Errorf("blocks of %d threads", threads)
+	}
+	p.threads = threads
+	size := int(max(1, l.Cluster[0]))
+	if p.cluster != 0 && p.cluster != size || l.Grid[0]%uint32(size) != 0 || l.Cluster[1] > 1 || l.Cluster[2] > 1 {
+		return fmt.Errorf("clusters of %v in a grid of %v, the kernel wants %d", l.Cluster, l.Grid, p.cluster)
+	}
+	limit := sharedMax90
+	if p.target < "sm_90" {
+		limit = sharedMax80
+	}
+	if n := p.static + int(l.Shared); n > limit {
+		return &Fault{Kind: SharedLimit, Detail: fmt.Sprintf("%d bytes of a block, %s has %d", n, p.target, limit)}
+	}
+	need, err := l.Needs()
 	if err != nil {
 		return err
 	}
@@ -84,255 +125,33 @@ func (m *machine) bind() error {
 			return fmt.Errorf("%v has %d bytes, the launch needs %d", gpu.Buffer(of), len(m.memory[gpu.Buffer(of)]), n)
 		}
 	}
-	for i, a := range m.launch.Args {
-		size, v := 4, uint64(0)
+	for _, of := range m.o.Fresh {
+		if m.fresh == nil {
+			m.fresh = map[gpu.Buffer][]bool{}
+		}
+		m.fresh[of] = make([]bool, len(m.memory[of]))
+	}
+	for i := range l.Args {
+		a := &l.Args[i]
+		var v uint64
 		switch a.Kind {
 		case gpu.ArgMap:
-			size, v = 128, paramSpace|uint64(i)
+			v = paramSpace | uint64(i)
 		case gpu.ArgPtr:
-			size, v = 8, uint64(a.Of)<<bufferBits+a.Offset
+			v = uint64(a.Of)<<bufferBits + a.Offset
 		case gpu.ArgU64:
-			size, v = 8, a.U64
+			v = a.U64
 		case gpu.ArgU32:
 			v = uint64(a.U32)
 		case gpu.ArgF32:
 			v = bits32(a.F32)
+		default:
+			return errors.New("an argument of no kind")
 		}
-		if q := m.p.params[i]; q.size != size {
-			return fmt.Errorf("argument %d has %d bytes, parameter %s has %d", i, size, q.name, q.size)
+		if q := p.params[i]; q.size != a.Size() {
+			return fmt.Errorf("argument %d has %d bytes, parameter %s has %d", i, a.Size(), q.name, q.size)
 		}
 		m.values = append(m.values, v)
 	}
 	return nil
-}
-
-// cluster is blocks that run together.
-type cluster struct {
-	m       *machine
-	ctas    []*cta
-	pending []func() // asynchronous copies that have not landed
-	phase   int      // of barrier.cluster
-	waiting int      // threads at it
-}
-
-// cta is a block of threads.
-type cta struct {
-	cl       *cluster
-	rank     int
-	x, y     int
-	shared   []byte
-	warps    []*warp
-	waiting  map[int]*named
-	mbarrier map[int]*mbarrier // by offset
-}
-
-type warp struct {
-	cta    *cta
-	lanes  []*thread
-	open   []func() // wgmmas not yet committed
-	groups [][]func()
-}
-
-type state uint8
-
-const (
-	running  state = iota
-	together       // waits for the other lanes
-	atBarrier
-	inCluster // waits for the cluster's blocks
-	exited
-)
-
-type thread struct {
-	w        *warp
-	lane     int
-	id       int // in the block
-	regs     []uint64
-	pc       int
-	state    state
-	arrived  int // phases of barrier.cluster that it arrived at
-	copies   queue
-	stores   queue
-	yielding bool
-}
-
-// queue is asynchronous work in groups, done when a wait asks for it.
-type queue struct {
-	open   []func()
-	groups [][]func()
-}
-
-func (q *queue) commit() { q.groups, q.open = append(q.groups, q.open), nil }
-
-func (q *queue) wait(left int) {
-	for len(q.groups) > left {
-		for _, f := range q.groups[0] {
-			f()
-		}
-		q.groups = q.groups[1:]
-	}
-}
-
-func (m *machine) cluster(x, y, size int) *cluster {
-	cl := &cluster{m: m}
-	for r := range size {
-		c := &cta{cl: cl, rank: r, x: x + r, y: y, shared: make([]byte, m.launch.Shared), waiting: map[int]*named{}, mbarrier: map[int]*mbarrier{}}
-		for i := range c.shared {
-			c.shared[i] = 0xff
-		}
-		for t := range m.p.threads {
-			if t%32 == 0 {
-				c.warps = append(c.warps, &warp{cta: c})
-			}
-			w := c.warps[t/32]
-			th := &thread{w: w, lane: t % 32, id: t, regs: make([]uint64, m.p.regs)}
-			for i := range th.regs {
-				th.regs[i] = 0xffffdeadffffdead
-			}
-			w.lanes = append(w.lanes, th)
-		}
-		cl.ctas = append(cl.ctas, c)
-	}
-	return cl
-}
-
-// run lets warps run in random order until all threads have left.
-func (cl *cluster) run() {
-	var warps []*warp
-	for _, c := range cl.ctas {
-		warps = append(warps, c.warps...)
-	}
-	for {
-		before := cl.m.events
-		cl.m.rand.Shuffle(len(warps), func(i, j int) { warps[i], warps[j] = warps[j], warps[i] })
-		alive := false
-		for _, w := range warps {
-			alive = w.run() || alive
-			cl.land(0.2)
-		}
-		if !alive {
-			break
-		}
-		if cl.m.events == before {
-			if len(cl.pending) == 0 {
-				cl.m.now = nil
-				fail("deadlock: %s", cl.where())
-			}
-			cl.land(1)
-		}
-	}
-	cl.land(1)
-}
-
-// land completes pending copies, each with that probability.
-func (cl *cluster) land(probability float64) {
-	for i := 0; i < len(cl.pending); {
-		if cl.m.rand.Float64() < probability {
-			f := cl.pending[i]
-			cl.pending = slices.Delete(cl.pending, i, i+1)
-			f()
-			cl.m.events++
-			continue
-		}
-		i++
-	}
-}
-
-// where lists what threads wait at.
-func (cl *cluster) where() string {
-	at := map[string]int{}
-	for _, c := range cl.ctas {
-		for _, w := range c.warps {
-			for _, t := range w.lanes {
-				pc := t.pc
-				if t.state == atBarrier || t.state == inCluster {
-					pc--
-				}
-				if t.state != exited {
-					at[fmt.Sprintf("block %d: %s", c.rank, cl.m.p.code[pc].text)]++
-				}
-			}
-		}
-	}
-	var list []string
-	for text, n := range at {
-		list = append(list, fmt.Sprintf("%d threads of %s", n, text))
-	}
-	slices.Sort(list)
-	return strings.Join(list, "; ")
-}
-
-// run runs the lanes as far as they get, and what they do together. It reports
-// whether any is left.
-func (w *warp) run() bool {
-	m := w.cta.cl.m
-	for {
-		var meet []*thread
-		alive, ready := false, true
-		for _, t := range w.lanes {
-			t.run()
-			if t.state == exited {
-				continue
-			}
-			alive = true
-			if t.state == together && (len(meet) == 0 || meet[0].pc == t.pc) {
-				meet = append(meet, t)
-			} else {
-				ready = false
-			}
-		}
-		if !ready || len(meet) == 0 {
-			return alive
-		}
-		i := &m.p.code[meet[0].pc]
-		m.now = i
-		i.together(w, meet)
-		m.events++
-		for _, t := range meet {
-			t.state = running
-			t.pc++
-		}
-	}
-}
-
-// run executes instructions until the thread waits for something.
-func (t *thread) run() {
-	m := t.w.cta.cl.m
-	t.yielding = false
-	for t.state == running && !t.yielding {
-		if t.pc >= len(m.p.code) {
-			t.exit()
-			return
-		}
-		i := &m.p.code[t.pc]
-		if i.pred >= 0 && (t.regs[i.pred]&1 != 0) == i.neg {
-			t.pc++
-			continue
-		}
-		if i.together != nil {
-			t.state = together
-			return
-		}
-		if !i.spins {
-			m.events++
-		}
-		t.pc++
-		m.now = i
-		i.run(t)
-	}
-}
-
-func (t *thread) exit() {
-	if len(t.stores.open) > 0 || len(t.stores.groups) > 0 {
-		fail("thread %d exits with stores from shared memory in flight", t.id)
-	}
-	t.state = exited
-	t.w.cta.cl.m.events++
-	c := t.w.cta
-	for _, b := range c.waiting {
-		c.release(b)
-	}
-	if c.cl.waiting > 0 {
-		c.cl.meet()
-	}
 }
