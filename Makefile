@@ -5,7 +5,7 @@ GO      ?= go
 export CGO_ENABLED = 0
 
 FUZZTIME           ?= 20m
-TORTURE            ?= 500
+TORTURE            ?= 200000
 STATICCHECK_VERSION = v0.8.2
 STATICCHECK         = $(CURDIR)/.cache/bin/staticcheck-$(STATICCHECK_VERSION)
 # The nested modules with tests of their own; bench needs cgo and is apart.
@@ -80,11 +80,11 @@ generate:
 	cd examples && $(GO) generate ./...
 	$(GO) test ./golden ./ptx ./ptx/kernels -run 'Golden|Printed|Manifest' -update
 
-## torture: every kernel of every level against its contract, TORTURE calls each
-## between inaccessible pages, and every mutant of a kernel of each op. A failure
-## prints the kernel's key and the seed of the call.
+## torture: TORTURE random cases on every kernel, at every level of this machine,
+## and every mutant of a kernel of each op. A failure prints the command that runs
+## the case again.
 torture:
-	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestDifferential$$' -calls $(TORTURE)
+	$(GO) run ./cmd/sparsegen torture --cases $(TORTURE)
 	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
 
 ## fuzz: each fuzz target for FUZZTIME, one after the other; what is found lands in
@@ -95,12 +95,12 @@ fuzz:
 			echo "$$t in $$(dirname $$f)"; \
 			(cd $$(dirname $$f) && $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) .) || exit 1; done; done
 
-## kernel-check: .cache/kernel-check, one static program with every kernel and its
-## check, for a machine that has instructions which this one lacks
+## kernel-check: .cache/kernel-check, one static program with every kernel and the
+## cases of torture, for a machine that has instructions which this one lacks
 kernel-check:
 	@mkdir -p .cache
-	$(GO) test ./codegen -count=1 -run '^TestDifferential$$' -keep '$(CURDIR)/.cache/kernel-check'
-	@echo "there: ONLY=avx512 CALLS=2000 .cache/kernel-check"
+	$(GO) run ./cmd/sparsegen torture --program .cache/kernel-check
+	@echo "there: kernel-check --isa avx512 --cases 200000"
 
 ## gpu: .cache/gpu, a folder that checks and races the GPU kernels on a machine
 ## with a GPU, which needs nothing else for the checks and torch for the race;

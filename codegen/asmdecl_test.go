@@ -41,7 +41,7 @@ func asmdeclReports(t *testing.T, text, stubs []byte) (reports []string) {
 // TestAsmdecl: argument names, offsets, sizes and frames of the kernels agree
 // with their declarations; mistakes in any of them would be seen.
 func TestAsmdecl(t *testing.T) {
-	var ks []Kernel // one of each op and machine: TestDifferential has go vet see all
+	var ks []Kernel // one of each op and machine: TestEmitted has go vet see all
 	seen := map[[2]int]bool{}
 	for _, k := range someKernels() {
 		if id := [2]int{int(k.Key.Op), int(k.ISA)}; !seen[id] {

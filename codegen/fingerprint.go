@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/patterns"
@@ -14,7 +15,10 @@ import (
 // Fingerprint identifies the packers of this version: a hash over what they
 // make of a fixed pseudo-random matrix. It changes by itself when a layout does,
 // so that a packed file and kernels that do not belong together are refused.
-func Fingerprint() uint64 {
+func Fingerprint() uint64 { return fingerprint() }
+
+// fingerprint is computed once: it never changes, and every packed model has it.
+var fingerprint = sync.OnceValue(func() uint64 {
 	const rows, cols = 37, 96
 	rng := rand.New(rand.NewPCG(2026, 11))
 	m := patterns.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
@@ -41,7 +45,7 @@ func Fingerprint() uint64 {
 		hashVariant(h, v)
 	}
 	return h.Sum64()
-}
+})
 
 func hashVariant(h io.Writer, v sgp.Variant) {
 	put := func(data any) { _ = binary.Write(h, binary.LittleEndian, data) } // a hash takes every write

@@ -140,7 +140,7 @@ func TestMapKernels(t *testing.T) {
 	require.Len(t, kernels, len(mapKernels)*len(ISAs()))
 	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "maps.sg"})
 	require.NoError(t, err)
-	_, binary := kernelModule(t, files, map[string]string{"map_test.go": mapChecker})
+	binary := kernelModule(t, files, map[string]string{"map_test.go": mapChecker})
 	cmd := exec.CommandContext(t.Context(), binary, "-test.run=TestMap", "-test.timeout=1h")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("STEP=%d", *mapStep))
 	out, err := cmd.CombinedOutput()

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	goruntime "runtime"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/sparsegen/sparsegen/asm/amd64"
 	"github.com/sparsegen/sparsegen/asm/goref"
+	"github.com/sparsegen/sparsegen/internal/gobuild"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -213,11 +215,33 @@ func refused(m mutant, data string) bool {
 	return err != nil
 }
 
+// kernelModule builds a module of emitted files and more, and returns its test
+// binary.
+func kernelModule(t *testing.T, files []File, more map[string]string) (binary string) {
+	t.Helper()
+	source := map[string][]byte{}
+	for _, f := range files {
+		source[f.Name] = f.Data
+	}
+	for name, text := range more {
+		source[name] = []byte(text)
+	}
+	dir := t.TempDir()
+	m, err := gobuild.New(t.Context(), filepath.Join(dir, "module"), source)
+	require.NoError(t, err)
+	// Without the folder in what is compiled, a second run finds it in go's cache.
+	m.Env = []string{"GOFLAGS=-mod=mod -buildvcs=false -trimpath"}
+	binary = filepath.Join(dir, "kern.test")
+	_, err = m.Go(t.Context(), "test", "-c", "-o", binary, ".")
+	require.NoError(t, err)
+	return binary
+}
+
 // outside is what the checks say of a kernel that leaves its arguments.
 var outside = regexp.MustCompile(`the kernel (touches|writes)|SIG[A-Z]+`)
 
 // TestMutants plants mistakes in the assembly of mutantKernels. The comparison
-// that TestDifferential makes must find each, be it by a wrong result, a fault
+// with the kernels' contract must find each, be it by a wrong result, a fault
 // or a kernel that does not end, or the proof that Emit asks for must fail.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
@@ -263,7 +287,7 @@ func TestMutants(t *testing.T) {
 		list += fmt.Sprintf("\t\t{Key: runtime.KernelKey{Op: %d, MR: %d, T: %d, S: %d, NB: %d, N: %d, M: %d}, ISA: runtime.AVX2, Fn: runtime.%s(%s)},\n",
 			m.key.Op, m.key.MR, m.key.T, m.key.S, m.key.NB, m.key.N, m.key.M, goref.FuncType(m.key.Op), m.name)
 	}
-	_, binary := kernelModule(t, nil, map[string]string{
+	binary := kernelModule(t, nil, map[string]string{
 		"mutants_amd64.s": source, "mutants_amd64.go": declared + list + "\t}\n}\n", "mutant_test.go": mutantRunner,
 	})
 

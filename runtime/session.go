@@ -235,5 +235,6 @@ func faultError(p any) error {
 	if !sgp.IsFault(p) {
 		panic(p)
 	}
-	return fmt.Errorf("memory fault: was the file made shorter while it is mapped? (%v)", p)
+	at := p.(interface{ Addr() uintptr }).Addr()
+	return fmt.Errorf("memory fault at %#x: was the file made shorter while it is mapped? (%v)", at, p)
 }

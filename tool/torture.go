@@ -1,0 +1,52 @@
+package tool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/sparsegen/sparsegen/torture"
+)
+
+// TortureOptions are the options of Torture.
+type TortureOptions struct {
+	torture.Options
+	Program string // write the program to this file instead of running it
+	Arch    string // of Program; "" is this machine's
+}
+
+// Torture compiles a program with every kernel and runs random cases on it. The
+// error is Findings where a case failed.
+func Torture(ctx context.Context, c Console, o TortureOptions) error {
+	o.Out, o.Log, o.Live = c.Out, c.Log, c.Live
+	if o.Arch != "" && o.Program == "" {
+		return errors.New("--arch is for a program that is carried elsewhere: it needs --program FILE")
+	}
+	dir, err := os.MkdirTemp("", "sparsegen-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "torture")
+	if o.Program != "" {
+		binary = o.Program
+	}
+	p := newProgress(c, 0)
+	p.step("compile every kernel")
+	err = torture.Build(ctx, dir, o.Arch, binary)
+	p.end()
+	if err != nil {
+		return err
+	}
+	if o.Program != "" {
+		fmt.Fprintln(c.Out, "wrote", o.Program)
+		return nil
+	}
+	err = torture.Run(ctx, []string{binary}, o.Options)
+	if errors.Is(err, torture.ErrFailed) {
+		return &Findings{}
+	}
+	return err
+}
