@@ -17,7 +17,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit isa arm64 gorgonia bench-build bench generate torture fuzz kernel-check gpu clean
+.PHONY: all demo test lint build unit race isa arm64 gorgonia bench-build bench generate torture fuzz fuzz-module fuzz-bundle kernel-check gpu clean
 
 all: test
 
@@ -26,7 +26,7 @@ demo:
 	$(GO) run ./cmd/sparsegen demo
 
 ## test: everything that must hold before a change lands
-test: lint build unit isa arm64 gorgonia bench-build
+test: lint build unit race isa arm64 gorgonia bench-build
 
 # bench/gpu is the part of bench that needs no C library.
 lint: $(STATICCHECK)
@@ -45,6 +45,12 @@ build:
 
 unit:
 	@for m in $(MODULES); do (cd $$m && $(GO) test ./...) || exit 1; done
+
+# The race detector needs cgo, and that a C compiler.
+race:
+	@if command -v $${CC:-cc} >/dev/null; then \
+		CGO_ENABLED=1 $(GO) test -race ./runtime -run 'Session|Concurrent|Cancel|Helpers|Misuse|Threads'; \
+	else echo "skip the race detector: no C compiler"; fi
 
 isa:
 	@for i in generic avx2 avx512; do \
@@ -88,12 +94,25 @@ torture:
 	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
 
 ## fuzz: each fuzz target for FUZZTIME, one after the other; what is found lands in
-## the package's testdata/fuzz
-fuzz:
-	@for f in $$(grep -rl --include='*_test.go' '^func Fuzz' .); do \
-		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$f); do \
-			echo "$$t in $$(dirname $$f)"; \
-			(cd $$(dirname $$f) && $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) .) || exit 1; done; done
+## the package's testdata/fuzz. The target that runs damaged models with generated
+## kernels is in a module that is made for it.
+FUZZ_SESSION = .cache/fuzz/session
+fuzz: fuzz-module
+	@internal/fuzz/targets.sh $(FUZZ_DIRS) $(FUZZ_SESSION) | while read -r dir t; do \
+		echo "$$t in $$dir"; \
+		(cd $$dir && $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x . </dev/null) || exit 1; done
+
+FUZZ_DIRS = $(filter-out bin,$(patsubst %/,%,$(wildcard */)))
+fuzz-module:
+	@rm -rf $(FUZZ_SESSION)
+	$(GO) test ./codegen -count=1 -run '^TestDamagedFiles$$' -damagemodule '$(CURDIR)/$(FUZZ_SESSION)'
+
+## fuzz-bundle: bin/fuzz, a folder that fuzzes all targets side by side on a machine
+## without Go: fuzz.sh DIR 20m there, then fuzz-collect.sh DIR OUT
+fuzz-bundle: fuzz-module
+	@rm -rf bin/fuzz
+	GO=$(GO) internal/fuzz/bundle.sh bin/fuzz $(FUZZ_DIRS) $(FUZZ_SESSION)
+	@du -sh bin/fuzz
 
 ## kernel-check: .cache/kernel-check, one static program with every kernel and the
 ## cases of torture, for a machine that has instructions which this one lacks

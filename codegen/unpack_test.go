@@ -296,43 +296,7 @@ func TestUnpack(t *testing.T) {
 					}
 				}
 				mask := randomMask(rng, c, rows, cols)
-				v, err := c.Pack(m, mask)
-				if c.Op == runtime.LanesWindow && newOperand(m, mask, c.Compact).k < sgp.WindowColumns {
-					require.Error(t, err)
-					continue
-				}
-				require.NoError(t, err)
-				what := fmt.Sprintf("%v, [%d, %d]", c, rows, cols)
-				validVariant(t, v, rows, cols, what)
-
-				var kept []uint32
-				if v.Panel != nil {
-					kept = v.Panel.Cols
-				} else {
-					kept = v.Lanes.Cols
-				}
-				if !c.Compact {
-					require.Nil(t, kept, what)
-				}
-				u := newUnpacker(t, rows, cols, kept)
-				if v.Panel != nil {
-					u.panel(v.Panel)
-				} else {
-					u.lanes(v.Lanes)
-				}
-				for r := range rows {
-					for col := range cols {
-						want := float32(0)
-						if mask.At(r, col) {
-							want = m.Data[r*m.Stride+col]
-							stored[c.Op]++
-						}
-						got := u.m.Data[r*cols+col]
-						if got != want && !(got != got && want != want) {
-							require.Failf(t, "another matrix", "%s: element [%d, %d] is %v, want %v", what, r, col, got, want)
-						}
-					}
-				}
+				stored[c.Op] += checkPacked(t, c, m, mask)
 			}
 		})
 	}
@@ -342,6 +306,48 @@ func TestUnpack(t *testing.T) {
 	for op := range panelKinds {
 		require.NotZero(t, stored[op], op)
 	}
+}
+
+// checkPacked packs what mask keeps of m and reads it back; it gives the number
+// of elements.
+func checkPacked(t *testing.T, c Config, m patterns.Matrix, mask *patterns.Mask) (stored int) {
+	v, err := c.Pack(m, mask)
+	if c.Op == runtime.LanesWindow && newOperand(m, mask, c.Compact).k < sgp.WindowColumns {
+		require.Error(t, err)
+		return 0
+	}
+	require.NoError(t, err)
+	what := fmt.Sprintf("%v, [%d, %d]", c, m.Rows, m.Cols)
+	validVariant(t, v, m.Rows, m.Cols, what)
+	var kept []uint32
+	if v.Panel != nil {
+		kept = v.Panel.Cols
+	} else {
+		kept = v.Lanes.Cols
+	}
+	if !c.Compact {
+		require.Nil(t, kept, what)
+	}
+	u := newUnpacker(t, m.Rows, m.Cols, kept)
+	if v.Panel != nil {
+		u.panel(v.Panel)
+	} else {
+		u.lanes(v.Lanes)
+	}
+	for r := range m.Rows {
+		for col := range m.Cols {
+			want := float32(0)
+			if mask.At(r, col) {
+				want = m.Data[r*m.Stride+col]
+				stored++
+			}
+			got := u.m.Data[r*m.Cols+col]
+			if got != want && !(got != got && want != want) {
+				require.Failf(t, "another matrix", "%s: element [%d, %d] is %v, want %v", what, r, col, got, want)
+			}
+		}
+	}
+	return stored
 }
 
 // validVariant checks v as the packed file's reader would.

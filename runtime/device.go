@@ -68,7 +68,7 @@ func (m *Model) newDeviceSession(l *sgp.Layer, o options) (s *Session, err error
 	if err != nil {
 		return nil, fmt.Errorf("session of layer %q for batch %d: %w", l.Name, o.maxBatch, err)
 	}
-	s = &Session{model: m, layer: l.Name, plan: *newPlan(l, sizes{1, o.maxBatch}), runner: r}
+	s = &Session{model: m, layer: l.Name, plan: *newPlan(l, sizes{threads: 1, batch: o.maxBatch}), runner: r}
 	m.sessions[s] = struct{}{}
 	return s, nil
 }

@@ -11,6 +11,13 @@ import (
 // again, so that they are still in the second-level cache for the next tokens.
 const slabBytes = 256 << 10
 
+// Weights that are more than inCache come from memory, not at callFMA's rate but
+// at some 10 GB/s: one call then reads callWeights of them.
+const (
+	inCache     = 2 << 20 / 4
+	callWeights = 512 << 10 / 4
+)
+
 // lanesLinear is a linear op whose kernels have output rows as lanes. Slabs
 // are outermost, tokens within, so that weights come from memory once.
 type lanesLinear struct {
@@ -164,6 +171,9 @@ func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
 		d.stored += c
 	}
 	limit, step := callFMA/min(d.most(), d.maxBatch), slabsInStep
+	if d.stored > inCache {
+		limit = min(limit, callWeights)
+	}
 	if d.threads > 1 {
 		limit = min(limit, max(d.stored/(4*d.threads), 256))
 		if slabs < 4*d.threads*step {

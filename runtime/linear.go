@@ -51,10 +51,10 @@ func bindLinear(l *sgp.Layer, op *sgp.Op, k kernels, size sizes) (operation, err
 	var bound variants
 	for i := range lin.Variants {
 		v := &lin.Variants[i]
-		if v.BatchMin > size.batch {
+		if v.BatchMin > size.batch && !size.all {
 			break
 		}
-		size := sizes{size.threads, min(size.batch, v.BatchMax)}
+		size := sizes{threads: size.threads, batch: min(size.batch, v.BatchMax)}
 		op, err := bindForm(l, base, v, k, size)
 		if err != nil {
 			return nil, err

@@ -26,6 +26,8 @@ var (
 	// ErrOverlap is the error of an output that shares memory with an input or
 	// another output.
 	ErrOverlap = errors.New("input and output overlap")
+	// ErrNoContext is the error of a nil context.
+	ErrNoContext = errors.New("the context is nil")
 )
 
 // Model is an open packed model with the kernels to run it. It is immutable
@@ -97,7 +99,7 @@ func (m *Model) check(isa ISA) error {
 			}
 			continue
 		}
-		if _, err := bindLayer(l, k, sizes{threads: 1, batch: l.BatchMin}); err != nil {
+		if _, err := bindLayer(l, k, sizes{threads: 1, batch: 1, all: true}); err != nil {
 			return fmt.Errorf("%s: %w", m.path, err)
 		}
 	}
@@ -107,6 +109,9 @@ func (m *Model) check(isa ISA) error {
 // Layers lists the layers in the order of the file; it is empty once the model
 // is closed.
 func (m *Model) Layers() []Layer {
+	if m == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.file == nil {
@@ -146,6 +151,9 @@ func tensors(l *sgp.Layer, values []int) []Tensor {
 // ErrBusy while one of them runs; then nothing is closed. Closing twice is not
 // an error.
 func (m *Model) Close() error {
+	if m == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.file == nil {

@@ -10,8 +10,12 @@ import (
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
 
-// sizes is what a plan reserves memory for.
-type sizes struct{ threads, batch int }
+// sizes is what a plan reserves memory for. A plan for all batches binds every
+// variant, and reserves for none of them more than for this batch.
+type sizes struct {
+	threads, batch int
+	all            bool
+}
 
 // control is what a run hands to its operations.
 type control struct {

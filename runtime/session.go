@@ -79,8 +79,14 @@ func MaxBatch(n int) Option {
 // NewSession prepares to run a layer. Close the session to stop its helpers and
 // to free its memory before the model is closed.
 func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
+	if m == nil {
+		return nil, fmt.Errorf("session of layer %q: no model: %w", layer, ErrClosed)
+	}
 	var o options
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("session of layer %q: option %d is nil", layer, i)
+		}
 		if err := opt(&o); err != nil {
 			return nil, fmt.Errorf("session of layer %q: %w", layer, err)
 		}
@@ -118,7 +124,7 @@ func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
 	if l.Target != "" || o.device != nil {
 		return m.newDeviceSession(l, o)
 	}
-	p, err := bindLayer(l, newKernels(m.sets, o.isa), sizes{o.threads, o.maxBatch})
+	p, err := bindLayer(l, newKernels(m.sets, o.isa), sizes{threads: o.threads, batch: o.maxBatch})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.path, err)
 	}
@@ -137,6 +143,9 @@ func (m *Model) NewSession(layer string, opts ...Option) (*Session, error) {
 // Close stops the helpers and frees the session's memory, also that on a device.
 // It gives ErrBusy while the session runs; closing twice is not an error.
 func (s *Session) Close() error {
+	if s == nil || s.model == nil {
+		return nil
+	}
 	if !s.state.CompareAndSwap(idle, closed) {
 		if s.state.Load() == closed {
 			return nil
@@ -173,6 +182,12 @@ func (s *Session) release() (err error) {
 // On a GPU, Run copies and rounds the inputs to the layer's element type, waits for
 // the result and widens it; a run that has begun there is not cut short by ctx.
 func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
+	switch {
+	case s == nil || s.model == nil:
+		return fmt.Errorf("a session that NewSession has not made is %w", ErrClosed)
+	case ctx == nil:
+		return fmt.Errorf("session of layer %q: %w", s.layer, ErrNoContext)
+	}
 	if !s.state.CompareAndSwap(idle, running) {
 		return s.refusal()
 	}

@@ -261,6 +261,12 @@ func TestLies(t *testing.T) {
 				m.Layers[1].Values[i].Dims = []int{8 << (i % 2), 0}
 			}
 		}, "another layout"},
+		"rows without a weight, without end": {func(m *Model) {
+			l := &m.Layers[0]
+			l.Ops, l.Outputs = l.Ops[:1], []int{1}
+			l.Values[1].Dims[1], lin(m).Out, lin(m).Bias = MaxExtent, MaxExtent, nil
+			lin(m).Variants = []Variant{{BatchMin: 1, BatchMax: 9, Panel: &Panel{KB: 8}}}
+		}, "more than 67108864 output rows without a weight"},
 		"layers of one name": {func(m *Model) { m.Layers = append(m.Layers, m.Layers[0]) }, `"ffn" occurs twice`},
 	} {
 		t.Run(name, func(t *testing.T) {

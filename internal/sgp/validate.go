@@ -12,10 +12,15 @@ import (
 // MaxExtent is the largest extent of any axis: features, batch, rows, columns.
 const MaxExtent = math.MaxInt32
 
+// maxUnreached is how many output rows of a model may have no weight. A reader
+// takes memory for each, and the file does not.
+const maxUnreached = 1 << 26
+
 // Validate reports the first thing in m that a kernel could not run safely, or
 // that says nothing a runtime could do. Its error names the layer, op and form.
 func (m *Model) Validate() error {
 	seen := make(map[string]bool, len(m.Layers))
+	unreached := 0
 	for i := range m.Layers {
 		l := &m.Layers[i]
 		if l.Name == "" {
@@ -28,8 +33,34 @@ func (m *Model) Validate() error {
 		if err := l.validate(); err != nil {
 			return fmt.Errorf("layer %q: %w", l.Name, err)
 		}
+		for j := range l.Ops {
+			if lin := l.Ops[j].Linear; lin != nil {
+				unreached += lin.unreached()
+			}
+			if unreached > maxUnreached {
+				return fmt.Errorf("layer %q: op %d: more than %d output rows without a weight", l.Name, j, maxUnreached)
+			}
+		}
 	}
 	return nil
+}
+
+// unreached is the number of output rows that no weight reaches, in all variants
+// together.
+func (lin *Linear) unreached() int {
+	n := 0
+	for i := range lin.Variants {
+		switch v := &lin.Variants[i]; {
+		case v.Panel != nil:
+			n += lin.Out
+			for j := range v.Panel.Segments {
+				n -= len(v.Panel.Segments[j].Rows)
+			}
+		case v.Lanes != nil && v.Lanes.Rows != nil:
+			n += lin.Out - len(v.Lanes.Rows)
+		}
+	}
+	return n
 }
 
 // gpuTypes are the element types of layers with a target; the others have none.

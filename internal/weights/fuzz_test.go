@@ -51,3 +51,16 @@ func FuzzSMTX(f *testing.F) {
 		[]byte("0, 0, 0\n0\n\n"),
 		[]byte("1, 2147483640, 0\n0 0\n"))
 }
+
+// TestDenseCopyOfAHugeTopology: 20 bytes once took a gigabyte.
+func TestDenseCopyOfAHugeTopology(t *testing.T) {
+	f := &File{Path: "x.smtx"}
+	require.NoError(t, f.read([]byte("1, 214783640, 0\n0 0\n")))
+	_, err := f.RandomFloat32("x", 1)
+	require.ErrorContains(t, err, "1×214783640 elements are above the limit of 16777216 for a dense copy of 0 positions")
+	f = &File{Path: "y.smtx"}
+	require.NoError(t, f.read([]byte("1, 4200000, 1\n0 1\n4199999\n")))
+	values, err := f.Ones("y")
+	require.NoError(t, err)
+	require.Equal(t, float32(1), values[4199999])
+}

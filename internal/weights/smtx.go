@@ -13,6 +13,13 @@ import (
 // count is not backed by bytes of the file.
 const maxDense = 1 << 28
 
+// denseFree and densePerIndex bound them by what the file holds: a few bytes can
+// state any extents, and a reader should not take a gigabyte for them.
+const (
+	denseFree     = 1 << 24
+	densePerIndex = 1 << 12
+)
+
 // CSR is the topology of a sparse matrix in compressed sparse row form: row r
 // keeps the columns ColIndices[RowOffsets[r]:RowOffsets[r+1]], ascending.
 type CSR struct {
@@ -131,8 +138,8 @@ func (f *File) fill(name string, value func() float32) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.Rows > 0 && m.Cols > maxDense/m.Rows {
-		return nil, fmt.Errorf("%s: tensor %q: %d×%d elements are above the limit of %d for a dense copy", f.Path, name, m.Rows, m.Cols, maxDense)
+	if most := min(maxDense, denseFree+densePerIndex*len(m.ColIndices)); m.Rows > 0 && m.Cols > most/m.Rows {
+		return nil, fmt.Errorf("%s: tensor %q: %d×%d elements are above the limit of %d for a dense copy of %d positions", f.Path, name, m.Rows, m.Cols, most, len(m.ColIndices))
 	}
 	out := make([]float32, m.Rows*m.Cols)
 	for r := range m.Rows {
