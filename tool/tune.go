@@ -2,10 +2,12 @@ package tool
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"text/tabwriter"
 	"time"
 
 	"github.com/sparsegen/sparsegen/autotune"
@@ -67,6 +69,59 @@ func TuneCheck(ctx context.Context, c Console, o TuneOptions) error {
 	fmt.Fprintf(c.Out, "%d records measured again, %d hold no longer\n", checked, len(drifts))
 	if len(drifts) > 0 {
 		return &Findings{Summary: fmt.Sprintf("records of %s have drifted; run `sparsegen tune --again %s`", m.path, m.path)}
+	}
+	return nil
+}
+
+// TuneOracle judges the choices of the race, of the naive policy, of transfer and of
+// the cost model by an exhaustive measurement, with the race repeated. With asJSON it
+// prints an autotune.OracleReport.
+func TuneOracle(ctx context.Context, c Console, o TuneOptions, repeats int, asJSON bool) error {
+	if repeats < 1 {
+		return fmt.Errorf("--repeat %d: want at least 1", repeats)
+	}
+	m, err := o.open(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	linears, options, p, err := o.prepare(c, m)
+	if err != nil {
+		return err
+	}
+	r, err := autotune.Oracle(ctx, linears, repeats, options)
+	p.end()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		enc := json.NewEncoder(c.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(r)
+	}
+	tw := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "layer\tbatch\tcandidates\tnoise\tbest µs\tmodel\trace\tnaive\ttransfer\trank\t")
+	for _, r := range r.Problems {
+		worst := r.Tuned[0].Regret
+		for _, t := range r.Tuned {
+			worst = max(worst, t.Regret)
+		}
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%.1f%%\t%.1f\t+%.1f%%\t+%.1f%%\t+%.1f%%\t+%.1f%%\t%.2f\t\n", r.Layer, r.Problem.Batch, r.Candidates, 100*r.Noise,
+			r.OracleNS/1e3, 100*r.Default.Regret, 100*worst, 100*r.Naive.Regret, 100*r.Transfer.Regret, r.Rank)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.Out)
+	fmt.Fprintln(tw, "policy\tchoices\tregret\tp95\tmost\tslower than the model\tmedian s\tp95 s\t")
+	for _, s := range r.Policies {
+		fmt.Fprintf(tw, "%s\t%d\t%.2f%%\t%.1f%%\t%.1f%%\t%d\t%.2f\t%.2f\t\n", s.Policy, s.Choices, 100*s.Geomean, 100*s.P95, 100*s.Max, s.Slower, s.Median, s.P95Took)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if r.Left > 0 {
+		fmt.Fprintf(c.Out, "%d problems beyond the budget\n", r.Left)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,7 +11,8 @@ import (
 
 func tuneCmd(c tool.Console) *cobra.Command {
 	var o tool.TuneOptions
-	var check bool
+	var check, oracle, asJSON bool
+	var repeat int
 	cmd := &cobra.Command{
 		Use:   "tune [SPEC]",
 		Short: "Measure which kernels are fastest on this machine",
@@ -26,7 +28,14 @@ A tuning may be stopped at any time and goes on where it was.`,
   sparsegen tune explain ffn`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
-			if check {
+			switch {
+			case check && oracle:
+				return fmt.Errorf("--check and --oracle exclude each other")
+			case asJSON && !oracle:
+				return fmt.Errorf("--json belongs to --oracle")
+			case oracle:
+				return tool.TuneOracle(cmd.Context(), c, o, repeat, asJSON)
+			case check:
 				return tool.TuneCheck(cmd.Context(), c, o)
 			}
 			return tool.Tune(cmd.Context(), c, o)
@@ -38,6 +47,9 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
 	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2 or avx512 (default: this machine's best of the spec's)")
 	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
+	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
+	f.IntVar(&repeat, "repeat", 3, "--oracle: how often each race is repeated")
+	f.BoolVar(&asJSON, "json", false, "--oracle: print JSON")
 	f.BoolVar(&check, "check", false, "measure the committed choices again and report those that are no longer the best")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
