@@ -24,6 +24,9 @@ func Torture(ctx context.Context, c Console, o TortureOptions) error {
 	if o.Arch != "" && o.Program == "" {
 		return errors.New("--arch is for a program that is carried elsewhere: it needs --program FILE")
 	}
+	if err := o.Validate(); err != nil { // before a minute of compiling
+		return err
+	}
 	dir, err := os.MkdirTemp("", "sparsegen-*")
 	if err != nil {
 		return err

@@ -244,12 +244,8 @@ func (c *Case) problem(i int) codegen.Problem {
 func (c *Case) force(r source) {
 	for {
 		p := c.problem(0)
-		// Weights whose groups lie behind a permutation do not have the form of n:m.
-		permuted := slices.ContainsFunc(p.Levels, func(l patterns.Level) bool { return l.Perm != nil && l.Axis == patterns.ColAxis })
-		other := func(f codegen.Config) bool {
-			return f.Op.String() != c.Family && c.Family != familyRefused || f.M > 0 && permuted
-		}
-		if candidates := slices.DeleteFunc(codegen.Candidates(p), other); len(candidates) > 0 {
+		other := func(f codegen.Config) bool { return f.Op.String() != c.Family && c.Family != familyRefused }
+		if candidates := slices.DeleteFunc(codegen.Candidates(p), other); len(candidates) > 0 && c.hasForm(candidates[0]) {
 			candidates = slices.DeleteFunc(codegen.Space(p), other)
 			c.configs = []codegen.Config{pick(r, candidates)}
 			if r.chance(1, 8) {
@@ -266,6 +262,21 @@ func (c *Case) force(r source) {
 		c.layer, c.threads = layer{}, 1
 		c.shape(r, 1)
 	}
+}
+
+// hasForm reports whether weights that fill the first linear op's pattern can be
+// packed for a configuration: groups behind a permutation have no form of n:m, few
+// columns no window.
+func (c *Case) hasForm(config codegen.Config) bool {
+	full := patterns.NewMatrix(c.linears[0].out, c.in)
+	for i := range full.Data {
+		full.Data[i] = 1
+	}
+	mask, err := c.linears[0].pattern.Prune(full)
+	if err == nil {
+		_, err = config.Pack(full, mask)
+	}
+	return err == nil
 }
 
 // drawPattern draws a pattern and a shape that it covers. cols, where it is not 0,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,8 +103,18 @@ func (e *engine) run(c *Case) (proves bool, found []*finding, err error) {
 	case familyKernel:
 		return e.kernel(c)
 	case familyRefused:
-		return e.refused(c)
+		proves, found, err = e.refused(c)
+	default:
+		proves, found, err = e.session(c)
 	}
+	if errors.Is(err, errNoForm) {
+		return false, nil, nil
+	}
+	return proves, found, err
+}
+
+// session runs a case in a session.
+func (e *engine) session(c *Case) (proves bool, found []*finding, err error) {
 	module, err := c.module()
 	if err != nil {
 		return false, nil, err
@@ -169,6 +180,10 @@ func (e *engine) run(c *Case) (proves bool, found []*finding, err error) {
 	return proves, found, nil
 }
 
+// errNoForm says that a case's weights cannot be packed for its configuration, as
+// those of a layer may not for a candidate. The case proves nothing then.
+var errNoForm = errors.New("no form")
+
 // pack packs the case's layer as its configurations say.
 func (c *Case) pack(module *ir.Module, weights tensors) (*sgp.Model, error) {
 	isas := append(codegen.ISAs(), runtime.Generic)
@@ -195,7 +210,7 @@ func (c *Case) pack(module *ir.Module, weights tensors) (*sgp.Model, error) {
 	for i, config := range c.configs {
 		v, err := config.Pack(m, mask)
 		if err != nil {
-			return nil, fmt.Errorf("%v: %w", config, err)
+			return nil, fmt.Errorf("%w: %v: %w", errNoForm, config, err)
 		}
 		last := c.batchMin + (c.batchMax-c.batchMin+1)*(i+1)/len(c.configs) - 1
 		if last < first {

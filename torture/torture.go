@@ -56,7 +56,16 @@ func (o *Options) Flags(f *flag.FlagSet) {
 	f.IntVar(&o.Workers, "workers", 0, "worker `processes` (default: one a processor)")
 }
 
-// check completes the options.
+// Validate reports what is wrong with the options.
+func (o Options) Validate() error {
+	s, err := newSpace()
+	if err != nil {
+		return err
+	}
+	return o.check(s)
+}
+
+// check completes the options, or reports what is wrong with them.
 func (o *Options) check(s *space) error {
 	switch {
 	case o.Cases < 0 || o.Time < 0 || o.Workers < 0 || o.Case < -1:
