@@ -21,13 +21,13 @@ import (
 type ExplainOptions struct {
 	Source
 	Layer string // "" is all of them
-	Print string // ir, plan, asm, bytes, proof or ptx
+	Print string // ir, plan, asm, bytes, proof, ptx or trace
 	ISA   string // plan: level to plan for; asm, bytes, proof: only this level's kernels
 }
 
 // Explain shows what becomes of a layer: its canonical spec, the plan with what
 // was weighed, or the kernels as assembly, as machine code, as PTX, or what was
-// proved of them.
+// proved of them, or what they do on a simulated GPU.
 func Explain(ctx context.Context, c Console, o ExplainOptions) error {
 	switch o.Print {
 	case "ir":
@@ -38,8 +38,10 @@ func Explain(ctx context.Context, c Console, o ExplainOptions) error {
 		return explainCode(ctx, c, o)
 	case "ptx":
 		return explainPTX(c.Out, o)
+	case "trace":
+		return explainTrace(ctx, c, o)
 	}
-	return fmt.Errorf("--print %s: want ir, plan, asm, bytes, proof or ptx", o.Print)
+	return fmt.Errorf("--print %s: want ir, plan, asm, bytes, proof, ptx or trace", o.Print)
 }
 
 // explainIR prints the spec canonically, of a single layer where one is asked

@@ -11,6 +11,8 @@ import (
 	"github.com/sparsegen/sparsegen/ptx/kernels"
 )
 
+var errNoGPULayer = errors.New("no layer runs on a GPU; write bf16 or f16 for its values and `target ptx(sm_90a)`, or give --target ptx:sm_90a --dtype bf16")
+
 // explainPTX prints the GPU kernels that the layers may use.
 func explainPTX(w io.Writer, o ExplainOptions) error {
 	_, m, err := o.module()
@@ -28,7 +30,7 @@ func explainPTX(w io.Writer, o ExplainOptions) error {
 		return err
 	}
 	if len(ks) == 0 {
-		return errors.New("no layer runs on a GPU; write bf16 or f16 for its values and `target ptx(sm_90a)`, or give --target ptx:sm_90a --dtype bf16")
+		return errNoGPULayer
 	}
 	for i := range ks {
 		if i > 0 {

@@ -38,6 +38,32 @@ func starterOnGPU(t *testing.T) (Source, OpenGPU, *cudatest.Fake) {
 	}, f
 }
 
+func TestRunOnSimulator(t *testing.T) {
+	for target, bound := range map[string]string{"ptx:sim": "0.006", "ptx(sim_80)": "0.006"} {
+		src, _, _ := starterOnGPU(t)
+		src.Targets = target
+		var out bytes.Buffer
+		require.NoError(t, Run(t.Context(), Console{Out: &out, Log: &bytes.Buffer{}}, RunOptions{Source: src, Random: 5, Check: true}))
+		require.Contains(t, out.String(), "the bound is "+bound)
+	}
+}
+
+func TestExplainTrace(t *testing.T) {
+	src, _, _ := starterOnGPU(t)
+	var out bytes.Buffer
+	require.NoError(t, Explain(t.Context(), Console{Out: &out, Log: &bytes.Buffer{}}, ExplainOptions{Source: src, Print: "trace"}))
+	for _, want := range []string{
+		`launch decode_nm24_bf16\S+: grid \d+ x 1 x 1, blocks of 160 threads, \d+ bytes of shared memory`,
+		`block 0 warp 4 +\d+: cp.async.bulk.shared::cluster.global`, `block 0 +\d+ bytes of line \d+ are there`,
+		`block 0 +phase 0 of the mbarrier at byte \d+ of block 0's shared memory is complete`,
+		`line +times +sectors +ideal +passes +conflicts +instruction`,
+	} {
+		require.Regexp(t, want, out.String())
+	}
+	src.Targets = "amd64"
+	require.ErrorContains(t, Explain(t.Context(), Console{Out: &out, Log: &bytes.Buffer{}}, ExplainOptions{Source: src, Print: "trace"}), "no layer runs on a GPU")
+}
+
 func TestRunOnGPU(t *testing.T) {
 	src, gpu, f := starterOnGPU(t)
 	var out bytes.Buffer

@@ -12,6 +12,7 @@ import (
 	"github.com/sparsegen/sparsegen/internal/weights"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/ir/eval"
+	"github.com/sparsegen/sparsegen/runtime/cuda/cudasim"
 )
 
 // RunOptions are the options of Run.
@@ -25,13 +26,15 @@ type RunOptions struct {
 	Out    []string // .npy files, one for each output; may be empty with Check
 	ISA    string   // cap on the instruction set; "" is this machine's best
 	Check  bool     // compare with the float64 reference
-	GPU    OpenGPU  // for a layer that runs on one
+	GPU    OpenGPU  // for a layer that runs on one; unused where the target is a simulator's
 }
 
 // Run compiles a layer into a program of its own and runs it once, or runs it on
-// a GPU. With Check the error is Findings where an element lies outside its error
+// a GPU, or on a simulated one where the target is ptx:sim or ptx:sim_80. With Check the error is Findings where an element lies outside its error
 // bound, or on a GPU the result as a whole.
 func Run(ctx context.Context, c Console, o RunOptions) error {
+	var simulated bool
+	o.Retarget, simulated = o.simulated()
 	m, err := o.open(c)
 	if err != nil {
 		return err
@@ -80,9 +83,15 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 			return err
 		}
 	}
+	sim := &simulator{}
+	if simulated {
+		if o.GPU, err = sim.open(m.Module, cudasim.Options{}); err != nil {
+			return err
+		}
+	}
 	outputs, err := o.compute(ctx, c, m, inputs, dims)
 	if err != nil {
-		return err
+		return sim.explain(err)
 	}
 	for k, file := range o.Out {
 		shape, err := l.Outputs[k].Size(dims)

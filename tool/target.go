@@ -42,6 +42,24 @@ func (r Retarget) apply(m *ir.Module) (err error) {
 	return nil
 }
 
+// simulators are the names, in place of a GPU target's, for kernels of that target
+// that package cudasim executes.
+var simulators = map[string]string{"sim": "sm_90a", "sim_80": "sm_80"}
+
+// simulated replaces a simulator's name, ptx:sim or ptx(sim_80), by that of the
+// target and reports whether there was one.
+func (r Retarget) simulated() (Retarget, bool) {
+	for name, target := range simulators {
+		for _, form := range []string{"ptx:%s", "ptx(%s)"} {
+			if strings.TrimSpace(r.Targets) == fmt.Sprintf(form, name) {
+				r.Targets = fmt.Sprintf(form, target)
+				return r, true
+			}
+		}
+	}
+	return r, false
+}
+
 // retype gives the f32 values of a layer another type.
 func retype(l *ir.Layer, t ir.DType) {
 	change := func(vs ...*ir.Value) {

@@ -18,7 +18,9 @@ func explainCmd(c tool.Console) *cobra.Command {
   asm     the assembly of the kernels
   bytes   the kernels' machine code, each instruction beside its bytes
   proof   what was proved of each kernel: memory, loops, instructions at most
-  ptx     the kernels for a GPU, with comments on tiles and stages`,
+  ptx     the kernels for a GPU, with comments on tiles and stages
+  trace   what the warps and copies of the first blocks do to each other where the
+          layer runs on 8 rows on a simulated GPU, and how its kernels use memory`,
 		Example: `  sparsegen explain --layer ffn
   sparsegen explain --layer ffn --print asm --isa avx2
   sparsegen explain --target ptx:sm_90a --dtype bf16`,
@@ -30,10 +32,10 @@ func explainCmd(c tool.Console) *cobra.Command {
 	specArg(cmd)
 	f := cmd.Flags()
 	layerFlag(cmd, &o.Layer, "layer (default: all)")
-	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes, proof or ptx")
+	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes, proof, ptx or trace")
 	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes, proof: only its kernels")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
-	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "proof", "ptx")
+	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "proof", "ptx", "trace")
 	return cmd
 }

@@ -15,11 +15,16 @@ func runCmd(c tool.Console) *cobra.Command {
 Inputs and outputs are float32 .npy files, one for each input and output of the
 layer in the spec's order. --random makes inputs up, the same every time.
 
+With --target ptx:sim, or ptx:sim_80, the layer runs on a simulated GPU, which
+executes the text of the kernels of sm_90a, or sm_80: slowly, and where a kernel
+has a mistake it ends with the mistake's name and line.
+
 --check compares the result with the float64 reference: every element must lie
 within its error bound. Exit status 1 where one does not.`,
 		Example: `  sparsegen run --random 16 --check
   sparsegen run --layer ffn --in x.npy --out y.npy --check
-  sparsegen run model.sg --layer ffn --in x.npy --out y.npy --isa generic`,
+  sparsegen run model.sg --layer ffn --in x.npy --out y.npy --isa generic
+  sparsegen run --target ptx:sim --dtype bf16 --random 8 --check`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
 			return tool.Run(cmd.Context(), c, o)

@@ -250,7 +250,7 @@ func (p *program) header(line string) error {
 			q.name = name
 			q.size, _ = strconv.Atoi(strings.TrimSuffix(count, "]"))
 		} else if len(f) > 1 {
-			q.size = sizes[f[1][1:]]
+			q.size = sizes[strings.TrimPrefix(f[1], ".")]
 		}
 		if q.size == 0 {
 			return fmt.Errorf("a parameter of no size")
@@ -303,12 +303,12 @@ func (p *program) statement(s *scanner) error {
 // declare reads ".reg .b32 %r<12>" or ".reg .pred %p, %q".
 func (p *program) declare(line string) error {
 	f := strings.SplitN(line, " ", 3)
-	if len(f) != 3 || sizes[f[1][1:]] == 0 {
+	if len(f) != 3 || sizes[strings.TrimPrefix(f[1], ".")] == 0 {
 		return fmt.Errorf("want .reg .type name<count>")
 	}
 	for _, name := range strings.Split(f[2], ",") {
 		name = strings.TrimSpace(name)
-		c := class{n: 1, single: true, pred: f[1] == ".pred", bytes: sizes[f[1][1:]]}
+		c := class{n: 1, single: true, pred: f[1] == ".pred", bytes: sizes[strings.TrimPrefix(f[1], ".")]}
 		if prefix, count, ok := strings.Cut(strings.TrimSuffix(name, ">"), "<"); ok {
 			n, err := strconv.Atoi(count)
 			if err != nil || n < 1 || n > 1<<16 {

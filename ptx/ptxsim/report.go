@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/bits"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -134,8 +135,21 @@ func (e Event) String() string {
 
 func (m *machine) trace(w *warp, i *instr) {
 	if m.o.Trace != nil {
-		m.o.Trace(Event{w.cta.number, w.id, i.line, i.text})
+		m.o.Trace(Event{w.cta.number, w.id, i.line, short(i.text)})
 	}
+}
+
+// short is the text of an instruction with the middle of long vectors left out.
+func short(text string) string {
+	from, to := strings.Index(text, "{"), strings.Index(text, "}")
+	if from < 0 || to < from {
+		return text
+	}
+	list := strings.Split(text[from+1:to], ", ")
+	if len(list) <= 4 {
+		return text
+	}
+	return text[:from+1] + list[0] + " ... " + list[len(list)-1] + text[to:]
 }
 
 func (m *machine) event(c *cta, text string) {

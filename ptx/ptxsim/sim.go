@@ -49,13 +49,15 @@ func Simulate(k *gpu.Kernel, l gpu.Launch, mem Memory, o Options) (r *Report, er
 		m.origin = newOrigins(*o.Weights)
 	}
 	defer func() {
-		if f, ok := recover().(*Fault); ok {
+		switch f := recover().(type) {
+		case nil:
+		case *Fault:
 			if w := m.at; w != nil && m.now != nil {
 				f.Line, f.Text, f.Block, f.Warp = m.now.line, m.now.text, w.cta.number, w.id
 			}
 			r, err = m.report, f
-		} else if e := recover(); e != nil {
-			panic(e)
+		default:
+			panic(f)
 		}
 	}()
 	size := int(max(1, l.Cluster[0]))

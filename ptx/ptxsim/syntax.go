@@ -155,7 +155,7 @@ func immediate(s string) (uint64, error) {
 func (p *program) address(s string) (operand, error) {
 	o := operand{kind: opMem}
 	parts := splitTop(s)
-	if len(parts) == 0 {
+	if len(parts) == 0 || parts[0] == "" {
 		return o, fmt.Errorf("an empty address")
 	}
 	if len(parts) == 2 {

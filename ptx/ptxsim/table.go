@@ -2,6 +2,7 @@ package ptxsim
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -62,7 +63,16 @@ func alternatives(s string) []string {
 }
 
 // compile finds the row of an instruction and has it compiled.
-func compile(p *program, i *instr) error {
+func compile(p *program, i *instr) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case runtime.Error: // an operand that is not there
+			err = fmt.Errorf("%d operands that do not fit: %w", len(i.args), r)
+		default:
+			panic(r)
+		}
+	}()
 	i.spins = i.parts[0] == "bra" || i.parts[0] == "nanosleep"
 	for _, r := range tables()[i.parts[0]] {
 		if picks, ok := match(r.form, i.name); ok {

@@ -17,15 +17,17 @@ import (
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/ptx/kernels"
 	"github.com/sparsegen/sparsegen/ptx/layout"
-	"github.com/sparsegen/sparsegen/ptx/ptxsim"
 	"github.com/sparsegen/sparsegen/runtime"
+	"github.com/sparsegen/sparsegen/runtime/cuda/cudasim"
 	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
 // Exact computes what the text of a kernel says, instruction by instruction, in
 // place of what its configuration means. It is slow.
-func Exact(k *gpu.Kernel, _ kernels.Config) cudatest.Kernel { return simulate(k, 1) }
+func Exact(k *gpu.Kernel, _ kernels.Config) cudatest.Kernel {
+	return cudasim.Kernel(k, cudasim.Options{Seed: 1})
+}
 
 // Fast computes what a kernel's configuration means.
 func Fast(k *gpu.Kernel, c kernels.Config) cudatest.Kernel {
@@ -77,35 +79,6 @@ func unpack(l *cudatest.Launch, k *gpu.Kernel, c kernels.Config, weights []byte,
 	}
 	b := layout.Blocks{Format: f, Out: out, In: in, Start: words[:tiles+1], Columns: words[tiles+1:], Packed: weights}
 	return b.Unpack()
-}
-
-// simulate is a kernel as its PTX text says, under a launch as the driver got it.
-func simulate(k *gpu.Kernel, seed uint64) cudatest.Kernel {
-	return func(l *cudatest.Launch) error {
-		launch := gpu.Launch{Grid: l.Grid, Block: l.Block, Cluster: l.Cluster, Shared: l.Shared, PDL: l.PDL}
-		memory := ptxsim.Memory{}
-		for i, p := range k.Params {
-			switch p.Kind {
-			case gpu.ArgMap:
-				m := l.Map(i)
-				launch.Args = append(launch.Args, gpu.MapArg(gpu.TensorMap{
-					DType: p.Map.DType, Of: p.Map.Of, Dims: m.Dims, Strides: m.Strides, Box: m.Box,
-					Swizzle: gpu.Swizzle(m.Swizzle), L2: gpu.L2Promotion(m.L2),
-				}))
-				memory[p.Map.Of] = l.Rest(m.Addr)
-			case gpu.ArgPtr:
-				launch.Args = append(launch.Args, gpu.PtrArg(p.Of, 0))
-				memory[p.Of] = l.Rest(l.U64(i))
-			case gpu.ArgU32:
-				launch.Args = append(launch.Args, gpu.U32Arg(l.U32(i)))
-			case gpu.ArgU64:
-				launch.Args = append(launch.Args, gpu.U64Arg(l.U64(i)))
-			case gpu.ArgF32:
-				launch.Args = append(launch.Args, gpu.F32Arg(math.Float32frombits(l.U32(i))))
-			}
-		}
-		return ptxsim.Run(k, launch, memory, seed)
-	}
 }
 
 var narrowOf = map[gpu.DType]narrow.Format{gpu.BF16: narrow.BF16, gpu.F16: narrow.F16}

@@ -5,7 +5,7 @@
 // fault: that loses the whole driver, as a process loses the real one.
 //
 // It must not import anything of this module but the driver table, and only
-// tests may import it.
+// tests and package cudasim may import it.
 package cudatest
 
 import (
