@@ -148,8 +148,8 @@ func (p *program) ranks(i *instr, at int) (func(w *warp, m uint32, l int) uint32
 func local(addr uint64, rank int) uint64 { return addr&(1<<windowBits-1) | uint64(rank)<<windowBits }
 
 // lands checks a copy of n bytes into span bytes of shared memory, which fill
-// writes later.
-func (w *warp) lands(i *instr, addr uint64, span, n, align int, bar uint64, fill func(d []byte)) (*cta, int) {
+// writes later: into all of it, or the pieces of a box.
+func (w *warp) lands(i *instr, addr uint64, span, n, align int, bar uint64, pieces []piece, fill func(d []byte)) (*cta, int) {
 	c, off := w.cta.place(addr, span, align, true)
 	b := w.barrier(bar, true)
 	if b.cta != c {
@@ -159,7 +159,13 @@ func (w *warp) lands(i *instr, addr uint64, span, n, align int, bar uint64, fill
 		fail(MissingProxyFence, "%v is initialised without a fence.mbarrier_init or fence.proxy.async", b)
 	}
 	given := w.view.clone()
-	c.writes(off, span, access{&given, b.copies(), int32(i.line), true, false})
+	a := access{&given, b.copies(), int32(i.line), true, false}
+	if n == span {
+		c.writes(off, n, a)
+	}
+	for _, q := range pieces { // of a box with gaps
+		c.writes(off+q.place, 16, a)
+	}
 	c.cl.after(i.name, func() {
 		fill(c.shared[off : off+span])
 		c.version++
@@ -189,7 +195,7 @@ func makeBulkLoad(p *program, i *instr) error {
 				if !i.has("multicast::cluster") {
 					w.barrier(at[l], false)
 				}
-				c, off := w.lands(i, local(dst[l], r), bytes, bytes, 16, local(at[l], r), func(d []byte) { copy(d, data) })
+				c, off := w.lands(i, local(dst[l], r), bytes, bytes, 16, local(at[l], r), nil, func(d []byte) { copy(d, data) })
 				c.tag(off, src[l], bytes)
 			}
 		})
@@ -234,17 +240,23 @@ func makeBulkSend(p *program, i *instr) error {
 			b := w.barrier(at[l], true)
 			c, off := w.cta.place(src[l], bytes, 16, false)
 			c.mustRead(off, bytes, access{&w.view, b.copies(), int32(i.line), true, false})
-			w.lands(i, dst[l], bytes, bytes, 16, at[l], func(d []byte) { copy(d, c.shared[off:off+bytes]) })
+			w.lands(i, dst[l], bytes, bytes, 16, at[l], nil, func(d []byte) { copy(d, c.shared[off:off+bytes]) })
 		})
 	}
 	return err
 }
 
 // sends checks a copy out of shared memory, which happens when it is waited for.
-func (w *warp) sends(i *instr, addr uint64, n, align, lane int, write func(s []byte)) {
+func (w *warp) sends(i *instr, addr uint64, n, align, lane int, pieces []piece, write func(s []byte)) {
 	c, off := w.cta.place(addr, n, align, false)
 	q := &w.stores[lane]
-	c.mustRead(off, n, access{&w.view, epoch{int32(w.stAgent), uint32(q.next())}, int32(i.line), true, false})
+	a := access{&w.view, epoch{int32(w.stAgent), uint32(q.next())}, int32(i.line), true, false}
+	if pieces == nil {
+		c.mustRead(off, n, a)
+	}
+	for _, q := range pieces { // of a box with gaps
+		c.mustRead(off+q.place, 16, a)
+	}
 	q.add(func() { write(c.shared[off : off+n]) })
 }
 
@@ -274,7 +286,7 @@ func makeBulkStore(p *program, i *instr) error {
 		each(m, func(l int) {
 			bytes := bulkSize(count[l])
 			g := w.global(dst[l], bytes, 16, true)
-			w.sends(i, src[l], bytes, 16, l, func(s []byte) { put(g, s) })
+			w.sends(i, src[l], bytes, 16, l, nil, func(s []byte) { put(g, s) })
 		})
 	}
 	return nil
@@ -370,7 +382,7 @@ func box(m *gpu.TensorMap, coord []int64) (pieces []piece, bytes, span int) {
 			pieces = append(pieces, q)
 		}
 	}
-	return pieces, rows * inner, rows*pitch - (pitch - inner)
+	return pieces, rows * inner, rows * pitch
 }
 
 // wholePiece is the 16 bytes that a tensor store writes where the row of a tensor
@@ -378,6 +390,14 @@ func box(m *gpu.TensorMap, coord []int64) (pieces []piece, bytes, span int) {
 func (w *warp) wholePiece(addr uint64) []byte {
 	b := w.cta.cl.m.memory[gpu.Buffer(addr>>bufferBits)][addr&(1<<bufferBits-1):]
 	return b[:min(16, len(b))]
+}
+
+// gaps are the pieces of a box that does not fill its span, else nil.
+func gaps(pieces []piece, bytes, span int) []piece {
+	if bytes == span {
+		return nil
+	}
+	return pieces
 }
 
 func alignment(m *gpu.TensorMap) int { return max(128, 8*m.Swizzle.Span()) }
@@ -413,7 +433,7 @@ func makeTensorLoad(p *program, i *instr) error {
 			}
 			for set := ranks(w, m, l); set != 0; set &= set - 1 {
 				r := bits.TrailingZeros32(set)
-				c, off := w.lands(i, local(dst[l], r), span, bytes, alignment(tm), local(at[l], r), func(d []byte) {
+				c, off := w.lands(i, local(dst[l], r), span, bytes, alignment(tm), local(at[l], r), gaps(pieces, bytes, span), func(d []byte) {
 					for k, q := range pieces {
 						p := d[q.place:][:16]
 						clear(p)
@@ -443,7 +463,7 @@ func makeTensorStore(p *program, i *instr) error {
 		src := *from(w, m)
 		each(m, func(l int) {
 			tm, coord := to(w, m, l)
-			pieces, _, span := box(tm, coord)
+			pieces, bytes, span := box(tm, coord)
 			put := func(g, s []byte) { copy(g, s) }
 			if i.parts[1] == "reduce" {
 				put = reducer(tm.DType.String(), i)
@@ -455,7 +475,7 @@ func makeTensorStore(p *program, i *instr) error {
 					g[k] = w.wholePiece(q.addr)
 				}
 			}
-			w.sends(i, src[l], span, alignment(tm), l, func(s []byte) {
+			w.sends(i, src[l], span, alignment(tm), l, gaps(pieces, bytes, span), func(s []byte) {
 				for k, q := range pieces {
 					put(g[k], s[q.place:][:len(g[k])])
 				}
