@@ -192,12 +192,12 @@ func panelContract(c contract) contract {
 func runsContract(values string, runs int) contract {
 	return panelContract(contract{
 		memory: memory{
-			"x": {Len: "4*T*k", Align: 64}, "w": {Len: "4*" + values},
+			"x": {Rows: "k", Stride: "ldx", Len: "4*T"}, "w": {Len: "4*" + values},
 			// One index behind the last may be read, and means nothing.
 			"idx":  {Len: "2*columns + 2", Elem: 2, Below: "k", Checked: "2*columns"},
-			"runs": {Len: "2*sets*n", Elem: 2},
+			"runs": {Len: "2*sets*n", Elem: 2}, "ahead": nothing,
 		},
-		integers: integers{},
+		integers: integers{"ldx": stride, "lda": stride},
 		symbols:  integers{"k": atLeastOne},
 		constant: map[string]int{"sets": runs},
 	})

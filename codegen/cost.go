@@ -32,7 +32,7 @@ type core struct {
 var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
 		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20,
-		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.45}, {56 << 10, 1.75}}},
+		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile: []tileCost{{16 << 10, 1.12}, {32 << 10, 1.25}, {64 << 10, 1.65}}},
@@ -146,6 +146,12 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	if v.Panel.Cols != nil {
 		k = len(v.Panel.Cols)
 	}
+	inPlace, stored := !p.TokenMajor && v.Panel.Cols == nil, 0
+	for _, s := range v.Panel.Segments {
+		inPlace = inPlace && s.Kind == sgp.Grouped && s.MR == 1
+		stored += len(s.W)
+	}
+	inPlace = inPlace && sgp.ReadInPlace(k, batch, widths[0], stored)
 	total := 0.0
 	for _, t := range cutTiles(batch, widths) {
 		nv := float64(t / m.lanes)
@@ -160,6 +166,8 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 			moved = float64(k)*nv*5 + float64(p.Out)*nv*5
 		} else if v.Panel.Cols != nil {
 			moved *= 1.5
+		} else if inPlace {
+			moved *= 0.5 // it still has to come
 		}
 		total += moved/m.load + 200
 	}

@@ -14,10 +14,10 @@ import (
 
 var panelArgs = []asm.Arg{
 	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "rows", Type: "*uint32"},
-	{Name: "x", Type: "*float32"}, {Name: "w", Type: "*float32"},
+	{Name: "x", Type: "*float32"}, {Name: "ldx", Type: "uintptr"}, {Name: "w", Type: "*float32"},
 	{Name: "idx", Type: "*uint16"}, {Name: "runs", Type: "*uint16"},
 	{Name: "bias", Type: "*float32"}, {Name: "lo", Type: "float32"}, {Name: "hi", Type: "float32"},
-	{Name: "n", Type: "int"},
+	{Name: "n", Type: "int"}, {Name: "ahead", Type: "*float32"}, {Name: "lda", Type: "uintptr"},
 }
 
 var panelDenseArgs = []asm.Arg{
@@ -46,9 +46,9 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 		acc[i] = b.Vecs(nv)
 	}
 	xv := b.Vecs(nv) // the column; with one row it stays in memory
-	at := columns{x: x, w: w, idx: idx, t: int(k.T)}
+	at := columns{x: x, w: w, idx: idx}
 	if k.Op != runtime.PanelDense {
-		at.off = b.Int()
+		at.ldx, at.off = b.Arg("ldx"), b.Int()
 	}
 	if k.Op == runtime.PanelStep || k.Op == runtime.PanelGrouped && mr == 1 {
 		at.next = b.Int()
@@ -63,6 +63,9 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 	}
 
 	b.Loop("panel", n, func() {
+		if k.Op == runtime.PanelGrouped && mr == 1 {
+			fetchAhead(b, int(k.T)*4)
+		}
 		load, ready := b.NewLabel("load"), b.NewLabel("ready")
 		b.JumpZ(bias, load)
 		for i := range mr {
@@ -123,21 +126,34 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 	return nil
 }
 
+// fetchAhead hints at a row of what comes next, width bytes at ahead, which then
+// moves on.
+func fetchAhead(b *asm.Builder, width int) {
+	hinted, ld := b.NewLabel("hinted"), b.Arg("lda")
+	b.JumpZ(ld, hinted)
+	at := b.Arg("ahead")
+	for line := 0; line < width; line += 64 {
+		b.Prefetch(asm.At(at, line))
+	}
+	b.Add(at, ld)
+	b.SetArg("ahead", at)
+	b.Label(hinted)
+}
+
 // columns is where a kernel stands in the streams of a segment. Where
 // multiply-adds have the tile as their operand, the offset of the next column is
 // loaded one column ahead, across the ends of runs and panels: they would fill
 // the core's queues while they wait for an address. Shared columns are loaded
 // first and do not gain by it.
 type columns struct {
-	x, w, idx asm.Reg
-	off, next asm.Reg // of a column in the tile, in bytes; next is none without loading ahead
-	t         int
+	x, ldx, w, idx asm.Reg
+	off, next      asm.Reg // of a column from x, in bytes; next is none without loading ahead
 }
 
 // load loads the offset of the column that lies n columns on.
 func (c *columns) load(b *asm.Builder, off asm.Reg, n int) {
 	b.LoadU(off, 2, asm.At(c.idx, 2*n))
-	b.MulI(off, off, c.t*4)
+	b.Mul(off, c.ldx)
 }
 
 // take is where in the tile the column lies that is n columns on, for one use.

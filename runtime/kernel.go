@@ -38,7 +38,9 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //		y[rows[p*MR+i]][:] = clamp(acc[i][:])
 //	}
 //
-// y row r begins at y + r*ldy. runs has 1<<MR - 1 counts a panel (PanelBlock:
+// y row r begins at y + r*ldy, x row k at x + k*ldx. ahead is a hint: for each
+// panel, T float32 there will be read soon, and then those lda bytes further, which
+// PanelGrouped with MR = 1 prefetches; with lda = 0 it means nothing. runs has 1<<MR - 1 counts a panel (PanelBlock:
 // one), in the order of s. A kernel may load one idx beyond the last; the packer
 // appends it.
 //
@@ -48,7 +50,7 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //
 //	for range runs[next] { for i := range MR { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
 //	for i := range MR { for range runs[next] { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
-type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int)
+type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, ahead *float32, lda uintptr)
 
 // PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
 //

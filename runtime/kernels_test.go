@@ -49,7 +49,7 @@ func interpret(key KernelKey) any {
 
 func interpretPanel(key KernelKey) PanelFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	return func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		for p := range n {
 			openPanel(acc, mr, t, p, y, ldy, rows, bias)
@@ -66,7 +66,7 @@ func interpretPanel(key KernelKey) PanelFunc {
 							continue
 						}
 						for c := range t {
-							acc[i*t+c] = FMA32(*w, *at(x, k*t+c), acc[i*t+c])
+							acc[i*t+c] = FMA32(*w, *at(row(x, k, ldx), c), acc[i*t+c])
 						}
 						w = at(w, 1)
 					}
@@ -80,11 +80,11 @@ func interpretPanel(key KernelKey) PanelFunc {
 
 func interpretPanelStep(key KernelKey) PanelFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+	return func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		entry := func(i int) {
 			for c := range t {
-				acc[i*t+c] = FMA32(*w, *at(x, int(*idx)*t+c), acc[i*t+c])
+				acc[i*t+c] = FMA32(*w, *at(row(x, int(*idx), ldx), c), acc[i*t+c])
 			}
 			idx, w = at(idx, 1), at(w, 1)
 		}

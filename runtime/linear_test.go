@@ -245,3 +245,43 @@ func randomFloats(rng *rand.Rand, n int) []float32 {
 	}
 	return x
 }
+
+// TestReadInPlace: panels that read x where it lies give the bits of panels that
+// read packed tiles, which a token-major x always is, and so do threads.
+func TestReadInPlace(t *testing.T) {
+	const in, out, kb, widest, batchMax = 24, 9, 10, 24, 16 * 343
+	rng := rand.New(rand.NewPCG(3, 4))
+	d := randomDense(rng, out, in, 0.3)
+	rows, _ := d.kept()
+	v := sgp.Variant{BatchMin: 1, BatchMax: batchMax, Panel: packPanel(d, sgp.Grouped, 1, kb, rows, nil)}
+	lin := &sgp.Linear{Out: out, In: in, Act: sgp.Relu, Bias: randomFloats(rng, out), Variants: []sgp.Variant{v}}
+	run := func(featureMajor bool, x []float32, batch int, opts ...Option) []float32 {
+		s, err := openModel(t, linearLayer(lin, featureMajor, batchMax)).NewSession("l", opts...)
+		require.NoError(t, err)
+		defer s.Close()
+		y := randomFloats(rng, out*batch)
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+		return y
+	}
+	for _, b := range []struct {
+		batch   int
+		inPlace bool
+	}{{batchMax, true}, {batchMax - 16, false}, {batchMax - 3, false}} {
+		require.Equal(t, b.inPlace, sgp.ReadInPlace(in, b.batch, widest, len(v.Panel.Segments[0].W)))
+		tokens := randomFloats(rng, in*b.batch)
+		x, want := transposed(tokens, b.batch, in), transposed(run(false, tokens, b.batch), b.batch, out)
+		require.Equal(t, want, run(true, x, b.batch))
+		require.Equal(t, want, run(true, x, b.batch, Threads(3)))
+	}
+}
+
+// transposed is a [rows, cols] matrix as [cols, rows].
+func transposed(m []float32, rows, cols int) []float32 {
+	out := make([]float32, len(m))
+	for r := range rows {
+		for c := range cols {
+			out[c*rows+r] = m[r*cols+c]
+		}
+	}
+	return out
+}

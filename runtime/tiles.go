@@ -3,6 +3,7 @@ package runtime
 import (
 	"slices"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
@@ -29,15 +30,17 @@ type tileLinear struct {
 	inScratch   bool
 	rows        []uint32
 	scratchRows int
-	perColumn   int // stored elements: multiply-adds a batch column
+	perColumn   int  // stored elements: multiply-adds a batch column
+	listed      bool // every segment is panels of one row with listed columns
 
 	// Of the run at hand.
-	c      *control
-	x, y   []float32
-	batch  int
-	tiles  []tile
-	groups int            // each tile is this many units, by ranges of chunks
-	left   []atomic.Int32 // by tile: groups that are not finished
+	c       *control
+	x, y    []float32
+	batch   int
+	tiles   []tile
+	inPlace bool           // kernels read whole tiles where they lie in x
+	groups  int            // each tile is this many units, by ranges of chunks
+	left    []atomic.Int32 // by tile: groups that are not finished
 }
 
 // tileWidth is the kernels for one T, by segment where it says so.
@@ -75,7 +78,7 @@ type streamOffset struct{ w, idx, runs int }
 type tile struct{ first, cols, width int }
 
 func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (*tileLinear, error) {
-	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out}
+	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out, listed: true}
 	d.keep(p.Cols)
 	d.blocks = (d.k + d.kb - 1) / d.kb
 	covered := make([]bool, base.out)
@@ -91,6 +94,7 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 		}
 		d.segments = append(d.segments, segment{op: op, kind: s.Kind, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
 		d.perColumn += len(s.W)
+		d.listed = d.listed && op == PanelGrouped && s.MR == 1
 	}
 	d.setConstant(covered)
 	if err := d.bindWidths(l, keys, k); err != nil {
@@ -181,7 +185,8 @@ func (d *tileLinear) chunkLimit(size sizes) int {
 }
 
 // cutPanels cuts a segment into chunks whose stored elements stay below limit
-// in each K-block; a chunk has at least one panel.
+// in each K-block, and whose rows do not outnumber those of x, which are what a
+// call fetches ahead; a chunk has at least one panel.
 func (d *tileLinear) cutPanels(seg, limit int) {
 	s := &d.segments[seg]
 	panels := len(s.rows) / s.mr
@@ -197,7 +202,7 @@ func (d *tileLinear) cutPanels(seg, limit int) {
 	}
 	sum := make([]int, d.blocks) // of the open chunk
 	for p := range panels {
-		fits := p > 0
+		fits := p > 0 && d.chunks[len(d.chunks)-1].n*s.mr < d.kb
 		for b := range d.blocks {
 			_, w := s.panelSize(d, b, panels, p)
 			fits = fits && sum[b]+w <= limit
@@ -283,6 +288,7 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 // costs each weight its load.
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
+	d.inPlace = d.listed && d.featureMajor && d.cols == nil && sgp.ReadInPlace(d.in, batch, d.widest(), d.perColumn)
 	n := (batch + d.widest() - 1) / d.widest()
 	for at := 0; at < batch; n-- {
 		want, width := (batch-at+n-1)/n, 0
@@ -320,9 +326,21 @@ func (d *tileLinear) unit(worker, u int) error {
 			return errStopped
 		}
 		kb := min(d.kb, d.k-b*d.kb)
-		d.load(x, t, w, b*d.kb, kb)
+		from, ahead, left := input{&x[0], uintptr(w.t) * 4}, input{x: &x[0]}, 0
+		if d.inPlace && t.cols == w.t {
+			from = d.inputOf(t, b)
+			ahead, left = d.ahead(i, b)
+		} else {
+			d.load(x, t, w, b*d.kb, kb)
+		}
 		for c := range chunks {
-			d.call(w, &chunks[c], y, stride, x, b, kb)
+			d.call(w, &chunks[c], y, stride, from, ahead, b, kb)
+			rows := chunks[c].n * d.segments[chunks[c].segment].mr
+			if left -= rows; left > 0 {
+				ahead = ahead.plus(rows)
+			} else {
+				ahead.ld = 0
+			}
 		}
 	}
 	if d.groups > 1 && d.left[i].Add(-1) > 0 {
@@ -333,6 +351,36 @@ func (d *tileLinear) unit(worker, u int) error {
 	}
 	d.fillConstant(d.y, d.batch, t.first, t.cols)
 	return nil
+}
+
+// input is where rows of x lie, and their distance in bytes.
+type input struct {
+	x  *float32
+	ld uintptr
+}
+
+// inputOf is block b of tile t where it lies in x.
+func (d *tileLinear) inputOf(t tile, b int) input {
+	return input{&d.x[b*d.kb*d.batch+t.first], uintptr(d.batch) * 4}
+}
+
+// plus is n rows on.
+func (i input) plus(n int) input {
+	i.x = (*float32)(unsafe.Add(unsafe.Pointer(i.x), uintptr(n)*i.ld))
+	return i
+}
+
+// ahead is what is read after block b of tile i, and how many rows it has: kernels
+// fetch it while they work.
+func (d *tileLinear) ahead(i, b int) (input, int) {
+	if b++; b == d.blocks {
+		b = 0
+		i++
+	}
+	if i == len(d.tiles) {
+		return input{x: &d.x[0]}, 0
+	}
+	return d.inputOf(d.tiles[i], b), min(d.kb, d.k-b*d.kb)
 }
 
 // load packs columns t of x, features from..from+kb, to the tile [kb, T].
@@ -358,7 +406,7 @@ func (d *tileLinear) load(x []float32, t tile, w *tileWidth, from, kb int) {
 }
 
 // call runs one chunk's kernel over one K-block.
-func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x []float32, block, kb int) {
+func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x, ahead input, block, kb int) {
 	s := &d.segments[c.segment]
 	at := c.at[block]
 	lo, hi := d.lo, d.hi
@@ -373,11 +421,12 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 	ld := uintptr(stride) * 4
 	switch s.op {
 	case PanelDense:
-		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], &x[0], from(s.w, at.w), bias, lo, hi, c.n, kb)
+		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb)
 	case DeltaTile:
-		w.delta(&y[c.first*s.mr*stride], ld, &x[0], from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
+		w.delta(&y[c.first*s.mr*stride], ld, x.x, from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
 	default:
-		w.panel[c.segment](&y[0], ld, &s.rows[c.first*s.mr], &x[0], from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs), bias, lo, hi, c.n)
+		w.panel[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, x.ld, from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs),
+			bias, lo, hi, c.n, ahead.x, ahead.ld)
 	}
 	if !last || d.act == nil {
 		return

@@ -4,523 +4,610 @@
 
 #include "textflag.h"
 
-// func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t8_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+32, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y1
-	VFMADD231PS  (CX)(R12*1), Y1, Y0
+	VFMADD231PS  (CX)(R13*1), Y1, Y0
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y1
-	VBROADCASTSS hi+68(FP), Y2
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y1
+	VBROADCASTSS hi+76(FP), Y2
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t16_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R12*1), Y2, Y0
-	VFMADD231PS  32(CX)(R12*1), Y2, Y1
+	VFMADD231PS  (CX)(R13*1), Y2, Y0
+	VFMADD231PS  32(CX)(R13*1), Y2, Y1
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y2
-	VBROADCASTSS hi+68(FP), Y3
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y2
+	VBROADCASTSS hi+76(FP), Y3
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t16_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t16_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z1
-	VFMADD231PS  (CX)(R12*1), Z1, Z0
+	VFMADD231PS  (CX)(R13*1), Z1, Z0
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z1
-	VBROADCASTSS hi+68(FP), Z2
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z1
+	VBROADCASTSS hi+76(FP), Z2
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+96, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y3
-	VFMADD231PS  (CX)(R12*1), Y3, Y0
-	VFMADD231PS  32(CX)(R12*1), Y3, Y1
-	VFMADD231PS  64(CX)(R12*1), Y3, Y2
+	VFMADD231PS  (CX)(R13*1), Y3, Y0
+	VFMADD231PS  32(CX)(R13*1), Y3, Y1
+	VFMADD231PS  64(CX)(R13*1), Y3, Y2
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y3
-	VBROADCASTSS hi+68(FP), Y4
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y3
+	VBROADCASTSS hi+76(FP), Y4
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y3, Y0
 	VMINPS       Y0, Y4, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y3, Y1
 	VMINPS       Y1, Y4, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t32_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t32_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+128, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	VFMADD231PS  32(CX)(R12*1), Y4, Y1
-	VFMADD231PS  64(CX)(R12*1), Y4, Y2
-	VFMADD231PS  96(CX)(R12*1), Y4, Y3
+	VFMADD231PS  (CX)(R13*1), Y4, Y0
+	VFMADD231PS  32(CX)(R13*1), Y4, Y1
+	VFMADD231PS  64(CX)(R13*1), Y4, Y2
+	VFMADD231PS  96(CX)(R13*1), Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y4
-	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t32_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+128, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R12*1), Z2, Z0
-	VFMADD231PS  64(CX)(R12*1), Z2, Z1
+	VFMADD231PS  (CX)(R13*1), Z2, Z0
+	VFMADD231PS  64(CX)(R13*1), Z2, Z1
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z2
-	VBROADCASTSS hi+68(FP), Z3
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+160, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+160, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y5
-	VFMADD231PS  (CX)(R12*1), Y5, Y0
-	VFMADD231PS  32(CX)(R12*1), Y5, Y1
-	VFMADD231PS  64(CX)(R12*1), Y5, Y2
-	VFMADD231PS  96(CX)(R12*1), Y5, Y3
-	VFMADD231PS  128(CX)(R12*1), Y5, Y4
+	VFMADD231PS  (CX)(R13*1), Y5, Y0
+	VFMADD231PS  32(CX)(R13*1), Y5, Y1
+	VFMADD231PS  64(CX)(R13*1), Y5, Y2
+	VFMADD231PS  96(CX)(R13*1), Y5, Y3
+	VFMADD231PS  128(CX)(R13*1), Y5, Y4
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y5
-	VBROADCASTSS hi+68(FP), Y6
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y5
+	VBROADCASTSS hi+76(FP), Y6
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y5, Y0
 	VMINPS       Y0, Y6, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y5, Y1
 	VMINPS       Y1, Y6, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y5, Y2
 	VMINPS       Y2, Y6, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y5, Y3
 	VMINPS       Y3, Y6, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y5, Y4
 	VMINPS       Y4, Y6, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+192, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -528,165 +615,190 @@ panel1:
 	VMOVAPS      Y0, Y4
 	VMOVAPS      Y0, Y5
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R12*1), Y6, Y0
-	VFMADD231PS  32(CX)(R12*1), Y6, Y1
-	VFMADD231PS  64(CX)(R12*1), Y6, Y2
-	VFMADD231PS  96(CX)(R12*1), Y6, Y3
-	VFMADD231PS  128(CX)(R12*1), Y6, Y4
-	VFMADD231PS  160(CX)(R12*1), Y6, Y5
+	VFMADD231PS  (CX)(R13*1), Y6, Y0
+	VFMADD231PS  32(CX)(R13*1), Y6, Y1
+	VFMADD231PS  64(CX)(R13*1), Y6, Y2
+	VFMADD231PS  96(CX)(R13*1), Y6, Y3
+	VFMADD231PS  128(CX)(R13*1), Y6, Y4
+	VFMADD231PS  160(CX)(R13*1), Y6, Y5
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y6
-	VBROADCASTSS hi+68(FP), Y7
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y6
+	VBROADCASTSS hi+76(FP), Y7
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+192, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z3
-	VFMADD231PS  (CX)(R12*1), Z3, Z0
-	VFMADD231PS  64(CX)(R12*1), Z3, Z1
-	VFMADD231PS  128(CX)(R12*1), Z3, Z2
+	VFMADD231PS  (CX)(R13*1), Z3, Z0
+	VFMADD231PS  64(CX)(R13*1), Z3, Z1
+	VFMADD231PS  128(CX)(R13*1), Z3, Z2
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z3
-	VBROADCASTSS hi+68(FP), Z4
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z3
+	VBROADCASTSS hi+76(FP), Z4
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z3, Z0
 	VMINPS       Z0, Z4, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z3, Z1
 	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+224, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -695,96 +807,109 @@ panel1:
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+224, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y7
-	VFMADD231PS  (CX)(R12*1), Y7, Y0
-	VFMADD231PS  32(CX)(R12*1), Y7, Y1
-	VFMADD231PS  64(CX)(R12*1), Y7, Y2
-	VFMADD231PS  96(CX)(R12*1), Y7, Y3
-	VFMADD231PS  128(CX)(R12*1), Y7, Y4
-	VFMADD231PS  160(CX)(R12*1), Y7, Y5
-	VFMADD231PS  192(CX)(R12*1), Y7, Y6
+	VFMADD231PS  (CX)(R13*1), Y7, Y0
+	VFMADD231PS  32(CX)(R13*1), Y7, Y1
+	VFMADD231PS  64(CX)(R13*1), Y7, Y2
+	VFMADD231PS  96(CX)(R13*1), Y7, Y3
+	VFMADD231PS  128(CX)(R13*1), Y7, Y4
+	VFMADD231PS  160(CX)(R13*1), Y7, Y5
+	VFMADD231PS  192(CX)(R13*1), Y7, Y6
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y7
-	VBROADCASTSS hi+68(FP), Y8
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y7
+	VBROADCASTSS hi+76(FP), Y8
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y7, Y0
 	VMINPS       Y0, Y8, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y7, Y1
 	VMINPS       Y1, Y8, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y7, Y2
 	VMINPS       Y2, Y8, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y7, Y3
 	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y7, Y4
 	VMINPS       Y4, Y8, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y7, Y5
 	VMINPS       Y5, Y8, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y7, Y6
 	VMINPS       Y6, Y8, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t64_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t64_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+256, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -794,181 +919,208 @@ panel1:
 	VMOVAPS      Y0, Y6
 	VMOVAPS      Y0, Y7
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	VFMADD231PS  64(CX)(R12*1), Y8, Y2
-	VFMADD231PS  96(CX)(R12*1), Y8, Y3
-	VFMADD231PS  128(CX)(R12*1), Y8, Y4
-	VFMADD231PS  160(CX)(R12*1), Y8, Y5
-	VFMADD231PS  192(CX)(R12*1), Y8, Y6
-	VFMADD231PS  224(CX)(R12*1), Y8, Y7
+	VFMADD231PS  (CX)(R13*1), Y8, Y0
+	VFMADD231PS  32(CX)(R13*1), Y8, Y1
+	VFMADD231PS  64(CX)(R13*1), Y8, Y2
+	VFMADD231PS  96(CX)(R13*1), Y8, Y3
+	VFMADD231PS  128(CX)(R13*1), Y8, Y4
+	VFMADD231PS  160(CX)(R13*1), Y8, Y5
+	VFMADD231PS  192(CX)(R13*1), Y8, Y6
+	VFMADD231PS  224(CX)(R13*1), Y8, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y8
-	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t64_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t64_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+256, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	VFMADD231PS  64(CX)(R12*1), Z4, Z1
-	VFMADD231PS  128(CX)(R12*1), Z4, Z2
-	VFMADD231PS  192(CX)(R12*1), Z4, Z3
+	VFMADD231PS  (CX)(R13*1), Z4, Z0
+	VFMADD231PS  64(CX)(R13*1), Z4, Z1
+	VFMADD231PS  128(CX)(R13*1), Z4, Z2
+	VFMADD231PS  192(CX)(R13*1), Z4, Z3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+288, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -979,106 +1131,120 @@ panel1:
 	VMOVAPS      Y0, Y7
 	VMOVAPS      Y0, Y8
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+288, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y9
-	VFMADD231PS  (CX)(R12*1), Y9, Y0
-	VFMADD231PS  32(CX)(R12*1), Y9, Y1
-	VFMADD231PS  64(CX)(R12*1), Y9, Y2
-	VFMADD231PS  96(CX)(R12*1), Y9, Y3
-	VFMADD231PS  128(CX)(R12*1), Y9, Y4
-	VFMADD231PS  160(CX)(R12*1), Y9, Y5
-	VFMADD231PS  192(CX)(R12*1), Y9, Y6
-	VFMADD231PS  224(CX)(R12*1), Y9, Y7
-	VFMADD231PS  256(CX)(R12*1), Y9, Y8
+	VFMADD231PS  (CX)(R13*1), Y9, Y0
+	VFMADD231PS  32(CX)(R13*1), Y9, Y1
+	VFMADD231PS  64(CX)(R13*1), Y9, Y2
+	VFMADD231PS  96(CX)(R13*1), Y9, Y3
+	VFMADD231PS  128(CX)(R13*1), Y9, Y4
+	VFMADD231PS  160(CX)(R13*1), Y9, Y5
+	VFMADD231PS  192(CX)(R13*1), Y9, Y6
+	VFMADD231PS  224(CX)(R13*1), Y9, Y7
+	VFMADD231PS  256(CX)(R13*1), Y9, Y8
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y9
-	VBROADCASTSS hi+68(FP), Y10
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y9
+	VBROADCASTSS hi+76(FP), Y10
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y9, Y0
 	VMINPS       Y0, Y10, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y9, Y1
 	VMINPS       Y1, Y10, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y9, Y2
 	VMINPS       Y2, Y10, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y9, Y3
 	VMINPS       Y3, Y10, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y9, Y4
 	VMINPS       Y4, Y10, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y9, Y5
 	VMINPS       Y5, Y10, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y9, Y6
 	VMINPS       Y6, Y10, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y9, Y7
 	VMINPS       Y7, Y10, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y9, Y8
 	VMINPS       Y8, Y10, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+320, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1090,197 +1256,226 @@ panel1:
 	VMOVAPS      Y0, Y8
 	VMOVAPS      Y0, Y9
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
-	VMOVUPS 288(R12), Y9
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
+	VMOVUPS 288(R13), Y9
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R12*1), Y10, Y0
-	VFMADD231PS  32(CX)(R12*1), Y10, Y1
-	VFMADD231PS  64(CX)(R12*1), Y10, Y2
-	VFMADD231PS  96(CX)(R12*1), Y10, Y3
-	VFMADD231PS  128(CX)(R12*1), Y10, Y4
-	VFMADD231PS  160(CX)(R12*1), Y10, Y5
-	VFMADD231PS  192(CX)(R12*1), Y10, Y6
-	VFMADD231PS  224(CX)(R12*1), Y10, Y7
-	VFMADD231PS  256(CX)(R12*1), Y10, Y8
-	VFMADD231PS  288(CX)(R12*1), Y10, Y9
+	VFMADD231PS  (CX)(R13*1), Y10, Y0
+	VFMADD231PS  32(CX)(R13*1), Y10, Y1
+	VFMADD231PS  64(CX)(R13*1), Y10, Y2
+	VFMADD231PS  96(CX)(R13*1), Y10, Y3
+	VFMADD231PS  128(CX)(R13*1), Y10, Y4
+	VFMADD231PS  160(CX)(R13*1), Y10, Y5
+	VFMADD231PS  192(CX)(R13*1), Y10, Y6
+	VFMADD231PS  224(CX)(R13*1), Y10, Y7
+	VFMADD231PS  256(CX)(R13*1), Y10, Y8
+	VFMADD231PS  288(CX)(R13*1), Y10, Y9
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y10
-	VBROADCASTSS hi+68(FP), Y11
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y10
+	VBROADCASTSS hi+76(FP), Y11
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y10, Y0
 	VMINPS       Y0, Y11, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y10, Y1
 	VMINPS       Y1, Y11, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y10, Y2
 	VMINPS       Y2, Y11, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y10, Y3
 	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y10, Y4
 	VMINPS       Y4, Y11, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y10, Y5
 	VMINPS       Y5, Y11, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y10, Y6
 	VMINPS       Y6, Y11, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y10, Y7
 	VMINPS       Y7, Y11, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y10, Y8
 	VMINPS       Y8, Y11, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	VMAXPS       Y9, Y10, Y9
 	VMINPS       Y9, Y11, Y9
-	VMOVUPS      Y9, 288(R12)
+	VMOVUPS      Y9, 288(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+320, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z5
-	VFMADD231PS  (CX)(R12*1), Z5, Z0
-	VFMADD231PS  64(CX)(R12*1), Z5, Z1
-	VFMADD231PS  128(CX)(R12*1), Z5, Z2
-	VFMADD231PS  192(CX)(R12*1), Z5, Z3
-	VFMADD231PS  256(CX)(R12*1), Z5, Z4
+	VFMADD231PS  (CX)(R13*1), Z5, Z0
+	VFMADD231PS  64(CX)(R13*1), Z5, Z1
+	VFMADD231PS  128(CX)(R13*1), Z5, Z2
+	VFMADD231PS  192(CX)(R13*1), Z5, Z3
+	VFMADD231PS  256(CX)(R13*1), Z5, Z4
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z5
-	VBROADCASTSS hi+68(FP), Z6
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z5
+	VBROADCASTSS hi+76(FP), Z6
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z5, Z0
 	VMINPS       Z0, Z6, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z5, Z1
 	VMINPS       Z1, Z6, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z5, Z2
 	VMINPS       Z2, Z6, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z5, Z3
 	VMINPS       Z3, Z6, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z5, Z4
 	VMINPS       Z4, Z6, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+352, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1293,116 +1488,131 @@ panel1:
 	VMOVAPS      Y0, Y9
 	VMOVAPS      Y0, Y10
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
-	VMOVUPS 288(R12), Y9
-	VMOVUPS 320(R12), Y10
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
+	VMOVUPS 288(R13), Y9
+	VMOVUPS 320(R13), Y10
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+352, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y11
-	VFMADD231PS  (CX)(R12*1), Y11, Y0
-	VFMADD231PS  32(CX)(R12*1), Y11, Y1
-	VFMADD231PS  64(CX)(R12*1), Y11, Y2
-	VFMADD231PS  96(CX)(R12*1), Y11, Y3
-	VFMADD231PS  128(CX)(R12*1), Y11, Y4
-	VFMADD231PS  160(CX)(R12*1), Y11, Y5
-	VFMADD231PS  192(CX)(R12*1), Y11, Y6
-	VFMADD231PS  224(CX)(R12*1), Y11, Y7
-	VFMADD231PS  256(CX)(R12*1), Y11, Y8
-	VFMADD231PS  288(CX)(R12*1), Y11, Y9
-	VFMADD231PS  320(CX)(R12*1), Y11, Y10
+	VFMADD231PS  (CX)(R13*1), Y11, Y0
+	VFMADD231PS  32(CX)(R13*1), Y11, Y1
+	VFMADD231PS  64(CX)(R13*1), Y11, Y2
+	VFMADD231PS  96(CX)(R13*1), Y11, Y3
+	VFMADD231PS  128(CX)(R13*1), Y11, Y4
+	VFMADD231PS  160(CX)(R13*1), Y11, Y5
+	VFMADD231PS  192(CX)(R13*1), Y11, Y6
+	VFMADD231PS  224(CX)(R13*1), Y11, Y7
+	VFMADD231PS  256(CX)(R13*1), Y11, Y8
+	VFMADD231PS  288(CX)(R13*1), Y11, Y9
+	VFMADD231PS  320(CX)(R13*1), Y11, Y10
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y11
-	VBROADCASTSS hi+68(FP), Y12
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y11
+	VBROADCASTSS hi+76(FP), Y12
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y11, Y0
 	VMINPS       Y0, Y12, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y11, Y1
 	VMINPS       Y1, Y12, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y11, Y2
 	VMINPS       Y2, Y12, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y11, Y3
 	VMINPS       Y3, Y12, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y11, Y4
 	VMINPS       Y4, Y12, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y11, Y5
 	VMINPS       Y5, Y12, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y11, Y6
 	VMINPS       Y6, Y12, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y11, Y7
 	VMINPS       Y7, Y12, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y11, Y8
 	VMINPS       Y8, Y12, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	VMAXPS       Y9, Y11, Y9
 	VMINPS       Y9, Y12, Y9
-	VMOVUPS      Y9, 288(R12)
+	VMOVUPS      Y9, 288(R13)
 	VMAXPS       Y10, Y11, Y10
 	VMINPS       Y10, Y12, Y10
-	VMOVUPS      Y10, 320(R12)
+	VMOVUPS      Y10, 320(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+384, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1416,121 +1626,136 @@ panel1:
 	VMOVAPS      Y0, Y10
 	VMOVAPS      Y0, Y11
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
-	VMOVUPS 288(R12), Y9
-	VMOVUPS 320(R12), Y10
-	VMOVUPS 352(R12), Y11
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
+	VMOVUPS 288(R13), Y9
+	VMOVUPS 320(R13), Y10
+	VMOVUPS 352(R13), Y11
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y0
-	VFMADD231PS  32(CX)(R12*1), Y12, Y1
-	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	VFMADD231PS  96(CX)(R12*1), Y12, Y3
-	VFMADD231PS  128(CX)(R12*1), Y12, Y4
-	VFMADD231PS  160(CX)(R12*1), Y12, Y5
-	VFMADD231PS  192(CX)(R12*1), Y12, Y6
-	VFMADD231PS  224(CX)(R12*1), Y12, Y7
-	VFMADD231PS  256(CX)(R12*1), Y12, Y8
-	VFMADD231PS  288(CX)(R12*1), Y12, Y9
-	VFMADD231PS  320(CX)(R12*1), Y12, Y10
-	VFMADD231PS  352(CX)(R12*1), Y12, Y11
+	VFMADD231PS  (CX)(R13*1), Y12, Y0
+	VFMADD231PS  32(CX)(R13*1), Y12, Y1
+	VFMADD231PS  64(CX)(R13*1), Y12, Y2
+	VFMADD231PS  96(CX)(R13*1), Y12, Y3
+	VFMADD231PS  128(CX)(R13*1), Y12, Y4
+	VFMADD231PS  160(CX)(R13*1), Y12, Y5
+	VFMADD231PS  192(CX)(R13*1), Y12, Y6
+	VFMADD231PS  224(CX)(R13*1), Y12, Y7
+	VFMADD231PS  256(CX)(R13*1), Y12, Y8
+	VFMADD231PS  288(CX)(R13*1), Y12, Y9
+	VFMADD231PS  320(CX)(R13*1), Y12, Y10
+	VFMADD231PS  352(CX)(R13*1), Y12, Y11
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 288(R12)
+	VMOVUPS      Y9, 288(R13)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 320(R12)
+	VMOVUPS      Y10, 320(R13)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 352(R12)
+	VMOVUPS      Y11, 352(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+384, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -1538,91 +1763,107 @@ panel1:
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R12*1), Z6, Z0
-	VFMADD231PS  64(CX)(R12*1), Z6, Z1
-	VFMADD231PS  128(CX)(R12*1), Z6, Z2
-	VFMADD231PS  192(CX)(R12*1), Z6, Z3
-	VFMADD231PS  256(CX)(R12*1), Z6, Z4
-	VFMADD231PS  320(CX)(R12*1), Z6, Z5
+	VFMADD231PS  (CX)(R13*1), Z6, Z0
+	VFMADD231PS  64(CX)(R13*1), Z6, Z1
+	VFMADD231PS  128(CX)(R13*1), Z6, Z2
+	VFMADD231PS  192(CX)(R13*1), Z6, Z3
+	VFMADD231PS  256(CX)(R13*1), Z6, Z4
+	VFMADD231PS  320(CX)(R13*1), Z6, Z5
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z6
-	VBROADCASTSS hi+68(FP), Z7
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z6
+	VBROADCASTSS hi+76(FP), Z7
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z6, Z4
 	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+416, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1637,126 +1878,142 @@ panel1:
 	VMOVAPS      Y0, Y11
 	VMOVAPS      Y0, Y12
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
-	VMOVUPS 288(R12), Y9
-	VMOVUPS 320(R12), Y10
-	VMOVUPS 352(R12), Y11
-	VMOVUPS 384(R12), Y12
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
+	VMOVUPS 288(R13), Y9
+	VMOVUPS 320(R13), Y10
+	VMOVUPS 352(R13), Y11
+	VMOVUPS 384(R13), Y12
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+416, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y13
-	VFMADD231PS  (CX)(R12*1), Y13, Y0
-	VFMADD231PS  32(CX)(R12*1), Y13, Y1
-	VFMADD231PS  64(CX)(R12*1), Y13, Y2
-	VFMADD231PS  96(CX)(R12*1), Y13, Y3
-	VFMADD231PS  128(CX)(R12*1), Y13, Y4
-	VFMADD231PS  160(CX)(R12*1), Y13, Y5
-	VFMADD231PS  192(CX)(R12*1), Y13, Y6
-	VFMADD231PS  224(CX)(R12*1), Y13, Y7
-	VFMADD231PS  256(CX)(R12*1), Y13, Y8
-	VFMADD231PS  288(CX)(R12*1), Y13, Y9
-	VFMADD231PS  320(CX)(R12*1), Y13, Y10
-	VFMADD231PS  352(CX)(R12*1), Y13, Y11
-	VFMADD231PS  384(CX)(R12*1), Y13, Y12
+	VFMADD231PS  (CX)(R13*1), Y13, Y0
+	VFMADD231PS  32(CX)(R13*1), Y13, Y1
+	VFMADD231PS  64(CX)(R13*1), Y13, Y2
+	VFMADD231PS  96(CX)(R13*1), Y13, Y3
+	VFMADD231PS  128(CX)(R13*1), Y13, Y4
+	VFMADD231PS  160(CX)(R13*1), Y13, Y5
+	VFMADD231PS  192(CX)(R13*1), Y13, Y6
+	VFMADD231PS  224(CX)(R13*1), Y13, Y7
+	VFMADD231PS  256(CX)(R13*1), Y13, Y8
+	VFMADD231PS  288(CX)(R13*1), Y13, Y9
+	VFMADD231PS  320(CX)(R13*1), Y13, Y10
+	VFMADD231PS  352(CX)(R13*1), Y13, Y11
+	VFMADD231PS  384(CX)(R13*1), Y13, Y12
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y13
-	VBROADCASTSS hi+68(FP), Y14
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y13
+	VBROADCASTSS hi+76(FP), Y14
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y13, Y0
 	VMINPS       Y0, Y14, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y13, Y1
 	VMINPS       Y1, Y14, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y13, Y2
 	VMINPS       Y2, Y14, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y13, Y3
 	VMINPS       Y3, Y14, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y13, Y4
 	VMINPS       Y4, Y14, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y13, Y5
 	VMINPS       Y5, Y14, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y13, Y6
 	VMINPS       Y6, Y14, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y13, Y7
 	VMINPS       Y7, Y14, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y13, Y8
 	VMINPS       Y8, Y14, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	VMAXPS       Y9, Y13, Y9
 	VMINPS       Y9, Y14, Y9
-	VMOVUPS      Y9, 288(R12)
+	VMOVUPS      Y9, 288(R13)
 	VMAXPS       Y10, Y13, Y10
 	VMINPS       Y10, Y14, Y10
-	VMOVUPS      Y10, 320(R12)
+	VMOVUPS      Y10, 320(R13)
 	VMAXPS       Y11, Y13, Y11
 	VMINPS       Y11, Y14, Y11
-	VMOVUPS      Y11, 352(R12)
+	VMOVUPS      Y11, 352(R13)
 	VMAXPS       Y12, Y13, Y12
 	VMINPS       Y12, Y14, Y12
-	VMOVUPS      Y12, 384(R12)
+	VMOVUPS      Y12, 384(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+448, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -1772,131 +2029,147 @@ panel1:
 	VMOVAPS      Y0, Y12
 	VMOVAPS      Y0, Y13
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	VMOVUPS 224(R12), Y7
-	VMOVUPS 256(R12), Y8
-	VMOVUPS 288(R12), Y9
-	VMOVUPS 320(R12), Y10
-	VMOVUPS 352(R12), Y11
-	VMOVUPS 384(R12), Y12
-	VMOVUPS 416(R12), Y13
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	VMOVUPS 224(R13), Y7
+	VMOVUPS 256(R13), Y8
+	VMOVUPS 288(R13), Y9
+	VMOVUPS 320(R13), Y10
+	VMOVUPS 352(R13), Y11
+	VMOVUPS 384(R13), Y12
+	VMOVUPS 416(R13), Y13
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+448, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R12*1), Y14, Y0
-	VFMADD231PS  32(CX)(R12*1), Y14, Y1
-	VFMADD231PS  64(CX)(R12*1), Y14, Y2
-	VFMADD231PS  96(CX)(R12*1), Y14, Y3
-	VFMADD231PS  128(CX)(R12*1), Y14, Y4
-	VFMADD231PS  160(CX)(R12*1), Y14, Y5
-	VFMADD231PS  192(CX)(R12*1), Y14, Y6
-	VFMADD231PS  224(CX)(R12*1), Y14, Y7
-	VFMADD231PS  256(CX)(R12*1), Y14, Y8
-	VFMADD231PS  288(CX)(R12*1), Y14, Y9
-	VFMADD231PS  320(CX)(R12*1), Y14, Y10
-	VFMADD231PS  352(CX)(R12*1), Y14, Y11
-	VFMADD231PS  384(CX)(R12*1), Y14, Y12
-	VFMADD231PS  416(CX)(R12*1), Y14, Y13
+	VFMADD231PS  (CX)(R13*1), Y14, Y0
+	VFMADD231PS  32(CX)(R13*1), Y14, Y1
+	VFMADD231PS  64(CX)(R13*1), Y14, Y2
+	VFMADD231PS  96(CX)(R13*1), Y14, Y3
+	VFMADD231PS  128(CX)(R13*1), Y14, Y4
+	VFMADD231PS  160(CX)(R13*1), Y14, Y5
+	VFMADD231PS  192(CX)(R13*1), Y14, Y6
+	VFMADD231PS  224(CX)(R13*1), Y14, Y7
+	VFMADD231PS  256(CX)(R13*1), Y14, Y8
+	VFMADD231PS  288(CX)(R13*1), Y14, Y9
+	VFMADD231PS  320(CX)(R13*1), Y14, Y10
+	VFMADD231PS  352(CX)(R13*1), Y14, Y11
+	VFMADD231PS  384(CX)(R13*1), Y14, Y12
+	VFMADD231PS  416(CX)(R13*1), Y14, Y13
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Y14
-	VBROADCASTSS hi+68(FP), Y15
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Y14
+	VBROADCASTSS hi+76(FP), Y15
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Y0, Y14, Y0
 	VMINPS       Y0, Y15, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R13)
 	VMAXPS       Y1, Y14, Y1
 	VMINPS       Y1, Y15, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R13)
 	VMAXPS       Y2, Y14, Y2
 	VMINPS       Y2, Y15, Y2
-	VMOVUPS      Y2, 64(R12)
+	VMOVUPS      Y2, 64(R13)
 	VMAXPS       Y3, Y14, Y3
 	VMINPS       Y3, Y15, Y3
-	VMOVUPS      Y3, 96(R12)
+	VMOVUPS      Y3, 96(R13)
 	VMAXPS       Y4, Y14, Y4
 	VMINPS       Y4, Y15, Y4
-	VMOVUPS      Y4, 128(R12)
+	VMOVUPS      Y4, 128(R13)
 	VMAXPS       Y5, Y14, Y5
 	VMINPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 160(R12)
+	VMOVUPS      Y5, 160(R13)
 	VMAXPS       Y6, Y14, Y6
 	VMINPS       Y6, Y15, Y6
-	VMOVUPS      Y6, 192(R12)
+	VMOVUPS      Y6, 192(R13)
 	VMAXPS       Y7, Y14, Y7
 	VMINPS       Y7, Y15, Y7
-	VMOVUPS      Y7, 224(R12)
+	VMOVUPS      Y7, 224(R13)
 	VMAXPS       Y8, Y14, Y8
 	VMINPS       Y8, Y15, Y8
-	VMOVUPS      Y8, 256(R12)
+	VMOVUPS      Y8, 256(R13)
 	VMAXPS       Y9, Y14, Y9
 	VMINPS       Y9, Y15, Y9
-	VMOVUPS      Y9, 288(R12)
+	VMOVUPS      Y9, 288(R13)
 	VMAXPS       Y10, Y14, Y10
 	VMINPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 320(R12)
+	VMOVUPS      Y10, 320(R13)
 	VMAXPS       Y11, Y14, Y11
 	VMINPS       Y11, Y15, Y11
-	VMOVUPS      Y11, 352(R12)
+	VMOVUPS      Y11, 352(R13)
 	VMAXPS       Y12, Y14, Y12
 	VMINPS       Y12, Y15, Y12
-	VMOVUPS      Y12, 384(R12)
+	VMOVUPS      Y12, 384(R13)
 	VMAXPS       Y13, Y14, Y13
 	VMINPS       Y13, Y15, Y13
-	VMOVUPS      Y13, 416(R12)
+	VMOVUPS      Y13, 416(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+448, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -1905,96 +2178,113 @@ panel1:
 	VMOVAPS      Z0, Z5
 	VMOVAPS      Z0, Z6
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+448, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z7
-	VFMADD231PS  (CX)(R12*1), Z7, Z0
-	VFMADD231PS  64(CX)(R12*1), Z7, Z1
-	VFMADD231PS  128(CX)(R12*1), Z7, Z2
-	VFMADD231PS  192(CX)(R12*1), Z7, Z3
-	VFMADD231PS  256(CX)(R12*1), Z7, Z4
-	VFMADD231PS  320(CX)(R12*1), Z7, Z5
-	VFMADD231PS  384(CX)(R12*1), Z7, Z6
+	VFMADD231PS  (CX)(R13*1), Z7, Z0
+	VFMADD231PS  64(CX)(R13*1), Z7, Z1
+	VFMADD231PS  128(CX)(R13*1), Z7, Z2
+	VFMADD231PS  192(CX)(R13*1), Z7, Z3
+	VFMADD231PS  256(CX)(R13*1), Z7, Z4
+	VFMADD231PS  320(CX)(R13*1), Z7, Z5
+	VFMADD231PS  384(CX)(R13*1), Z7, Z6
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z7
-	VBROADCASTSS hi+68(FP), Z8
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z7
+	VBROADCASTSS hi+76(FP), Z8
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z7, Z0
 	VMINPS       Z0, Z8, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z7, Z1
 	VMINPS       Z1, Z8, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z7, Z2
 	VMINPS       Z2, Z8, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z7, Z3
 	VMINPS       Z3, Z8, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z7, Z4
 	VMINPS       Z4, Z8, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z7, Z5
 	VMINPS       Z5, Z8, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z7, Z6
 	VMINPS       Z6, Z8, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t128_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t128_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+512, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2004,101 +2294,119 @@ panel1:
 	VMOVAPS      Z0, Z6
 	VMOVAPS      Z0, Z7
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+512, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z0
-	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	VFMADD231PS  128(CX)(R12*1), Z8, Z2
-	VFMADD231PS  192(CX)(R12*1), Z8, Z3
-	VFMADD231PS  256(CX)(R12*1), Z8, Z4
-	VFMADD231PS  320(CX)(R12*1), Z8, Z5
-	VFMADD231PS  384(CX)(R12*1), Z8, Z6
-	VFMADD231PS  448(CX)(R12*1), Z8, Z7
+	VFMADD231PS  (CX)(R13*1), Z8, Z0
+	VFMADD231PS  64(CX)(R13*1), Z8, Z1
+	VFMADD231PS  128(CX)(R13*1), Z8, Z2
+	VFMADD231PS  192(CX)(R13*1), Z8, Z3
+	VFMADD231PS  256(CX)(R13*1), Z8, Z4
+	VFMADD231PS  320(CX)(R13*1), Z8, Z5
+	VFMADD231PS  384(CX)(R13*1), Z8, Z6
+	VFMADD231PS  448(CX)(R13*1), Z8, Z7
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+576, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2109,106 +2417,125 @@ panel1:
 	VMOVAPS      Z0, Z7
 	VMOVAPS      Z0, Z8
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+576, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z9
-	VFMADD231PS  (CX)(R12*1), Z9, Z0
-	VFMADD231PS  64(CX)(R12*1), Z9, Z1
-	VFMADD231PS  128(CX)(R12*1), Z9, Z2
-	VFMADD231PS  192(CX)(R12*1), Z9, Z3
-	VFMADD231PS  256(CX)(R12*1), Z9, Z4
-	VFMADD231PS  320(CX)(R12*1), Z9, Z5
-	VFMADD231PS  384(CX)(R12*1), Z9, Z6
-	VFMADD231PS  448(CX)(R12*1), Z9, Z7
-	VFMADD231PS  512(CX)(R12*1), Z9, Z8
+	VFMADD231PS  (CX)(R13*1), Z9, Z0
+	VFMADD231PS  64(CX)(R13*1), Z9, Z1
+	VFMADD231PS  128(CX)(R13*1), Z9, Z2
+	VFMADD231PS  192(CX)(R13*1), Z9, Z3
+	VFMADD231PS  256(CX)(R13*1), Z9, Z4
+	VFMADD231PS  320(CX)(R13*1), Z9, Z5
+	VFMADD231PS  384(CX)(R13*1), Z9, Z6
+	VFMADD231PS  448(CX)(R13*1), Z9, Z7
+	VFMADD231PS  512(CX)(R13*1), Z9, Z8
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z9
-	VBROADCASTSS hi+68(FP), Z10
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z9
+	VBROADCASTSS hi+76(FP), Z10
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z9, Z0
 	VMINPS       Z0, Z10, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z9, Z1
 	VMINPS       Z1, Z10, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z9, Z2
 	VMINPS       Z2, Z10, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z9, Z3
 	VMINPS       Z3, Z10, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z9, Z4
 	VMINPS       Z4, Z10, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z9, Z5
 	VMINPS       Z5, Z10, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z9, Z6
 	VMINPS       Z6, Z10, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z9, Z7
 	VMINPS       Z7, Z10, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z9, Z8
 	VMINPS       Z8, Z10, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+640, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	PREFETCHT0 576(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2220,111 +2547,131 @@ panel1:
 	VMOVAPS      Z0, Z8
 	VMOVAPS      Z0, Z9
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
-	VMOVUPS 576(R12), Z9
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
+	VMOVUPS 576(R13), Z9
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+640, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R12*1), Z10, Z0
-	VFMADD231PS  64(CX)(R12*1), Z10, Z1
-	VFMADD231PS  128(CX)(R12*1), Z10, Z2
-	VFMADD231PS  192(CX)(R12*1), Z10, Z3
-	VFMADD231PS  256(CX)(R12*1), Z10, Z4
-	VFMADD231PS  320(CX)(R12*1), Z10, Z5
-	VFMADD231PS  384(CX)(R12*1), Z10, Z6
-	VFMADD231PS  448(CX)(R12*1), Z10, Z7
-	VFMADD231PS  512(CX)(R12*1), Z10, Z8
-	VFMADD231PS  576(CX)(R12*1), Z10, Z9
+	VFMADD231PS  (CX)(R13*1), Z10, Z0
+	VFMADD231PS  64(CX)(R13*1), Z10, Z1
+	VFMADD231PS  128(CX)(R13*1), Z10, Z2
+	VFMADD231PS  192(CX)(R13*1), Z10, Z3
+	VFMADD231PS  256(CX)(R13*1), Z10, Z4
+	VFMADD231PS  320(CX)(R13*1), Z10, Z5
+	VFMADD231PS  384(CX)(R13*1), Z10, Z6
+	VFMADD231PS  448(CX)(R13*1), Z10, Z7
+	VFMADD231PS  512(CX)(R13*1), Z10, Z8
+	VFMADD231PS  576(CX)(R13*1), Z10, Z9
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z10
-	VBROADCASTSS hi+68(FP), Z11
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z10
+	VBROADCASTSS hi+76(FP), Z11
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z10, Z1
 	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z10, Z2
 	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z10, Z3
 	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z10, Z4
 	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z10, Z5
 	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z10, Z6
 	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z10, Z8
 	VMINPS       Z8, Z11, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	VMAXPS       Z9, Z10, Z9
 	VMINPS       Z9, Z11, Z9
-	VMOVUPS      Z9, 576(R12)
+	VMOVUPS      Z9, 576(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+704, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	PREFETCHT0 576(R13)
+	PREFETCHT0 640(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2337,116 +2684,137 @@ panel1:
 	VMOVAPS      Z0, Z9
 	VMOVAPS      Z0, Z10
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
-	VMOVUPS 576(R12), Z9
-	VMOVUPS 640(R12), Z10
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
+	VMOVUPS 576(R13), Z9
+	VMOVUPS 640(R13), Z10
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+704, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z11
-	VFMADD231PS  (CX)(R12*1), Z11, Z0
-	VFMADD231PS  64(CX)(R12*1), Z11, Z1
-	VFMADD231PS  128(CX)(R12*1), Z11, Z2
-	VFMADD231PS  192(CX)(R12*1), Z11, Z3
-	VFMADD231PS  256(CX)(R12*1), Z11, Z4
-	VFMADD231PS  320(CX)(R12*1), Z11, Z5
-	VFMADD231PS  384(CX)(R12*1), Z11, Z6
-	VFMADD231PS  448(CX)(R12*1), Z11, Z7
-	VFMADD231PS  512(CX)(R12*1), Z11, Z8
-	VFMADD231PS  576(CX)(R12*1), Z11, Z9
-	VFMADD231PS  640(CX)(R12*1), Z11, Z10
+	VFMADD231PS  (CX)(R13*1), Z11, Z0
+	VFMADD231PS  64(CX)(R13*1), Z11, Z1
+	VFMADD231PS  128(CX)(R13*1), Z11, Z2
+	VFMADD231PS  192(CX)(R13*1), Z11, Z3
+	VFMADD231PS  256(CX)(R13*1), Z11, Z4
+	VFMADD231PS  320(CX)(R13*1), Z11, Z5
+	VFMADD231PS  384(CX)(R13*1), Z11, Z6
+	VFMADD231PS  448(CX)(R13*1), Z11, Z7
+	VFMADD231PS  512(CX)(R13*1), Z11, Z8
+	VFMADD231PS  576(CX)(R13*1), Z11, Z9
+	VFMADD231PS  640(CX)(R13*1), Z11, Z10
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z11
-	VBROADCASTSS hi+68(FP), Z12
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z11
+	VBROADCASTSS hi+76(FP), Z12
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z11, Z0
 	VMINPS       Z0, Z12, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z11, Z1
 	VMINPS       Z1, Z12, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z11, Z2
 	VMINPS       Z2, Z12, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z11, Z3
 	VMINPS       Z3, Z12, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z11, Z4
 	VMINPS       Z4, Z12, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z11, Z5
 	VMINPS       Z5, Z12, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z11, Z6
 	VMINPS       Z6, Z12, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z11, Z7
 	VMINPS       Z7, Z12, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z11, Z8
 	VMINPS       Z8, Z12, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	VMAXPS       Z9, Z11, Z9
 	VMINPS       Z9, Z12, Z9
-	VMOVUPS      Z9, 576(R12)
+	VMOVUPS      Z9, 576(R13)
 	VMAXPS       Z10, Z11, Z10
 	VMINPS       Z10, Z12, Z10
-	VMOVUPS      Z10, 640(R12)
+	VMOVUPS      Z10, 640(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+768, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	PREFETCHT0 576(R13)
+	PREFETCHT0 640(R13)
+	PREFETCHT0 704(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2460,121 +2828,143 @@ panel1:
 	VMOVAPS      Z0, Z10
 	VMOVAPS      Z0, Z11
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
-	VMOVUPS 576(R12), Z9
-	VMOVUPS 640(R12), Z10
-	VMOVUPS 704(R12), Z11
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
+	VMOVUPS 576(R13), Z9
+	VMOVUPS 640(R13), Z10
+	VMOVUPS 704(R13), Z11
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+768, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z0
-	VFMADD231PS  64(CX)(R12*1), Z12, Z1
-	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	VFMADD231PS  192(CX)(R12*1), Z12, Z3
-	VFMADD231PS  256(CX)(R12*1), Z12, Z4
-	VFMADD231PS  320(CX)(R12*1), Z12, Z5
-	VFMADD231PS  384(CX)(R12*1), Z12, Z6
-	VFMADD231PS  448(CX)(R12*1), Z12, Z7
-	VFMADD231PS  512(CX)(R12*1), Z12, Z8
-	VFMADD231PS  576(CX)(R12*1), Z12, Z9
-	VFMADD231PS  640(CX)(R12*1), Z12, Z10
-	VFMADD231PS  704(CX)(R12*1), Z12, Z11
+	VFMADD231PS  (CX)(R13*1), Z12, Z0
+	VFMADD231PS  64(CX)(R13*1), Z12, Z1
+	VFMADD231PS  128(CX)(R13*1), Z12, Z2
+	VFMADD231PS  192(CX)(R13*1), Z12, Z3
+	VFMADD231PS  256(CX)(R13*1), Z12, Z4
+	VFMADD231PS  320(CX)(R13*1), Z12, Z5
+	VFMADD231PS  384(CX)(R13*1), Z12, Z6
+	VFMADD231PS  448(CX)(R13*1), Z12, Z7
+	VFMADD231PS  512(CX)(R13*1), Z12, Z8
+	VFMADD231PS  576(CX)(R13*1), Z12, Z9
+	VFMADD231PS  640(CX)(R13*1), Z12, Z10
+	VFMADD231PS  704(CX)(R13*1), Z12, Z11
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 576(R12)
+	VMOVUPS      Z9, 576(R13)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 640(R12)
+	VMOVUPS      Z10, 640(R13)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 704(R12)
+	VMOVUPS      Z11, 704(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+832, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	PREFETCHT0 576(R13)
+	PREFETCHT0 640(R13)
+	PREFETCHT0 704(R13)
+	PREFETCHT0 768(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2589,126 +2979,149 @@ panel1:
 	VMOVAPS      Z0, Z11
 	VMOVAPS      Z0, Z12
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
-	VMOVUPS 576(R12), Z9
-	VMOVUPS 640(R12), Z10
-	VMOVUPS 704(R12), Z11
-	VMOVUPS 768(R12), Z12
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
+	VMOVUPS 576(R13), Z9
+	VMOVUPS 640(R13), Z10
+	VMOVUPS 704(R13), Z11
+	VMOVUPS 768(R13), Z12
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+832, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z13
-	VFMADD231PS  (CX)(R12*1), Z13, Z0
-	VFMADD231PS  64(CX)(R12*1), Z13, Z1
-	VFMADD231PS  128(CX)(R12*1), Z13, Z2
-	VFMADD231PS  192(CX)(R12*1), Z13, Z3
-	VFMADD231PS  256(CX)(R12*1), Z13, Z4
-	VFMADD231PS  320(CX)(R12*1), Z13, Z5
-	VFMADD231PS  384(CX)(R12*1), Z13, Z6
-	VFMADD231PS  448(CX)(R12*1), Z13, Z7
-	VFMADD231PS  512(CX)(R12*1), Z13, Z8
-	VFMADD231PS  576(CX)(R12*1), Z13, Z9
-	VFMADD231PS  640(CX)(R12*1), Z13, Z10
-	VFMADD231PS  704(CX)(R12*1), Z13, Z11
-	VFMADD231PS  768(CX)(R12*1), Z13, Z12
+	VFMADD231PS  (CX)(R13*1), Z13, Z0
+	VFMADD231PS  64(CX)(R13*1), Z13, Z1
+	VFMADD231PS  128(CX)(R13*1), Z13, Z2
+	VFMADD231PS  192(CX)(R13*1), Z13, Z3
+	VFMADD231PS  256(CX)(R13*1), Z13, Z4
+	VFMADD231PS  320(CX)(R13*1), Z13, Z5
+	VFMADD231PS  384(CX)(R13*1), Z13, Z6
+	VFMADD231PS  448(CX)(R13*1), Z13, Z7
+	VFMADD231PS  512(CX)(R13*1), Z13, Z8
+	VFMADD231PS  576(CX)(R13*1), Z13, Z9
+	VFMADD231PS  640(CX)(R13*1), Z13, Z10
+	VFMADD231PS  704(CX)(R13*1), Z13, Z11
+	VFMADD231PS  768(CX)(R13*1), Z13, Z12
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z13
-	VBROADCASTSS hi+68(FP), Z14
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z13
+	VBROADCASTSS hi+76(FP), Z14
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z13, Z0
 	VMINPS       Z0, Z14, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z13, Z1
 	VMINPS       Z1, Z14, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z13, Z2
 	VMINPS       Z2, Z14, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z13, Z3
 	VMINPS       Z3, Z14, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z13, Z4
 	VMINPS       Z4, Z14, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z13, Z5
 	VMINPS       Z5, Z14, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z13, Z6
 	VMINPS       Z6, Z14, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z13, Z7
 	VMINPS       Z7, Z14, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z13, Z8
 	VMINPS       Z8, Z14, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	VMAXPS       Z9, Z13, Z9
 	VMINPS       Z9, Z14, Z9
-	VMOVUPS      Z9, 576(R12)
+	VMOVUPS      Z9, 576(R13)
 	VMAXPS       Z10, Z13, Z10
 	VMINPS       Z10, Z14, Z10
-	VMOVUPS      Z10, 640(R12)
+	VMOVUPS      Z10, 640(R13)
 	VMAXPS       Z11, Z13, Z11
 	VMINPS       Z11, Z14, Z11
-	VMOVUPS      Z11, 704(R12)
+	VMOVUPS      Z11, 704(R13)
 	VMAXPS       Z12, Z13, Z12
 	VMINPS       Z12, Z14, Z12
-	VMOVUPS      Z12, 768(R12)
+	VMOVUPS      Z12, 768(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-80
+// func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+896, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
+	MOVQ       lda+96(FP), R12
+	TESTQ      R12, R12
+	JZ         hinted2
+	MOVQ       ahead+88(FP), R13
+	PREFETCHT0 (R13)
+	PREFETCHT0 64(R13)
+	PREFETCHT0 128(R13)
+	PREFETCHT0 192(R13)
+	PREFETCHT0 256(R13)
+	PREFETCHT0 320(R13)
+	PREFETCHT0 384(R13)
+	PREFETCHT0 448(R13)
+	PREFETCHT0 512(R13)
+	PREFETCHT0 576(R13)
+	PREFETCHT0 640(R13)
+	PREFETCHT0 704(R13)
+	PREFETCHT0 768(R13)
+	PREFETCHT0 832(R13)
+	ADDQ       R12, R13
+	MOVQ       R13, ahead+88(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -2724,125 +3137,126 @@ panel1:
 	VMOVAPS      Z0, Z12
 	VMOVAPS      Z0, Z13
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	VMOVUPS 448(R12), Z7
-	VMOVUPS 512(R12), Z8
-	VMOVUPS 576(R12), Z9
-	VMOVUPS 640(R12), Z10
-	VMOVUPS 704(R12), Z11
-	VMOVUPS 768(R12), Z12
-	VMOVUPS 832(R12), Z13
+load3:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	VMOVUPS 448(R13), Z7
+	VMOVUPS 512(R13), Z8
+	VMOVUPS 576(R13), Z9
+	VMOVUPS 640(R13), Z10
+	VMOVUPS 704(R13), Z11
+	VMOVUPS 768(R13), Z12
+	VMOVUPS 832(R13), Z13
 
-ready3:
+ready4:
 	// columns in rows 1
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows1__end4
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      rows1__end5
 
-rows1_5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+896, R10, R10
+rows1_6:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R12*1), Z14, Z0
-	VFMADD231PS  64(CX)(R12*1), Z14, Z1
-	VFMADD231PS  128(CX)(R12*1), Z14, Z2
-	VFMADD231PS  192(CX)(R12*1), Z14, Z3
-	VFMADD231PS  256(CX)(R12*1), Z14, Z4
-	VFMADD231PS  320(CX)(R12*1), Z14, Z5
-	VFMADD231PS  384(CX)(R12*1), Z14, Z6
-	VFMADD231PS  448(CX)(R12*1), Z14, Z7
-	VFMADD231PS  512(CX)(R12*1), Z14, Z8
-	VFMADD231PS  576(CX)(R12*1), Z14, Z9
-	VFMADD231PS  640(CX)(R12*1), Z14, Z10
-	VFMADD231PS  704(CX)(R12*1), Z14, Z11
-	VFMADD231PS  768(CX)(R12*1), Z14, Z12
-	VFMADD231PS  832(CX)(R12*1), Z14, Z13
+	VFMADD231PS  (CX)(R13*1), Z14, Z0
+	VFMADD231PS  64(CX)(R13*1), Z14, Z1
+	VFMADD231PS  128(CX)(R13*1), Z14, Z2
+	VFMADD231PS  192(CX)(R13*1), Z14, Z3
+	VFMADD231PS  256(CX)(R13*1), Z14, Z4
+	VFMADD231PS  320(CX)(R13*1), Z14, Z5
+	VFMADD231PS  384(CX)(R13*1), Z14, Z6
+	VFMADD231PS  448(CX)(R13*1), Z14, Z7
+	VFMADD231PS  512(CX)(R13*1), Z14, Z8
+	VFMADD231PS  576(CX)(R13*1), Z14, Z9
+	VFMADD231PS  640(CX)(R13*1), Z14, Z10
+	VFMADD231PS  704(CX)(R13*1), Z14, Z11
+	VFMADD231PS  768(CX)(R13*1), Z14, Z12
+	VFMADD231PS  832(CX)(R13*1), Z14, Z13
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1_5
+	DECQ         R12
+	JNZ          rows1_6
 
-rows1__end4:
+rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+64(FP), Z14
-	VBROADCASTSS hi+68(FP), Z15
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z14
+	VBROADCASTSS hi+76(FP), Z15
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z14, Z0
 	VMINPS       Z0, Z15, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z14, Z1
 	VMINPS       Z1, Z15, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z14, Z2
 	VMINPS       Z2, Z15, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z14, Z3
 	VMINPS       Z3, Z15, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z14, Z4
 	VMINPS       Z4, Z15, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z14, Z5
 	VMINPS       Z5, Z15, Z5
-	VMOVUPS      Z5, 320(R12)
+	VMOVUPS      Z5, 320(R13)
 	VMAXPS       Z6, Z14, Z6
 	VMINPS       Z6, Z15, Z6
-	VMOVUPS      Z6, 384(R12)
+	VMOVUPS      Z6, 384(R13)
 	VMAXPS       Z7, Z14, Z7
 	VMINPS       Z7, Z15, Z7
-	VMOVUPS      Z7, 448(R12)
+	VMOVUPS      Z7, 448(R13)
 	VMAXPS       Z8, Z14, Z8
 	VMINPS       Z8, Z15, Z8
-	VMOVUPS      Z8, 512(R12)
+	VMOVUPS      Z8, 512(R13)
 	VMAXPS       Z9, Z14, Z9
 	VMINPS       Z9, Z15, Z9
-	VMOVUPS      Z9, 576(R12)
+	VMOVUPS      Z9, 576(R13)
 	VMAXPS       Z10, Z14, Z10
 	VMINPS       Z10, Z15, Z10
-	VMOVUPS      Z10, 640(R12)
+	VMOVUPS      Z10, 640(R13)
 	VMAXPS       Z11, Z14, Z11
 	VMINPS       Z11, Z15, Z11
-	VMOVUPS      Z11, 704(R12)
+	VMOVUPS      Z11, 704(R13)
 	VMAXPS       Z12, Z14, Z12
 	VMINPS       Z12, Z15, Z12
-	VMOVUPS      Z12, 768(R12)
+	VMOVUPS      Z12, 768(R13)
 	VMAXPS       Z13, Z14, Z13
 	VMINPS       Z13, Z15, Z13
-	VMOVUPS      Z13, 832(R12)
+	VMOVUPS      Z13, 832(R13)
 	ADDQ         $+4, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t8_avx2(SB), NOSPLIT, $0-80
+TEXT ·panelGrouped_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
+	MOVQ w+40(FP), DX
 	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -2855,142 +3269,142 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y0
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y1
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y2
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y3
+	MOVQ    ldy+8(FP), R11
+	MOVL    (BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y0
+	MOVQ    ldy+8(FP), R11
+	MOVL    4(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y1
+	MOVQ    ldy+8(FP), R11
+	MOVL    8(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y2
+	MOVQ    ldy+8(FP), R11
+	MOVL    12(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y3
 
 ready3:
 	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
+	MOVWLZX (R9), R11
+	TESTQ   R11, R11
 	JZ      rows0001__end4
 
 rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R11*1), Y4, Y0
+	VFMADD231PS  (CX)(R12*1), Y4, Y0
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 2(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0010__end6
 
 rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R11*1), Y4, Y1
+	VFMADD231PS  (CX)(R12*1), Y4, Y1
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0011__end8
 
 rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 6(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R11*1), Y4, Y2
+	VFMADD231PS  (CX)(R12*1), Y4, Y2
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 8(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0101__end12
 
 rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y2
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0110__end14
 
 rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y2
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0111__end16
 
 rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
@@ -2999,73 +3413,73 @@ rows0111_17:
 	VFMADD231PS  Y5, Y4, Y2
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1000__end18
 
 rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R11*1), Y4, Y3
+	VFMADD231PS  (CX)(R12*1), Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1001__end20
 
 rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1010__end22
 
 rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1011__end24
 
 rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
@@ -3074,38 +3488,38 @@ rows1011_25:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1100__end26
 
 rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 4(DX), Y5
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1101__end28
 
 rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
@@ -3114,19 +3528,19 @@ rows1101_29:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1110__end30
 
 rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y1
 	VBROADCASTSS 4(DX), Y5
@@ -3135,19 +3549,19 @@ rows1110_31:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1111__end32
 
 rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+32, R11, R11
-	VMOVUPS      (CX)(R11*1), Y4
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
@@ -3158,58 +3572,59 @@ rows1111_33:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+16, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1111_33
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Y4
-	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         ldy+8(FP), R11
+	MOVL         (BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y0, (R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         4(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y1, (R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         8(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y2, (R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         12(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (R11)
+	VMOVUPS      Y3, (R12)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t16_avx2(SB), NOSPLIT, $0-80
+TEXT ·panelGrouped_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
+	MOVQ w+40(FP), DX
 	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -3226,76 +3641,76 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y2
-	VMOVUPS 32(R11), Y3
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y4
-	VMOVUPS 32(R11), Y5
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
+	MOVQ    ldy+8(FP), R11
+	MOVL    (BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y0
+	VMOVUPS 32(R12), Y1
+	MOVQ    ldy+8(FP), R11
+	MOVL    4(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y2
+	VMOVUPS 32(R12), Y3
+	MOVQ    ldy+8(FP), R11
+	MOVL    8(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y4
+	VMOVUPS 32(R12), Y5
+	MOVQ    ldy+8(FP), R11
+	MOVL    12(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Y6
+	VMOVUPS 32(R12), Y7
 
 ready3:
 	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
+	MOVWLZX (R9), R11
+	TESTQ   R11, R11
 	JZ      rows0001__end4
 
 rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R11*1), Y8, Y0
-	VFMADD231PS  32(CX)(R11*1), Y8, Y1
+	VFMADD231PS  (CX)(R12*1), Y8, Y0
+	VFMADD231PS  32(CX)(R12*1), Y8, Y1
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 2(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0010__end6
 
 rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R11*1), Y8, Y2
-	VFMADD231PS  32(CX)(R11*1), Y8, Y3
+	VFMADD231PS  (CX)(R12*1), Y8, Y2
+	VFMADD231PS  32(CX)(R12*1), Y8, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0011__end8
 
 rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3304,37 +3719,37 @@ rows0011_9:
 	VFMADD231PS  Y10, Y9, Y3
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 6(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R11*1), Y8, Y4
-	VFMADD231PS  32(CX)(R11*1), Y8, Y5
+	VFMADD231PS  (CX)(R12*1), Y8, Y4
+	VFMADD231PS  32(CX)(R12*1), Y8, Y5
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 8(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0101__end12
 
 rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3343,20 +3758,20 @@ rows0101_13:
 	VFMADD231PS  Y10, Y9, Y5
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0110__end14
 
 rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
@@ -3365,20 +3780,20 @@ rows0110_15:
 	VFMADD231PS  Y10, Y9, Y5
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0111__end16
 
 rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3390,37 +3805,37 @@ rows0111_17:
 	VFMADD231PS  Y10, Y9, Y5
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1000__end18
 
 rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R11*1), Y8, Y6
-	VFMADD231PS  32(CX)(R11*1), Y8, Y7
+	VFMADD231PS  (CX)(R12*1), Y8, Y6
+	VFMADD231PS  32(CX)(R12*1), Y8, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1001__end20
 
 rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3429,20 +3844,20 @@ rows1001_21:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1010__end22
 
 rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
@@ -3451,20 +3866,20 @@ rows1010_23:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1011__end24
 
 rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3476,20 +3891,20 @@ rows1011_25:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1100__end26
 
 rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
@@ -3498,20 +3913,20 @@ rows1100_27:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+8, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1101__end28
 
 rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3523,20 +3938,20 @@ rows1101_29:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1110__end30
 
 rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
@@ -3548,20 +3963,20 @@ rows1110_31:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+12, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1111__end32
 
 rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
-	VMOVUPS      (CX)(R11*1), Y8
-	VMOVUPS      32(CX)(R11*1), Y9
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y8
+	VMOVUPS      32(CX)(R12*1), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -3576,70 +3991,71 @@ rows1111_33:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+2, R8
 	ADDQ         $+16, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1111_33
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Y8
-	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         ldy+8(FP), R11
+	MOVL         (BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R11)
+	VMOVUPS      Y0, (R12)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y1, 32(R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         4(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R11)
+	VMOVUPS      Y2, (R12)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y3, 32(R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         8(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R11)
+	VMOVUPS      Y4, (R12)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
+	VMOVUPS      Y5, 32(R12)
+	MOVQ         ldy+8(FP), R11
+	MOVL         12(BX), R12
+	IMULQ        R11, R12
+	ADDQ         AX, R12
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R11)
+	VMOVUPS      Y6, (R12)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R11)
+	VMOVUPS      Y7, 32(R12)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t16_avx512(SB), NOSPLIT, $0-80
+TEXT ·panelGrouped_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
+	MOVQ w+40(FP), DX
 	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -3652,5615 +4068,288 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z0
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z1
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z2
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z3
+	MOVQ    ldy+8(FP), R11
+	MOVL    (BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Z0
+	MOVQ    ldy+8(FP), R11
+	MOVL    4(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Z1
+	MOVQ    ldy+8(FP), R11
+	MOVL    8(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Z2
+	MOVQ    ldy+8(FP), R11
+	MOVL    12(BX), R12
+	IMULQ   R11, R12
+	ADDQ    AX, R12
+	VMOVUPS (R12), Z3
 
 ready3:
 	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
+	MOVWLZX (R9), R11
+	TESTQ   R11, R11
 	JZ      rows0001__end4
 
 rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R11*1), Z4, Z0
+	VFMADD231PS  (CX)(R12*1), Z4, Z0
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 2(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0010__end6
 
 rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R11*1), Z4, Z1
+	VFMADD231PS  (CX)(R12*1), Z4, Z1
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0011__end8
 
 rows0011_9:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 6(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R11*1), Z4, Z2
+	VFMADD231PS  (CX)(R12*1), Z4, Z2
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 8(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0101__end12
 
 rows0101_13:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z2
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0110__end14
 
 rows0110_15:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z2
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
 	JZ      rows0111__end16
 
 rows0111_17:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
 	VFMADD231PS.BCST 8(DX), Z4, Z2
 	ADDQ             $+2, R8
 	ADDQ             $+12, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1000__end18
 
 rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+64, R11, R11
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R11*1), Z4, Z3
+	VFMADD231PS  (CX)(R12*1), Z4, Z3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R10
+	DECQ         R11
 	JNZ          rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1001__end20
 
 rows1001_21:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1010__end22
 
 rows1010_23:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1011__end24
 
 rows1011_25:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
 	VFMADD231PS.BCST 8(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+12, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1100__end26
 
 rows1100_27:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z2
 	VFMADD231PS.BCST 4(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+8, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1101__end28
 
 rows1101_29:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z2
 	VFMADD231PS.BCST 8(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+12, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1110__end30
 
 rows1110_31:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z1
 	VFMADD231PS.BCST 4(DX), Z4, Z2
 	VFMADD231PS.BCST 8(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+12, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
 	JZ      rows1111__end32
 
 rows1111_33:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+64, R11, R11
-	VMOVUPS          (CX)(R11*1), Z4
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
 	VFMADD231PS.BCST 8(DX), Z4, Z2
 	VFMADD231PS.BCST 12(DX), Z4, Z3
 	ADDQ             $+2, R8
 	ADDQ             $+16, DX
-	DECQ             R10
+	DECQ             R11
 	JNZ              rows1111_33
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z0, Z4, Z0
-	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z1, Z4, Z1
-	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z2, Z4, Z2
-	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z3, Z4, Z3
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-80
-	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
-	VMOVAPS      Y3, Y4
-	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(DI), Y6
-	VMOVAPS      Y6, Y7
-	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(DI), Y9
-	VMOVAPS      Y9, Y10
-	VMOVAPS      Y9, Y11
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	VMOVUPS 64(R11), Y2
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y3
-	VMOVUPS 32(R11), Y4
-	VMOVUPS 64(R11), Y5
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y6
-	VMOVUPS 32(R11), Y7
-	VMOVUPS 64(R11), Y8
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Y9
-	VMOVUPS 32(R11), Y10
-	VMOVUPS 64(R11), Y11
-
-ready3:
-	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
-	JZ      rows0001__end4
-
-rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R11*1), Y12, Y0
-	VFMADD231PS  32(CX)(R11*1), Y12, Y1
-	VFMADD231PS  64(CX)(R11*1), Y12, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0001_5
-
-rows0001__end4:
-	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0010__end6
-
-rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R11*1), Y12, Y3
-	VFMADD231PS  32(CX)(R11*1), Y12, Y4
-	VFMADD231PS  64(CX)(R11*1), Y12, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0010_7
-
-rows0010__end6:
-	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0011__end8
-
-rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0011_9
-
-rows0011__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R11*1), Y12, Y6
-	VFMADD231PS  32(CX)(R11*1), Y12, Y7
-	VFMADD231PS  64(CX)(R11*1), Y12, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0101__end12
-
-rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0101_13
-
-rows0101__end12:
-	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0110__end14
-
-rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0110_15
-
-rows0110__end14:
-	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0111__end16
-
-rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows0111_17
-
-rows0111__end16:
-	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1000__end18
-
-rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R11*1), Y12, Y9
-	VFMADD231PS  32(CX)(R11*1), Y12, Y10
-	VFMADD231PS  64(CX)(R11*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows1000_19
-
-rows1000__end18:
-	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1001__end20
-
-rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1001_21
-
-rows1001__end20:
-	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1010__end22
-
-rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1010_23
-
-rows1010__end22:
-	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1011__end24
-
-rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1011_25
-
-rows1011__end24:
-	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1100__end26
-
-rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1100_27
-
-rows1100__end26:
-	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1101__end28
-
-rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 8(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1101_29
-
-rows1101__end28:
-	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1110__end30
-
-rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 8(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1110_31
-
-rows1110__end30:
-	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1111__end32
-
-rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+96, R11, R11
-	VMOVUPS      (CX)(R11*1), Y12
-	VMOVUPS      32(CX)(R11*1), Y13
-	VMOVUPS      64(CX)(R11*1), Y14
-	VBROADCASTSS (DX), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y1
-	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
-	VFMADD231PS  Y15, Y12, Y6
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 12(DX), Y15
-	VFMADD231PS  Y15, Y12, Y9
-	VFMADD231PS  Y15, Y13, Y10
-	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          rows1111_33
-
-rows1111__end32:
-	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Y0, Y12, Y0
-	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R11)
-	VMAXPS       Y1, Y12, Y1
-	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R11)
-	VMAXPS       Y2, Y12, Y2
-	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Y3, Y12, Y3
-	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R11)
-	VMAXPS       Y4, Y12, Y4
-	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 32(R11)
-	VMAXPS       Y5, Y12, Y5
-	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Y6, Y12, Y6
-	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R11)
-	VMAXPS       Y7, Y12, Y7
-	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R11)
-	VMAXPS       Y8, Y12, Y8
-	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Y9, Y12, Y9
-	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, (R11)
-	VMAXPS       Y10, Y12, Y10
-	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R11)
-	VMAXPS       Y11, Y12, Y11
-	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t32_avx512(SB), NOSPLIT, $0-80
-	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
-	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(DI), Z4
-	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(DI), Z6
-	VMOVAPS      Z6, Z7
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z2
-	VMOVUPS 64(R11), Z3
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS 64(R11), Z7
-
-ready3:
-	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
-	JZ      rows0001__end4
-
-rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+128, R11, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R11*1), Z8, Z0
-	VFMADD231PS  64(CX)(R11*1), Z8, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0001_5
-
-rows0001__end4:
-	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0010__end6
-
-rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+128, R11, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R11*1), Z8, Z2
-	VFMADD231PS  64(CX)(R11*1), Z8, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0010_7
-
-rows0010__end6:
-	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0011__end8
-
-rows0011_9:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows0011_9
-
-rows0011__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+128, R11, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R11*1), Z8, Z4
-	VFMADD231PS  64(CX)(R11*1), Z8, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0101__end12
-
-rows0101_13:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows0101_13
-
-rows0101__end12:
-	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0110__end14
-
-rows0110_15:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows0110_15
-
-rows0110__end14:
-	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0111__end16
-
-rows0111_17:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R10
-	JNZ              rows0111_17
-
-rows0111__end16:
-	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1000__end18
-
-rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+128, R11, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R11*1), Z8, Z6
-	VFMADD231PS  64(CX)(R11*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows1000_19
-
-rows1000__end18:
-	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1001__end20
-
-rows1001_21:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows1001_21
-
-rows1001__end20:
-	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1010__end22
-
-rows1010_23:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows1010_23
-
-rows1010__end22:
-	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1011__end24
-
-rows1011_25:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R10
-	JNZ              rows1011_25
-
-rows1011__end24:
-	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1100__end26
-
-rows1100_27:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z4
-	VFMADD231PS.BCST (DX), Z9, Z5
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R10
-	JNZ              rows1100_27
-
-rows1100__end26:
-	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1101__end28
-
-rows1101_29:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R10
-	JNZ              rows1101_29
-
-rows1101__end28:
-	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1110__end30
-
-rows1110_31:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R10
-	JNZ              rows1110_31
-
-rows1110__end30:
-	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1111__end32
-
-rows1111_33:
-	MOVWLZX          (R8), R11
-	IMUL3Q           $+128, R11, R11
-	VMOVUPS          (CX)(R11*1), Z8
-	VMOVUPS          64(CX)(R11*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	VFMADD231PS.BCST 12(DX), Z8, Z6
-	VFMADD231PS.BCST 12(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+16, DX
-	DECQ             R10
-	JNZ              rows1111_33
-
-rows1111__end32:
-	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z0, Z8, Z0
-	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R11)
-	VMAXPS       Z1, Z8, Z1
-	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z2, Z8, Z2
-	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R11)
-	VMAXPS       Z3, Z8, Z3
-	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z4, Z8, Z4
-	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R11)
-	VMAXPS       Z5, Z8, Z5
-	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z6, Z8, Z6
-	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R11)
-	VMAXPS       Z7, Z8, Z7
-	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-80
-	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
-	VMOVAPS      Z3, Z4
-	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(DI), Z6
-	VMOVAPS      Z6, Z7
-	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(DI), Z9
-	VMOVAPS      Z9, Z10
-	VMOVAPS      Z9, Z11
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z3
-	VMOVUPS 64(R11), Z4
-	VMOVUPS 128(R11), Z5
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z6
-	VMOVUPS 64(R11), Z7
-	VMOVUPS 128(R11), Z8
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z9
-	VMOVUPS 64(R11), Z10
-	VMOVUPS 128(R11), Z11
-
-ready3:
-	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
-	JZ      rows0001__end4
-
-rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R11*1), Z12, Z0
-	VFMADD231PS  64(CX)(R11*1), Z12, Z1
-	VFMADD231PS  128(CX)(R11*1), Z12, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0001_5
-
-rows0001__end4:
-	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0010__end6
-
-rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R11*1), Z12, Z3
-	VFMADD231PS  64(CX)(R11*1), Z12, Z4
-	VFMADD231PS  128(CX)(R11*1), Z12, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0010_7
-
-rows0010__end6:
-	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0011__end8
-
-rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0011_9
-
-rows0011__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R11*1), Z12, Z6
-	VFMADD231PS  64(CX)(R11*1), Z12, Z7
-	VFMADD231PS  128(CX)(R11*1), Z12, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0101__end12
-
-rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0101_13
-
-rows0101__end12:
-	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0110__end14
-
-rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0110_15
-
-rows0110__end14:
-	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0111__end16
-
-rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows0111_17
-
-rows0111__end16:
-	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1000__end18
-
-rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R11*1), Z12, Z9
-	VFMADD231PS  64(CX)(R11*1), Z12, Z10
-	VFMADD231PS  128(CX)(R11*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows1000_19
-
-rows1000__end18:
-	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1001__end20
-
-rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1001_21
-
-rows1001__end20:
-	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1010__end22
-
-rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1010_23
-
-rows1010__end22:
-	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1011__end24
-
-rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1011_25
-
-rows1011__end24:
-	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1100__end26
-
-rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1100_27
-
-rows1100__end26:
-	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1101__end28
-
-rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 8(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1101_29
-
-rows1101__end28:
-	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1110__end30
-
-rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 8(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1110_31
-
-rows1110__end30:
-	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1111__end32
-
-rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+192, R11, R11
-	VMOVUPS      (CX)(R11*1), Z12
-	VMOVUPS      64(CX)(R11*1), Z13
-	VMOVUPS      128(CX)(R11*1), Z14
-	VBROADCASTSS (DX), Z15
-	VFMADD231PS  Z15, Z12, Z0
-	VFMADD231PS  Z15, Z13, Z1
-	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
-	VFMADD231PS  Z15, Z12, Z3
-	VFMADD231PS  Z15, Z13, Z4
-	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
-	VFMADD231PS  Z15, Z12, Z6
-	VFMADD231PS  Z15, Z13, Z7
-	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 12(DX), Z15
-	VFMADD231PS  Z15, Z12, Z9
-	VFMADD231PS  Z15, Z13, Z10
-	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          rows1111_33
-
-rows1111__end32:
-	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z0, Z12, Z0
-	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R11)
-	VMAXPS       Z1, Z12, Z1
-	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R11)
-	VMAXPS       Z2, Z12, Z2
-	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z3, Z12, Z3
-	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (R11)
-	VMAXPS       Z4, Z12, Z4
-	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(R11)
-	VMAXPS       Z5, Z12, Z5
-	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 128(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z6, Z12, Z6
-	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R11)
-	VMAXPS       Z7, Z12, Z7
-	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R11)
-	VMAXPS       Z8, Z12, Z8
-	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z9, Z12, Z9
-	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (R11)
-	VMAXPS       Z10, Z12, Z10
-	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(R11)
-	VMAXPS       Z11, Z12, Z11
-	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 128(R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t64_avx512(SB), NOSPLIT, $0-80
-	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
-	VMOVAPS      Z4, Z5
-	VMOVAPS      Z4, Z6
-	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(DI), Z8
-	VMOVAPS      Z8, Z9
-	VMOVAPS      Z8, Z10
-	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(DI), Z12
-	VMOVAPS      Z12, Z13
-	VMOVAPS      Z12, Z14
-	VMOVAPS      Z12, Z15
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z4
-	VMOVUPS 64(R11), Z5
-	VMOVUPS 128(R11), Z6
-	VMOVUPS 192(R11), Z7
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z8
-	VMOVUPS 64(R11), Z9
-	VMOVUPS 128(R11), Z10
-	VMOVUPS 192(R11), Z11
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z12
-	VMOVUPS 64(R11), Z13
-	VMOVUPS 128(R11), Z14
-	VMOVUPS 192(R11), Z15
-
-ready3:
-	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
-	JZ      rows0001__end4
-
-rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R11*1), Z16, Z0
-	VFMADD231PS  64(CX)(R11*1), Z16, Z1
-	VFMADD231PS  128(CX)(R11*1), Z16, Z2
-	VFMADD231PS  192(CX)(R11*1), Z16, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0001_5
-
-rows0001__end4:
-	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0010__end6
-
-rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R11*1), Z16, Z4
-	VFMADD231PS  64(CX)(R11*1), Z16, Z5
-	VFMADD231PS  128(CX)(R11*1), Z16, Z6
-	VFMADD231PS  192(CX)(R11*1), Z16, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0010_7
-
-rows0010__end6:
-	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0011__end8
-
-rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0011_9
-
-rows0011__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R11*1), Z16, Z8
-	VFMADD231PS  64(CX)(R11*1), Z16, Z9
-	VFMADD231PS  128(CX)(R11*1), Z16, Z10
-	VFMADD231PS  192(CX)(R11*1), Z16, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0101__end12
-
-rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0101_13
-
-rows0101__end12:
-	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0110__end14
-
-rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0110_15
-
-rows0110__end14:
-	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0111__end16
-
-rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows0111_17
-
-rows0111__end16:
-	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1000__end18
-
-rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R11*1), Z16, Z12
-	VFMADD231PS  64(CX)(R11*1), Z16, Z13
-	VFMADD231PS  128(CX)(R11*1), Z16, Z14
-	VFMADD231PS  192(CX)(R11*1), Z16, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows1000_19
-
-rows1000__end18:
-	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1001__end20
-
-rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1001_21
-
-rows1001__end20:
-	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1010__end22
-
-rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1010_23
-
-rows1010__end22:
-	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1011__end24
-
-rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1011_25
-
-rows1011__end24:
-	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1100__end26
-
-rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1100_27
-
-rows1100__end26:
-	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1101__end28
-
-rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1101_29
-
-rows1101__end28:
-	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1110__end30
-
-rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1110_31
-
-rows1110__end30:
-	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1111__end32
-
-rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+256, R11, R11
-	VMOVUPS      (CX)(R11*1), Z16
-	VMOVUPS      64(CX)(R11*1), Z17
-	VMOVUPS      128(CX)(R11*1), Z18
-	VMOVUPS      192(CX)(R11*1), Z19
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  Z20, Z16, Z0
-	VFMADD231PS  Z20, Z17, Z1
-	VFMADD231PS  Z20, Z18, Z2
-	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  Z20, Z16, Z4
-	VFMADD231PS  Z20, Z17, Z5
-	VFMADD231PS  Z20, Z18, Z6
-	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  Z20, Z16, Z8
-	VFMADD231PS  Z20, Z17, Z9
-	VFMADD231PS  Z20, Z18, Z10
-	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 12(DX), Z20
-	VFMADD231PS  Z20, Z16, Z12
-	VFMADD231PS  Z20, Z17, Z13
-	VFMADD231PS  Z20, Z18, Z14
-	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          rows1111_33
-
-rows1111__end32:
-	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Z16
-	VBROADCASTSS hi+68(FP), Z17
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z0, Z16, Z0
-	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R11)
-	VMAXPS       Z1, Z16, Z1
-	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(R11)
-	VMAXPS       Z2, Z16, Z2
-	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(R11)
-	VMAXPS       Z3, Z16, Z3
-	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, 192(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z4, Z16, Z4
-	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R11)
-	VMAXPS       Z5, Z16, Z5
-	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(R11)
-	VMAXPS       Z6, Z16, Z6
-	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(R11)
-	VMAXPS       Z7, Z16, Z7
-	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 192(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z8, Z16, Z8
-	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (R11)
-	VMAXPS       Z9, Z16, Z9
-	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R11)
-	VMAXPS       Z10, Z16, Z10
-	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(R11)
-	VMAXPS       Z11, Z16, Z11
-	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 192(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z12, Z16, Z12
-	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (R11)
-	VMAXPS       Z13, Z16, Z13
-	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R11)
-	VMAXPS       Z14, Z16, Z14
-	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(R11)
-	VMAXPS       Z15, Z16, Z15
-	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-80
-	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
-	MOVQ idx+40(FP), R8
-	MOVQ runs+48(FP), R9
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
-	VMOVAPS      Z5, Z6
-	VMOVAPS      Z5, Z7
-	VMOVAPS      Z5, Z8
-	VMOVAPS      Z5, Z9
-	VBROADCASTSS 8(DI), Z10
-	VMOVAPS      Z10, Z11
-	VMOVAPS      Z10, Z12
-	VMOVAPS      Z10, Z13
-	VMOVAPS      Z10, Z14
-	VBROADCASTSS 12(DI), Z15
-	VMOVAPS      Z15, Z16
-	VMOVAPS      Z15, Z17
-	VMOVAPS      Z15, Z18
-	VMOVAPS      Z15, Z19
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R10
-	MOVL    (BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z0
-	VMOVUPS 64(R11), Z1
-	VMOVUPS 128(R11), Z2
-	VMOVUPS 192(R11), Z3
-	VMOVUPS 256(R11), Z4
-	MOVQ    ldy+8(FP), R10
-	MOVL    4(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z5
-	VMOVUPS 64(R11), Z6
-	VMOVUPS 128(R11), Z7
-	VMOVUPS 192(R11), Z8
-	VMOVUPS 256(R11), Z9
-	MOVQ    ldy+8(FP), R10
-	MOVL    8(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z10
-	VMOVUPS 64(R11), Z11
-	VMOVUPS 128(R11), Z12
-	VMOVUPS 192(R11), Z13
-	VMOVUPS 256(R11), Z14
-	MOVQ    ldy+8(FP), R10
-	MOVL    12(BX), R11
-	IMULQ   R10, R11
-	ADDQ    AX, R11
-	VMOVUPS (R11), Z15
-	VMOVUPS 64(R11), Z16
-	VMOVUPS 128(R11), Z17
-	VMOVUPS 192(R11), Z18
-	VMOVUPS 256(R11), Z19
-
-ready3:
-	// columns in rows 0001
-	MOVWLZX (R9), R10
-	TESTQ   R10, R10
-	JZ      rows0001__end4
-
-rows0001_5:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R11*1), Z20, Z0
-	VFMADD231PS  64(CX)(R11*1), Z20, Z1
-	VFMADD231PS  128(CX)(R11*1), Z20, Z2
-	VFMADD231PS  192(CX)(R11*1), Z20, Z3
-	VFMADD231PS  256(CX)(R11*1), Z20, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0001_5
-
-rows0001__end4:
-	// columns in rows 0010
-	MOVWLZX 2(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0010__end6
-
-rows0010_7:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R11*1), Z20, Z5
-	VFMADD231PS  64(CX)(R11*1), Z20, Z6
-	VFMADD231PS  128(CX)(R11*1), Z20, Z7
-	VFMADD231PS  192(CX)(R11*1), Z20, Z8
-	VFMADD231PS  256(CX)(R11*1), Z20, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0010_7
-
-rows0010__end6:
-	// columns in rows 0011
-	MOVWLZX 4(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0011__end8
-
-rows0011_9:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0011_9
-
-rows0011__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R11*1), Z20, Z10
-	VFMADD231PS  64(CX)(R11*1), Z20, Z11
-	VFMADD231PS  128(CX)(R11*1), Z20, Z12
-	VFMADD231PS  192(CX)(R11*1), Z20, Z13
-	VFMADD231PS  256(CX)(R11*1), Z20, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 0101
-	MOVWLZX 8(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0101__end12
-
-rows0101_13:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0101_13
-
-rows0101__end12:
-	// columns in rows 0110
-	MOVWLZX 10(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0110__end14
-
-rows0110_15:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows0110_15
-
-rows0110__end14:
-	// columns in rows 0111
-	MOVWLZX 12(R9), R10
-	TESTQ   R10, R10
-	JZ      rows0111__end16
-
-rows0111_17:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows0111_17
-
-rows0111__end16:
-	// columns in rows 1000
-	MOVWLZX 14(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1000__end18
-
-rows1000_19:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R11*1), Z20, Z15
-	VFMADD231PS  64(CX)(R11*1), Z20, Z16
-	VFMADD231PS  128(CX)(R11*1), Z20, Z17
-	VFMADD231PS  192(CX)(R11*1), Z20, Z18
-	VFMADD231PS  256(CX)(R11*1), Z20, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R10
-	JNZ          rows1000_19
-
-rows1000__end18:
-	// columns in rows 1001
-	MOVWLZX 16(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1001__end20
-
-rows1001_21:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1001_21
-
-rows1001__end20:
-	// columns in rows 1010
-	MOVWLZX 18(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1010__end22
-
-rows1010_23:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1010_23
-
-rows1010__end22:
-	// columns in rows 1011
-	MOVWLZX 20(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1011__end24
-
-rows1011_25:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1011_25
-
-rows1011__end24:
-	// columns in rows 1100
-	MOVWLZX 22(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1100__end26
-
-rows1100_27:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R10
-	JNZ          rows1100_27
-
-rows1100__end26:
-	// columns in rows 1101
-	MOVWLZX 24(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1101__end28
-
-rows1101_29:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 8(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1101_29
-
-rows1101__end28:
-	// columns in rows 1110
-	MOVWLZX 26(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1110__end30
-
-rows1110_31:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 8(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R10
-	JNZ          rows1110_31
-
-rows1110__end30:
-	// columns in rows 1111
-	MOVWLZX 28(R9), R10
-	TESTQ   R10, R10
-	JZ      rows1111__end32
-
-rows1111_33:
-	MOVWLZX      (R8), R11
-	IMUL3Q       $+320, R11, R11
-	VMOVUPS      (CX)(R11*1), Z20
-	VMOVUPS      64(CX)(R11*1), Z21
-	VMOVUPS      128(CX)(R11*1), Z22
-	VMOVUPS      192(CX)(R11*1), Z23
-	VMOVUPS      256(CX)(R11*1), Z24
-	VBROADCASTSS (DX), Z25
-	VFMADD231PS  Z25, Z20, Z0
-	VFMADD231PS  Z25, Z21, Z1
-	VFMADD231PS  Z25, Z22, Z2
-	VFMADD231PS  Z25, Z23, Z3
-	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
-	VFMADD231PS  Z25, Z20, Z5
-	VFMADD231PS  Z25, Z21, Z6
-	VFMADD231PS  Z25, Z22, Z7
-	VFMADD231PS  Z25, Z23, Z8
-	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
-	VFMADD231PS  Z25, Z20, Z10
-	VFMADD231PS  Z25, Z21, Z11
-	VFMADD231PS  Z25, Z22, Z12
-	VFMADD231PS  Z25, Z23, Z13
-	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 12(DX), Z25
-	VFMADD231PS  Z25, Z20, Z15
-	VFMADD231PS  Z25, Z21, Z16
-	VFMADD231PS  Z25, Z22, Z17
-	VFMADD231PS  Z25, Z23, Z18
-	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          rows1111_33
-
-rows1111__end32:
-	ADDQ         $+30, R9
-	VBROADCASTSS lo+64(FP), Z20
-	VBROADCASTSS hi+68(FP), Z21
-	MOVQ         ldy+8(FP), R10
-	MOVL         (BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z0, Z20, Z0
-	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (R11)
-	VMAXPS       Z1, Z20, Z1
-	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(R11)
-	VMAXPS       Z2, Z20, Z2
-	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(R11)
-	VMAXPS       Z3, Z20, Z3
-	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(R11)
-	VMAXPS       Z4, Z20, Z4
-	VMINPS       Z4, Z21, Z4
-	VMOVUPS      Z4, 256(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         4(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z5, Z20, Z5
-	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (R11)
-	VMAXPS       Z6, Z20, Z6
-	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(R11)
-	VMAXPS       Z7, Z20, Z7
-	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(R11)
-	VMAXPS       Z8, Z20, Z8
-	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(R11)
-	VMAXPS       Z9, Z20, Z9
-	VMINPS       Z9, Z21, Z9
-	VMOVUPS      Z9, 256(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         8(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z10, Z20, Z10
-	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (R11)
-	VMAXPS       Z11, Z20, Z11
-	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(R11)
-	VMAXPS       Z12, Z20, Z12
-	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(R11)
-	VMAXPS       Z13, Z20, Z13
-	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(R11)
-	VMAXPS       Z14, Z20, Z14
-	VMINPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 256(R11)
-	MOVQ         ldy+8(FP), R10
-	MOVL         12(BX), R11
-	IMULQ        R10, R11
-	ADDQ         AX, R11
-	VMAXPS       Z15, Z20, Z15
-	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (R11)
-	VMAXPS       Z16, Z20, Z16
-	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(R11)
-	VMAXPS       Z17, Z20, Z17
-	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(R11)
-	VMAXPS       Z18, Z20, Z18
-	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(R11)
-	VMAXPS       Z19, Z20, Z19
-	VMINPS       Z19, Z21, Z19
-	VMOVUPS      Z19, 256(R11)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t8_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+32, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y1
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R12*1), Y2, Y0
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS 4(DX), Y2
-	VFMADD231PS  (CX)(R12*1), Y2, Y1
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R12*1), Y2, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R12*1), Y2, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y2
-	VBROADCASTSS hi+68(FP), Y3
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y2, Y0
-	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y1, Y2, Y1
-	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t16_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
-	VMOVAPS      Y2, Y3
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y2
-	VMOVUPS 32(R12), Y3
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	VFMADD231PS  32(CX)(R12*1), Y4, Y1
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 4(DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y2
-	VFMADD231PS  32(CX)(R12*1), Y4, Y3
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	VFMADD231PS  32(CX)(R12*1), Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y2
-	VFMADD231PS  32(CX)(R12*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y4
-	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y4, Y0
-	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y4, Y1
-	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y2, Y4, Y2
-	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R12)
-	VMAXPS       Y3, Y4, Y3
-	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 32(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t16_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z1
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R12*1), Z2, Z0
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 4(DX), Z2
-	VFMADD231PS  (CX)(R12*1), Z2, Z1
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R12*1), Z2, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R12*1), Z2, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z2
-	VBROADCASTSS hi+68(FP), Z3
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z2, Z0
-	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z1, Z2, Z1
-	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t24_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+96, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
-	VMOVAPS      Y3, Y4
-	VMOVAPS      Y3, Y5
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y3
-	VMOVUPS 32(R12), Y4
-	VMOVUPS 64(R12), Y5
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R12*1), Y6, Y0
-	VFMADD231PS  32(CX)(R12*1), Y6, Y1
-	VFMADD231PS  64(CX)(R12*1), Y6, Y2
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS 4(DX), Y6
-	VFMADD231PS  (CX)(R12*1), Y6, Y3
-	VFMADD231PS  32(CX)(R12*1), Y6, Y4
-	VFMADD231PS  64(CX)(R12*1), Y6, Y5
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R12*1), Y6, Y0
-	VFMADD231PS  32(CX)(R12*1), Y6, Y1
-	VFMADD231PS  64(CX)(R12*1), Y6, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R12*1), Y6, Y3
-	VFMADD231PS  32(CX)(R12*1), Y6, Y4
-	VFMADD231PS  64(CX)(R12*1), Y6, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y6
-	VBROADCASTSS hi+68(FP), Y7
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y6, Y0
-	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y6, Y1
-	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, 32(R12)
-	VMAXPS       Y2, Y6, Y2
-	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y3, Y6, Y3
-	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, (R12)
-	VMAXPS       Y4, Y6, Y4
-	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, 32(R12)
-	VMAXPS       Y5, Y6, Y5
-	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, 64(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t32_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+128, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VMOVAPS      Y0, Y3
-	VBROADCASTSS 4(DI), Y4
-	VMOVAPS      Y4, Y5
-	VMOVAPS      Y4, Y6
-	VMOVAPS      Y4, Y7
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y4
-	VMOVUPS 32(R12), Y5
-	VMOVUPS 64(R12), Y6
-	VMOVUPS 96(R12), Y7
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	VFMADD231PS  64(CX)(R12*1), Y8, Y2
-	VFMADD231PS  96(CX)(R12*1), Y8, Y3
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS 4(DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y4
-	VFMADD231PS  32(CX)(R12*1), Y8, Y5
-	VFMADD231PS  64(CX)(R12*1), Y8, Y6
-	VFMADD231PS  96(CX)(R12*1), Y8, Y7
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	VFMADD231PS  64(CX)(R12*1), Y8, Y2
-	VFMADD231PS  96(CX)(R12*1), Y8, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y4
-	VFMADD231PS  32(CX)(R12*1), Y8, Y5
-	VFMADD231PS  64(CX)(R12*1), Y8, Y6
-	VFMADD231PS  96(CX)(R12*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y8
-	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R12)
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(R12)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R12)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R12)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 64(R12)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 96(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t32_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+128, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
-	VMOVAPS      Z2, Z3
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z2
-	VMOVUPS 64(R12), Z3
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	VFMADD231PS  64(CX)(R12*1), Z4, Z1
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS 4(DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z2
-	VFMADD231PS  64(CX)(R12*1), Z4, Z3
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	VFMADD231PS  64(CX)(R12*1), Z4, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z2
-	VFMADD231PS  64(CX)(R12*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z4, Z0
-	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z4, Z1
-	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z2, Z4, Z2
-	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R12)
-	VMAXPS       Z3, Z4, Z3
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 64(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t40_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+160, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VMOVAPS      Y0, Y3
-	VMOVAPS      Y0, Y4
-	VBROADCASTSS 4(DI), Y5
-	VMOVAPS      Y5, Y6
-	VMOVAPS      Y5, Y7
-	VMOVAPS      Y5, Y8
-	VMOVAPS      Y5, Y9
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y5
-	VMOVUPS 32(R12), Y6
-	VMOVUPS 64(R12), Y7
-	VMOVUPS 96(R12), Y8
-	VMOVUPS 128(R12), Y9
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+160, R10, R10
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R12*1), Y10, Y0
-	VFMADD231PS  32(CX)(R12*1), Y10, Y1
-	VFMADD231PS  64(CX)(R12*1), Y10, Y2
-	VFMADD231PS  96(CX)(R12*1), Y10, Y3
-	VFMADD231PS  128(CX)(R12*1), Y10, Y4
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+160, R10, R10
-	VBROADCASTSS 4(DX), Y10
-	VFMADD231PS  (CX)(R12*1), Y10, Y5
-	VFMADD231PS  32(CX)(R12*1), Y10, Y6
-	VFMADD231PS  64(CX)(R12*1), Y10, Y7
-	VFMADD231PS  96(CX)(R12*1), Y10, Y8
-	VFMADD231PS  128(CX)(R12*1), Y10, Y9
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+160, R10, R10
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R12*1), Y10, Y0
-	VFMADD231PS  32(CX)(R12*1), Y10, Y1
-	VFMADD231PS  64(CX)(R12*1), Y10, Y2
-	VFMADD231PS  96(CX)(R12*1), Y10, Y3
-	VFMADD231PS  128(CX)(R12*1), Y10, Y4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+160, R10, R10
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R12*1), Y10, Y5
-	VFMADD231PS  32(CX)(R12*1), Y10, Y6
-	VFMADD231PS  64(CX)(R12*1), Y10, Y7
-	VFMADD231PS  96(CX)(R12*1), Y10, Y8
-	VFMADD231PS  128(CX)(R12*1), Y10, Y9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y10
-	VBROADCASTSS hi+68(FP), Y11
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y10, Y0
-	VMINPS       Y0, Y11, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y10, Y1
-	VMINPS       Y1, Y11, Y1
-	VMOVUPS      Y1, 32(R12)
-	VMAXPS       Y2, Y10, Y2
-	VMINPS       Y2, Y11, Y2
-	VMOVUPS      Y2, 64(R12)
-	VMAXPS       Y3, Y10, Y3
-	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y3, 96(R12)
-	VMAXPS       Y4, Y10, Y4
-	VMINPS       Y4, Y11, Y4
-	VMOVUPS      Y4, 128(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y5, Y10, Y5
-	VMINPS       Y5, Y11, Y5
-	VMOVUPS      Y5, (R12)
-	VMAXPS       Y6, Y10, Y6
-	VMINPS       Y6, Y11, Y6
-	VMOVUPS      Y6, 32(R12)
-	VMAXPS       Y7, Y10, Y7
-	VMINPS       Y7, Y11, Y7
-	VMOVUPS      Y7, 64(R12)
-	VMAXPS       Y8, Y10, Y8
-	VMINPS       Y8, Y11, Y8
-	VMOVUPS      Y8, 96(R12)
-	VMAXPS       Y9, Y10, Y9
-	VMINPS       Y9, Y11, Y9
-	VMOVUPS      Y9, 128(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t48_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+192, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VMOVAPS      Y0, Y3
-	VMOVAPS      Y0, Y4
-	VMOVAPS      Y0, Y5
-	VBROADCASTSS 4(DI), Y6
-	VMOVAPS      Y6, Y7
-	VMOVAPS      Y6, Y8
-	VMOVAPS      Y6, Y9
-	VMOVAPS      Y6, Y10
-	VMOVAPS      Y6, Y11
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y6
-	VMOVUPS 32(R12), Y7
-	VMOVUPS 64(R12), Y8
-	VMOVUPS 96(R12), Y9
-	VMOVUPS 128(R12), Y10
-	VMOVUPS 160(R12), Y11
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y0
-	VFMADD231PS  32(CX)(R12*1), Y12, Y1
-	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	VFMADD231PS  96(CX)(R12*1), Y12, Y3
-	VFMADD231PS  128(CX)(R12*1), Y12, Y4
-	VFMADD231PS  160(CX)(R12*1), Y12, Y5
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS 4(DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y6
-	VFMADD231PS  32(CX)(R12*1), Y12, Y7
-	VFMADD231PS  64(CX)(R12*1), Y12, Y8
-	VFMADD231PS  96(CX)(R12*1), Y12, Y9
-	VFMADD231PS  128(CX)(R12*1), Y12, Y10
-	VFMADD231PS  160(CX)(R12*1), Y12, Y11
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y0
-	VFMADD231PS  32(CX)(R12*1), Y12, Y1
-	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	VFMADD231PS  96(CX)(R12*1), Y12, Y3
-	VFMADD231PS  128(CX)(R12*1), Y12, Y4
-	VFMADD231PS  160(CX)(R12*1), Y12, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y6
-	VFMADD231PS  32(CX)(R12*1), Y12, Y7
-	VFMADD231PS  64(CX)(R12*1), Y12, Y8
-	VFMADD231PS  96(CX)(R12*1), Y12, Y9
-	VFMADD231PS  128(CX)(R12*1), Y12, Y10
-	VFMADD231PS  160(CX)(R12*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y12, Y0
-	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y12, Y1
-	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R12)
-	VMAXPS       Y2, Y12, Y2
-	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R12)
-	VMAXPS       Y3, Y12, Y3
-	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 96(R12)
-	VMAXPS       Y4, Y12, Y4
-	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 128(R12)
-	VMAXPS       Y5, Y12, Y5
-	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 160(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y6, Y12, Y6
-	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R12)
-	VMAXPS       Y7, Y12, Y7
-	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R12)
-	VMAXPS       Y8, Y12, Y8
-	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R12)
-	VMAXPS       Y9, Y12, Y9
-	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 96(R12)
-	VMAXPS       Y10, Y12, Y10
-	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 128(R12)
-	VMAXPS       Y11, Y12, Y11
-	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 160(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t48_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+192, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
-	VMOVAPS      Z3, Z4
-	VMOVAPS      Z3, Z5
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z3
-	VMOVUPS 64(R12), Z4
-	VMOVUPS 128(R12), Z5
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R12*1), Z6, Z0
-	VFMADD231PS  64(CX)(R12*1), Z6, Z1
-	VFMADD231PS  128(CX)(R12*1), Z6, Z2
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS 4(DX), Z6
-	VFMADD231PS  (CX)(R12*1), Z6, Z3
-	VFMADD231PS  64(CX)(R12*1), Z6, Z4
-	VFMADD231PS  128(CX)(R12*1), Z6, Z5
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R12*1), Z6, Z0
-	VFMADD231PS  64(CX)(R12*1), Z6, Z1
-	VFMADD231PS  128(CX)(R12*1), Z6, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R12*1), Z6, Z3
-	VFMADD231PS  64(CX)(R12*1), Z6, Z4
-	VFMADD231PS  128(CX)(R12*1), Z6, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z6
-	VBROADCASTSS hi+68(FP), Z7
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z6, Z0
-	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z6, Z1
-	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, 64(R12)
-	VMAXPS       Z2, Z6, Z2
-	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 128(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z3, Z6, Z3
-	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, (R12)
-	VMAXPS       Z4, Z6, Z4
-	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, 64(R12)
-	VMAXPS       Z5, Z6, Z5
-	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, 128(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t56_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+224, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VMOVAPS      Y0, Y2
-	VMOVAPS      Y0, Y3
-	VMOVAPS      Y0, Y4
-	VMOVAPS      Y0, Y5
-	VMOVAPS      Y0, Y6
-	VBROADCASTSS 4(DI), Y7
-	VMOVAPS      Y7, Y8
-	VMOVAPS      Y7, Y9
-	VMOVAPS      Y7, Y10
-	VMOVAPS      Y7, Y11
-	VMOVAPS      Y7, Y12
-	VMOVAPS      Y7, Y13
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	VMOVUPS 96(R12), Y3
-	VMOVUPS 128(R12), Y4
-	VMOVUPS 160(R12), Y5
-	VMOVUPS 192(R12), Y6
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y7
-	VMOVUPS 32(R12), Y8
-	VMOVUPS 64(R12), Y9
-	VMOVUPS 96(R12), Y10
-	VMOVUPS 128(R12), Y11
-	VMOVUPS 160(R12), Y12
-	VMOVUPS 192(R12), Y13
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+224, R10, R10
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R12*1), Y14, Y0
-	VFMADD231PS  32(CX)(R12*1), Y14, Y1
-	VFMADD231PS  64(CX)(R12*1), Y14, Y2
-	VFMADD231PS  96(CX)(R12*1), Y14, Y3
-	VFMADD231PS  128(CX)(R12*1), Y14, Y4
-	VFMADD231PS  160(CX)(R12*1), Y14, Y5
-	VFMADD231PS  192(CX)(R12*1), Y14, Y6
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+224, R10, R10
-	VBROADCASTSS 4(DX), Y14
-	VFMADD231PS  (CX)(R12*1), Y14, Y7
-	VFMADD231PS  32(CX)(R12*1), Y14, Y8
-	VFMADD231PS  64(CX)(R12*1), Y14, Y9
-	VFMADD231PS  96(CX)(R12*1), Y14, Y10
-	VFMADD231PS  128(CX)(R12*1), Y14, Y11
-	VFMADD231PS  160(CX)(R12*1), Y14, Y12
-	VFMADD231PS  192(CX)(R12*1), Y14, Y13
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+224, R10, R10
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R12*1), Y14, Y0
-	VFMADD231PS  32(CX)(R12*1), Y14, Y1
-	VFMADD231PS  64(CX)(R12*1), Y14, Y2
-	VFMADD231PS  96(CX)(R12*1), Y14, Y3
-	VFMADD231PS  128(CX)(R12*1), Y14, Y4
-	VFMADD231PS  160(CX)(R12*1), Y14, Y5
-	VFMADD231PS  192(CX)(R12*1), Y14, Y6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+224, R10, R10
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R12*1), Y14, Y7
-	VFMADD231PS  32(CX)(R12*1), Y14, Y8
-	VFMADD231PS  64(CX)(R12*1), Y14, Y9
-	VFMADD231PS  96(CX)(R12*1), Y14, Y10
-	VFMADD231PS  128(CX)(R12*1), Y14, Y11
-	VFMADD231PS  160(CX)(R12*1), Y14, Y12
-	VFMADD231PS  192(CX)(R12*1), Y14, Y13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Y14
-	VBROADCASTSS hi+68(FP), Y15
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y14, Y0
-	VMINPS       Y0, Y15, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y14, Y1
-	VMINPS       Y1, Y15, Y1
-	VMOVUPS      Y1, 32(R12)
-	VMAXPS       Y2, Y14, Y2
-	VMINPS       Y2, Y15, Y2
-	VMOVUPS      Y2, 64(R12)
-	VMAXPS       Y3, Y14, Y3
-	VMINPS       Y3, Y15, Y3
-	VMOVUPS      Y3, 96(R12)
-	VMAXPS       Y4, Y14, Y4
-	VMINPS       Y4, Y15, Y4
-	VMOVUPS      Y4, 128(R12)
-	VMAXPS       Y5, Y14, Y5
-	VMINPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 160(R12)
-	VMAXPS       Y6, Y14, Y6
-	VMINPS       Y6, Y15, Y6
-	VMOVUPS      Y6, 192(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y7, Y14, Y7
-	VMINPS       Y7, Y15, Y7
-	VMOVUPS      Y7, (R12)
-	VMAXPS       Y8, Y14, Y8
-	VMINPS       Y8, Y15, Y8
-	VMOVUPS      Y8, 32(R12)
-	VMAXPS       Y9, Y14, Y9
-	VMINPS       Y9, Y15, Y9
-	VMOVUPS      Y9, 64(R12)
-	VMAXPS       Y10, Y14, Y10
-	VMINPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 96(R12)
-	VMAXPS       Y11, Y14, Y11
-	VMINPS       Y11, Y15, Y11
-	VMOVUPS      Y11, 128(R12)
-	VMAXPS       Y12, Y14, Y12
-	VMINPS       Y12, Y15, Y12
-	VMOVUPS      Y12, 160(R12)
-	VMAXPS       Y13, Y14, Y13
-	VMINPS       Y13, Y15, Y13
-	VMOVUPS      Y13, 192(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t64_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+256, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
-	VMOVAPS      Z4, Z5
-	VMOVAPS      Z4, Z6
-	VMOVAPS      Z4, Z7
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z4
-	VMOVUPS 64(R12), Z5
-	VMOVUPS 128(R12), Z6
-	VMOVUPS 192(R12), Z7
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z0
-	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	VFMADD231PS  128(CX)(R12*1), Z8, Z2
-	VFMADD231PS  192(CX)(R12*1), Z8, Z3
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS 4(DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z4
-	VFMADD231PS  64(CX)(R12*1), Z8, Z5
-	VFMADD231PS  128(CX)(R12*1), Z8, Z6
-	VFMADD231PS  192(CX)(R12*1), Z8, Z7
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z0
-	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	VFMADD231PS  128(CX)(R12*1), Z8, Z2
-	VFMADD231PS  192(CX)(R12*1), Z8, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z4
-	VFMADD231PS  64(CX)(R12*1), Z8, Z5
-	VFMADD231PS  128(CX)(R12*1), Z8, Z6
-	VFMADD231PS  192(CX)(R12*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z8, Z0
-	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z8, Z1
-	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R12)
-	VMAXPS       Z2, Z8, Z2
-	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 128(R12)
-	VMAXPS       Z3, Z8, Z3
-	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 192(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z4, Z8, Z4
-	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R12)
-	VMAXPS       Z5, Z8, Z5
-	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R12)
-	VMAXPS       Z6, Z8, Z6
-	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 128(R12)
-	VMAXPS       Z7, Z8, Z7
-	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 192(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t80_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+320, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
-	VMOVAPS      Z5, Z6
-	VMOVAPS      Z5, Z7
-	VMOVAPS      Z5, Z8
-	VMOVAPS      Z5, Z9
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z5
-	VMOVUPS 64(R12), Z6
-	VMOVUPS 128(R12), Z7
-	VMOVUPS 192(R12), Z8
-	VMOVUPS 256(R12), Z9
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R12*1), Z10, Z0
-	VFMADD231PS  64(CX)(R12*1), Z10, Z1
-	VFMADD231PS  128(CX)(R12*1), Z10, Z2
-	VFMADD231PS  192(CX)(R12*1), Z10, Z3
-	VFMADD231PS  256(CX)(R12*1), Z10, Z4
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS 4(DX), Z10
-	VFMADD231PS  (CX)(R12*1), Z10, Z5
-	VFMADD231PS  64(CX)(R12*1), Z10, Z6
-	VFMADD231PS  128(CX)(R12*1), Z10, Z7
-	VFMADD231PS  192(CX)(R12*1), Z10, Z8
-	VFMADD231PS  256(CX)(R12*1), Z10, Z9
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R12*1), Z10, Z0
-	VFMADD231PS  64(CX)(R12*1), Z10, Z1
-	VFMADD231PS  128(CX)(R12*1), Z10, Z2
-	VFMADD231PS  192(CX)(R12*1), Z10, Z3
-	VFMADD231PS  256(CX)(R12*1), Z10, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R12*1), Z10, Z5
-	VFMADD231PS  64(CX)(R12*1), Z10, Z6
-	VFMADD231PS  128(CX)(R12*1), Z10, Z7
-	VFMADD231PS  192(CX)(R12*1), Z10, Z8
-	VFMADD231PS  256(CX)(R12*1), Z10, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z10
-	VBROADCASTSS hi+68(FP), Z11
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z10, Z0
-	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z10, Z1
-	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, 64(R12)
-	VMAXPS       Z2, Z10, Z2
-	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, 128(R12)
-	VMAXPS       Z3, Z10, Z3
-	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, 192(R12)
-	VMAXPS       Z4, Z10, Z4
-	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 256(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z5, Z10, Z5
-	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, (R12)
-	VMAXPS       Z6, Z10, Z6
-	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 64(R12)
-	VMAXPS       Z7, Z10, Z7
-	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 128(R12)
-	VMAXPS       Z8, Z10, Z8
-	VMINPS       Z8, Z11, Z8
-	VMOVUPS      Z8, 192(R12)
-	VMAXPS       Z9, Z10, Z9
-	VMINPS       Z9, Z11, Z9
-	VMOVUPS      Z9, 256(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t96_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+384, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VMOVAPS      Z0, Z5
-	VBROADCASTSS 4(DI), Z6
-	VMOVAPS      Z6, Z7
-	VMOVAPS      Z6, Z8
-	VMOVAPS      Z6, Z9
-	VMOVAPS      Z6, Z10
-	VMOVAPS      Z6, Z11
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z6
-	VMOVUPS 64(R12), Z7
-	VMOVUPS 128(R12), Z8
-	VMOVUPS 192(R12), Z9
-	VMOVUPS 256(R12), Z10
-	VMOVUPS 320(R12), Z11
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z0
-	VFMADD231PS  64(CX)(R12*1), Z12, Z1
-	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	VFMADD231PS  192(CX)(R12*1), Z12, Z3
-	VFMADD231PS  256(CX)(R12*1), Z12, Z4
-	VFMADD231PS  320(CX)(R12*1), Z12, Z5
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+384, R10, R10
-	VBROADCASTSS 4(DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z6
-	VFMADD231PS  64(CX)(R12*1), Z12, Z7
-	VFMADD231PS  128(CX)(R12*1), Z12, Z8
-	VFMADD231PS  192(CX)(R12*1), Z12, Z9
-	VFMADD231PS  256(CX)(R12*1), Z12, Z10
-	VFMADD231PS  320(CX)(R12*1), Z12, Z11
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z0
-	VFMADD231PS  64(CX)(R12*1), Z12, Z1
-	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	VFMADD231PS  192(CX)(R12*1), Z12, Z3
-	VFMADD231PS  256(CX)(R12*1), Z12, Z4
-	VFMADD231PS  320(CX)(R12*1), Z12, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z6
-	VFMADD231PS  64(CX)(R12*1), Z12, Z7
-	VFMADD231PS  128(CX)(R12*1), Z12, Z8
-	VFMADD231PS  192(CX)(R12*1), Z12, Z9
-	VFMADD231PS  256(CX)(R12*1), Z12, Z10
-	VFMADD231PS  320(CX)(R12*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z12, Z0
-	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z12, Z1
-	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R12)
-	VMAXPS       Z2, Z12, Z2
-	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R12)
-	VMAXPS       Z3, Z12, Z3
-	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 192(R12)
-	VMAXPS       Z4, Z12, Z4
-	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 256(R12)
-	VMAXPS       Z5, Z12, Z5
-	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 320(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z6, Z12, Z6
-	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R12)
-	VMAXPS       Z7, Z12, Z7
-	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R12)
-	VMAXPS       Z8, Z12, Z8
-	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R12)
-	VMAXPS       Z9, Z12, Z9
-	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 192(R12)
-	VMAXPS       Z10, Z12, Z10
-	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 256(R12)
-	VMAXPS       Z11, Z12, Z11
-	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 320(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t112_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+448, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVAPS      Z0, Z4
-	VMOVAPS      Z0, Z5
-	VMOVAPS      Z0, Z6
-	VBROADCASTSS 4(DI), Z7
-	VMOVAPS      Z7, Z8
-	VMOVAPS      Z7, Z9
-	VMOVAPS      Z7, Z10
-	VMOVAPS      Z7, Z11
-	VMOVAPS      Z7, Z12
-	VMOVAPS      Z7, Z13
-	ADDQ         $+8, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	VMOVUPS 384(R12), Z6
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z7
-	VMOVUPS 64(R12), Z8
-	VMOVUPS 128(R12), Z9
-	VMOVUPS 192(R12), Z10
-	VMOVUPS 256(R12), Z11
-	VMOVUPS 320(R12), Z12
-	VMOVUPS 384(R12), Z13
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+448, R10, R10
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R12*1), Z14, Z0
-	VFMADD231PS  64(CX)(R12*1), Z14, Z1
-	VFMADD231PS  128(CX)(R12*1), Z14, Z2
-	VFMADD231PS  192(CX)(R12*1), Z14, Z3
-	VFMADD231PS  256(CX)(R12*1), Z14, Z4
-	VFMADD231PS  320(CX)(R12*1), Z14, Z5
-	VFMADD231PS  384(CX)(R12*1), Z14, Z6
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+448, R10, R10
-	VBROADCASTSS 4(DX), Z14
-	VFMADD231PS  (CX)(R12*1), Z14, Z7
-	VFMADD231PS  64(CX)(R12*1), Z14, Z8
-	VFMADD231PS  128(CX)(R12*1), Z14, Z9
-	VFMADD231PS  192(CX)(R12*1), Z14, Z10
-	VFMADD231PS  256(CX)(R12*1), Z14, Z11
-	VFMADD231PS  320(CX)(R12*1), Z14, Z12
-	VFMADD231PS  384(CX)(R12*1), Z14, Z13
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows01__end6
-
-rows01_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+448, R10, R10
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R12*1), Z14, Z0
-	VFMADD231PS  64(CX)(R12*1), Z14, Z1
-	VFMADD231PS  128(CX)(R12*1), Z14, Z2
-	VFMADD231PS  192(CX)(R12*1), Z14, Z3
-	VFMADD231PS  256(CX)(R12*1), Z14, Z4
-	VFMADD231PS  320(CX)(R12*1), Z14, Z5
-	VFMADD231PS  384(CX)(R12*1), Z14, Z6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows01_7
-
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows10__end8
-
-rows10_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+448, R10, R10
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R12*1), Z14, Z7
-	VFMADD231PS  64(CX)(R12*1), Z14, Z8
-	VFMADD231PS  128(CX)(R12*1), Z14, Z9
-	VFMADD231PS  192(CX)(R12*1), Z14, Z10
-	VFMADD231PS  256(CX)(R12*1), Z14, Z11
-	VFMADD231PS  320(CX)(R12*1), Z14, Z12
-	VFMADD231PS  384(CX)(R12*1), Z14, Z13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows10_9
-
-rows10__end8:
-	ADDQ         $+6, R9
-	VBROADCASTSS lo+64(FP), Z14
-	VBROADCASTSS hi+68(FP), Z15
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z0, Z14, Z0
-	VMINPS       Z0, Z15, Z0
-	VMOVUPS      Z0, (R12)
-	VMAXPS       Z1, Z14, Z1
-	VMINPS       Z1, Z15, Z1
-	VMOVUPS      Z1, 64(R12)
-	VMAXPS       Z2, Z14, Z2
-	VMINPS       Z2, Z15, Z2
-	VMOVUPS      Z2, 128(R12)
-	VMAXPS       Z3, Z14, Z3
-	VMINPS       Z3, Z15, Z3
-	VMOVUPS      Z3, 192(R12)
-	VMAXPS       Z4, Z14, Z4
-	VMINPS       Z4, Z15, Z4
-	VMOVUPS      Z4, 256(R12)
-	VMAXPS       Z5, Z14, Z5
-	VMINPS       Z5, Z15, Z5
-	VMOVUPS      Z5, 320(R12)
-	VMAXPS       Z6, Z14, Z6
-	VMINPS       Z6, Z15, Z6
-	VMOVUPS      Z6, 384(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Z7, Z14, Z7
-	VMINPS       Z7, Z15, Z7
-	VMOVUPS      Z7, (R12)
-	VMAXPS       Z8, Z14, Z8
-	VMINPS       Z8, Z15, Z8
-	VMOVUPS      Z8, 64(R12)
-	VMAXPS       Z9, Z14, Z9
-	VMINPS       Z9, Z15, Z9
-	VMOVUPS      Z9, 128(R12)
-	VMAXPS       Z10, Z14, Z10
-	VMINPS       Z10, Z15, Z10
-	VMOVUPS      Z10, 192(R12)
-	VMAXPS       Z11, Z14, Z11
-	VMINPS       Z11, Z15, Z11
-	VMOVUPS      Z11, 256(R12)
-	VMAXPS       Z12, Z14, Z12
-	VMINPS       Z12, Z15, Z12
-	VMOVUPS      Z12, 320(R12)
-	VMAXPS       Z13, Z14, Z13
-	VMINPS       Z13, Z15, Z13
-	VMOVUPS      Z13, 384(R12)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t8_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+32, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y1
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y2
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y3
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS 4(DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y1
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS 8(DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y2
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS 12(DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y3
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end6
-
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_9
-
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+32, R10, R10
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Y4
-	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y4, Y0
-	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y1, Y4, Y1
-	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y2, Y4, Y2
-	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y3, Y4, Y3
-	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t16_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
-	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(DI), Y4
-	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(DI), Y6
-	VMOVAPS      Y6, Y7
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y2
-	VMOVUPS 32(R12), Y3
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y4
-	VMOVUPS 32(R12), Y5
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y6
-	VMOVUPS 32(R12), Y7
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 4(DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y2
-	VFMADD231PS  32(CX)(R12*1), Y8, Y3
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 8(DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y4
-	VFMADD231PS  32(CX)(R12*1), Y8, Y5
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 12(DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y6
-	VFMADD231PS  32(CX)(R12*1), Y8, Y7
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end6
-
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y2
-	VFMADD231PS  32(CX)(R12*1), Y8, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_9
-
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y4
-	VFMADD231PS  32(CX)(R12*1), Y8, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y6
-	VFMADD231PS  32(CX)(R12*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Y8
-	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R12)
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R12)
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R12)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R12)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
-	VZEROUPPER
-	RET
-
-// func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t16_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+64, R10, R10
-
-panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	ADDQ         $+16, DI
-	JMP          ready3
-
-load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z1
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z2
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z3
-
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      step_end4
-
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 4(DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z1
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 8(DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z2
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS 12(DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z3
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          step5
-
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end6
-
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_9
-
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
-
-rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
-
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+64, R10, R10
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -9295,19 +4384,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t24_avx2(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+96, R10, R10
+TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+40(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -9358,74 +4446,32 @@ load2:
 	VMOVUPS 64(R12), Y11
 
 ready3:
-	// a column for each row
+	// columns in rows 0001
 	MOVWLZX (R9), R11
 	TESTQ   R11, R11
-	JZ      step_end4
+	JZ      rows0001__end4
 
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
+rows0001_5:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y12
 	VFMADD231PS  (CX)(R12*1), Y12, Y0
 	VFMADD231PS  32(CX)(R12*1), Y12, Y1
 	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS 4(DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y3
-	VFMADD231PS  32(CX)(R12*1), Y12, Y4
-	VFMADD231PS  64(CX)(R12*1), Y12, Y5
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS 8(DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y6
-	VFMADD231PS  32(CX)(R12*1), Y12, Y7
-	VFMADD231PS  64(CX)(R12*1), Y12, Y8
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS 12(DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y9
-	VFMADD231PS  32(CX)(R12*1), Y12, Y10
-	VFMADD231PS  64(CX)(R12*1), Y12, Y11
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          step5
+	JNZ          rows0001_5
 
-step_end4:
-	// columns in rows 0001
+rows0001__end4:
+	// columns in rows 0010
 	MOVWLZX 2(R9), R11
 	TESTQ   R11, R11
-	JZ      rows0001__end6
+	JZ      rows0010__end6
 
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y0
-	VFMADD231PS  32(CX)(R12*1), Y12, Y1
-	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
+rows0010_7:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y12
 	VFMADD231PS  (CX)(R12*1), Y12, Y3
 	VFMADD231PS  32(CX)(R12*1), Y12, Y4
@@ -9433,18 +4479,42 @@ rows0010_9:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows0010_9
+	JNZ          rows0010_7
 
-rows0010__end8:
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0011_9
+
+rows0011__end8:
 	// columns in rows 0100
 	MOVWLZX 6(R9), R11
 	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y12
 	VFMADD231PS  (CX)(R12*1), Y12, Y6
 	VFMADD231PS  32(CX)(R12*1), Y12, Y7
@@ -9455,15 +4525,93 @@ rows0100_11:
 	JNZ          rows0100_11
 
 rows0100__end10:
-	// columns in rows 1000
+	// columns in rows 0101
 	MOVWLZX 8(R9), R11
 	TESTQ   R11, R11
-	JZ      rows1000__end12
+	JZ      rows0101__end12
 
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+96, R10, R10
+rows0101_13:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Y12
 	VFMADD231PS  (CX)(R12*1), Y12, Y9
 	VFMADD231PS  32(CX)(R12*1), Y12, Y10
@@ -9471,12 +4619,207 @@ rows1000_13:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows1000_13
+	JNZ          rows1000_19
 
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R11
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -9535,19 +4878,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t32_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+128, R10, R10
+TEXT ·panelGrouped_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+40(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -9590,87 +4932,68 @@ load2:
 	VMOVUPS 64(R12), Z7
 
 ready3:
-	// a column for each row
+	// columns in rows 0001
 	MOVWLZX (R9), R11
 	TESTQ   R11, R11
-	JZ      step_end4
+	JZ      rows0001__end4
 
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+rows0001_5:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R12*1), Z8, Z0
 	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS 4(DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z2
-	VFMADD231PS  64(CX)(R12*1), Z8, Z3
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS 8(DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z4
-	VFMADD231PS  64(CX)(R12*1), Z8, Z5
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS 12(DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z6
-	VFMADD231PS  64(CX)(R12*1), Z8, Z7
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          step5
+	JNZ          rows0001_5
 
-step_end4:
-	// columns in rows 0001
+rows0001__end4:
+	// columns in rows 0010
 	MOVWLZX 2(R9), R11
 	TESTQ   R11, R11
-	JZ      rows0001__end6
+	JZ      rows0010__end6
 
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z0
-	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+rows0010_7:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R12*1), Z8, Z2
 	VFMADD231PS  64(CX)(R12*1), Z8, Z3
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows0010_9
+	JNZ          rows0010_7
 
-rows0010__end8:
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z2
+	VFMADD231PS.BCST 4(DX), Z9, Z3
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows0011_9
+
+rows0011__end8:
 	// columns in rows 0100
 	MOVWLZX 6(R9), R11
 	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R12*1), Z8, Z4
 	VFMADD231PS  64(CX)(R12*1), Z8, Z5
@@ -9680,27 +5003,238 @@ rows0100_11:
 	JNZ          rows0100_11
 
 rows0100__end10:
-	// columns in rows 1000
+	// columns in rows 0101
 	MOVWLZX 8(R9), R11
 	TESTQ   R11, R11
-	JZ      rows1000__end12
+	JZ      rows0101__end12
 
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+128, R10, R10
+rows0101_13:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z4
+	VFMADD231PS.BCST 4(DX), Z9, Z5
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z2
+	VFMADD231PS.BCST (DX), Z9, Z3
+	VFMADD231PS.BCST 4(DX), Z8, Z4
+	VFMADD231PS.BCST 4(DX), Z9, Z5
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z2
+	VFMADD231PS.BCST 4(DX), Z9, Z3
+	VFMADD231PS.BCST 8(DX), Z8, Z4
+	VFMADD231PS.BCST 8(DX), Z9, Z5
+	ADDQ             $+2, R8
+	ADDQ             $+12, DX
+	DECQ             R11
+	JNZ              rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z8
 	VFMADD231PS  (CX)(R12*1), Z8, Z6
 	VFMADD231PS  64(CX)(R12*1), Z8, Z7
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows1000_13
+	JNZ          rows1000_19
 
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z6
+	VFMADD231PS.BCST 4(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z2
+	VFMADD231PS.BCST (DX), Z9, Z3
+	VFMADD231PS.BCST 4(DX), Z8, Z6
+	VFMADD231PS.BCST 4(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z2
+	VFMADD231PS.BCST 4(DX), Z9, Z3
+	VFMADD231PS.BCST 8(DX), Z8, Z6
+	VFMADD231PS.BCST 8(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+12, DX
+	DECQ             R11
+	JNZ              rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z4
+	VFMADD231PS.BCST (DX), Z9, Z5
+	VFMADD231PS.BCST 4(DX), Z8, Z6
+	VFMADD231PS.BCST 4(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+8, DX
+	DECQ             R11
+	JNZ              rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z4
+	VFMADD231PS.BCST 4(DX), Z9, Z5
+	VFMADD231PS.BCST 8(DX), Z8, Z6
+	VFMADD231PS.BCST 8(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+12, DX
+	DECQ             R11
+	JNZ              rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z2
+	VFMADD231PS.BCST (DX), Z9, Z3
+	VFMADD231PS.BCST 4(DX), Z8, Z4
+	VFMADD231PS.BCST 4(DX), Z9, Z5
+	VFMADD231PS.BCST 8(DX), Z8, Z6
+	VFMADD231PS.BCST 8(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+12, DX
+	DECQ             R11
+	JNZ              rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX          (R8), R12
+	IMULQ            R10, R12
+	VMOVUPS          (CX)(R12*1), Z8
+	VMOVUPS          64(CX)(R12*1), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z2
+	VFMADD231PS.BCST 4(DX), Z9, Z3
+	VFMADD231PS.BCST 8(DX), Z8, Z4
+	VFMADD231PS.BCST 8(DX), Z9, Z5
+	VFMADD231PS.BCST 12(DX), Z8, Z6
+	VFMADD231PS.BCST 12(DX), Z9, Z7
+	ADDQ             $+2, R8
+	ADDQ             $+16, DX
+	DECQ             R11
+	JNZ              rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -9747,19 +5281,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t48_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+192, R10, R10
+TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+40(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -9810,74 +5343,32 @@ load2:
 	VMOVUPS 128(R12), Z11
 
 ready3:
-	// a column for each row
+	// columns in rows 0001
 	MOVWLZX (R9), R11
 	TESTQ   R11, R11
-	JZ      step_end4
+	JZ      rows0001__end4
 
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+rows0001_5:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z12
 	VFMADD231PS  (CX)(R12*1), Z12, Z0
 	VFMADD231PS  64(CX)(R12*1), Z12, Z1
 	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS 4(DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z3
-	VFMADD231PS  64(CX)(R12*1), Z12, Z4
-	VFMADD231PS  128(CX)(R12*1), Z12, Z5
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS 8(DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z6
-	VFMADD231PS  64(CX)(R12*1), Z12, Z7
-	VFMADD231PS  128(CX)(R12*1), Z12, Z8
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS 12(DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z9
-	VFMADD231PS  64(CX)(R12*1), Z12, Z10
-	VFMADD231PS  128(CX)(R12*1), Z12, Z11
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          step5
+	JNZ          rows0001_5
 
-step_end4:
-	// columns in rows 0001
+rows0001__end4:
+	// columns in rows 0010
 	MOVWLZX 2(R9), R11
 	TESTQ   R11, R11
-	JZ      rows0001__end6
+	JZ      rows0010__end6
 
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z0
-	VFMADD231PS  64(CX)(R12*1), Z12, Z1
-	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+rows0010_7:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z12
 	VFMADD231PS  (CX)(R12*1), Z12, Z3
 	VFMADD231PS  64(CX)(R12*1), Z12, Z4
@@ -9885,18 +5376,42 @@ rows0010_9:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows0010_9
+	JNZ          rows0010_7
 
-rows0010__end8:
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0011_9
+
+rows0011__end8:
 	// columns in rows 0100
 	MOVWLZX 6(R9), R11
 	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z12
 	VFMADD231PS  (CX)(R12*1), Z12, Z6
 	VFMADD231PS  64(CX)(R12*1), Z12, Z7
@@ -9907,15 +5422,93 @@ rows0100_11:
 	JNZ          rows0100_11
 
 rows0100__end10:
-	// columns in rows 1000
+	// columns in rows 0101
 	MOVWLZX 8(R9), R11
 	TESTQ   R11, R11
-	JZ      rows1000__end12
+	JZ      rows0101__end12
 
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+192, R10, R10
+rows0101_13:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z12
 	VFMADD231PS  (CX)(R12*1), Z12, Z9
 	VFMADD231PS  64(CX)(R12*1), Z12, Z10
@@ -9923,12 +5516,207 @@ rows1000_13:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows1000_13
+	JNZ          rows1000_19
 
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z12
+	VMOVUPS      64(CX)(R12*1), Z13
+	VMOVUPS      128(CX)(R12*1), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 12(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R11
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -9987,19 +5775,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t64_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+256, R10, R10
+TEXT ·panelGrouped_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+40(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -10058,79 +5845,33 @@ load2:
 	VMOVUPS 192(R12), Z15
 
 ready3:
-	// a column for each row
+	// columns in rows 0001
 	MOVWLZX (R9), R11
 	TESTQ   R11, R11
-	JZ      step_end4
+	JZ      rows0001__end4
 
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+rows0001_5:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R12*1), Z16, Z0
 	VFMADD231PS  64(CX)(R12*1), Z16, Z1
 	VFMADD231PS  128(CX)(R12*1), Z16, Z2
 	VFMADD231PS  192(CX)(R12*1), Z16, Z3
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS 4(DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z4
-	VFMADD231PS  64(CX)(R12*1), Z16, Z5
-	VFMADD231PS  128(CX)(R12*1), Z16, Z6
-	VFMADD231PS  192(CX)(R12*1), Z16, Z7
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS 8(DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z8
-	VFMADD231PS  64(CX)(R12*1), Z16, Z9
-	VFMADD231PS  128(CX)(R12*1), Z16, Z10
-	VFMADD231PS  192(CX)(R12*1), Z16, Z11
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS 12(DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z12
-	VFMADD231PS  64(CX)(R12*1), Z16, Z13
-	VFMADD231PS  128(CX)(R12*1), Z16, Z14
-	VFMADD231PS  192(CX)(R12*1), Z16, Z15
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          step5
+	JNZ          rows0001_5
 
-step_end4:
-	// columns in rows 0001
+rows0001__end4:
+	// columns in rows 0010
 	MOVWLZX 2(R9), R11
 	TESTQ   R11, R11
-	JZ      rows0001__end6
+	JZ      rows0010__end6
 
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z0
-	VFMADD231PS  64(CX)(R12*1), Z16, Z1
-	VFMADD231PS  128(CX)(R12*1), Z16, Z2
-	VFMADD231PS  192(CX)(R12*1), Z16, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+rows0010_7:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R12*1), Z16, Z4
 	VFMADD231PS  64(CX)(R12*1), Z16, Z5
@@ -10139,18 +5880,45 @@ rows0010_9:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows0010_9
+	JNZ          rows0010_7
 
-rows0010__end8:
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0011_9
+
+rows0011__end8:
 	// columns in rows 0100
 	MOVWLZX 6(R9), R11
 	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R12*1), Z16, Z8
 	VFMADD231PS  64(CX)(R12*1), Z16, Z9
@@ -10162,15 +5930,103 @@ rows0100_11:
 	JNZ          rows0100_11
 
 rows0100__end10:
-	// columns in rows 1000
+	// columns in rows 0101
 	MOVWLZX 8(R9), R11
 	TESTQ   R11, R11
-	JZ      rows1000__end12
+	JZ      rows0101__end12
 
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+256, R10, R10
+rows0101_13:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z16
 	VFMADD231PS  (CX)(R12*1), Z16, Z12
 	VFMADD231PS  64(CX)(R12*1), Z16, Z13
@@ -10179,12 +6035,233 @@ rows1000_13:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows1000_13
+	JNZ          rows1000_19
 
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z16
-	VBROADCASTSS hi+68(FP), Z17
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z16
+	VMOVUPS      64(CX)(R12*1), Z17
+	VMOVUPS      128(CX)(R12*1), Z18
+	VMOVUPS      192(CX)(R12*1), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 12(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R11
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -10255,19 +6332,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
+// func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t80_avx512(SB), NOSPLIT, $0-80
-	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+320, R10, R10
+TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
+	MOVQ y+0(FP), AX
+	MOVQ x+24(FP), CX
+	MOVQ w+40(FP), DX
+	MOVQ rows+16(FP), BX
+	MOVQ n+80(FP), SI
+	MOVQ bias+64(FP), DI
+	MOVQ idx+48(FP), R8
+	MOVQ runs+56(FP), R9
+	MOVQ ldx+32(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -10334,84 +6410,34 @@ load2:
 	VMOVUPS 256(R12), Z19
 
 ready3:
-	// a column for each row
+	// columns in rows 0001
 	MOVWLZX (R9), R11
 	TESTQ   R11, R11
-	JZ      step_end4
+	JZ      rows0001__end4
 
-step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+rows0001_5:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z20
 	VFMADD231PS  (CX)(R12*1), Z20, Z0
 	VFMADD231PS  64(CX)(R12*1), Z20, Z1
 	VFMADD231PS  128(CX)(R12*1), Z20, Z2
 	VFMADD231PS  192(CX)(R12*1), Z20, Z3
 	VFMADD231PS  256(CX)(R12*1), Z20, Z4
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z5
-	VFMADD231PS  64(CX)(R12*1), Z20, Z6
-	VFMADD231PS  128(CX)(R12*1), Z20, Z7
-	VFMADD231PS  192(CX)(R12*1), Z20, Z8
-	VFMADD231PS  256(CX)(R12*1), Z20, Z9
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z10
-	VFMADD231PS  64(CX)(R12*1), Z20, Z11
-	VFMADD231PS  128(CX)(R12*1), Z20, Z12
-	VFMADD231PS  192(CX)(R12*1), Z20, Z13
-	VFMADD231PS  256(CX)(R12*1), Z20, Z14
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS 12(DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z15
-	VFMADD231PS  64(CX)(R12*1), Z20, Z16
-	VFMADD231PS  128(CX)(R12*1), Z20, Z17
-	VFMADD231PS  192(CX)(R12*1), Z20, Z18
-	VFMADD231PS  256(CX)(R12*1), Z20, Z19
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          step5
+	JNZ          rows0001_5
 
-step_end4:
-	// columns in rows 0001
+rows0001__end4:
+	// columns in rows 0010
 	MOVWLZX 2(R9), R11
 	TESTQ   R11, R11
-	JZ      rows0001__end6
+	JZ      rows0010__end6
 
-rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z0
-	VFMADD231PS  64(CX)(R12*1), Z20, Z1
-	VFMADD231PS  128(CX)(R12*1), Z20, Z2
-	VFMADD231PS  192(CX)(R12*1), Z20, Z3
-	VFMADD231PS  256(CX)(R12*1), Z20, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_7
-
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end8
-
-rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+rows0010_7:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z20
 	VFMADD231PS  (CX)(R12*1), Z20, Z5
 	VFMADD231PS  64(CX)(R12*1), Z20, Z6
@@ -10421,18 +6447,48 @@ rows0010_9:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows0010_9
+	JNZ          rows0010_7
 
-rows0010__end8:
+rows0010__end6:
+	// columns in rows 0011
+	MOVWLZX 4(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0011__end8
+
+rows0011_9:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0011_9
+
+rows0011__end8:
 	// columns in rows 0100
 	MOVWLZX 6(R9), R11
 	TESTQ   R11, R11
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z20
 	VFMADD231PS  (CX)(R12*1), Z20, Z10
 	VFMADD231PS  64(CX)(R12*1), Z20, Z11
@@ -10445,15 +6501,113 @@ rows0100_11:
 	JNZ          rows0100_11
 
 rows0100__end10:
-	// columns in rows 1000
+	// columns in rows 0101
 	MOVWLZX 8(R9), R11
 	TESTQ   R11, R11
-	JZ      rows1000__end12
+	JZ      rows0101__end12
 
-rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+320, R10, R10
+rows0101_13:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0101_13
+
+rows0101__end12:
+	// columns in rows 0110
+	MOVWLZX 10(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0110__end14
+
+rows0110_15:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows0110_15
+
+rows0110__end14:
+	// columns in rows 0111
+	MOVWLZX 12(R9), R11
+	TESTQ   R11, R11
+	JZ      rows0111__end16
+
+rows0111_17:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows0111_17
+
+rows0111__end16:
+	// columns in rows 1000
+	MOVWLZX 14(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1000__end18
+
+rows1000_19:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
 	VBROADCASTSS (DX), Z20
 	VFMADD231PS  (CX)(R12*1), Z20, Z15
 	VFMADD231PS  64(CX)(R12*1), Z20, Z16
@@ -10463,12 +6617,259 @@ rows1000_13:
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
 	DECQ         R11
-	JNZ          rows1000_13
+	JNZ          rows1000_19
 
-rows1000__end12:
-	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z20
-	VBROADCASTSS hi+68(FP), Z21
+rows1000__end18:
+	// columns in rows 1001
+	MOVWLZX 16(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1001__end20
+
+rows1001_21:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1001_21
+
+rows1001__end20:
+	// columns in rows 1010
+	MOVWLZX 18(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1010__end22
+
+rows1010_23:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1010_23
+
+rows1010__end22:
+	// columns in rows 1011
+	MOVWLZX 20(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1011__end24
+
+rows1011_25:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1011_25
+
+rows1011__end24:
+	// columns in rows 1100
+	MOVWLZX 22(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1100__end26
+
+rows1100_27:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+8, DX
+	DECQ         R11
+	JNZ          rows1100_27
+
+rows1100__end26:
+	// columns in rows 1101
+	MOVWLZX 24(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1101__end28
+
+rows1101_29:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1101_29
+
+rows1101__end28:
+	// columns in rows 1110
+	MOVWLZX 26(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1110__end30
+
+rows1110_31:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+12, DX
+	DECQ         R11
+	JNZ          rows1110_31
+
+rows1110__end30:
+	// columns in rows 1111
+	MOVWLZX 28(R9), R11
+	TESTQ   R11, R11
+	JZ      rows1111__end32
+
+rows1111_33:
+	MOVWLZX      (R8), R12
+	IMULQ        R10, R12
+	VMOVUPS      (CX)(R12*1), Z20
+	VMOVUPS      64(CX)(R12*1), Z21
+	VMOVUPS      128(CX)(R12*1), Z22
+	VMOVUPS      192(CX)(R12*1), Z23
+	VMOVUPS      256(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 12(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+16, DX
+	DECQ         R11
+	JNZ          rows1111_33
+
+rows1111__end32:
+	ADDQ         $+30, R9
+	VBROADCASTSS lo+72(FP), Z20
+	VBROADCASTSS hi+76(FP), Z21
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -10551,19 +6952,4062 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t96_avx512(SB), NOSPLIT, $0-80
+// func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ    y+0(FP), AX
 	MOVQ    x+24(FP), CX
-	MOVQ    w+32(FP), DX
+	MOVQ    w+40(FP), DX
 	MOVQ    rows+16(FP), BX
-	MOVQ    n+72(FP), SI
-	MOVQ    bias+56(FP), DI
-	MOVQ    idx+40(FP), R8
-	MOVQ    runs+48(FP), R9
-	MOVWLZX (R8), R10
-	IMUL3Q  $+384, R10, R10
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y1
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y2
+	VFMADD231PS  (CX)(R13*1), Y2, Y0
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y2
+	VFMADD231PS  (CX)(R13*1), Y2, Y1
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y2
+	VFMADD231PS  (CX)(R13*1), Y2, Y0
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y2
+	VFMADD231PS  (CX)(R13*1), Y2, Y1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y2
+	VBROADCASTSS hi+76(FP), Y3
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t16_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(DI), Y2
+	VMOVAPS      Y2, Y3
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y2
+	VMOVUPS 32(R13), Y3
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y0
+	VFMADD231PS  32(CX)(R13*1), Y4, Y1
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y2
+	VFMADD231PS  32(CX)(R13*1), Y4, Y3
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y0
+	VFMADD231PS  32(CX)(R13*1), Y4, Y1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y2
+	VFMADD231PS  32(CX)(R13*1), Y4, Y3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R13)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 32(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t16_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z1
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z2
+	VFMADD231PS  (CX)(R13*1), Z2, Z0
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z2
+	VFMADD231PS  (CX)(R13*1), Z2, Z1
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z2
+	VFMADD231PS  (CX)(R13*1), Z2, Z0
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z2
+	VFMADD231PS  (CX)(R13*1), Z2, Z1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z1, Z2, Z1
+	VMINPS       Z1, Z3, Z1
+	VMOVUPS      Z1, (R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t24_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DI), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y3
+	VMOVUPS 32(R13), Y4
+	VMOVUPS 64(R13), Y5
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  (CX)(R13*1), Y6, Y0
+	VFMADD231PS  32(CX)(R13*1), Y6, Y1
+	VFMADD231PS  64(CX)(R13*1), Y6, Y2
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y6
+	VFMADD231PS  (CX)(R13*1), Y6, Y3
+	VFMADD231PS  32(CX)(R13*1), Y6, Y4
+	VFMADD231PS  64(CX)(R13*1), Y6, Y5
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  (CX)(R13*1), Y6, Y0
+	VFMADD231PS  32(CX)(R13*1), Y6, Y1
+	VFMADD231PS  64(CX)(R13*1), Y6, Y2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y6
+	VFMADD231PS  (CX)(R13*1), Y6, Y3
+	VFMADD231PS  32(CX)(R13*1), Y6, Y4
+	VFMADD231PS  64(CX)(R13*1), Y6, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y6
+	VBROADCASTSS hi+76(FP), Y7
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R13)
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, 32(R13)
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, 64(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t32_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VBROADCASTSS 4(DI), Y4
+	VMOVAPS      Y4, Y5
+	VMOVAPS      Y4, Y6
+	VMOVAPS      Y4, Y7
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y4
+	VMOVUPS 32(R13), Y5
+	VMOVUPS 64(R13), Y6
+	VMOVUPS 96(R13), Y7
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y0
+	VFMADD231PS  32(CX)(R13*1), Y8, Y1
+	VFMADD231PS  64(CX)(R13*1), Y8, Y2
+	VFMADD231PS  96(CX)(R13*1), Y8, Y3
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y4
+	VFMADD231PS  32(CX)(R13*1), Y8, Y5
+	VFMADD231PS  64(CX)(R13*1), Y8, Y6
+	VFMADD231PS  96(CX)(R13*1), Y8, Y7
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y0
+	VFMADD231PS  32(CX)(R13*1), Y8, Y1
+	VFMADD231PS  64(CX)(R13*1), Y8, Y2
+	VFMADD231PS  96(CX)(R13*1), Y8, Y3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y4
+	VFMADD231PS  32(CX)(R13*1), Y8, Y5
+	VFMADD231PS  64(CX)(R13*1), Y8, Y6
+	VFMADD231PS  96(CX)(R13*1), Y8, Y7
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, 64(R13)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 96(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R13)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 32(R13)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 64(R13)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 96(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t32_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VBROADCASTSS 4(DI), Z2
+	VMOVAPS      Z2, Z3
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z2
+	VMOVUPS 64(R13), Z3
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z0
+	VFMADD231PS  64(CX)(R13*1), Z4, Z1
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z2
+	VFMADD231PS  64(CX)(R13*1), Z4, Z3
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z0
+	VFMADD231PS  64(CX)(R13*1), Z4, Z1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z2
+	VFMADD231PS  64(CX)(R13*1), Z4, Z3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, (R13)
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, 64(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t40_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VBROADCASTSS 4(DI), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+	VMOVAPS      Y5, Y8
+	VMOVAPS      Y5, Y9
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y5
+	VMOVUPS 32(R13), Y6
+	VMOVUPS 64(R13), Y7
+	VMOVUPS 96(R13), Y8
+	VMOVUPS 128(R13), Y9
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  (CX)(R13*1), Y10, Y0
+	VFMADD231PS  32(CX)(R13*1), Y10, Y1
+	VFMADD231PS  64(CX)(R13*1), Y10, Y2
+	VFMADD231PS  96(CX)(R13*1), Y10, Y3
+	VFMADD231PS  128(CX)(R13*1), Y10, Y4
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y10
+	VFMADD231PS  (CX)(R13*1), Y10, Y5
+	VFMADD231PS  32(CX)(R13*1), Y10, Y6
+	VFMADD231PS  64(CX)(R13*1), Y10, Y7
+	VFMADD231PS  96(CX)(R13*1), Y10, Y8
+	VFMADD231PS  128(CX)(R13*1), Y10, Y9
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  (CX)(R13*1), Y10, Y0
+	VFMADD231PS  32(CX)(R13*1), Y10, Y1
+	VFMADD231PS  64(CX)(R13*1), Y10, Y2
+	VFMADD231PS  96(CX)(R13*1), Y10, Y3
+	VFMADD231PS  128(CX)(R13*1), Y10, Y4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  (CX)(R13*1), Y10, Y5
+	VFMADD231PS  32(CX)(R13*1), Y10, Y6
+	VFMADD231PS  64(CX)(R13*1), Y10, Y7
+	VFMADD231PS  96(CX)(R13*1), Y10, Y8
+	VFMADD231PS  128(CX)(R13*1), Y10, Y9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y10
+	VBROADCASTSS hi+76(FP), Y11
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y10, Y0
+	VMINPS       Y0, Y11, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y10, Y1
+	VMINPS       Y1, Y11, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y10, Y2
+	VMINPS       Y2, Y11, Y2
+	VMOVUPS      Y2, 64(R13)
+	VMAXPS       Y3, Y10, Y3
+	VMINPS       Y3, Y11, Y3
+	VMOVUPS      Y3, 96(R13)
+	VMAXPS       Y4, Y10, Y4
+	VMINPS       Y4, Y11, Y4
+	VMOVUPS      Y4, 128(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y5, Y10, Y5
+	VMINPS       Y5, Y11, Y5
+	VMOVUPS      Y5, (R13)
+	VMAXPS       Y6, Y10, Y6
+	VMINPS       Y6, Y11, Y6
+	VMOVUPS      Y6, 32(R13)
+	VMAXPS       Y7, Y10, Y7
+	VMINPS       Y7, Y11, Y7
+	VMOVUPS      Y7, 64(R13)
+	VMAXPS       Y8, Y10, Y8
+	VMINPS       Y8, Y11, Y8
+	VMOVUPS      Y8, 96(R13)
+	VMAXPS       Y9, Y10, Y9
+	VMINPS       Y9, Y11, Y9
+	VMOVUPS      Y9, 128(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t48_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VBROADCASTSS 4(DI), Y6
+	VMOVAPS      Y6, Y7
+	VMOVAPS      Y6, Y8
+	VMOVAPS      Y6, Y9
+	VMOVAPS      Y6, Y10
+	VMOVAPS      Y6, Y11
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y6
+	VMOVUPS 32(R13), Y7
+	VMOVUPS 64(R13), Y8
+	VMOVUPS 96(R13), Y9
+	VMOVUPS 128(R13), Y10
+	VMOVUPS 160(R13), Y11
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y0
+	VFMADD231PS  32(CX)(R13*1), Y12, Y1
+	VFMADD231PS  64(CX)(R13*1), Y12, Y2
+	VFMADD231PS  96(CX)(R13*1), Y12, Y3
+	VFMADD231PS  128(CX)(R13*1), Y12, Y4
+	VFMADD231PS  160(CX)(R13*1), Y12, Y5
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y6
+	VFMADD231PS  32(CX)(R13*1), Y12, Y7
+	VFMADD231PS  64(CX)(R13*1), Y12, Y8
+	VFMADD231PS  96(CX)(R13*1), Y12, Y9
+	VFMADD231PS  128(CX)(R13*1), Y12, Y10
+	VFMADD231PS  160(CX)(R13*1), Y12, Y11
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y0
+	VFMADD231PS  32(CX)(R13*1), Y12, Y1
+	VFMADD231PS  64(CX)(R13*1), Y12, Y2
+	VFMADD231PS  96(CX)(R13*1), Y12, Y3
+	VFMADD231PS  128(CX)(R13*1), Y12, Y4
+	VFMADD231PS  160(CX)(R13*1), Y12, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y6
+	VFMADD231PS  32(CX)(R13*1), Y12, Y7
+	VFMADD231PS  64(CX)(R13*1), Y12, Y8
+	VFMADD231PS  96(CX)(R13*1), Y12, Y9
+	VFMADD231PS  128(CX)(R13*1), Y12, Y10
+	VFMADD231PS  160(CX)(R13*1), Y12, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 64(R13)
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 96(R13)
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 128(R13)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 160(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, (R13)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(R13)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 64(R13)
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 96(R13)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 128(R13)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 160(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t48_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VBROADCASTSS 4(DI), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z3
+	VMOVUPS 64(R13), Z4
+	VMOVUPS 128(R13), Z5
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  (CX)(R13*1), Z6, Z0
+	VFMADD231PS  64(CX)(R13*1), Z6, Z1
+	VFMADD231PS  128(CX)(R13*1), Z6, Z2
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z6
+	VFMADD231PS  (CX)(R13*1), Z6, Z3
+	VFMADD231PS  64(CX)(R13*1), Z6, Z4
+	VFMADD231PS  128(CX)(R13*1), Z6, Z5
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  (CX)(R13*1), Z6, Z0
+	VFMADD231PS  64(CX)(R13*1), Z6, Z1
+	VFMADD231PS  128(CX)(R13*1), Z6, Z2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z6
+	VFMADD231PS  (CX)(R13*1), Z6, Z3
+	VFMADD231PS  64(CX)(R13*1), Z6, Z4
+	VFMADD231PS  128(CX)(R13*1), Z6, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z6
+	VBROADCASTSS hi+76(FP), Z7
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z6, Z2
+	VMINPS       Z2, Z7, Z2
+	VMOVUPS      Z2, 128(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z3, Z6, Z3
+	VMINPS       Z3, Z7, Z3
+	VMOVUPS      Z3, (R13)
+	VMAXPS       Z4, Z6, Z4
+	VMINPS       Z4, Z7, Z4
+	VMOVUPS      Z4, 64(R13)
+	VMAXPS       Z5, Z6, Z5
+	VMINPS       Z5, Z7, Z5
+	VMOVUPS      Z5, 128(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m2_t56_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VBROADCASTSS 4(DI), Y7
+	VMOVAPS      Y7, Y8
+	VMOVAPS      Y7, Y9
+	VMOVAPS      Y7, Y10
+	VMOVAPS      Y7, Y11
+	VMOVAPS      Y7, Y12
+	VMOVAPS      Y7, Y13
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	VMOVUPS 96(R13), Y3
+	VMOVUPS 128(R13), Y4
+	VMOVUPS 160(R13), Y5
+	VMOVUPS 192(R13), Y6
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y7
+	VMOVUPS 32(R13), Y8
+	VMOVUPS 64(R13), Y9
+	VMOVUPS 96(R13), Y10
+	VMOVUPS 128(R13), Y11
+	VMOVUPS 160(R13), Y12
+	VMOVUPS 192(R13), Y13
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  (CX)(R13*1), Y14, Y0
+	VFMADD231PS  32(CX)(R13*1), Y14, Y1
+	VFMADD231PS  64(CX)(R13*1), Y14, Y2
+	VFMADD231PS  96(CX)(R13*1), Y14, Y3
+	VFMADD231PS  128(CX)(R13*1), Y14, Y4
+	VFMADD231PS  160(CX)(R13*1), Y14, Y5
+	VFMADD231PS  192(CX)(R13*1), Y14, Y6
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y14
+	VFMADD231PS  (CX)(R13*1), Y14, Y7
+	VFMADD231PS  32(CX)(R13*1), Y14, Y8
+	VFMADD231PS  64(CX)(R13*1), Y14, Y9
+	VFMADD231PS  96(CX)(R13*1), Y14, Y10
+	VFMADD231PS  128(CX)(R13*1), Y14, Y11
+	VFMADD231PS  160(CX)(R13*1), Y14, Y12
+	VFMADD231PS  192(CX)(R13*1), Y14, Y13
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  (CX)(R13*1), Y14, Y0
+	VFMADD231PS  32(CX)(R13*1), Y14, Y1
+	VFMADD231PS  64(CX)(R13*1), Y14, Y2
+	VFMADD231PS  96(CX)(R13*1), Y14, Y3
+	VFMADD231PS  128(CX)(R13*1), Y14, Y4
+	VFMADD231PS  160(CX)(R13*1), Y14, Y5
+	VFMADD231PS  192(CX)(R13*1), Y14, Y6
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  (CX)(R13*1), Y14, Y7
+	VFMADD231PS  32(CX)(R13*1), Y14, Y8
+	VFMADD231PS  64(CX)(R13*1), Y14, Y9
+	VFMADD231PS  96(CX)(R13*1), Y14, Y10
+	VFMADD231PS  128(CX)(R13*1), Y14, Y11
+	VFMADD231PS  160(CX)(R13*1), Y14, Y12
+	VFMADD231PS  192(CX)(R13*1), Y14, Y13
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Y14
+	VBROADCASTSS hi+76(FP), Y15
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y14, Y0
+	VMINPS       Y0, Y15, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y14, Y1
+	VMINPS       Y1, Y15, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y14, Y2
+	VMINPS       Y2, Y15, Y2
+	VMOVUPS      Y2, 64(R13)
+	VMAXPS       Y3, Y14, Y3
+	VMINPS       Y3, Y15, Y3
+	VMOVUPS      Y3, 96(R13)
+	VMAXPS       Y4, Y14, Y4
+	VMINPS       Y4, Y15, Y4
+	VMOVUPS      Y4, 128(R13)
+	VMAXPS       Y5, Y14, Y5
+	VMINPS       Y5, Y15, Y5
+	VMOVUPS      Y5, 160(R13)
+	VMAXPS       Y6, Y14, Y6
+	VMINPS       Y6, Y15, Y6
+	VMOVUPS      Y6, 192(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y7, Y14, Y7
+	VMINPS       Y7, Y15, Y7
+	VMOVUPS      Y7, (R13)
+	VMAXPS       Y8, Y14, Y8
+	VMINPS       Y8, Y15, Y8
+	VMOVUPS      Y8, 32(R13)
+	VMAXPS       Y9, Y14, Y9
+	VMINPS       Y9, Y15, Y9
+	VMOVUPS      Y9, 64(R13)
+	VMAXPS       Y10, Y14, Y10
+	VMINPS       Y10, Y15, Y10
+	VMOVUPS      Y10, 96(R13)
+	VMAXPS       Y11, Y14, Y11
+	VMINPS       Y11, Y15, Y11
+	VMOVUPS      Y11, 128(R13)
+	VMAXPS       Y12, Y14, Y12
+	VMINPS       Y12, Y15, Y12
+	VMOVUPS      Y12, 160(R13)
+	VMAXPS       Y13, Y14, Y13
+	VMINPS       Y13, Y15, Y13
+	VMOVUPS      Y13, 192(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t64_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VBROADCASTSS 4(DI), Z4
+	VMOVAPS      Z4, Z5
+	VMOVAPS      Z4, Z6
+	VMOVAPS      Z4, Z7
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z4
+	VMOVUPS 64(R13), Z5
+	VMOVUPS 128(R13), Z6
+	VMOVUPS 192(R13), Z7
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z0
+	VFMADD231PS  64(CX)(R13*1), Z8, Z1
+	VFMADD231PS  128(CX)(R13*1), Z8, Z2
+	VFMADD231PS  192(CX)(R13*1), Z8, Z3
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z4
+	VFMADD231PS  64(CX)(R13*1), Z8, Z5
+	VFMADD231PS  128(CX)(R13*1), Z8, Z6
+	VFMADD231PS  192(CX)(R13*1), Z8, Z7
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z0
+	VFMADD231PS  64(CX)(R13*1), Z8, Z1
+	VFMADD231PS  128(CX)(R13*1), Z8, Z2
+	VFMADD231PS  192(CX)(R13*1), Z8, Z3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z4
+	VFMADD231PS  64(CX)(R13*1), Z8, Z5
+	VFMADD231PS  128(CX)(R13*1), Z8, Z6
+	VFMADD231PS  192(CX)(R13*1), Z8, Z7
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 192(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R13)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 64(R13)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, 128(R13)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 192(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t80_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VBROADCASTSS 4(DI), Z5
+	VMOVAPS      Z5, Z6
+	VMOVAPS      Z5, Z7
+	VMOVAPS      Z5, Z8
+	VMOVAPS      Z5, Z9
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z5
+	VMOVUPS 64(R13), Z6
+	VMOVUPS 128(R13), Z7
+	VMOVUPS 192(R13), Z8
+	VMOVUPS 256(R13), Z9
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  (CX)(R13*1), Z10, Z0
+	VFMADD231PS  64(CX)(R13*1), Z10, Z1
+	VFMADD231PS  128(CX)(R13*1), Z10, Z2
+	VFMADD231PS  192(CX)(R13*1), Z10, Z3
+	VFMADD231PS  256(CX)(R13*1), Z10, Z4
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z10
+	VFMADD231PS  (CX)(R13*1), Z10, Z5
+	VFMADD231PS  64(CX)(R13*1), Z10, Z6
+	VFMADD231PS  128(CX)(R13*1), Z10, Z7
+	VFMADD231PS  192(CX)(R13*1), Z10, Z8
+	VFMADD231PS  256(CX)(R13*1), Z10, Z9
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  (CX)(R13*1), Z10, Z0
+	VFMADD231PS  64(CX)(R13*1), Z10, Z1
+	VFMADD231PS  128(CX)(R13*1), Z10, Z2
+	VFMADD231PS  192(CX)(R13*1), Z10, Z3
+	VFMADD231PS  256(CX)(R13*1), Z10, Z4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z10
+	VFMADD231PS  (CX)(R13*1), Z10, Z5
+	VFMADD231PS  64(CX)(R13*1), Z10, Z6
+	VFMADD231PS  128(CX)(R13*1), Z10, Z7
+	VFMADD231PS  192(CX)(R13*1), Z10, Z8
+	VFMADD231PS  256(CX)(R13*1), Z10, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z10
+	VBROADCASTSS hi+76(FP), Z11
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z10, Z0
+	VMINPS       Z0, Z11, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z10, Z1
+	VMINPS       Z1, Z11, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z10, Z2
+	VMINPS       Z2, Z11, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z10, Z3
+	VMINPS       Z3, Z11, Z3
+	VMOVUPS      Z3, 192(R13)
+	VMAXPS       Z4, Z10, Z4
+	VMINPS       Z4, Z11, Z4
+	VMOVUPS      Z4, 256(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z5, Z10, Z5
+	VMINPS       Z5, Z11, Z5
+	VMOVUPS      Z5, (R13)
+	VMAXPS       Z6, Z10, Z6
+	VMINPS       Z6, Z11, Z6
+	VMOVUPS      Z6, 64(R13)
+	VMAXPS       Z7, Z10, Z7
+	VMINPS       Z7, Z11, Z7
+	VMOVUPS      Z7, 128(R13)
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z11, Z8
+	VMOVUPS      Z8, 192(R13)
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z11, Z9
+	VMOVUPS      Z9, 256(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t96_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VBROADCASTSS 4(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VMOVAPS      Z6, Z9
+	VMOVAPS      Z6, Z10
+	VMOVAPS      Z6, Z11
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
+	VMOVUPS 128(R13), Z8
+	VMOVUPS 192(R13), Z9
+	VMOVUPS 256(R13), Z10
+	VMOVUPS 320(R13), Z11
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z0
+	VFMADD231PS  64(CX)(R13*1), Z12, Z1
+	VFMADD231PS  128(CX)(R13*1), Z12, Z2
+	VFMADD231PS  192(CX)(R13*1), Z12, Z3
+	VFMADD231PS  256(CX)(R13*1), Z12, Z4
+	VFMADD231PS  320(CX)(R13*1), Z12, Z5
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z6
+	VFMADD231PS  64(CX)(R13*1), Z12, Z7
+	VFMADD231PS  128(CX)(R13*1), Z12, Z8
+	VFMADD231PS  192(CX)(R13*1), Z12, Z9
+	VFMADD231PS  256(CX)(R13*1), Z12, Z10
+	VFMADD231PS  320(CX)(R13*1), Z12, Z11
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z0
+	VFMADD231PS  64(CX)(R13*1), Z12, Z1
+	VFMADD231PS  128(CX)(R13*1), Z12, Z2
+	VFMADD231PS  192(CX)(R13*1), Z12, Z3
+	VFMADD231PS  256(CX)(R13*1), Z12, Z4
+	VFMADD231PS  320(CX)(R13*1), Z12, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z6
+	VFMADD231PS  64(CX)(R13*1), Z12, Z7
+	VFMADD231PS  128(CX)(R13*1), Z12, Z8
+	VFMADD231PS  192(CX)(R13*1), Z12, Z9
+	VFMADD231PS  256(CX)(R13*1), Z12, Z10
+	VFMADD231PS  320(CX)(R13*1), Z12, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, 192(R13)
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 256(R13)
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMOVUPS      Z5, 320(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (R13)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(R13)
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, 128(R13)
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, 192(R13)
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 256(R13)
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+	VMOVUPS      Z11, 320(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m2_t112_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VBROADCASTSS 4(DI), Z7
+	VMOVAPS      Z7, Z8
+	VMOVAPS      Z7, Z9
+	VMOVAPS      Z7, Z10
+	VMOVAPS      Z7, Z11
+	VMOVAPS      Z7, Z12
+	VMOVAPS      Z7, Z13
+	ADDQ         $+8, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	VMOVUPS 384(R13), Z6
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z7
+	VMOVUPS 64(R13), Z8
+	VMOVUPS 128(R13), Z9
+	VMOVUPS 192(R13), Z10
+	VMOVUPS 256(R13), Z11
+	VMOVUPS 320(R13), Z12
+	VMOVUPS 384(R13), Z13
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  (CX)(R13*1), Z14, Z0
+	VFMADD231PS  64(CX)(R13*1), Z14, Z1
+	VFMADD231PS  128(CX)(R13*1), Z14, Z2
+	VFMADD231PS  192(CX)(R13*1), Z14, Z3
+	VFMADD231PS  256(CX)(R13*1), Z14, Z4
+	VFMADD231PS  320(CX)(R13*1), Z14, Z5
+	VFMADD231PS  384(CX)(R13*1), Z14, Z6
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z14
+	VFMADD231PS  (CX)(R13*1), Z14, Z7
+	VFMADD231PS  64(CX)(R13*1), Z14, Z8
+	VFMADD231PS  128(CX)(R13*1), Z14, Z9
+	VFMADD231PS  192(CX)(R13*1), Z14, Z10
+	VFMADD231PS  256(CX)(R13*1), Z14, Z11
+	VFMADD231PS  320(CX)(R13*1), Z14, Z12
+	VFMADD231PS  384(CX)(R13*1), Z14, Z13
+	ADDQ         $+4, R8
+	ADDQ         $+8, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 01
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows01__end6
+
+rows01_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  (CX)(R13*1), Z14, Z0
+	VFMADD231PS  64(CX)(R13*1), Z14, Z1
+	VFMADD231PS  128(CX)(R13*1), Z14, Z2
+	VFMADD231PS  192(CX)(R13*1), Z14, Z3
+	VFMADD231PS  256(CX)(R13*1), Z14, Z4
+	VFMADD231PS  320(CX)(R13*1), Z14, Z5
+	VFMADD231PS  384(CX)(R13*1), Z14, Z6
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows01_7
+
+rows01__end6:
+	// columns in rows 10
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows10__end8
+
+rows10_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z14
+	VFMADD231PS  (CX)(R13*1), Z14, Z7
+	VFMADD231PS  64(CX)(R13*1), Z14, Z8
+	VFMADD231PS  128(CX)(R13*1), Z14, Z9
+	VFMADD231PS  192(CX)(R13*1), Z14, Z10
+	VFMADD231PS  256(CX)(R13*1), Z14, Z11
+	VFMADD231PS  320(CX)(R13*1), Z14, Z12
+	VFMADD231PS  384(CX)(R13*1), Z14, Z13
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows10_9
+
+rows10__end8:
+	ADDQ         $+6, R9
+	VBROADCASTSS lo+72(FP), Z14
+	VBROADCASTSS hi+76(FP), Z15
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z14, Z0
+	VMINPS       Z0, Z15, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z14, Z1
+	VMINPS       Z1, Z15, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z14, Z2
+	VMINPS       Z2, Z15, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z14, Z3
+	VMINPS       Z3, Z15, Z3
+	VMOVUPS      Z3, 192(R13)
+	VMAXPS       Z4, Z14, Z4
+	VMINPS       Z4, Z15, Z4
+	VMOVUPS      Z4, 256(R13)
+	VMAXPS       Z5, Z14, Z5
+	VMINPS       Z5, Z15, Z5
+	VMOVUPS      Z5, 320(R13)
+	VMAXPS       Z6, Z14, Z6
+	VMINPS       Z6, Z15, Z6
+	VMOVUPS      Z6, 384(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z7, Z14, Z7
+	VMINPS       Z7, Z15, Z7
+	VMOVUPS      Z7, (R13)
+	VMAXPS       Z8, Z14, Z8
+	VMINPS       Z8, Z15, Z8
+	VMOVUPS      Z8, 64(R13)
+	VMAXPS       Z9, Z14, Z9
+	VMINPS       Z9, Z15, Z9
+	VMOVUPS      Z9, 128(R13)
+	VMAXPS       Z10, Z14, Z10
+	VMINPS       Z10, Z15, Z10
+	VMOVUPS      Z10, 192(R13)
+	VMAXPS       Z11, Z14, Z11
+	VMINPS       Z11, Z15, Z11
+	VMOVUPS      Z11, 256(R13)
+	VMAXPS       Z12, Z14, Z12
+	VMINPS       Z12, Z15, Z12
+	VMOVUPS      Z12, 320(R13)
+	VMAXPS       Z13, Z14, Z13
+	VMINPS       Z13, Z15, Z13
+	VMOVUPS      Z13, 384(R13)
+	ADDQ         $+8, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y1
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y2
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y3
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y0
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y1
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y2
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y3
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y0
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y4
+	VFMADD231PS  (CX)(R13*1), Y4, Y3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(DI), Y2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(DI), Y4
+	VMOVAPS      Y4, Y5
+	VBROADCASTSS 12(DI), Y6
+	VMOVAPS      Y6, Y7
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y2
+	VMOVUPS 32(R13), Y3
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y4
+	VMOVUPS 32(R13), Y5
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y6
+	VMOVUPS 32(R13), Y7
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y0
+	VFMADD231PS  32(CX)(R13*1), Y8, Y1
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y2
+	VFMADD231PS  32(CX)(R13*1), Y8, Y3
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y4
+	VFMADD231PS  32(CX)(R13*1), Y8, Y5
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y6
+	VFMADD231PS  32(CX)(R13*1), Y8, Y7
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y0
+	VFMADD231PS  32(CX)(R13*1), Y8, Y1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y2
+	VFMADD231PS  32(CX)(R13*1), Y8, Y3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y4
+	VFMADD231PS  32(CX)(R13*1), Y8, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  (CX)(R13*1), Y8, Y6
+	VFMADD231PS  32(CX)(R13*1), Y8, Y7
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 32(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R13)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 32(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R13)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 32(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R13)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 32(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z1
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z2
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z3
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z0
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z1
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z2
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z3
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z0
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (CX)(R13*1), Z4, Z3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, (R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, (R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3
+TEXT ·panelStep_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DI), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(DI), Y6
+	VMOVAPS      Y6, Y7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(DI), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y3
+	VMOVUPS 32(R13), Y4
+	VMOVUPS 64(R13), Y5
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y6
+	VMOVUPS 32(R13), Y7
+	VMOVUPS 64(R13), Y8
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Y9
+	VMOVUPS 32(R13), Y10
+	VMOVUPS 64(R13), Y11
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y0
+	VFMADD231PS  32(CX)(R13*1), Y12, Y1
+	VFMADD231PS  64(CX)(R13*1), Y12, Y2
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y3
+	VFMADD231PS  32(CX)(R13*1), Y12, Y4
+	VFMADD231PS  64(CX)(R13*1), Y12, Y5
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y6
+	VFMADD231PS  32(CX)(R13*1), Y12, Y7
+	VFMADD231PS  64(CX)(R13*1), Y12, Y8
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y9
+	VFMADD231PS  32(CX)(R13*1), Y12, Y10
+	VFMADD231PS  64(CX)(R13*1), Y12, Y11
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y0
+	VFMADD231PS  32(CX)(R13*1), Y12, Y1
+	VFMADD231PS  64(CX)(R13*1), Y12, Y2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y3
+	VFMADD231PS  32(CX)(R13*1), Y12, Y4
+	VFMADD231PS  64(CX)(R13*1), Y12, Y5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y6
+	VFMADD231PS  32(CX)(R13*1), Y12, Y7
+	VFMADD231PS  64(CX)(R13*1), Y12, Y8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  (CX)(R13*1), Y12, Y9
+	VFMADD231PS  32(CX)(R13*1), Y12, Y10
+	VFMADD231PS  64(CX)(R13*1), Y12, Y11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R13)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 32(R13)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, (R13)
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, 32(R13)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, (R13)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(R13)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, (R13)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(R13)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 64(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VBROADCASTSS 4(DI), Z2
+	VMOVAPS      Z2, Z3
+	VBROADCASTSS 8(DI), Z4
+	VMOVAPS      Z4, Z5
+	VBROADCASTSS 12(DI), Z6
+	VMOVAPS      Z6, Z7
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z2
+	VMOVUPS 64(R13), Z3
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z4
+	VMOVUPS 64(R13), Z5
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z0
+	VFMADD231PS  64(CX)(R13*1), Z8, Z1
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z2
+	VFMADD231PS  64(CX)(R13*1), Z8, Z3
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z4
+	VFMADD231PS  64(CX)(R13*1), Z8, Z5
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z6
+	VFMADD231PS  64(CX)(R13*1), Z8, Z7
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z0
+	VFMADD231PS  64(CX)(R13*1), Z8, Z1
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z2
+	VFMADD231PS  64(CX)(R13*1), Z8, Z3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z4
+	VFMADD231PS  64(CX)(R13*1), Z8, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z8
+	VFMADD231PS  (CX)(R13*1), Z8, Z6
+	VFMADD231PS  64(CX)(R13*1), Z8, Z7
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R13)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R13)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 64(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R13)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 64(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VBROADCASTSS 4(DI), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	VBROADCASTSS 8(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VBROADCASTSS 12(DI), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z3
+	VMOVUPS 64(R13), Z4
+	VMOVUPS 128(R13), Z5
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
+	VMOVUPS 128(R13), Z8
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z9
+	VMOVUPS 64(R13), Z10
+	VMOVUPS 128(R13), Z11
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z0
+	VFMADD231PS  64(CX)(R13*1), Z12, Z1
+	VFMADD231PS  128(CX)(R13*1), Z12, Z2
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z3
+	VFMADD231PS  64(CX)(R13*1), Z12, Z4
+	VFMADD231PS  128(CX)(R13*1), Z12, Z5
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z6
+	VFMADD231PS  64(CX)(R13*1), Z12, Z7
+	VFMADD231PS  128(CX)(R13*1), Z12, Z8
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z9
+	VFMADD231PS  64(CX)(R13*1), Z12, Z10
+	VFMADD231PS  128(CX)(R13*1), Z12, Z11
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z0
+	VFMADD231PS  64(CX)(R13*1), Z12, Z1
+	VFMADD231PS  128(CX)(R13*1), Z12, Z2
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z3
+	VFMADD231PS  64(CX)(R13*1), Z12, Z4
+	VFMADD231PS  128(CX)(R13*1), Z12, Z5
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z6
+	VFMADD231PS  64(CX)(R13*1), Z12, Z7
+	VFMADD231PS  128(CX)(R13*1), Z12, Z8
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  (CX)(R13*1), Z12, Z9
+	VFMADD231PS  64(CX)(R13*1), Z12, Z10
+	VFMADD231PS  128(CX)(R13*1), Z12, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, 128(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, (R13)
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 64(R13)
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMOVUPS      Z5, 128(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (R13)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(R13)
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, 128(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, (R13)
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 64(R13)
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+	VMOVUPS      Z11, 128(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VBROADCASTSS 4(DI), Z4
+	VMOVAPS      Z4, Z5
+	VMOVAPS      Z4, Z6
+	VMOVAPS      Z4, Z7
+	VBROADCASTSS 8(DI), Z8
+	VMOVAPS      Z8, Z9
+	VMOVAPS      Z8, Z10
+	VMOVAPS      Z8, Z11
+	VBROADCASTSS 12(DI), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VMOVAPS      Z12, Z15
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z4
+	VMOVUPS 64(R13), Z5
+	VMOVUPS 128(R13), Z6
+	VMOVUPS 192(R13), Z7
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z8
+	VMOVUPS 64(R13), Z9
+	VMOVUPS 128(R13), Z10
+	VMOVUPS 192(R13), Z11
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z12
+	VMOVUPS 64(R13), Z13
+	VMOVUPS 128(R13), Z14
+	VMOVUPS 192(R13), Z15
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z0
+	VFMADD231PS  64(CX)(R13*1), Z16, Z1
+	VFMADD231PS  128(CX)(R13*1), Z16, Z2
+	VFMADD231PS  192(CX)(R13*1), Z16, Z3
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z4
+	VFMADD231PS  64(CX)(R13*1), Z16, Z5
+	VFMADD231PS  128(CX)(R13*1), Z16, Z6
+	VFMADD231PS  192(CX)(R13*1), Z16, Z7
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z8
+	VFMADD231PS  64(CX)(R13*1), Z16, Z9
+	VFMADD231PS  128(CX)(R13*1), Z16, Z10
+	VFMADD231PS  192(CX)(R13*1), Z16, Z11
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z12
+	VFMADD231PS  64(CX)(R13*1), Z16, Z13
+	VFMADD231PS  128(CX)(R13*1), Z16, Z14
+	VFMADD231PS  192(CX)(R13*1), Z16, Z15
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z0
+	VFMADD231PS  64(CX)(R13*1), Z16, Z1
+	VFMADD231PS  128(CX)(R13*1), Z16, Z2
+	VFMADD231PS  192(CX)(R13*1), Z16, Z3
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z4
+	VFMADD231PS  64(CX)(R13*1), Z16, Z5
+	VFMADD231PS  128(CX)(R13*1), Z16, Z6
+	VFMADD231PS  192(CX)(R13*1), Z16, Z7
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z8
+	VFMADD231PS  64(CX)(R13*1), Z16, Z9
+	VFMADD231PS  128(CX)(R13*1), Z16, Z10
+	VFMADD231PS  192(CX)(R13*1), Z16, Z11
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  (CX)(R13*1), Z16, Z12
+	VFMADD231PS  64(CX)(R13*1), Z16, Z13
+	VFMADD231PS  128(CX)(R13*1), Z16, Z14
+	VFMADD231PS  192(CX)(R13*1), Z16, Z15
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z16, Z2
+	VMINPS       Z2, Z17, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z16, Z3
+	VMINPS       Z3, Z17, Z3
+	VMOVUPS      Z3, 192(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z4, Z16, Z4
+	VMINPS       Z4, Z17, Z4
+	VMOVUPS      Z4, (R13)
+	VMAXPS       Z5, Z16, Z5
+	VMINPS       Z5, Z17, Z5
+	VMOVUPS      Z5, 64(R13)
+	VMAXPS       Z6, Z16, Z6
+	VMINPS       Z6, Z17, Z6
+	VMOVUPS      Z6, 128(R13)
+	VMAXPS       Z7, Z16, Z7
+	VMINPS       Z7, Z17, Z7
+	VMOVUPS      Z7, 192(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z8, Z16, Z8
+	VMINPS       Z8, Z17, Z8
+	VMOVUPS      Z8, (R13)
+	VMAXPS       Z9, Z16, Z9
+	VMINPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 64(R13)
+	VMAXPS       Z10, Z16, Z10
+	VMINPS       Z10, Z17, Z10
+	VMOVUPS      Z10, 128(R13)
+	VMAXPS       Z11, Z16, Z11
+	VMINPS       Z11, Z17, Z11
+	VMOVUPS      Z11, 192(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z12, Z16, Z12
+	VMINPS       Z12, Z17, Z12
+	VMOVUPS      Z12, (R13)
+	VMAXPS       Z13, Z16, Z13
+	VMINPS       Z13, Z17, Z13
+	VMOVUPS      Z13, 64(R13)
+	VMAXPS       Z14, Z16, Z14
+	VMINPS       Z14, Z17, Z14
+	VMOVUPS      Z14, 128(R13)
+	VMAXPS       Z15, Z16, Z15
+	VMINPS       Z15, Z17, Z15
+	VMOVUPS      Z15, 192(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
+
+panel1:
+	TESTQ        DI, DI
+	JZ           load2
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VBROADCASTSS 4(DI), Z5
+	VMOVAPS      Z5, Z6
+	VMOVAPS      Z5, Z7
+	VMOVAPS      Z5, Z8
+	VMOVAPS      Z5, Z9
+	VBROADCASTSS 8(DI), Z10
+	VMOVAPS      Z10, Z11
+	VMOVAPS      Z10, Z12
+	VMOVAPS      Z10, Z13
+	VMOVAPS      Z10, Z14
+	VBROADCASTSS 12(DI), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	VMOVAPS      Z15, Z18
+	VMOVAPS      Z15, Z19
+	ADDQ         $+16, DI
+	JMP          ready3
+
+load2:
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z5
+	VMOVUPS 64(R13), Z6
+	VMOVUPS 128(R13), Z7
+	VMOVUPS 192(R13), Z8
+	VMOVUPS 256(R13), Z9
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z10
+	VMOVUPS 64(R13), Z11
+	VMOVUPS 128(R13), Z12
+	VMOVUPS 192(R13), Z13
+	VMOVUPS 256(R13), Z14
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z15
+	VMOVUPS 64(R13), Z16
+	VMOVUPS 128(R13), Z17
+	VMOVUPS 192(R13), Z18
+	VMOVUPS 256(R13), Z19
+
+ready3:
+	// a column for each row
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
+	JZ      step_end4
+
+step5:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z0
+	VFMADD231PS  64(CX)(R13*1), Z20, Z1
+	VFMADD231PS  128(CX)(R13*1), Z20, Z2
+	VFMADD231PS  192(CX)(R13*1), Z20, Z3
+	VFMADD231PS  256(CX)(R13*1), Z20, Z4
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z5
+	VFMADD231PS  64(CX)(R13*1), Z20, Z6
+	VFMADD231PS  128(CX)(R13*1), Z20, Z7
+	VFMADD231PS  192(CX)(R13*1), Z20, Z8
+	VFMADD231PS  256(CX)(R13*1), Z20, Z9
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z10
+	VFMADD231PS  64(CX)(R13*1), Z20, Z11
+	VFMADD231PS  128(CX)(R13*1), Z20, Z12
+	VFMADD231PS  192(CX)(R13*1), Z20, Z13
+	VFMADD231PS  256(CX)(R13*1), Z20, Z14
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS 12(DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z15
+	VFMADD231PS  64(CX)(R13*1), Z20, Z16
+	VFMADD231PS  128(CX)(R13*1), Z20, Z17
+	VFMADD231PS  192(CX)(R13*1), Z20, Z18
+	VFMADD231PS  256(CX)(R13*1), Z20, Z19
+	ADDQ         $+8, R8
+	ADDQ         $+16, DX
+	DECQ         R12
+	JNZ          step5
+
+step_end4:
+	// columns in rows 0001
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0001__end6
+
+rows0001_7:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z0
+	VFMADD231PS  64(CX)(R13*1), Z20, Z1
+	VFMADD231PS  128(CX)(R13*1), Z20, Z2
+	VFMADD231PS  192(CX)(R13*1), Z20, Z3
+	VFMADD231PS  256(CX)(R13*1), Z20, Z4
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0001_7
+
+rows0001__end6:
+	// columns in rows 0010
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0010__end8
+
+rows0010_9:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z5
+	VFMADD231PS  64(CX)(R13*1), Z20, Z6
+	VFMADD231PS  128(CX)(R13*1), Z20, Z7
+	VFMADD231PS  192(CX)(R13*1), Z20, Z8
+	VFMADD231PS  256(CX)(R13*1), Z20, Z9
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0010_9
+
+rows0010__end8:
+	// columns in rows 0100
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
+	JZ      rows0100__end10
+
+rows0100_11:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z10
+	VFMADD231PS  64(CX)(R13*1), Z20, Z11
+	VFMADD231PS  128(CX)(R13*1), Z20, Z12
+	VFMADD231PS  192(CX)(R13*1), Z20, Z13
+	VFMADD231PS  256(CX)(R13*1), Z20, Z14
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows0100_11
+
+rows0100__end10:
+	// columns in rows 1000
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
+	JZ      rows1000__end12
+
+rows1000_13:
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  (CX)(R13*1), Z20, Z15
+	VFMADD231PS  64(CX)(R13*1), Z20, Z16
+	VFMADD231PS  128(CX)(R13*1), Z20, Z17
+	VFMADD231PS  192(CX)(R13*1), Z20, Z18
+	VFMADD231PS  256(CX)(R13*1), Z20, Z19
+	ADDQ         $+2, R8
+	ADDQ         $+4, DX
+	DECQ         R12
+	JNZ          rows1000_13
+
+rows1000__end12:
+	ADDQ         $+10, R9
+	VBROADCASTSS lo+72(FP), Z20
+	VBROADCASTSS hi+76(FP), Z21
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z0, Z20, Z0
+	VMINPS       Z0, Z21, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z1, Z20, Z1
+	VMINPS       Z1, Z21, Z1
+	VMOVUPS      Z1, 64(R13)
+	VMAXPS       Z2, Z20, Z2
+	VMINPS       Z2, Z21, Z2
+	VMOVUPS      Z2, 128(R13)
+	VMAXPS       Z3, Z20, Z3
+	VMINPS       Z3, Z21, Z3
+	VMOVUPS      Z3, 192(R13)
+	VMAXPS       Z4, Z20, Z4
+	VMINPS       Z4, Z21, Z4
+	VMOVUPS      Z4, 256(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z5, Z20, Z5
+	VMINPS       Z5, Z21, Z5
+	VMOVUPS      Z5, (R13)
+	VMAXPS       Z6, Z20, Z6
+	VMINPS       Z6, Z21, Z6
+	VMOVUPS      Z6, 64(R13)
+	VMAXPS       Z7, Z20, Z7
+	VMINPS       Z7, Z21, Z7
+	VMOVUPS      Z7, 128(R13)
+	VMAXPS       Z8, Z20, Z8
+	VMINPS       Z8, Z21, Z8
+	VMOVUPS      Z8, 192(R13)
+	VMAXPS       Z9, Z20, Z9
+	VMINPS       Z9, Z21, Z9
+	VMOVUPS      Z9, 256(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z10, Z20, Z10
+	VMINPS       Z10, Z21, Z10
+	VMOVUPS      Z10, (R13)
+	VMAXPS       Z11, Z20, Z11
+	VMINPS       Z11, Z21, Z11
+	VMOVUPS      Z11, 64(R13)
+	VMAXPS       Z12, Z20, Z12
+	VMINPS       Z12, Z21, Z12
+	VMOVUPS      Z12, 128(R13)
+	VMAXPS       Z13, Z20, Z13
+	VMINPS       Z13, Z21, Z13
+	VMOVUPS      Z13, 192(R13)
+	VMAXPS       Z14, Z20, Z14
+	VMINPS       Z14, Z21, Z14
+	VMOVUPS      Z14, 256(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
+	VMAXPS       Z15, Z20, Z15
+	VMINPS       Z15, Z21, Z15
+	VMOVUPS      Z15, (R13)
+	VMAXPS       Z16, Z20, Z16
+	VMINPS       Z16, Z21, Z16
+	VMOVUPS      Z16, 64(R13)
+	VMAXPS       Z17, Z20, Z17
+	VMINPS       Z17, Z21, Z17
+	VMOVUPS      Z17, 128(R13)
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMOVUPS      Z18, 192(R13)
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
+	VMOVUPS      Z19, 256(R13)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
+	VZEROUPPER
+	RET
+
+// func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F
+TEXT ·panelStep_f32_m4_t96_avx512(SB), NOSPLIT, $0-104
+	MOVQ    y+0(FP), AX
+	MOVQ    x+24(FP), CX
+	MOVQ    w+40(FP), DX
+	MOVQ    rows+16(FP), BX
+	MOVQ    n+80(FP), SI
+	MOVQ    bias+64(FP), DI
+	MOVQ    idx+48(FP), R8
+	MOVQ    runs+56(FP), R9
+	MOVQ    ldx+32(FP), R10
+	MOVWLZX (R8), R11
+	IMULQ   R10, R11
 
 panel1:
 	TESTQ        DI, DI
@@ -10596,279 +11040,279 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	VMOVUPS 320(R12), Z5
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z6
-	VMOVUPS 64(R12), Z7
-	VMOVUPS 128(R12), Z8
-	VMOVUPS 192(R12), Z9
-	VMOVUPS 256(R12), Z10
-	VMOVUPS 320(R12), Z11
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z12
-	VMOVUPS 64(R12), Z13
-	VMOVUPS 128(R12), Z14
-	VMOVUPS 192(R12), Z15
-	VMOVUPS 256(R12), Z16
-	VMOVUPS 320(R12), Z17
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z18
-	VMOVUPS 64(R12), Z19
-	VMOVUPS 128(R12), Z20
-	VMOVUPS 192(R12), Z21
-	VMOVUPS 256(R12), Z22
-	VMOVUPS 320(R12), Z23
+	MOVQ    ldy+8(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	VMOVUPS 320(R13), Z5
+	MOVQ    ldy+8(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
+	VMOVUPS 128(R13), Z8
+	VMOVUPS 192(R13), Z9
+	VMOVUPS 256(R13), Z10
+	VMOVUPS 320(R13), Z11
+	MOVQ    ldy+8(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z12
+	VMOVUPS 64(R13), Z13
+	VMOVUPS 128(R13), Z14
+	VMOVUPS 192(R13), Z15
+	VMOVUPS 256(R13), Z16
+	VMOVUPS 320(R13), Z17
+	MOVQ    ldy+8(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    AX, R13
+	VMOVUPS (R13), Z18
+	VMOVUPS 64(R13), Z19
+	VMOVUPS 128(R13), Z20
+	VMOVUPS 192(R13), Z21
+	VMOVUPS 256(R13), Z22
+	VMOVUPS 320(R13), Z23
 
 ready3:
 	// a column for each row
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
+	MOVWLZX (R9), R12
+	TESTQ   R12, R12
 	JZ      step_end4
 
 step5:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z0
-	VFMADD231PS  64(CX)(R12*1), Z24, Z1
-	VFMADD231PS  128(CX)(R12*1), Z24, Z2
-	VFMADD231PS  192(CX)(R12*1), Z24, Z3
-	VFMADD231PS  256(CX)(R12*1), Z24, Z4
-	VFMADD231PS  320(CX)(R12*1), Z24, Z5
-	MOVQ         R10, R12
-	MOVWLZX      4(R8), R10
-	IMUL3Q       $+384, R10, R10
+	VFMADD231PS  (CX)(R13*1), Z24, Z0
+	VFMADD231PS  64(CX)(R13*1), Z24, Z1
+	VFMADD231PS  128(CX)(R13*1), Z24, Z2
+	VFMADD231PS  192(CX)(R13*1), Z24, Z3
+	VFMADD231PS  256(CX)(R13*1), Z24, Z4
+	VFMADD231PS  320(CX)(R13*1), Z24, Z5
+	MOVQ         R11, R13
+	MOVWLZX      4(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS 4(DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z6
-	VFMADD231PS  64(CX)(R12*1), Z24, Z7
-	VFMADD231PS  128(CX)(R12*1), Z24, Z8
-	VFMADD231PS  192(CX)(R12*1), Z24, Z9
-	VFMADD231PS  256(CX)(R12*1), Z24, Z10
-	VFMADD231PS  320(CX)(R12*1), Z24, Z11
-	MOVQ         R10, R12
-	MOVWLZX      6(R8), R10
-	IMUL3Q       $+384, R10, R10
+	VFMADD231PS  (CX)(R13*1), Z24, Z6
+	VFMADD231PS  64(CX)(R13*1), Z24, Z7
+	VFMADD231PS  128(CX)(R13*1), Z24, Z8
+	VFMADD231PS  192(CX)(R13*1), Z24, Z9
+	VFMADD231PS  256(CX)(R13*1), Z24, Z10
+	VFMADD231PS  320(CX)(R13*1), Z24, Z11
+	MOVQ         R11, R13
+	MOVWLZX      6(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS 8(DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z12
-	VFMADD231PS  64(CX)(R12*1), Z24, Z13
-	VFMADD231PS  128(CX)(R12*1), Z24, Z14
-	VFMADD231PS  192(CX)(R12*1), Z24, Z15
-	VFMADD231PS  256(CX)(R12*1), Z24, Z16
-	VFMADD231PS  320(CX)(R12*1), Z24, Z17
-	MOVQ         R10, R12
-	MOVWLZX      8(R8), R10
-	IMUL3Q       $+384, R10, R10
+	VFMADD231PS  (CX)(R13*1), Z24, Z12
+	VFMADD231PS  64(CX)(R13*1), Z24, Z13
+	VFMADD231PS  128(CX)(R13*1), Z24, Z14
+	VFMADD231PS  192(CX)(R13*1), Z24, Z15
+	VFMADD231PS  256(CX)(R13*1), Z24, Z16
+	VFMADD231PS  320(CX)(R13*1), Z24, Z17
+	MOVQ         R11, R13
+	MOVWLZX      8(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS 12(DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z18
-	VFMADD231PS  64(CX)(R12*1), Z24, Z19
-	VFMADD231PS  128(CX)(R12*1), Z24, Z20
-	VFMADD231PS  192(CX)(R12*1), Z24, Z21
-	VFMADD231PS  256(CX)(R12*1), Z24, Z22
-	VFMADD231PS  320(CX)(R12*1), Z24, Z23
+	VFMADD231PS  (CX)(R13*1), Z24, Z18
+	VFMADD231PS  64(CX)(R13*1), Z24, Z19
+	VFMADD231PS  128(CX)(R13*1), Z24, Z20
+	VFMADD231PS  192(CX)(R13*1), Z24, Z21
+	VFMADD231PS  256(CX)(R13*1), Z24, Z22
+	VFMADD231PS  320(CX)(R13*1), Z24, Z23
 	ADDQ         $+8, R8
 	ADDQ         $+16, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          step5
 
 step_end4:
 	// columns in rows 0001
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
+	MOVWLZX 2(R9), R12
+	TESTQ   R12, R12
 	JZ      rows0001__end6
 
 rows0001_7:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z0
-	VFMADD231PS  64(CX)(R12*1), Z24, Z1
-	VFMADD231PS  128(CX)(R12*1), Z24, Z2
-	VFMADD231PS  192(CX)(R12*1), Z24, Z3
-	VFMADD231PS  256(CX)(R12*1), Z24, Z4
-	VFMADD231PS  320(CX)(R12*1), Z24, Z5
+	VFMADD231PS  (CX)(R13*1), Z24, Z0
+	VFMADD231PS  64(CX)(R13*1), Z24, Z1
+	VFMADD231PS  128(CX)(R13*1), Z24, Z2
+	VFMADD231PS  192(CX)(R13*1), Z24, Z3
+	VFMADD231PS  256(CX)(R13*1), Z24, Z4
+	VFMADD231PS  320(CX)(R13*1), Z24, Z5
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows0001_7
 
 rows0001__end6:
 	// columns in rows 0010
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
+	MOVWLZX 4(R9), R12
+	TESTQ   R12, R12
 	JZ      rows0010__end8
 
 rows0010_9:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z6
-	VFMADD231PS  64(CX)(R12*1), Z24, Z7
-	VFMADD231PS  128(CX)(R12*1), Z24, Z8
-	VFMADD231PS  192(CX)(R12*1), Z24, Z9
-	VFMADD231PS  256(CX)(R12*1), Z24, Z10
-	VFMADD231PS  320(CX)(R12*1), Z24, Z11
+	VFMADD231PS  (CX)(R13*1), Z24, Z6
+	VFMADD231PS  64(CX)(R13*1), Z24, Z7
+	VFMADD231PS  128(CX)(R13*1), Z24, Z8
+	VFMADD231PS  192(CX)(R13*1), Z24, Z9
+	VFMADD231PS  256(CX)(R13*1), Z24, Z10
+	VFMADD231PS  320(CX)(R13*1), Z24, Z11
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows0010_9
 
 rows0010__end8:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
+	MOVWLZX 6(R9), R12
+	TESTQ   R12, R12
 	JZ      rows0100__end10
 
 rows0100_11:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z12
-	VFMADD231PS  64(CX)(R12*1), Z24, Z13
-	VFMADD231PS  128(CX)(R12*1), Z24, Z14
-	VFMADD231PS  192(CX)(R12*1), Z24, Z15
-	VFMADD231PS  256(CX)(R12*1), Z24, Z16
-	VFMADD231PS  320(CX)(R12*1), Z24, Z17
+	VFMADD231PS  (CX)(R13*1), Z24, Z12
+	VFMADD231PS  64(CX)(R13*1), Z24, Z13
+	VFMADD231PS  128(CX)(R13*1), Z24, Z14
+	VFMADD231PS  192(CX)(R13*1), Z24, Z15
+	VFMADD231PS  256(CX)(R13*1), Z24, Z16
+	VFMADD231PS  320(CX)(R13*1), Z24, Z17
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows0100_11
 
 rows0100__end10:
 	// columns in rows 1000
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
+	MOVWLZX 8(R9), R12
+	TESTQ   R12, R12
 	JZ      rows1000__end12
 
 rows1000_13:
-	MOVQ         R10, R12
-	MOVWLZX      2(R8), R10
-	IMUL3Q       $+384, R10, R10
+	MOVQ         R11, R13
+	MOVWLZX      2(R8), R11
+	IMULQ        R10, R11
 	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R12*1), Z24, Z18
-	VFMADD231PS  64(CX)(R12*1), Z24, Z19
-	VFMADD231PS  128(CX)(R12*1), Z24, Z20
-	VFMADD231PS  192(CX)(R12*1), Z24, Z21
-	VFMADD231PS  256(CX)(R12*1), Z24, Z22
-	VFMADD231PS  320(CX)(R12*1), Z24, Z23
+	VFMADD231PS  (CX)(R13*1), Z24, Z18
+	VFMADD231PS  64(CX)(R13*1), Z24, Z19
+	VFMADD231PS  128(CX)(R13*1), Z24, Z20
+	VFMADD231PS  192(CX)(R13*1), Z24, Z21
+	VFMADD231PS  256(CX)(R13*1), Z24, Z22
+	VFMADD231PS  320(CX)(R13*1), Z24, Z23
 	ADDQ         $+2, R8
 	ADDQ         $+4, DX
-	DECQ         R11
+	DECQ         R12
 	JNZ          rows1000_13
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+64(FP), Z24
-	VBROADCASTSS hi+68(FP), Z25
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VBROADCASTSS lo+72(FP), Z24
+	VBROADCASTSS hi+76(FP), Z25
+	MOVQ         ldy+8(FP), R12
+	MOVL         (BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R13)
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R13)
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R13)
 	VMAXPS       Z3, Z24, Z3
 	VMINPS       Z3, Z25, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R13)
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, 256(R12)
+	VMOVUPS      Z4, 256(R13)
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, 320(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z5, 320(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         4(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, (R12)
+	VMOVUPS      Z6, (R13)
 	VMAXPS       Z7, Z24, Z7
 	VMINPS       Z7, Z25, Z7
-	VMOVUPS      Z7, 64(R12)
+	VMOVUPS      Z7, 64(R13)
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, 128(R12)
+	VMOVUPS      Z8, 128(R13)
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, 192(R12)
+	VMOVUPS      Z9, 192(R13)
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, 256(R12)
+	VMOVUPS      Z10, 256(R13)
 	VMAXPS       Z11, Z24, Z11
 	VMINPS       Z11, Z25, Z11
-	VMOVUPS      Z11, 320(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z11, 320(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         8(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, (R12)
+	VMOVUPS      Z12, (R13)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(R12)
+	VMOVUPS      Z13, 64(R13)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 128(R12)
+	VMOVUPS      Z14, 128(R13)
 	VMAXPS       Z15, Z24, Z15
 	VMINPS       Z15, Z25, Z15
-	VMOVUPS      Z15, 192(R12)
+	VMOVUPS      Z15, 192(R13)
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, 256(R12)
+	VMOVUPS      Z16, 256(R13)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 320(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z17, 320(R13)
+	MOVQ         ldy+8(FP), R12
+	MOVL         12(BX), R13
+	IMULQ        R12, R13
+	ADDQ         AX, R13
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, (R12)
+	VMOVUPS      Z18, (R13)
 	VMAXPS       Z19, Z24, Z19
 	VMINPS       Z19, Z25, Z19
-	VMOVUPS      Z19, 64(R12)
+	VMOVUPS      Z19, 64(R13)
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, 128(R12)
+	VMOVUPS      Z20, 128(R13)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 192(R12)
+	VMOVUPS      Z21, 192(R13)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 256(R12)
+	VMOVUPS      Z22, 256(R13)
 	VMAXPS       Z23, Z24, Z23
 	VMINPS       Z23, Z25, Z23
-	VMOVUPS      Z23, 320(R12)
+	VMOVUPS      Z23, 320(R13)
 	ADDQ         $+16, BX
 	DECQ         SI
 	JNZ          panel1

@@ -102,8 +102,8 @@ func genericKernels() []runtime.Kernel {
 }
 
 // panelGrouped_f32_m1_t8_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -111,7 +111,7 @@ func genericKernels() []runtime.Kernel {
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -140,7 +140,7 @@ func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(8*4)))
+				xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -169,8 +169,8 @@ func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 }
 
 // panelGrouped_f32_m1_t16_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -178,7 +178,7 @@ func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -207,7 +207,7 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(16*4)))
+				xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -236,8 +236,8 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t24_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -245,7 +245,7 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -274,7 +274,7 @@ func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(24*4)))
+				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -303,8 +303,8 @@ func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t32_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -312,7 +312,7 @@ func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -341,7 +341,7 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(32*4)))
+				xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -370,8 +370,8 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t40_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 40]; the 40 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -379,7 +379,7 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -408,7 +408,7 @@ func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(40*4)))
+				xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -437,8 +437,8 @@ func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t48_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -446,7 +446,7 @@ func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -475,7 +475,7 @@ func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(48*4)))
+				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -504,8 +504,8 @@ func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t56_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 56]; the 56 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -513,7 +513,7 @@ func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -542,7 +542,7 @@ func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(56*4)))
+				xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -571,8 +571,8 @@ func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t64_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -580,7 +580,7 @@ func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -609,7 +609,7 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(64*4)))
+				xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -638,8 +638,8 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t72_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 72]; the 72 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 72 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -647,7 +647,7 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -676,7 +676,7 @@ func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[72]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(72*4)))
+				xk := (*[72]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -705,8 +705,8 @@ func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t80_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -714,7 +714,7 @@ func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -743,7 +743,7 @@ func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(80*4)))
+				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -772,8 +772,8 @@ func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t88_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 88]; the 88 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 88 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -781,7 +781,7 @@ func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -810,7 +810,7 @@ func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[88]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(88*4)))
+				xk := (*[88]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -839,8 +839,8 @@ func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t96_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -848,7 +848,7 @@ func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -877,7 +877,7 @@ func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(96*4)))
+				xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -906,8 +906,8 @@ func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m1_t104_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 104]; the 104 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 104 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -915,7 +915,7 @@ func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -944,7 +944,7 @@ func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[104]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(104*4)))
+				xk := (*[104]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -973,8 +973,8 @@ func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t112_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 112]; the 112 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 112 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -982,7 +982,7 @@ func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1011,7 +1011,7 @@ func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(112*4)))
+				xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1040,8 +1040,8 @@ func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t128_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 128]; the 128 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 128 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1049,7 +1049,7 @@ func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1078,7 +1078,7 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[128]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(128*4)))
+				xk := (*[128]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1107,8 +1107,8 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t144_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 144]; the 144 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 144 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1116,7 +1116,7 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1145,7 +1145,7 @@ func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[144]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(144*4)))
+				xk := (*[144]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1174,8 +1174,8 @@ func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t160_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 160]; the 160 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 160 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1183,7 +1183,7 @@ func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1212,7 +1212,7 @@ func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[160]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(160*4)))
+				xk := (*[160]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1241,8 +1241,8 @@ func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t176_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 176]; the 176 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 176 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1250,7 +1250,7 @@ func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1279,7 +1279,7 @@ func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[176]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(176*4)))
+				xk := (*[176]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1308,8 +1308,8 @@ func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t192_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 192]; the 192 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 192 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1317,7 +1317,7 @@ func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1346,7 +1346,7 @@ func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[192]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(192*4)))
+				xk := (*[192]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1375,8 +1375,8 @@ func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t208_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 208]; the 208 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 208 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1384,7 +1384,7 @@ func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1413,7 +1413,7 @@ func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[208]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(208*4)))
+				xk := (*[208]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1442,8 +1442,8 @@ func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m1_t224_go computes n panels of 1 output rows over one
-// K-block. x is a tile [K, 224]; the 224 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 224 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1451,7 +1451,7 @@ func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1480,7 +1480,7 @@ func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 		for s := 1; s < 1<<1; s++ {
 			run := panelRuns[p*1+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[224]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(224*4)))
+				xk := (*[224]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1509,8 +1509,8 @@ func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 }
 
 // panelGrouped_f32_m4_t8_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1518,7 +1518,7 @@ func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x, w *fl
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1548,7 +1548,7 @@ func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(8*4)))
+				xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1577,8 +1577,8 @@ func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 }
 
 // panelGrouped_f32_m4_t16_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1586,7 +1586,7 @@ func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *floa
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1616,7 +1616,7 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(16*4)))
+				xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1645,8 +1645,8 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m4_t24_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1654,7 +1654,7 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1684,7 +1684,7 @@ func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(24*4)))
+				xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1713,8 +1713,8 @@ func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m4_t32_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1722,7 +1722,7 @@ func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1752,7 +1752,7 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(32*4)))
+				xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1781,8 +1781,8 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m4_t48_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1790,7 +1790,7 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1820,7 +1820,7 @@ func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(48*4)))
+				xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1849,8 +1849,8 @@ func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m4_t64_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1858,7 +1858,7 @@ func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1888,7 +1888,7 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(64*4)))
+				xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1917,8 +1917,8 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelGrouped_f32_m4_t80_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
@@ -1926,7 +1926,7 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
 // at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1956,7 +1956,7 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 		for s := 1; s < 1<<4; s++ {
 			run := panelRuns[p*15+s-1]
 			for _, k := range ks[:run] {
-				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(k)*(80*4)))
+				xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 				for i := range acc {
 					if s>>i&1 == 0 {
 						continue
@@ -1985,8 +1985,8 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 }
 
 // panelStep_f32_m2_t8_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -1994,7 +1994,7 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *flo
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2025,7 +2025,7 @@ func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 			}
 		}
 		add := func(i int) {
-			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(8*4)))
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2058,8 +2058,8 @@ func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 }
 
 // panelStep_f32_m2_t16_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2067,7 +2067,7 @@ func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2098,7 +2098,7 @@ func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(16*4)))
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2131,8 +2131,8 @@ func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t24_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2140,7 +2140,7 @@ func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2171,7 +2171,7 @@ func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(24*4)))
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2204,8 +2204,8 @@ func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t32_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2213,7 +2213,7 @@ func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2244,7 +2244,7 @@ func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(32*4)))
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2277,8 +2277,8 @@ func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t40_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 40]; the 40 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2286,7 +2286,7 @@ func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2317,7 +2317,7 @@ func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(40*4)))
+			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2350,8 +2350,8 @@ func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t48_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2359,7 +2359,7 @@ func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2390,7 +2390,7 @@ func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(48*4)))
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2423,8 +2423,8 @@ func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t56_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 56]; the 56 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2432,7 +2432,7 @@ func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2463,7 +2463,7 @@ func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(56*4)))
+			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2496,8 +2496,8 @@ func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t64_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2505,7 +2505,7 @@ func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2536,7 +2536,7 @@ func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(64*4)))
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2569,8 +2569,8 @@ func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t80_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2578,7 +2578,7 @@ func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2609,7 +2609,7 @@ func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(80*4)))
+			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2642,8 +2642,8 @@ func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t96_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2651,7 +2651,7 @@ func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2682,7 +2682,7 @@ func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(96*4)))
+			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2715,8 +2715,8 @@ func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m2_t112_go computes n panels of 2 output rows over one
-// K-block. x is a tile [K, 112]; the 112 lanes are batch columns. Row i of panel p
-// is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
+// K-block. The 112 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
@@ -2724,7 +2724,7 @@ func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2755,7 +2755,7 @@ func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 			}
 		}
 		add := func(i int) {
-			xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(112*4)))
+			xk := (*[112]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2788,8 +2788,8 @@ func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 }
 
 // panelStep_f32_m4_t8_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -2797,7 +2797,7 @@ func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2828,7 +2828,7 @@ func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 			}
 		}
 		add := func(i int) {
-			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(8*4)))
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2861,8 +2861,8 @@ func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 }
 
 // panelStep_f32_m4_t16_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -2870,7 +2870,7 @@ func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2901,7 +2901,7 @@ func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(16*4)))
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -2934,8 +2934,8 @@ func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t24_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -2943,7 +2943,7 @@ func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2974,7 +2974,7 @@ func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(24*4)))
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -3007,8 +3007,8 @@ func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t32_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -3016,7 +3016,7 @@ func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3047,7 +3047,7 @@ func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(32*4)))
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -3080,8 +3080,8 @@ func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t48_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -3089,7 +3089,7 @@ func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3120,7 +3120,7 @@ func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(48*4)))
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -3153,8 +3153,8 @@ func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t64_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -3162,7 +3162,7 @@ func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3193,7 +3193,7 @@ func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(64*4)))
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -3226,8 +3226,8 @@ func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t80_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 80]; the 80 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -3235,7 +3235,7 @@ func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3266,7 +3266,7 @@ func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(80*4)))
+			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {
@@ -3299,8 +3299,8 @@ func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 }
 
 // panelStep_f32_m4_t96_go computes n panels of 4 output rows over one
-// K-block. x is a tile [K, 96]; the 96 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what y holds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
@@ -3308,7 +3308,7 @@ func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // that each row has alone. Each output is one chain of fused multiply-adds that
 // starts at bias or y and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int) {
+func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3339,7 +3339,7 @@ func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 			}
 		}
 		add := func(i int) {
-			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), int(ks[0])*(96*4)))
+			xk := (*[96]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(ks[0])*ldx))
 			a, wk := &acc[i], ws[0]
 			ks, ws = ks[1:], ws[1:]
 			for l := range a {

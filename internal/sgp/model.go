@@ -280,3 +280,17 @@ func NMWords(k, n, m int) int {
 // random and should fit the first-level cache, or stay close where vectors are
 // long; but a narrow one keeps few accumulators busy.
 func WidestTile(kb, lanes int) int { return max(48, (lanes<<12)/(4*max(kb, 1))) }
+
+// ReadInPlace reports whether panels of one row with listed columns, stored in
+// all, should read a feature-major x [in, batch] where it lies, in tiles of t
+// columns, instead of packing it: it comes from beyond the second-level cache, and
+// each of its rows is used only a few times. The rows must consist of whole cache
+// lines, and those of a tile must not fall into a few sets of the first-level cache.
+func ReadInPlace(in, batch, t, stored int) bool {
+	const line, l2, fewUses = 64, 512 << 10, 13
+	if in*batch*4 < l2 || stored >= fewUses*in || batch*4%line != 0 {
+		return false
+	}
+	apart := batch * 4 / line // from row to row
+	return t*4 >= line*(apart&-apart)
+}

@@ -93,7 +93,11 @@ func (g generator) panel(c *Call) {
 		c.rows = append(c.rows, uint32(r))
 	}
 	g.output(c, c.n*mr+spare, t)
-	c.x = g.floats(c.k * t)
+	if c.key.Op == runtime.PanelDense {
+		c.x = g.floats(c.k * t)
+	} else {
+		g.input(c, c.k, t)
+	}
 	if g.IntN(2) == 0 {
 		c.bias = g.floats(c.n * mr)
 	}

@@ -81,19 +81,19 @@ func (c *Call) wantPanel(y []float32) {
 					}
 				case runtime.PanelBlock:
 					for range c.runs[p] {
-						acc = fma(c.w[entry*mr+i], c.x[int(c.idx[entry])*t+l], acc)
+						acc = fma(c.w[entry*mr+i], c.x[int(c.idx[entry])*c.ldx+l], acc)
 						entry++
 					}
 				case runtime.PanelStep:
 					runs := c.runs[p*(1+mr):][:1+mr]
 					for range runs[0] {
-						acc = fma(c.w[entry+i], c.x[int(c.idx[entry+i])*t+l], acc)
+						acc = fma(c.w[entry+i], c.x[int(c.idx[entry+i])*c.ldx+l], acc)
 						entry += mr
 					}
 					for row, run := range runs[1:] {
 						for range run {
 							if row == i {
-								acc = fma(c.w[entry], c.x[int(c.idx[entry])*t+l], acc)
+								acc = fma(c.w[entry], c.x[int(c.idx[entry])*c.ldx+l], acc)
 							}
 							entry++
 						}
@@ -106,7 +106,7 @@ func (c *Call) wantPanel(y []float32) {
 									continue
 								}
 								if row == i {
-									acc = fma(c.w[value], c.x[int(c.idx[entry])*t+l], acc)
+									acc = fma(c.w[value], c.x[int(c.idx[entry])*c.ldx+l], acc)
 								}
 								value++
 							}

@@ -28,7 +28,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	}
 	xAlign, outAlign := uintptr(4), uintptr(4)
 	switch c.key.Op {
-	case runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep, runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
+	case runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
 		xAlign = tile
 	case runtime.CopyTile, runtime.TransTile:
 		outAlign = tile
@@ -66,7 +66,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	ldy, ldx := uintptr(c.ldout*4), uintptr(c.ldx*4)
 	switch f := fn.(type) {
 	case runtime.PanelFunc:
-		f(y, ldy, rows, x, w, idx, runs, bias, c.lo, c.hi, c.n)
+		f(y, ldy, rows, x, ldx, w, idx, runs, bias, c.lo, c.hi, c.n, x, ldx*uintptr(c.seed%2))
 	case runtime.PanelDenseFunc:
 		f(y, ldy, rows, x, w, bias, c.lo, c.hi, c.n, c.k)
 	case runtime.LanesFunc:
