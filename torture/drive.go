@@ -150,6 +150,12 @@ func (d *driver) add(o outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tally.add(o)
+	if d.o.Log != nil {
+		for _, f := range o.Failures { // at once: the report is at the end
+			d.clear()
+			fmt.Fprintf(d.o.Log, "FAILED: %s\n", f.Repro)
+		}
+	}
 	d.progress()
 }
 

@@ -65,7 +65,18 @@ func spoil(r source, m *sgp.Model) string {
 	}
 	var lists []list
 	add := func(name string, f func() bool) { lists = append(lists, list{name, f}) }
-	rows := func(name string, rows []uint32, below int) {
+	beyond := func(name string, list []uint32, below int) {
+		add(name+" beyond the last", func() bool {
+			if len(list) == 0 {
+				return false
+			}
+			list[r.IntN(len(list))] = uint32(below + r.IntN(3))
+			return true
+		})
+	}
+	// A column may be read twice; that is but another sum.
+	rows := func(name string, rows []uint32) {
+		beyond(name, rows, lin.Out)
 		add("twice the same of "+name, func() bool {
 			if len(rows) < 2 {
 				return false
@@ -74,17 +85,10 @@ func spoil(r source, m *sgp.Model) string {
 			rows[i] = rows[i+1]
 			return true
 		})
-		add(name+" beyond the last", func() bool {
-			if len(rows) == 0 {
-				return false
-			}
-			rows[r.IntN(len(rows))] = uint32(below + r.IntN(3))
-			return true
-		})
 	}
 	if l := v.Lanes; l != nil {
-		rows("rows", l.Rows, lin.Out)
-		rows("columns", l.Cols, lin.In)
+		rows("rows", l.Rows)
+		beyond("columns", l.Cols, lin.In)
 		add("a count too large", func() bool {
 			if len(l.Cnt) == 0 {
 				return false
@@ -117,10 +121,10 @@ func spoil(r source, m *sgp.Model) string {
 		})
 	} else {
 		p := v.Panel
-		rows("columns", p.Cols, lin.In)
+		beyond("columns", p.Cols, lin.In)
 		for i := range p.Segments {
 			s := &p.Segments[i]
-			rows(fmt.Sprintf("rows of segment %d", i), s.Rows, lin.Out)
+			rows(fmt.Sprintf("rows of segment %d", i), s.Rows)
 			add("an index too large", func() bool {
 				if len(s.Idx) < 2 {
 					return false
