@@ -3,6 +3,7 @@ package ptxsim
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/ptx/layout"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -464,6 +465,9 @@ func makeTensorStore(p *program, i *instr) error {
 		each(m, func(l int) {
 			tm, coord := to(w, m, l)
 			pieces, bytes, span := box(tm, coord)
+			if slices.Min(coord) < 0 {
+				fail(OutOfBounds, "a store at the coordinates %d, of which none may be negative", coord)
+			}
 			put := func(g, s []byte) { copy(g, s) }
 			if i.parts[1] == "reduce" {
 				put = reducer(tm.DType.String(), i)

@@ -132,7 +132,7 @@ const (
 .target sm_90a
 .address_size 64
 `
-	elementThreads = 64
+	elementThreads = 56
 )
 
 func arithmetic() []Program {

@@ -163,12 +163,12 @@ func warpgroupPrograms() []Program {
 			variant{n: 8, swizzle: swizzle, scaleD: true, sparse: true, d: "f32", a: "e4m3", b: "e5m2"})
 		if swizzle > 16 {
 			vs = append(vs,
-				variant{n: max(16, swizzle/2), swizzle: swizzle, scaleD: true, trans: true, d: "f32", a: "bf16", b: "bf16"},
 				variant{n: 16 + swizzle/2, swizzle: swizzle, scaleD: true, transA: true, trans: true, d: "f32", a: "f16", b: "f16"},
 				variant{n: 16, swizzle: swizzle, scaleD: true, transA: true, d: "f32", a: "bf16", b: "bf16"})
 		}
 	}
 	vs = append(vs,
+		variant{n: 16, swizzle: 32, scaleD: true, trans: true, d: "f32", a: "bf16", b: "bf16"},
 		variant{n: 16, swizzle: 16, scaleD: true, transA: true, trans: true, d: "f32", a: "f16", b: "f16"},
 		variant{n: 16, swizzle: 128, regs: true, scaleD: true, d: "f32", a: "bf16", b: "bf16"},
 		variant{n: 8, swizzle: 64, regs: true, scaleD: true, d: "f32", a: "e4m3", b: "e4m3"},
@@ -184,8 +184,6 @@ func warpgroupPrograms() []Program {
 		variant{n: 8, swizzle: 128, scaleD: true, sparse: true, sel: 0, d: "f32", a: "tf32", b: "tf32"},
 		variant{n: 8, swizzle: 128, scaleD: true, sparse: true, sel: 1, d: "f32", a: "tf32", b: "tf32"},
 		variant{n: 40, swizzle: 128, scaleD: true, d: "f32", a: "bf16", b: "bf16"},
-		variant{n: 24, swizzle: 128, scaleD: true, d: "s32", a: "s8", b: "s8"},
-		variant{n: 96, swizzle: 128, scaleD: false, d: "f32", a: "bf16", b: "bf16"},
 	)
 	for _, v := range vs {
 		ps = append(ps, func() Program {

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sparsegen/sparsegen/runtime/gpu"
@@ -85,6 +86,9 @@ func tensorPrograms() []Program {
 			code: one + fmt.Sprintf("mbarrier.init.shared::cta.b64 [%%s+%d], 1; fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta; mov.b64 %%d6, map0; cvta.param.u64 %%d6, %%d6;", n+512) +
 				fmt.Sprintf("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%%s+%d], %d;", n+512, b.bytes()) +
 				fmt.Sprintf("cp.async.bulk.tensor.%s.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%%s], [%%d6, %s], [%%s+%d];", dims, b.coordinates(), n+512) + wait(fmt.Sprintf("%%s+%d", n+512)) + dump}.program())
+		if slices.Min(b.at) < 0 {
+			continue // an illegal instruction
+		}
 		ps = append(ps, template{name: "tensor store: " + b.name, threads: 32, image: n, y: int(size), regs: 2, family: "tensor", maps: []gpu.TensorMap{b.tensor(gpu.Y)},
 			code: one + fmt.Sprintf("mov.b64 %%d6, map0; cvta.param.u64 %%d6, %%d6; cp.async.bulk.tensor.%s.global.shared::cta.tile.bulk_group [%%d6, %s], [%%s]; cp.async.bulk.commit_group; cp.async.bulk.wait_group 0; $end: bar.sync 0;", dims, b.coordinates())}.program())
 	}
