@@ -1,6 +1,7 @@
 package amd64
 
 import (
+	"bytes"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -19,7 +20,9 @@ type Listing struct {
 // ParseListing reads the assembly that Emit prints. What it does not understand
 // is an error with its line.
 func ParseListing(text []byte) (*Listing, error) {
-	p := &parser{tables: map[string]*verify.Table{}}
+	// One slice holds the instructions of all functions: there are as many as
+	// lines at most.
+	p := &parser{tables: map[string]*verify.Table{}, insts: make([]verify.Inst, 0, bytes.Count(text, []byte("\n"))+1)}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -38,6 +41,7 @@ type parser struct {
 	funcs  []*verify.Func
 	tables map[string]*verify.Table
 	order  []string
+	insts  []verify.Inst
 }
 
 func (p *parser) line(n int, line string) error {
@@ -74,7 +78,8 @@ func (p *parser) line(n int, line string) error {
 		return err
 	}
 	i.Line, i.Text = n, strings.TrimSpace(code)
-	f.Insts = append(f.Insts, i)
+	p.insts = append(p.insts, i)
+	f.Insts = p.insts[len(p.insts)-len(f.Insts)-1 : len(p.insts) : len(p.insts)]
 	return nil
 }
 
@@ -389,9 +394,11 @@ func parseOperand(s string) (o verify.Operand, err error) {
 			return o, fmt.Errorf("operand %q", s)
 		}
 		o.Index = r.reg
-		if o.Scale, err = strconv.ParseInt(scale, 10, 8); err != nil || o.Scale > 8 || bits.OnesCount64(uint64(o.Scale)) != 1 {
+		n, err := strconv.ParseUint(scale, 10, 8)
+		if err != nil || n > 8 || bits.OnesCount64(n) != 1 {
 			return o, fmt.Errorf("operand %q: scale", s)
 		}
+		o.Scale = uint8(n)
 	}
 	return o, nil
 }

@@ -192,8 +192,8 @@ func (a *analysis) step(in *Inst, s *state) error {
 	case ClearUpper:
 		s.dirty = false
 		for r := FirstVec; r < FirstMask; r++ {
-			if s.places[r].k != vUndefined {
-				s.places[r] = value{k: vAny}
+			if s.at(r).k != vUndefined {
+				s.set(r, value{k: vAny})
 			}
 		}
 		return nil
@@ -207,7 +207,7 @@ func (a *analysis) step(in *Inst, s *state) error {
 // the function's to write.
 func (a *analysis) checkRegisters(in *Inst, s *state) (err error) {
 	a.reads(in, func(r Reg) {
-		if s.places[r].k == vUndefined && err == nil {
+		if s.at(r).k == vUndefined && err == nil {
 			err = a.errorAt(in, "", "reads %s, which nothing has written on some way here", a.placeName(r))
 		}
 	})
@@ -233,15 +233,15 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 		return err
 	}
 	if in.Op == SetMask && in.A.Kind == Register {
-		if b := s.places[in.A.Reg]; b.k == vBits {
+		if b := s.at(in.A.Reg); b.k == vBits {
 			v = value{k: vMask, p: b.p, q: constant(8 * in.Width)}
 		}
 	}
 	if in.Op == VectorLoad && in.A.Kind == Register { // a move
-		v = s.places[in.A.Reg]
+		v = s.at(in.A.Reg)
 	}
 	if d := a.written(in); d != NoReg {
-		s.places[d] = v
+		s.set(d, v)
 	}
 	return nil
 }
@@ -255,7 +255,7 @@ func (a *analysis) operand(in *Inst, s *state, o *Operand) (value, error) {
 		}
 		return value{k: vInt, p: constant(o.Imm)}, nil
 	case Register:
-		return s.places[o.Reg], nil
+		return s.at(o.Reg), nil
 	case Memory, Slot:
 		return a.access(in, s, o, false)
 	}
@@ -273,7 +273,7 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 	}
 	var d, y value
 	if in.D.Kind == Register {
-		d = s.places[in.D.Reg]
+		d = s.at(in.D.Reg)
 	}
 	if y, err = a.operand(in, s, &in.B); err != nil {
 		return err
@@ -297,7 +297,7 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 		}
 	}
 	if at := a.written(in); at != NoReg {
-		s.places[at] = r
+		s.set(at, r)
 	}
 	return nil
 }

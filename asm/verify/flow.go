@@ -30,7 +30,7 @@ type loop struct {
 	upper  bool // it may dirty upper parts of vector registers
 	name   string
 	// While the body runs:
-	begin [numPlaces]value // at the head
+	begin *state // at the head
 }
 
 // stepped is a prefix sum that a loop takes forward by one period each time.

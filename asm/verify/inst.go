@@ -28,9 +28,9 @@ const (
 type Operand struct {
 	Kind        Kind
 	Reg         Reg // Register
-	Imm         int64
 	Base, Index Reg
-	Scale       int64
+	Scale       uint8
+	Imm         int64
 	Disp        int64
 	Symbol      string // the table, or the name that the listing gives a Slot
 }

@@ -42,12 +42,10 @@ func (a *analysis) runLoop(l *loop, entry *state) ([]edge, error) {
 func (a *analysis) head(l *loop, entry *state) *state {
 	s := entry.clone()
 	live := a.blocks[l.head].live
-	for r := range s.places {
-		if !l.writes.has(Reg(r)) || s.places[r].k == vUndefined {
-			continue
-		}
-		if !live.has(Reg(r)) || !s.places[r].number() {
-			s.places[r] = value{k: vAny}
+	for r := range Reg(numPlaces) {
+		v := s.at(r)
+		if l.writes.has(r) && v.k != vUndefined && (!live.has(r) || !v.number()) {
+			s.set(r, value{k: vAny})
 		}
 	}
 	s.flag = fUndefined
@@ -68,20 +66,23 @@ type moves struct {
 func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 	s := a.head(l, entry)
 	var unknown [numPlaces]symbol
-	for r := range s.places {
-		if l.writes.has(Reg(r)) && s.places[r].number() {
+	for r := range Reg(numPlaces) {
+		if v := s.at(r); l.writes.has(r) && v.number() {
 			unknown[r] = a.syms.fresh("moved")
 			a.moving = append(a.moving, unknown[r])
-			s.places[r].p = s.places[r].p.plus(unknown[r].poly())
+			v.p = v.p.plus(unknown[r].poly())
+			s.set(r, v)
 		}
 	}
 	var tied [numPlaces]bool
-	for r := range s.places {
-		if unknown[r] == 0 || entry.places[r].k != vInt {
+	for r := range Reg(numPlaces) {
+		v := entry.at(r)
+		if unknown[r] == 0 || v.k != vInt {
 			continue
 		}
-		if p, ok := a.tie(entry, unknown, entry.places[r].p); ok {
-			s.places[r].p, tied[r] = p, true
+		if p, ok := a.tie(entry, unknown, v.p); ok {
+			v.p, tied[r] = p, true
+			s.set(r, v)
 		}
 	}
 	for r := range tied {
@@ -89,9 +90,9 @@ func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 			unknown[r] = 0
 		}
 	}
-	l.begin = s.places
+	start := s.clone()
+	l.begin = start
 	base := s.known
-	start := s.places
 	backs, _, err := a.quietly(l, s)
 	if err != nil {
 		return nil, err
@@ -100,17 +101,20 @@ func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 	for _, b := range backs {
 		m := moves{s: b}
 		for r := range unknown {
-			v, w := b.places[r], start[r]
-			if unknown[r] != 0 && v.k == w.k && v.region == w.region {
+			if unknown[r] == 0 {
+				continue
+			}
+			v, w := b.at(Reg(r)), start.at(Reg(r))
+			if v.k == w.k && v.region == w.region {
 				m.by[r], m.known[r] = v.p.minus(w.p), true
 			}
 		}
 		t := a.solve(l, entry, &m, unknown, base, start)
 		for r := range tied {
-			if form := start[r].p; tied[r] {
+			if form := start.at(Reg(r)).p; tied[r] {
 				for q := range unknown {
 					if unknown[q] != 0 && t.steps[q] {
-						form = a.syms.substitute(form, unknown[q], t.forms[q].minus(entry.places[q].p))
+						form = a.syms.substitute(form, unknown[q], t.forms[q].minus(entry.at(Reg(q)).p))
 					}
 				}
 				if !slices.ContainsFunc(unknown[:], func(u symbol) bool { return u != 0 && a.syms.polyDependsOn(form, u) }) {
@@ -154,7 +158,8 @@ func (a *analysis) tie(entry *state, unknown [numPlaces]symbol, p poly) (poly, b
 			if e.kind != element {
 				continue
 			}
-			for q, v := range entry.places {
+			for q := range Reg(numPlaces) {
+				v := entry.at(q)
 				if unknown[q] == 0 || v.k != vPtr || v.region != e.region {
 					continue
 				}
@@ -178,7 +183,7 @@ func (a *analysis) quietly(l *loop, s *state) ([]*state, []edge, error) {
 }
 
 // solve makes closed forms of moves.
-func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]symbol, base *fact, start [numPlaces]value) *trial {
+func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]symbol, base *fact, start *state) *trial {
 	t := &trial{i: a.syms.fresh("i_" + l.name)}
 	depends := func(p poly) bool {
 		for _, u := range unknown {
@@ -197,14 +202,14 @@ func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]sym
 			by := m.by[r]
 			for q := range unknown {
 				if t.steps[q] {
-					by = a.syms.substitute(by, unknown[q], t.forms[q].minus(entry.places[q].p))
+					by = a.syms.substitute(by, unknown[q], t.forms[q].minus(entry.at(Reg(q)).p))
 				}
 			}
 			if depends(by) {
 				continue
 			}
 			if total, ok := a.sumOver(by, t); ok {
-				t.forms[r], t.steps[r], changed = entry.places[r].p.plus(total), true, true
+				t.forms[r], t.steps[r], changed = entry.at(Reg(r)).p.plus(total), true, true
 			}
 		}
 	}
@@ -214,7 +219,7 @@ func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]sym
 		if !ok || !m.known[r] || step == 0 || !t.steps[r] {
 			continue
 		}
-		v := start[r].p
+		v := start.at(Reg(r)).p
 		for f := m.s.known; f != base && f != nil; f = f.prev {
 			sign := int64(1)
 			if step > 0 {
@@ -227,10 +232,10 @@ func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]sym
 			}
 			// At the next head, sign*v >= limit - |step|.
 			bound := limit.plusConst(sign * step)
-			if a.proves(entry.known, entry.places[r].p.scaled(sign).minus(bound)) {
+			if a.proves(entry.known, entry.at(Reg(r)).p.scaled(sign).minus(bound)) {
 				t.facts = append(t.facts, t.forms[r].scaled(sign).minus(bound))
 				// |step|*i <= |entry - bound|
-				room := entry.places[r].p.scaled(sign).minus(bound)
+				room := entry.at(Reg(r)).p.scaled(sign).minus(bound)
 				trips := a.tripsOf(room, -sign*step)
 				if t.trips == nil || len(trips) < len(t.trips) {
 					t.trips = trips
@@ -258,14 +263,15 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 		return forms
 	}
 	s := a.head(l, entry)
-	for r := range s.places {
-		if l.writes.has(Reg(r)) && s.places[r].number() {
+	for r := range Reg(numPlaces) {
+		if v := s.at(r); l.writes.has(r) && v.number() {
 			// In round 0 it is what it is on the way in.
-			if t.steps[r] && a.syms.substitute(t.forms[r], t.i, nil).equal(entry.places[r].p) {
-				s.places[r].p = t.forms[r]
+			if t.steps[r] && a.syms.substitute(t.forms[r], t.i, nil).equal(entry.at(r).p) {
+				v.p = t.forms[r]
+				s.set(r, v)
 			} else {
 				t.steps[r] = false
-				s.places[r] = value{k: vAny}
+				s.set(r, value{k: vAny})
 			}
 		}
 	}
@@ -277,7 +283,7 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 	s.cost = nil
 	start := s.clone()
 	sums := t.sums
-	l.begin = s.places
+	l.begin = start
 	backs, exits, err := a.run(l, s)
 	if err != nil {
 		return nil, err
@@ -352,12 +358,12 @@ func (a *analysis) holds(l *loop, head, b *state, t *trial, want [numPlaces]poly
 // mismatch says what of b is not as the next round wants it, or nothing.
 func (a *analysis) mismatch(l *loop, head, b *state, t *trial, want [numPlaces]poly, next poly) string {
 	live := a.blocks[l.head].live
-	for r := range b.places {
-		if !live.has(Reg(r)) || !l.writes.has(Reg(r)) {
+	for r := range Reg(numPlaces) {
+		if !live.has(r) || !l.writes.has(r) {
 			continue
 		}
-		h, v := head.places[r], b.places[r]
-		name := a.placeName(Reg(r))
+		h, v := head.at(r), b.at(r)
+		name := a.placeName(r)
 		switch {
 		case h.k == vUndefined:
 		case v.k == vUndefined:
@@ -436,10 +442,12 @@ func (a *analysis) eliminate(s *state, t *trial) bool {
 
 // replace puts p for x in all that s holds.
 func (a *analysis) replace(s *state, x symbol, p poly) {
-	for r := range s.places {
-		v := &s.places[r]
-		v.p = a.syms.substitute(v.p, x, p)
-		v.q = a.syms.substitute(v.q, x, p)
+	for r := range Reg(numPlaces) {
+		v := s.at(r)
+		if a.syms.polyDependsOn(v.p, x) || a.syms.polyDependsOn(v.q, x) {
+			v.p, v.q = a.syms.substitute(v.p, x, p), a.syms.substitute(v.q, x, p)
+			s.set(r, v)
+		}
 	}
 	s.cost = a.syms.substitute(s.cost, x, p)
 	s.cover.substitute(a, x, p)

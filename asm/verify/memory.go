@@ -14,13 +14,13 @@ func (a *analysis) address(in *Inst, s *state, o *Operand) (value, error) {
 		}
 		return value{k: vPtr, region: r, p: constant(o.Disp)}, nil
 	}
-	v := s.places[o.Base]
+	v := s.at(o.Base)
 	v.p = v.p.plusConst(o.Disp)
 	if o.Index != NoReg {
-		i := s.places[o.Index]
+		i := s.at(o.Index)
 		switch {
 		case i.k == vInt && v.number():
-			v.p = v.p.plusTimes(i.p, o.Scale)
+			v.p = v.p.plusTimes(i.p, int64(o.Scale))
 		case v.k == vInt && i.k == vPtr && o.Scale == 1:
 			v = value{k: vPtr, region: i.region, p: v.p.plus(i.p)}
 		default:
@@ -46,10 +46,11 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 		case write:
 			return unknown, a.errorAt(in, o.Symbol, "writes a vector over an argument")
 		}
-		if v := s.places[int(numRegs)+i]; in.Width == a.slots[i].size || v.k == vUndefined {
+		v := s.at(numRegs + Reg(i))
+		if in.Width == a.slots[i].size || v.k == vUndefined {
 			return v, nil
 		}
-		return a.narrowed(s, s.places[int(numRegs)+i], in.Width), nil
+		return a.narrowed(s, v, in.Width), nil
 	}
 	v, err := a.address(in, s, o)
 	if err != nil {
@@ -111,7 +112,7 @@ func (a *analysis) extent(in *Inst, s *state) (size poly, f *fact, exact bool) {
 	if in.Mask == NoReg {
 		return constant(in.Width), f, true
 	}
-	mask := s.places[in.Mask]
+	mask := s.at(in.Mask)
 	lanes := in.Width / in.Lane
 	if mask.k != vMask || mask.q.constTerm() < lanes {
 		return constant(in.Width), f, false
@@ -129,10 +130,10 @@ func (a *analysis) extent(in *Inst, s *state) (size poly, f *fact, exact bool) {
 
 // clampedLanes is the lanes of an access's mask if their number was clamped at 0.
 func (a *analysis) clampedLanes(in *Inst, s *state) *symbolInfo {
-	if in.Mask == NoReg || s.places[in.Mask].k != vMask {
+	if in.Mask == NoReg || s.at(in.Mask).k != vMask {
 		return nil
 	}
-	if t, ok := s.places[in.Mask].p.isSymbol(); ok && a.syms.info[t].kind == clamped {
+	if t, ok := s.at(in.Mask).p.isSymbol(); ok && a.syms.info[t].kind == clamped {
 		return &a.syms.info[t]
 	}
 	return nil

@@ -75,7 +75,8 @@ func (a *analysis) noteLoop(l *loop, head *state, t *trial) {
 		return
 	}
 	n := Loop{Name: l.name, Rounds: a.format(t.trips), Counter: a.syms.info[t.i].name}
-	for r, v := range head.places {
+	for r := range Reg(numPlaces) {
+		v := head.at(r)
 		if !t.steps[r] || !v.number() {
 			continue
 		}
@@ -83,7 +84,7 @@ func (a *analysis) noteLoop(l *loop, head *state, t *trial) {
 		if v.k == vPtr {
 			place = a.regions[v.region].name + " + " + place
 		}
-		n.Advances = append(n.Advances, a.placeName(Reg(r))+" = "+place)
+		n.Advances = append(n.Advances, a.placeName(r)+" = "+place)
 	}
 	c.Loops = append(c.Loops, n)
 }

@@ -170,7 +170,9 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 	// What goal becomes by each q >= 0 that has a negative term which divides the
 	// worst one; those with fewer negative terms are tried first.
 	type try struct {
-		goal     poly
+		scale    int64 // of goal
+		q        poly  // what is added, k times
+		k        int64
 		negative int
 	}
 	var next []try
@@ -187,25 +189,15 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 				continue
 			}
 			// scale*goal exceeds scale-1 less than 0 exactly if goal >= 0.
-			p := goal
-			if scale != 1 {
-				p = p.scaled(scale).plusConst(scale - 1)
+			more := q
+			if times != 0 {
+				more = q.timesMono(times, 1)
 			}
-			if times == 0 {
-				p = p.plusTimes(q, worst.c/g)
-			} else {
-				p = p.plus(q.timesMono(times, worst.c/g))
-			}
-			n := 0
-			for _, t := range p {
-				if t.c < 0 {
-					n++
-				}
-			}
+			n := negatives(goal, scale, more, worst.c/g)
 			if n == 0 {
 				return true
 			}
-			next = append(next, try{p, n})
+			next = append(next, try{scale, more, worst.c / g, n})
 		}
 		return false
 	}
@@ -240,12 +232,39 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 		// No branch takes all: another may be the short one.
 		few := (*tries + 1) / 2
 		*tries -= few
-		if a.search(f, n.goal, steps-1, &few) {
+		p := goal
+		if n.scale != 1 {
+			p = p.scaled(n.scale).plusConst(n.scale - 1)
+		}
+		if a.search(f, p.plusTimes(n.q, n.k), steps-1, &few) {
 			return true
 		}
 		*tries += max(0, few)
 	}
 	return false
+}
+
+// negatives is the number of negative terms of scale*p + scale-1 + k*q.
+func negatives(p poly, scale int64, q poly, k int64) int {
+	n := 0
+	for len(p) > 0 || len(q) > 0 {
+		var t term
+		switch {
+		case len(q) == 0 || len(p) > 0 && p[0].m > q[0].m:
+			t, p = term{p[0].m, scale * p[0].c}, p[1:]
+		case len(p) == 0 || p[0].m < q[0].m:
+			t, q = term{q[0].m, k * q[0].c}, q[1:]
+		default:
+			t, p, q = term{p[0].m, scale*p[0].c + k*q[0].c}, p[1:], q[1:]
+		}
+		if t.m == 0 {
+			t.c += scale - 1
+		}
+		if t.c < 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // What lies beyond these does not occur in what can be proved; within them

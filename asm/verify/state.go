@@ -47,9 +47,10 @@ const (
 
 // state is what is known at a place of the program, on some path to it.
 type state struct {
-	places [numPlaces]value
-	flag   flagKind
-	diff   poly // fNumber, fZero
+	banks [numPlaces / bankSize]*bank
+	own   uint16 // the banks that no other state has
+	flag  flagKind
+	diff  poly // fNumber, fZero
 	// Of a comparison, what was compared: a conditional move of one of them is
 	// their minimum or maximum.
 	left, right value
@@ -59,11 +60,53 @@ type state struct {
 	cover       coverage
 }
 
+// A bank is the values of some places, which states share until one of them
+// writes one.
+type bank [bankSize]value
+
+const bankSize = 8
+
+// at is the value of a place.
+func (s *state) at(r Reg) value {
+	if b := s.banks[r/bankSize]; b != nil {
+		return b[r%bankSize]
+	}
+	return value{}
+}
+
+// set changes the value of a place.
+func (s *state) set(r Reg, v value) {
+	i := r / bankSize
+	if s.own>>i&1 == 0 {
+		b := &bank{}
+		if s.banks[i] != nil {
+			*b = *s.banks[i]
+		}
+		s.banks[i] = b
+		s.own |= 1 << i
+	}
+	s.banks[i][r%bankSize] = v
+}
+
+// drop forgets the places that are not live: nothing reads them.
+func (s *state) drop(live regSet) {
+	for i := range s.banks {
+		if b := Reg(i * bankSize); live[b>>6]>>(b&63)&(1<<bankSize-1) == 0 {
+			s.banks[i] = nil
+			s.own &^= 1 << i
+		}
+	}
+}
+
 func (s *state) clone() *state {
+	s.own = 0
 	c := *s
 	c.cover = s.cover.clone()
 	return &c
 }
+
+// shares reports whether s and t have the bank of r in common.
+func (s *state) shares(t *state, r Reg) bool { return s.banks[r/bankSize] == t.banks[r/bankSize] }
 
 // edge is a state on its way to a block.
 type edge struct {
@@ -95,9 +138,12 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 	defer func() { a.hasty = false }()
 	live := a.blocks[block].live
 	// What tells the states apart is looked for first.
-	for r := range s.places {
-		v, w := s.places[r], t.places[r]
-		if live.has(Reg(r)) && !v.equal(w) && v.k != vUndefined && w.k != vUndefined && (r < int(FirstVec) || r >= numRegs) {
+	for r := range Reg(numPlaces) {
+		if !live.has(r) || r >= FirstVec && r < numRegs || s.shares(t, r) {
+			continue
+		}
+		v, w := s.at(r), t.at(r)
+		if !v.equal(w) && v.k != vUndefined && w.k != vUndefined {
 			if v.k != w.k || v.region != w.region || !v.number() {
 				return nil, false
 			}
@@ -107,30 +153,31 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 		}
 	}
 	m := s.clone()
+	m.drop(live)
 	m.known = common(s.known, t.known)
 	m.dirty = s.dirty || t.dirty
 	m.flag, m.diff, m.left, m.right = fUnknown, nil, value{}, value{}
 	if s.flag == fUndefined || t.flag == fUndefined {
 		m.flag = fUndefined
 	}
-	for r := range m.places {
-		if !live.has(Reg(r)) {
-			m.places[r] = value{}
+	for r := range Reg(numPlaces) {
+		if !live.has(r) || s.shares(t, r) {
 			continue
 		}
-		v, w := s.places[r], t.places[r]
+		v, w := s.at(r), t.at(r)
 		switch {
 		case v.equal(w):
 		case v.k == vUndefined || w.k == vUndefined:
-			m.places[r] = value{}
-		case r >= int(FirstVec) && r < numRegs:
-			m.places[r] = value{k: vAny}
+			m.set(r, value{})
+		case r >= FirstVec && r < numRegs:
+			m.set(r, value{k: vAny})
 		default:
-			p, ok := a.mergedPoly(Reg(r), s, t)
+			p, ok := a.mergedPoly(r, s, t)
 			if !ok {
 				return nil, false
 			}
-			m.places[r].p = p
+			v.p = p
+			m.set(r, v)
 		}
 	}
 	c, ok := a.mergedCoverage(s, t)
@@ -144,7 +191,7 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 
 // mergedPoly is a polynomial that is the number at r in both states.
 func (a *analysis) mergedPoly(r Reg, s, t *state) (poly, bool) {
-	p, q := s.places[r].p, t.places[r].p
+	p, q := s.at(r).p, t.at(r).p
 	d := p.minus(q)
 	if !a.differs(d) && !a.differs(d.scaled(-1)) {
 		if q, ok := a.general(s, t, p, q); ok {
@@ -154,8 +201,9 @@ func (a *analysis) mergedPoly(r Reg, s, t *state) (poly, bool) {
 	// What the contract says of the whole may be what both amount to.
 	for l := a.loop; l != nil; l = l.outer {
 		for _, step := range a.steps {
-			c := l.begin[r].p.plus(step)
-			if l.begin[r].number() && a.provesZero(s.known, p.minus(c)) && a.provesZero(t.known, q.minus(c)) {
+			v := l.begin.at(r)
+			c := v.p.plus(step)
+			if v.number() && a.provesZero(s.known, p.minus(c)) && a.provesZero(t.known, q.minus(c)) {
 				return c, true
 			}
 		}

@@ -115,9 +115,9 @@ func (a *analysis) fold(s *state, sums []stepped) {
 		if !ok {
 			continue
 		}
-		for r := range s.places {
-			v := &s.places[r]
-			if !v.number() {
+		for r := range Reg(numPlaces) {
+			v := s.at(r)
+			if !v.number() || len(v.p) == 0 {
 				continue
 			}
 			v.p = foldPoly(v.p, now, u)
@@ -129,6 +129,9 @@ func (a *analysis) fold(s *state, sums []stepped) {
 						}
 					}
 				}
+			}
+			if !v.p.equal(s.at(r).p) {
+				s.set(r, v)
 			}
 		}
 	}

@@ -134,7 +134,7 @@ func check(f *Func, c *Contract, tables []Table, absent string, proof *Proof) er
 	}
 	s := &state{known: a.base}
 	for i, v := range a.initial {
-		s.places[int(numRegs)+i] = v
+		s.set(numRegs+Reg(i), v)
 	}
 	proof.begin(a, absent)
 	_, _, err := a.run(nil, s)
