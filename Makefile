@@ -17,7 +17,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit race isa arm64 gorgonia bench-build bench generate torture fuzz fuzz-module fuzz-bundle kernel-check gpu clean
+.PHONY: all demo test lint build unit race isa arm64 gorgonia bench-build bench generate torture mutants fuzz fuzz-module fuzz-bundle kernel-check gpu clean
 
 all: test
 
@@ -92,6 +92,16 @@ generate:
 torture:
 	$(GO) run ./cmd/sparsegen torture --cases $(TORTURE)
 	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
+
+## mutants: a random sample of mistakes in the source of patterns, codegen and asm,
+## each of which tests should find; survivors are listed
+MUTANTS ?= 150
+SEED    ?= 1
+mutants:
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -run '^(Test[A-QS-Z]|Example)' patterns
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -with ./codegen -run 'Holes|Idle|Proof|Poly|Proved|Must|Planted' asm/verify
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -with ./codegen -run '' asm asm/amd64
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -timeout 5m codegen
 
 ## fuzz: each fuzz target for FUZZTIME, one after the other; what is found lands in
 ## the package's testdata/fuzz. The target that runs damaged models with generated

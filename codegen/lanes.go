@@ -114,7 +114,8 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	}
 
 	end := b.NewLabel("end")
-	if g := inStep(k, mc); g > 1 {
+	g := inStep(k, mc)
+	if g > 1 {
 		several, rest := b.NewLabel("slabs"), b.NewLabel("rest")
 		s.strides(g)
 		b.Label(several)
@@ -125,7 +126,11 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 		b.Label(rest)
 		b.JumpZ(n, end)
 	}
-	b.Loop("slab", n, func() { s.slabs(1, body) })
+	if g == 2 { // one at most
+		s.slabs(1, body)
+	} else {
+		b.Loop("slab", n, func() { s.slabs(1, body) })
+	}
 	b.Label(end)
 	return nil
 }
@@ -251,7 +256,7 @@ func (s *slab) storedColumn(xp asm.Reg) {
 func (s *slab) dense() {
 	xp, k := s.Int(), s.Arg("k")
 	s.Mov(xp, s.x)
-	s.While("k", k, func() {
+	s.Loop("k", k, func() {
 		s.storedColumn(xp)
 		s.AddI(xp, 4)
 	})
@@ -274,7 +279,7 @@ func (s *slab) mask() {
 	lanes := s.Machine().Lanes
 	ex := s.ExpandInit()
 	s.Mov(xp, s.x)
-	s.While("k", k, func() {
+	s.Loop("k", k, func() {
 		s.Prefetch(asm.At(s.w.at, ahead))
 		wv := s.Vecs(s.sv)
 		for v := range s.sv {
@@ -333,7 +338,7 @@ func (s *slab) nm() {
 	}
 
 	if l.words > 0 {
-		s.While("group", groups, func() {
+		s.Loop("group", groups, func() {
 			for q := range n {
 				if q%l.per == 0 {
 					loadWords()
@@ -368,14 +373,19 @@ func (s *slab) nm() {
 	}
 	s.JumpZ(groups, end)
 	loadWords()
-	s.Loop("group", groups, func() {
+	group := func() {
 		for q := range n {
 			s.stored(idx, xp, 0, q)
 			shift()
 		}
 		s.AddI(xp, 4*m)
 		s.AddI(s.w.at, n*int(s.key.S)*4)
-	})
+	}
+	if l.groups == 2 { // one at most is left
+		group()
+	} else {
+		s.Loop("group", groups, group)
+	}
 	s.Label(end)
 }
 

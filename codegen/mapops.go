@@ -116,8 +116,11 @@ func (m mapper) polynomial(u []asm.Reg, c []float32) []asm.Reg {
 	for _, r := range p {
 		m.BcastConst(r, math.Float32bits(c[0]))
 	}
-	for _, next := range c[1:] {
-		k := m.constant(next)
+	var k asm.Reg
+	for i, next := range c[1:] {
+		if i == 0 || next != c[i] {
+			k = m.constant(next)
+		}
 		for i := range p {
 			m.FMA213(p[i], u[i], k)
 		}
@@ -176,7 +179,6 @@ func (m mapper) exp(x []asm.Reg) []asm.Reg {
 	c = m.constant(fit.ExpMagic)
 	for i := range x {
 		m.VSub(n[i], t[i], c)
-		m.VSubI32(t[i], t[i], c) // k, the integer n
 	}
 	for _, ln := range []float32{-fit.ExpLn2Hi, -fit.ExpLn2Lo} {
 		c = m.constant(ln)
@@ -187,7 +189,9 @@ func (m mapper) exp(x []asm.Reg) []asm.Reg {
 	p := m.polynomial(x, []float32{fit.ExpC6, fit.ExpC5, fit.ExpC4, fit.ExpC3, fit.ExpC2, 1, 1})
 	bias := m.Vec()
 	m.BcastConst(bias, 127)
-	for i := range p { // x is free, and k is wanted no more
+	// As an integer, t is n and a multiple of 2^22, of which the shift into the
+	// exponent's place leaves nothing.
+	for i := range p { // x is free, and t is wanted no more
 		h, rest := x[i], t[i]
 		m.VSarI(h, t[i], 1)
 		m.VSubI32(rest, t[i], h)

@@ -19,14 +19,20 @@ type tileMoves struct {
 	lanes, vb int
 }
 
-// firstOf is a mask of the first min(n, lanes) lanes, none if n < 0.
-func (m *tileMoves) firstOf(n asm.Reg) asm.Reg {
+// firstOf is a mask of the first min(n, lanes) lanes, n > 0.
+func (m *tileMoves) firstOf(n asm.Reg) asm.Reg { return m.mask(n, false) }
+
+// mask is a mask of the first min(n, lanes) lanes, none if n < 0, where that may
+// be.
+func (m *tileMoves) mask(n asm.Reg, negative bool) asm.Reg {
 	c, bound := m.Int(), m.Int()
 	m.Mov(c, n)
 	m.MovI(bound, m.lanes)
 	m.Min(c, bound)
-	m.MovI(bound, 0)
-	m.Max(c, bound)
+	if negative {
+		m.MovI(bound, 0)
+		m.Max(c, bound)
+	}
 	k := m.Mask()
 	m.MaskFirst(k, c)
 	return k
@@ -49,7 +55,6 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
 	end := b.NewLabel("end")
 	rows := b.Arg("rows")
-	b.JumpZ(rows, end)
 	tile, src, ld, tb := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes()
 	left := b.Arg("cols") // columns of m to go
 	v := b.Vecs(8)
@@ -92,7 +97,7 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 	strip := b.NewLabel("strip")
 	b.Label(strip)
 	b.JumpLE(width, 0, end)
-	from := m.firstOf(left)
+	from := m.mask(left, true)
 	to := asm.Reg{}
 	if m.partial() {
 		to = m.firstOf(width)
@@ -151,7 +156,9 @@ func transTile(b *asm.Builder, _ runtime.KernelKey) error {
 	from := m.firstOf(left)
 	for i := range v {
 		b.Mov(tok, first)
-		b.AddI(tok, i)
+		if i > 0 {
+			b.AddI(tok, i)
+		}
 		b.Min(tok, last)
 		b.Mul(tok, ld)
 		b.Add(tok, c)
@@ -203,18 +210,26 @@ func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
 	narrow, stored := b.NewLabel("narrow"), b.NewLabel("stored")
 	b.JumpLE(left, m.lanes-1, narrow)
 	for i := range v {
-		b.JumpLE(cols, i, stored)
+		if i > 0 {
+			b.JumpLE(cols, i, stored)
+		}
 		b.Store(asm.At(p, 0), v[i])
-		b.Add(p, ld)
+		if i+1 < len(v) {
+			b.Add(p, ld)
+		}
 	}
 	b.Jump(stored)
 	b.Label(narrow)
 	to := m.Mask()
 	m.MaskFirst(to, left)
 	for i := range v {
-		b.JumpLE(cols, i, stored)
+		if i > 0 {
+			b.JumpLE(cols, i, stored)
+		}
 		b.StoreMask(asm.At(p, 0), v[i], to)
-		b.Add(p, ld)
+		if i+1 < len(v) {
+			b.Add(p, ld)
+		}
 	}
 	b.Label(stored)
 	b.AddI(c, m.vb)

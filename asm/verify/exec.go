@@ -65,6 +65,7 @@ func (a *analysis) runBlock(b int, s *state) ([]edge, error) {
 	s.cost = s.cost.plusConst(int64(blk.end - blk.first))
 	for i := blk.first; i < blk.end; i++ {
 		in := &a.fn.Insts[i]
+		a.saw(in, reached)
 		switch in.Op {
 		case Jump:
 			return a.jump(b, in, s)
@@ -95,6 +96,7 @@ func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
 		out = append(out, edge{b + 1, s})
 		next := s.known
 		if s.known = known; a.assume(s, in.Cond) {
+			a.saw(in, met)
 			t := s.clone()
 			s.known = next
 			out = append(out, edge{target, t})
@@ -104,6 +106,7 @@ func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
 		return out, nil
 	}
 	if s.known = known; a.assume(s, in.Cond) {
+		a.saw(in, met)
 		out = append(out, edge{target, s})
 	}
 	return out, nil
@@ -279,7 +282,9 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 		return err
 	}
 	if in.Op == Compare || in.Op == Test {
+		flag, diff := s.flag, s.diff
 		a.compare(in.Op, s, x, y)
+		a.sawFlags(in, s, flag, diff)
 		return nil
 	}
 	r := a.result(in, s, x, y, d)
@@ -423,7 +428,7 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 			return value{k: vBits, p: x.p}
 		}
 	case MoveIf:
-		return a.moveIf(in.Cond, s, x, d)
+		return a.moveIf(in, s, x, d)
 	}
 	return unknown
 }
@@ -467,8 +472,8 @@ func (a *analysis) fromBytes(v value, at, width int64) value {
 }
 
 // moveIf is the value of a conditional move of x over d.
-func (a *analysis) moveIf(c Cond, s *state, x, d value) value {
-	unknown := value{k: vAny}
+func (a *analysis) moveIf(in *Inst, s *state, x, d value) value {
+	c, unknown := in.Cond, value{k: vAny}
 	if x.equal(d) {
 		return x
 	}
@@ -486,9 +491,11 @@ func (a *analysis) moveIf(c Cond, s *state, x, d value) value {
 		can = a.assume(s, negated[c])
 		s.known = known
 		if !can {
+			a.saw(in, met)
 			return x
 		}
 	}
+	a.saw(in, met)
 	// After a comparison of x with d, the lesser or the greater of both.
 	least := c == Less || c == LessEqual
 	if c == Equal || c == NotEqual || c == Always {

@@ -11,6 +11,7 @@ type Proof struct {
 	Kernel       string
 	Instructions int
 	Cases        []Case
+	Idle         []Idle
 }
 
 // Case is the proof for calls in which the pointer Nil is nil, or none is.

@@ -57,6 +57,7 @@ type analysis struct {
 	work    int // steps of proofs so far
 	proof   *Proof
 	counted map[*Inst]bool
+	effects map[*Inst]effects
 	cost    poly
 }
 
@@ -89,16 +90,19 @@ func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 	if len(optional) > 2 {
 		return nil, fmt.Errorf("verify: contract of %s: %s may both be nil", f.Name, strings.Join(optional[1:], " and "))
 	}
+	seen := make(map[*Inst]effects, len(f.Insts))
 	for _, nilArg := range optional {
-		if err := check(f, c, tables, nilArg, proof); err != nil {
+		a := &analysis{fn: f, effects: seen, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: map[question]answer{}}
+		if err := a.check(c, tables, nilArg); err != nil {
 			return nil, err
 		}
+		proof.Idle = a.withoutEffect()
 	}
 	return proof, nil
 }
 
-func check(f *Func, c *Contract, tables []Table, absent string, proof *Proof) error {
-	a := &analysis{fn: f, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: map[question]answer{}}
+func (a *analysis) check(c *Contract, tables []Table, absent string) error {
+	f := a.fn
 	if err := a.bind(c, absent); err != nil {
 		return fmt.Errorf("verify: contract of %s: %w", f.Name, err)
 	}
@@ -136,7 +140,7 @@ func check(f *Func, c *Contract, tables []Table, absent string, proof *Proof) er
 	for i, v := range a.initial {
 		s.set(numRegs+Reg(i), v)
 	}
-	proof.begin(a, absent)
+	a.proof.begin(a, absent)
 	_, _, err := a.run(nil, s)
 	return err
 }

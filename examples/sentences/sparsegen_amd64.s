@@ -13837,10 +13837,8 @@ slabs2:
 	ADDQ    $+256, BX
 	MOVQ    k+56(FP), R9
 	MOVQ    CX, R10
-	TESTQ   R9, R9
-	JZ      k_end4
 
-k5:
+k4:
 	VBROADCASTSS (R10), Y8
 	VFMADD231PS  (SI), Y8, Y0
 	VFMADD231PS  32(SI), Y8, Y1
@@ -13853,9 +13851,7 @@ k5:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k5
-
-k_end4:
+	JNZ          k4
 	LEAQ         (SI)(R8*1), SI
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
@@ -13891,25 +13887,21 @@ rest3:
 	TESTQ AX, AX
 	JZ    end1
 
-slab6:
+slab5:
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), DI
 	MOVQ    CX, R8
-	TESTQ   DI, DI
-	JZ      k_end7
 
-k8:
+k6:
 	VBROADCASTSS (R8), Y2
 	VFMADD231PS  (SI), Y2, Y0
 	VFMADD231PS  32(SI), Y2, Y1
 	ADDQ         $+64, SI
 	ADDQ         $+4, R8
 	DECQ         DI
-	JNZ          k8
-
-k_end7:
+	JNZ          k6
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
 	VMAXPS       Y0, Y2, Y0
@@ -13920,7 +13912,7 @@ k_end7:
 	VMOVUPS      Y1, 32(DX)
 	ADDQ         $+64, DX
 	DECQ         AX
-	JNZ          slab6
+	JNZ          slab5
 
 end1:
 	VZEROUPPER
@@ -13948,10 +13940,8 @@ slabs2:
 	ADDQ    $+256, BX
 	MOVQ    k+56(FP), R9
 	MOVQ    CX, R10
-	TESTQ   R9, R9
-	JZ      k_end4
 
-k5:
+k4:
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (SI), Z4, Z0
 	VFMADD231PS  (SI)(DI*1), Z4, Z1
@@ -13960,9 +13950,7 @@ k5:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k5
-
-k_end4:
+	JNZ          k4
 	LEAQ         (SI)(R8*1), SI
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
@@ -13986,23 +13974,19 @@ rest3:
 	TESTQ AX, AX
 	JZ    end1
 
-slab6:
+slab5:
 	VMOVUPS (BX), Z0
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), DI
 	MOVQ    CX, R8
-	TESTQ   DI, DI
-	JZ      k_end7
 
-k8:
+k6:
 	VBROADCASTSS (R8), Z1
 	VFMADD231PS  (SI), Z1, Z0
 	ADDQ         $+64, SI
 	ADDQ         $+4, R8
 	DECQ         DI
-	JNZ          k8
-
-k_end7:
+	JNZ          k6
 	VBROADCASTSS lo+72(FP), Z1
 	VBROADCASTSS hi+76(FP), Z2
 	VMAXPS       Z0, Z1, Z0
@@ -14010,7 +13994,7 @@ k_end7:
 	VMOVUPS      Z0, (DX)
 	ADDQ         $+64, DX
 	DECQ         AX
-	JNZ          slab6
+	JNZ          slab5
 
 end1:
 	VZEROUPPER
@@ -14034,10 +14018,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
 	MOVQ    CX, R9
-	TESTQ   R8, R8
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS      (SI), Y4
 	VMOVUPS      32(SI), Y5
 	VBROADCASTSS (R9), Y6
@@ -14049,9 +14031,7 @@ k4:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R9
 	DECQ         R8
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
 	MOVQ         DX, R8
@@ -14091,33 +14071,29 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R8
 	MOVQ    CX, R9
-	TESTQ   R8, R8
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS          (SI), Z2
 	VFMADD231PS.BCST (R9), Z2, Z0
 	VFMADD231PS.BCST (R9)(DI*1), Z2, Z1
 	ADDQ             $+64, SI
 	ADDQ             $+4, R9
 	DECQ             R8
-	JNZ              k4
-
-k_end3:
-	VBROADCASTSS lo+72(FP), Z2
-	VBROADCASTSS hi+76(FP), Z3
-	MOVQ         DX, R8
-	VMAXPS       Z0, Z2, Z0
-	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
-	VMAXPS       Z1, Z2, Z1
-	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R8)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	JNZ              k3
+	VBROADCASTSS     lo+72(FP), Z2
+	VBROADCASTSS     hi+76(FP), Z3
+	MOVQ             DX, R8
+	VMAXPS           Z0, Z2, Z0
+	VMINPS           Z0, Z3, Z0
+	VMOVUPS          Z0, (R8)
+	MOVQ             ldy+8(FP), R9
+	ADDQ             R9, R8
+	VMAXPS           Z1, Z2, Z1
+	VMINPS           Z1, Z3, Z1
+	VMOVUPS          Z1, (R8)
+	ADDQ             $+64, DX
+	DECQ             AX
+	JNZ              slab2
 	VZEROUPPER
 	RET
 
@@ -14145,10 +14121,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
 	MOVQ    CX, R10
-	TESTQ   R9, R9
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS      (SI), Y8
 	VMOVUPS      32(SI), Y9
 	VBROADCASTSS (R10), Y10
@@ -14166,9 +14140,7 @@ k4:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
 	MOVQ         DX, R9
@@ -14228,10 +14200,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R9
 	MOVQ    CX, R10
-	TESTQ   R9, R9
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS          (SI), Z4
 	VFMADD231PS.BCST (R10), Z4, Z0
 	VFMADD231PS.BCST (R10)(DI*1), Z4, Z1
@@ -14240,33 +14210,31 @@ k4:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R10
 	DECQ             R9
-	JNZ              k4
-
-k_end3:
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
-	MOVQ         DX, R9
-	VMAXPS       Z0, Z4, Z0
-	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
-	VMAXPS       Z1, Z4, Z1
-	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
-	VMAXPS       Z2, Z4, Z2
-	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
-	VMAXPS       Z3, Z4, Z3
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R9)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	JNZ              k3
+	VBROADCASTSS     lo+72(FP), Z4
+	VBROADCASTSS     hi+76(FP), Z5
+	MOVQ             DX, R9
+	VMAXPS           Z0, Z4, Z0
+	VMINPS           Z0, Z5, Z0
+	VMOVUPS          Z0, (R9)
+	MOVQ             ldy+8(FP), R10
+	ADDQ             R10, R9
+	VMAXPS           Z1, Z4, Z1
+	VMINPS           Z1, Z5, Z1
+	VMOVUPS          Z1, (R9)
+	MOVQ             ldy+8(FP), R10
+	ADDQ             R10, R9
+	VMAXPS           Z2, Z4, Z2
+	VMINPS           Z2, Z5, Z2
+	VMOVUPS          Z2, (R9)
+	MOVQ             ldy+8(FP), R10
+	ADDQ             R10, R9
+	VMAXPS           Z3, Z4, Z3
+	VMINPS           Z3, Z5, Z3
+	VMOVUPS          Z3, (R9)
+	ADDQ             $+64, DX
+	DECQ             AX
+	JNZ              slab2
 	VZEROUPPER
 	RET
 
@@ -14300,10 +14268,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R10
 	MOVQ    CX, R11
-	TESTQ   R10, R10
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS      (SI), Y12
 	VMOVUPS      32(SI), Y13
 	VBROADCASTSS (R11), Y14
@@ -14327,9 +14293,7 @@ k4:
 	ADDQ         $+64, SI
 	ADDQ         $+4, R11
 	DECQ         R10
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y12
 	VBROADCASTSS hi+76(FP), Y13
 	MOVQ         DX, R10
@@ -14413,10 +14377,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R11
 	MOVQ    CX, R12
-	TESTQ   R11, R11
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS          (SI), Z8
 	VFMADD231PS.BCST (R12), Z8, Z0
 	VFMADD231PS.BCST (R12)(DI*1), Z8, Z1
@@ -14429,53 +14391,51 @@ k4:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R12
 	DECQ             R11
-	JNZ              k4
-
-k_end3:
-	VBROADCASTSS lo+72(FP), Z8
-	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         DX, R11
-	VMAXPS       Z0, Z8, Z0
-	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z1, Z8, Z1
-	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z2, Z8, Z2
-	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z3, Z8, Z3
-	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z4, Z8, Z4
-	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z5, Z8, Z5
-	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z6, Z8, Z6
-	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
-	VMAXPS       Z7, Z8, Z7
-	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, (R11)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	JNZ              k3
+	VBROADCASTSS     lo+72(FP), Z8
+	VBROADCASTSS     hi+76(FP), Z9
+	MOVQ             DX, R11
+	VMAXPS           Z0, Z8, Z0
+	VMINPS           Z0, Z9, Z0
+	VMOVUPS          Z0, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z1, Z8, Z1
+	VMINPS           Z1, Z9, Z1
+	VMOVUPS          Z1, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z2, Z8, Z2
+	VMINPS           Z2, Z9, Z2
+	VMOVUPS          Z2, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z3, Z8, Z3
+	VMINPS           Z3, Z9, Z3
+	VMOVUPS          Z3, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z4, Z8, Z4
+	VMINPS           Z4, Z9, Z4
+	VMOVUPS          Z4, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z5, Z8, Z5
+	VMINPS           Z5, Z9, Z5
+	VMOVUPS          Z5, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z6, Z8, Z6
+	VMINPS           Z6, Z9, Z6
+	VMOVUPS          Z6, (R11)
+	MOVQ             ldy+8(FP), R12
+	ADDQ             R12, R11
+	VMAXPS           Z7, Z8, Z7
+	VMINPS           Z7, Z9, Z7
+	VMOVUPS          Z7, (R11)
+	ADDQ             $+64, DX
+	DECQ             AX
+	JNZ              slab2
 	VZEROUPPER
 	RET
 
@@ -14515,10 +14475,8 @@ slab2:
 	ADDQ    $+64, BX
 	MOVQ    k+56(FP), R13
 	MOVQ    CX, R14
-	TESTQ   R13, R13
-	JZ      k_end3
 
-k4:
+k3:
 	VMOVUPS          (SI), Z12
 	VFMADD231PS.BCST (R14), Z12, Z0
 	VFMADD231PS.BCST (R14)(DI*1), Z12, Z1
@@ -14535,73 +14493,71 @@ k4:
 	ADDQ             $+64, SI
 	ADDQ             $+4, R14
 	DECQ             R13
-	JNZ              k4
-
-k_end3:
-	VBROADCASTSS lo+72(FP), Z12
-	VBROADCASTSS hi+76(FP), Z13
-	MOVQ         DX, R13
-	VMAXPS       Z0, Z12, Z0
-	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z1, Z12, Z1
-	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z2, Z12, Z2
-	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z3, Z12, Z3
-	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z4, Z12, Z4
-	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z5, Z12, Z5
-	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z6, Z12, Z6
-	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z7, Z12, Z7
-	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z8, Z12, Z8
-	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z9, Z12, Z9
-	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z10, Z12, Z10
-	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, (R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
-	VMAXPS       Z11, Z12, Z11
-	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, (R13)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	JNZ              k3
+	VBROADCASTSS     lo+72(FP), Z12
+	VBROADCASTSS     hi+76(FP), Z13
+	MOVQ             DX, R13
+	VMAXPS           Z0, Z12, Z0
+	VMINPS           Z0, Z13, Z0
+	VMOVUPS          Z0, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z1, Z12, Z1
+	VMINPS           Z1, Z13, Z1
+	VMOVUPS          Z1, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z2, Z12, Z2
+	VMINPS           Z2, Z13, Z2
+	VMOVUPS          Z2, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z3, Z12, Z3
+	VMINPS           Z3, Z13, Z3
+	VMOVUPS          Z3, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z4, Z12, Z4
+	VMINPS           Z4, Z13, Z4
+	VMOVUPS          Z4, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z5, Z12, Z5
+	VMINPS           Z5, Z13, Z5
+	VMOVUPS          Z5, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z6, Z12, Z6
+	VMINPS           Z6, Z13, Z6
+	VMOVUPS          Z6, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z7, Z12, Z7
+	VMINPS           Z7, Z13, Z7
+	VMOVUPS          Z7, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z8, Z12, Z8
+	VMINPS           Z8, Z13, Z8
+	VMOVUPS          Z8, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z9, Z12, Z9
+	VMINPS           Z9, Z13, Z9
+	VMOVUPS          Z9, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z10, Z12, Z10
+	VMINPS           Z10, Z13, Z10
+	VMOVUPS          Z10, (R13)
+	MOVQ             ldy+8(FP), R14
+	ADDQ             R14, R13
+	VMAXPS           Z11, Z12, Z11
+	VMINPS           Z11, Z13, Z11
+	VMOVUPS          Z11, (R13)
+	ADDQ             $+64, DX
+	DECQ             AX
+	JNZ              slab2
 	VZEROUPPER
 	RET
 
@@ -14914,166 +14870,163 @@ end6:
 	JMP          slabs2
 
 rest3:
-	TESTQ AX, AX
-	JZ    end1
-
-slab8:
+	TESTQ   AX, AX
+	JZ      end1
 	VMOVUPS (BX), Y0
 	VMOVUPS 32(BX), Y1
 	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R8
-	MOVQ    CX, R9
-	SHRQ    $0x02, R8
+	MOVQ    k+56(FP), AX
+	SHRQ    $0x02, AX
 
-word9:
-	CMPQ           R8, $+7
-	JLE            rest10
+word8:
+	CMPQ           AX, $+7
+	JLE            rest9
 	VMOVUPS        (DI), Y2
 	VMOVUPS        32(DI), Y3
 	ADDQ           $+64, DI
-	VBROADCASTF128 (R9), Y4
+	VBROADCASTF128 (CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    (SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    32(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 (R9), Y4
+	VBROADCASTF128 (CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    64(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    96(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 16(R9), Y4
+	VBROADCASTF128 16(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    128(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    160(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 16(R9), Y4
+	VBROADCASTF128 16(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    192(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    224(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 32(R9), Y4
+	VBROADCASTF128 32(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    256(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    288(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 32(R9), Y4
+	VBROADCASTF128 32(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    320(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    352(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 48(R9), Y4
+	VBROADCASTF128 48(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    384(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    416(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 48(R9), Y4
+	VBROADCASTF128 48(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    448(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    480(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 64(R9), Y4
+	VBROADCASTF128 64(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    512(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    544(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 64(R9), Y4
+	VBROADCASTF128 64(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    576(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    608(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 80(R9), Y4
+	VBROADCASTF128 80(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    640(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    672(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 80(R9), Y4
+	VBROADCASTF128 80(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    704(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    736(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 96(R9), Y4
+	VBROADCASTF128 96(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    768(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    800(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 96(R9), Y4
+	VBROADCASTF128 96(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    832(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    864(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 112(R9), Y4
+	VBROADCASTF128 112(CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    896(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    928(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 112(R9), Y4
+	VBROADCASTF128 112(CX), Y4
 	VPERMILPS      Y2, Y4, Y2
 	VFMADD231PS    960(SI), Y2, Y0
 	VPERMILPS      Y3, Y4, Y2
 	VFMADD231PS    992(SI), Y2, Y1
-	ADDQ           $+128, R9
+	ADDQ           $+128, CX
 	ADDQ           $+1024, SI
-	ADDQ           $-8, R8
-	JMP            word9
+	ADDQ           $-8, AX
+	JMP            word8
 
-rest10:
-	TESTQ   R8, R8
-	JZ      end11
+rest9:
+	TESTQ   AX, AX
+	JZ      end10
 	VMOVUPS (DI), Y2
 	VMOVUPS 32(DI), Y3
 	ADDQ    $+64, DI
 
-group12:
-	VBROADCASTF128 (R9), Y4
+group11:
+	VBROADCASTF128 (CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    (SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    32(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 (R9), Y4
+	VBROADCASTF128 (CX), Y4
 	VPERMILPS      Y2, Y4, Y5
 	VFMADD231PS    64(SI), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
 	VFMADD231PS    96(SI), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
-	ADDQ           $+16, R9
+	ADDQ           $+16, CX
 	ADDQ           $+128, SI
-	DECQ           R8
-	JNZ            group12
+	DECQ           AX
+	JNZ            group11
 
-end11:
+end10:
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
 	VMAXPS       Y0, Y2, Y0
@@ -15083,8 +15036,6 @@ end11:
 	VMINPS       Y1, Y3, Y1
 	VMOVUPS      Y1, 32(DX)
 	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab8
 
 end1:
 	VZEROUPPER
@@ -17472,10 +17423,8 @@ slab2:
 	LEAQ    sparsegenRanks<>+0(SB), R9
 	VXORPS  Y4, Y4, Y4
 	MOVQ    CX, R10
-	TESTQ   R8, R8
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R11
 	VPMOVSXBD    (R9)(R11*8), Y6
@@ -17513,9 +17462,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R10
 	DECQ         R8
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
 	VMAXPS       Y0, Y4, Y0
@@ -17810,10 +17757,8 @@ slab2:
 	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R8
 	MOVQ    CX, R9
-	TESTQ   R8, R8
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R10
 	VPXORD       Z2, Z2, Z2
@@ -17833,9 +17778,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R9
 	DECQ         R8
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
@@ -17875,10 +17818,8 @@ slab2:
 	LEAQ    sparsegenRanks<>+0(SB), R10
 	VXORPS  Y8, Y8, Y8
 	MOVQ    CX, R11
-	TESTQ   R9, R9
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVBLZX      (DI), R12
 	VPMOVSXBD    (R10)(R12*8), Y10
@@ -17921,9 +17862,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R11
 	DECQ         R9
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
 	MOVQ         DX, R9
@@ -17978,10 +17917,8 @@ slab2:
 	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R9
 	MOVQ    CX, R10
-	TESTQ   R9, R9
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R11
 	VPXORD       Z4, Z4, Z4
@@ -18004,9 +17941,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R10
 	DECQ         R9
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z6
 	VBROADCASTSS hi+76(FP), Z7
 	MOVQ         DX, R9
@@ -18055,10 +17990,8 @@ slab2:
 	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R10
 	MOVQ    CX, R11
-	TESTQ   R10, R10
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R12
 	VPXORD       Z8, Z8, Z8
@@ -18087,9 +18020,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R11
 	DECQ         R10
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z10
 	VBROADCASTSS hi+76(FP), Z11
 	MOVQ         DX, R10
@@ -18166,10 +18097,8 @@ slab2:
 	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R12
 	MOVQ    CX, R13
-	TESTQ   R12, R12
-	JZ      k_end3
 
-k4:
+k3:
 	PREFETCHT0   2048(SI)
 	MOVWLZX      (DI), R14
 	VPXORD       Z16, Z16, Z16
@@ -18210,9 +18139,7 @@ k4:
 	ADDQ         $+4, DI
 	ADDQ         $+4, R13
 	DECQ         R12
-	JNZ          k4
-
-k_end3:
+	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z18
 	VBROADCASTSS hi+76(FP), Z19
 	MOVQ         DX, R12
@@ -19182,14 +19109,10 @@ square3:
 	MOVQ       $+8, R12
 	CMPQ       R12, R11
 	CMOVQLT    R12, R11
-	MOVQ       $+0, R12
-	CMPQ       R12, R11
-	CMOVQGT    R12, R11
 	LEAQ       sparsegenRamp<>+0(SB), R12
 	NEGQ       R11
 	VMOVUPS    32(R12)(R11*4), Y0
 	MOVQ       DI, R11
-	ADDQ       $+0, R11
 	CMPQ       SI, R11
 	CMOVQLT    SI, R11
 	IMULQ      DX, R11
@@ -19327,9 +19250,6 @@ strip1:
 	MOVQ    $+16, R9
 	CMPQ    R9, R8
 	CMOVQLT R9, R8
-	MOVQ    $+0, R9
-	CMPQ    R9, R8
-	CMOVQGT R9, R8
 	MOVQ    $-1, R9
 	BZHIQ   R8, R9, R8
 	KMOVW   R8, K1
@@ -19344,14 +19264,10 @@ square3:
 	MOVQ       $+16, R12
 	CMPQ       R12, R11
 	CMOVQLT    R12, R11
-	MOVQ       $+0, R12
-	CMPQ       R12, R11
-	CMOVQGT    R12, R11
 	MOVQ       $-1, R12
 	BZHIQ      R11, R12, R11
 	KMOVW      R11, K2
 	MOVQ       DI, R11
-	ADDQ       $+0, R11
 	CMPQ       SI, R11
 	CMOVQLT    SI, R11
 	IMULQ      DX, R11
@@ -19634,8 +19550,6 @@ square3:
 	MOVQ       R9, R10
 	CMPQ       DI, $+7
 	JLE        narrow5
-	CMPQ       SI, $+0
-	JLE        stored6
 	VMOVUPS    Y0, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
@@ -19665,7 +19579,6 @@ square3:
 	CMPQ       SI, $+7
 	JLE        stored6
 	VMOVUPS    Y7, (R10)
-	ADDQ       DX, R10
 	JMP        stored6
 
 narrow5:
@@ -19673,8 +19586,6 @@ narrow5:
 	MOVQ       DI, R12
 	NEGQ       R12
 	VMOVUPS    32(R11)(R12*4), Y8
-	CMPQ       SI, $+0
-	JLE        stored6
 	VMASKMOVPS Y0, Y8, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
@@ -19704,7 +19615,6 @@ narrow5:
 	CMPQ       SI, $+7
 	JLE        stored6
 	VMASKMOVPS Y7, Y8, (R10)
-	ADDQ       DX, R10
 
 stored6:
 	ADDQ $+32, R9
@@ -19745,9 +19655,6 @@ strip1:
 	MOVQ    $+16, R8
 	CMPQ    R8, DI
 	CMOVQLT R8, DI
-	MOVQ    $+0, R8
-	CMPQ    R8, DI
-	CMOVQGT R8, DI
 	MOVQ    $-1, R8
 	BZHIQ   DI, R8, DI
 	KMOVW   DI, K1
@@ -19857,8 +19764,6 @@ square3:
 	MOVQ       R9, R10
 	CMPQ       DI, $+15
 	JLE        narrow5
-	CMPQ       SI, $+0
-	JLE        stored6
 	VMOVUPS    Z0, (R10)
 	ADDQ       DX, R10
 	CMPQ       SI, $+1
@@ -19920,15 +19825,12 @@ square3:
 	CMPQ       SI, $+15
 	JLE        stored6
 	VMOVUPS    Z15, (R10)
-	ADDQ       DX, R10
 	JMP        stored6
 
 narrow5:
 	MOVQ    $-1, R11
 	BZHIQ   DI, R11, R11
 	KMOVW   R11, K2
-	CMPQ    SI, $+0
-	JLE     stored6
 	VMOVUPS Z0, K2, (R10)
 	ADDQ    DX, R10
 	CMPQ    SI, $+1
@@ -19990,7 +19892,6 @@ narrow5:
 	CMPQ    SI, $+15
 	JLE     stored6
 	VMOVUPS Z15, K2, (R10)
-	ADDQ    DX, R10
 
 stored6:
 	ADDQ $+64, R9

@@ -313,7 +313,8 @@ func (g generator) tileOutput(c *Call, rows int) {
 }
 
 // activation draws what an activation replaces: in half of the calls any float32
-// there is, special ones, and values of the range in which it bends.
+// there is, special ones, and values of the range in which it bends; near the
+// end more of those where it is flat, because few vectors are the last.
 func (g generator) activation(c *Call) {
 	c.n = g.size(g.often(70, 4000))
 	g.output(c, 1, c.n)
@@ -329,6 +330,9 @@ func (g generator) activation(c *Call) {
 			*v = g.specialFloat()
 		default:
 			*v = (2*g.Float32() - 1) * 10
+		}
+		if i >= c.n-8 && g.IntN(3) == 0 {
+			*v = float32(1-2*g.IntN(2)) * (7 + 6*g.Float32())
 		}
 	}
 }
