@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/sparsegen/sparsegen/torture"
 )
@@ -14,15 +15,16 @@ import (
 type TortureOptions struct {
 	torture.Options
 	Program string // write the program to this file instead of running it
-	Arch    string // of Program; "" is this machine's
+	Arch    string // of the program; "" is this machine's
+	Exec    string // command that runs the program, an emulator with its arguments
 }
 
 // Torture compiles a program with every kernel and runs random cases on it. The
 // error is Findings where a case failed.
 func Torture(ctx context.Context, c Console, o TortureOptions) error {
 	o.Out, o.Log, o.Live = c.Out, c.Log, c.Live
-	if o.Arch != "" && o.Program == "" {
-		return errors.New("--arch is for a program that is carried elsewhere: it needs --program FILE")
+	if o.Arch != "" && o.Program == "" && o.Exec == "" {
+		return errors.New("--arch is for a program that is carried elsewhere or emulated: it needs --program FILE or --exec EMULATOR")
 	}
 	if err := o.Validate(); err != nil { // before a minute of compiling
 		return err
@@ -47,7 +49,7 @@ func Torture(ctx context.Context, c Console, o TortureOptions) error {
 		fmt.Fprintln(c.Out, "wrote", o.Program)
 		return nil
 	}
-	err = torture.Run(ctx, []string{binary}, o.Options)
+	err = torture.Run(ctx, append(strings.Fields(o.Exec), binary), o.Options)
 	if errors.Is(err, torture.ErrFailed) {
 		return &Findings{}
 	}

@@ -36,6 +36,7 @@ on another machine.`,
 	o.Options.Flags(&shared)
 	f.AddGoFlagSet(&shared)
 	f.StringVar(&o.Program, "program", "", "write the program to this `file` instead of running it")
-	f.StringVar(&o.Arch, "arch", "", "architecture of --program, such as arm64 (default: this machine's)")
+	f.StringVar(&o.Arch, "arch", "", "architecture of the program, such as arm64 (default: this machine's)")
+	f.StringVar(&o.Exec, "exec", "", "`command` that runs the program, such as qemu-aarch64-static")
 	return cmd
 }
