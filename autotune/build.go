@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/atomicfile"
@@ -31,6 +32,8 @@ func main() { worker.Main(kernels.Kernels()) }
 // for the given levels.
 func kernelsOf(problems []codegen.Problem, levels []sparse.ISA) []codegen.Kernel {
 	var ks []codegen.Kernel
+	// What calibrations need.
+	problems = append(slices.Clone(problems), calibration{out: 96, in: 256, batch: 1}.dense().Problem, calibration{out: 96, in: 256, batch: 96}.dense().Problem)
 	for _, p := range problems {
 		for _, c := range codegen.Space(p) {
 			for _, k := range c.Kernels(p.TokenMajor) {

@@ -95,7 +95,7 @@ func (l *Lookup) validate(rec Record, p codegen.Problem, isa runtime.ISA) ([]cod
 	if err != nil {
 		return nil, err
 	}
-	if hash != rec.Kernels || rec.Generator != generator() {
+	if hash != rec.Kernels {
 		return nil, fmt.Errorf("the record is stale: %v was measured with other kernels than this version writes", c)
 	}
 	ms := []codegen.Measured{{Config: c, Ratio: 1}}
@@ -111,17 +111,20 @@ func (l *Lookup) validate(rec Record, p codegen.Problem, isa runtime.ISA) ([]cod
 // generator identifies the packers of this version.
 func generator() string { return fmt.Sprintf("%016x", codegen.Fingerprint()) }
 
-// kernelHash identifies the text of a configuration's kernels.
+// kernelHash identifies a configuration's kernels, by their text, and its packer, by
+// what it makes of a fixed matrix.
 func (l *Lookup) kernelHash(c codegen.Config, tokenMajor bool, isa runtime.ISA) (string, error) {
 	key := fmt.Sprint(c, tokenMajor, isa)
 	if h, ok := l.hashes[key]; ok {
 		return h, nil
 	}
 	h, err := codegen.TextHash(c.Kernels(tokenMajor), isa)
-	if err == nil {
-		l.hashes[key] = h
+	if err != nil {
+		return "", err
 	}
-	return h, err
+	h += fmt.Sprintf("-%016x", c.PackingHash())
+	l.hashes[key] = h
+	return h, nil
 }
 
 // Configs are the choices of all records, of all machines, that are legal for a

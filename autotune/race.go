@@ -27,6 +27,8 @@ const (
 	// what remains of it where rounds are long: enough for the sign test.
 	playoff      = 40
 	leastPlayoff = 12
+	// mostLonger is how often a play-off is repeated while the noise is too high.
+	mostLonger = 2
 	// raceTime is the time, in nanoseconds of all samples, from which a race is
 	// brought to its end.
 	raceTime = 2e9
@@ -64,6 +66,7 @@ type Race struct {
 	counts  []int
 	spent   float64 // ns
 	last    int     // the round that ends the race
+	longer  int     // how often that was put off
 }
 
 // NewRace is a race of entrants 0 to n-1, of which fallback is the default and
@@ -121,6 +124,10 @@ func (r *Race) Add(samples []Sample) {
 	r.round++
 	if r.round == s.until && r.round < r.last {
 		r.eliminate(s)
+	}
+	if r.round == r.last && r.longer < mostLonger && r.noise() > noisy && r.spent < raceTime {
+		r.last += playoff // minima come closer to what they stand for
+		r.longer++
 	}
 	if r.spent > raceTime && r.round >= stages[len(stages)-1].until {
 		r.last = min(r.last, max(r.round, stages[len(stages)-1].until+leastPlayoff))
@@ -197,10 +204,13 @@ type Verdict struct {
 	Noisy   bool
 }
 
+// noise is the gap between the default and itself.
+func (r *Race) noise() float64 { return math.Abs(r.minimum[r.alias]/r.minimum[r.fallback] - 1) }
+
 // Verdict judges the race as it stands.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
-	v.Noise = math.Abs(r.minimum[r.alias]/r.minimum[r.fallback] - 1)
+	v.Noise = r.noise()
 	v.Refused, v.Noisy = v.Noise > refused, v.Noise > noisy
 	if v.Fastest == r.fallback {
 		return v

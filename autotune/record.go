@@ -26,8 +26,8 @@ type Record struct {
 	Quality   string      `json:"quality"`   // ok, or noisy
 	Timings   []Entry     `json:"timings"`   // those that stayed longest, then the fastest, first
 	Raced     int         `json:"raced"`     // candidates
-	Kernels   string      `json:"kernels"`   // hash of the choice's kernels
-	Generator string      `json:"generator"` // fingerprint of the packers
+	Kernels   string      `json:"kernels"`   // hashes of the choice's kernels and of its packer
+	Generator string      `json:"generator"` // fingerprint of all packers, for people
 	Date      string      `json:"date"`
 	Machine   Environment `json:"machine"`
 	Load      Conditions  `json:"load"`

@@ -23,7 +23,9 @@ type Options struct {
 	Levels []runtime.ISA // the levels that the program will have kernels of
 	Budget time.Duration // no race starts after it; 0: none
 	Again  bool          // measure what has a record already
-	Cache  string        // folder of compiled workers
+	// Calibrate measures the machine's roofs even where they were measured before.
+	Calibrate bool
+	Cache     string // folder of compiled workers
 	// Report, where it is set, is told how far the tuning is, and Note what went
 	// wrong on the way, a line each.
 	Report func(Progress)
@@ -167,7 +169,7 @@ func (t *tuner) stop() error {
 func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err error) {
 	t.load()
 	jobs := t.jobs(linears)
-	if len(jobs) == 0 {
+	if len(jobs) == 0 && !t.Calibrate {
 		return t.sum, nil
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
@@ -178,6 +180,12 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.journal.close(err == nil && t.sum.Left == 0)) }()
+	if _, ok := LoadRoofs(t.Dir, t.env.Microarch, t.ISA); t.Calibrate || !ok {
+		t.report("measure what the machine can do")
+		if err := t.calibrate(ctx); err != nil {
+			return t.sum, err
+		}
+	}
 	for i, l := range linears {
 		if err == nil && len(jobs[i]) > 0 {
 			err = t.tuneLinear(ctx, l, jobs[i])
@@ -193,6 +201,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 func (t *tuner) jobs(linears []Linear) map[int][]job {
 	jobs := map[int][]job{}
 	seen := map[Problem]bool{}
+	var stale []string
 	for i, l := range linears {
 		for _, b := range l.Problem.Batches() {
 			q := problemOf(l.Problem, l.Mask.Density(), b, t.ISA)
@@ -203,7 +212,7 @@ func (t *tuner) jobs(linears []Linear) map[int][]job {
 			t.sum.Problems++
 			found := t.lookup.Find(l.Problem, l.Mask.Density(), b, t.ISA)
 			if found.Why != "" {
-				t.note("%s", found.Why)
+				stale = append(stale, found.Why)
 			}
 			if found.Source == Exact && !t.Again {
 				t.sum.Known++
@@ -211,6 +220,13 @@ func (t *tuner) jobs(linears []Linear) map[int][]job {
 			}
 			jobs[i] = append(jobs[i], job{b, q})
 		}
+	}
+	switch len(stale) {
+	case 0:
+	case 1:
+		t.note("%s", stale[0])
+	default: // all of them are measured anew
+		t.note("%s; and %d more like it", stale[0], len(stale)-1)
 	}
 	t.done = t.sum.Known
 	return jobs

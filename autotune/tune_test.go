@@ -115,6 +115,9 @@ func tuned(t *testing.T, dir string, b *fake, o Options, linears ...Linear) (*Su
 	o.Note = func(line string) { notes = append(notes, line) }
 	env := Machine()
 	env.Microarch = "test-1"
+	roofs := roofsPath(dir, "test-1", runtime.AVX2)
+	require.NoError(t, os.MkdirAll(filepath.Dir(roofs), 0o777))
+	require.NoError(t, os.WriteFile(roofs, []byte(`{"isa":"avx2","gflops":90,"l2":60,"l3":40,"memory":20}`), 0o666))
 	tn := &tuner{Options: o, env: env, bench: b, worker: "fake", now: func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) }}
 	sum, err := tn.run(context.Background(), linears)
 	return sum, notes, err
@@ -243,6 +246,30 @@ func TestCrashIsABug(t *testing.T) {
 	require.Contains(t, notes[0], `a bug in sparsegen: layer ffn, "ffn.weight" [64, 96], list, density 0.2, panelGrouped mr=4 kb=64 for avx2: signal: illegal instruction`)
 	require.Equal(t, 1, sum.Tuned)
 	require.NotContains(t, read(t, dir, "linear.jsonl"), "panelGrouped mr=4 kb=64")
+}
+
+// TestFirstTuningMeasuresRoofs: they are work over time, the fastest candidate's, and
+// the next tuning takes them from the file unless it is told to measure.
+func TestFirstTuningMeasuresRoofs(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 16, 16)
+	run := func(ns float64, o Options) Roofs {
+		o.Dir, o.ISA, o.Levels = dir, runtime.AVX2, []runtime.ISA{runtime.AVX2}
+		tn := newTuner(o)
+		tn.env = Environment{Microarch: "test-1", L2: "256K", L3: "4096K"}
+		tn.bench, tn.worker = &fake{t: t, ns: func(sgp.Variant) float64 { return ns }, rng: rand.New(rand.NewPCG(1, 1))}, "fake"
+		_, err := tn.run(context.Background(), []Linear{l})
+		require.NoError(t, err)
+		r, ok := LoadRoofs(dir, "test-1", runtime.AVX2)
+		require.True(t, ok)
+		return r
+	}
+	first := run(10000, Options{})
+	require.InDelta(t, 2*96*256*96/10000.0, first.GFlops, 3)
+	require.InDelta(t, 128*1024/10000.0, first.L2, 0.2)
+	require.InDelta(t, 768*1024/10000.0, first.L3, 1)
+	require.Equal(t, first, run(20000, Options{}))
+	require.InDelta(t, first.GFlops/2, run(20000, Options{Calibrate: true}).GFlops, 3)
 }
 
 func TestBudgetEndsATuning(t *testing.T) {

@@ -19,18 +19,7 @@ func Fingerprint() uint64 { return fingerprint() }
 
 // fingerprint is computed once: it never changes, and every packed model has it.
 var fingerprint = sync.OnceValue(func() uint64 {
-	const rows, cols = 37, 96
-	rng := rand.New(rand.NewPCG(2026, 11))
-	m := patterns.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
-	mask := patterns.NewMask(rows, cols)
-	for r := range rows {
-		for g := 0; g < cols; g += 4 {
-			for _, c := range rng.Perm(4)[:2] { // every packer takes 2:4
-				m.Data[r*cols+g+c] = rng.Float32() - 0.5
-				mask.Set(r, g+c)
-			}
-		}
-	}
+	m, mask := packSample()
 	h := fnv.New64a()
 	for _, c := range []Config{
 		{Op: runtime.PanelGrouped, MR: 4, KB: 40}, {Op: runtime.PanelBlock, MR: 4, KB: 40}, {Op: runtime.PanelStep, MR: 2, KB: 40}, {Op: runtime.PanelDense, MR: 6, KB: 40},
@@ -46,6 +35,36 @@ var fingerprint = sync.OnceValue(func() uint64 {
 	}
 	return h.Sum64()
 })
+
+// PackingHash identifies what c's packer makes of the same matrix, or, where it
+// cannot pack that, all packers.
+func (c Config) PackingHash() uint64 {
+	m, mask := packSample()
+	v, err := c.Pack(m, mask)
+	if err != nil {
+		return Fingerprint()
+	}
+	h := fnv.New64a()
+	hashVariant(h, v)
+	return h.Sum64()
+}
+
+// packSample is a fixed pseudo-random matrix that every packer takes.
+func packSample() (patterns.Matrix, *patterns.Mask) {
+	const rows, cols = 37, 96
+	rng := rand.New(rand.NewPCG(2026, 11))
+	m := patterns.Matrix{Rows: rows, Cols: cols, Stride: cols, Data: make([]float32, rows*cols)}
+	mask := patterns.NewMask(rows, cols)
+	for r := range rows {
+		for g := 0; g < cols; g += 4 {
+			for _, c := range rng.Perm(4)[:2] { // every packer takes 2:4
+				m.Data[r*cols+g+c] = rng.Float32() - 0.5
+				mask.Set(r, g+c)
+			}
+		}
+	}
+	return m, mask
+}
 
 func hashVariant(h io.Writer, v sgp.Variant) {
 	put := func(data any) { _ = binary.Write(h, binary.LittleEndian, data) } // a hash takes every write

@@ -23,6 +23,8 @@ type TuneOptions struct {
 	ISA    string        // level to tune for; "" is this machine's best of the spec's
 	Budget time.Duration // no race starts after it; 0 is no limit
 	Again  bool          // measure what has a record already
+	// Calibrate measures what the machine can do even if that was measured before.
+	Calibrate bool
 }
 
 // Tune measures which configuration computes each layer fastest on this machine and
@@ -154,7 +156,7 @@ func TuneExplain(c Console, o TuneOptions) error {
 // prepare is what a tuning of a model needs.
 func (o TuneOptions) prepare(c Console, m *model) (linears []autotune.Linear, a autotune.Options, p *progress, err error) {
 	p = newProgress(c, 0)
-	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Report: p.report, Note: p.note}
+	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Calibrate: o.Calibrate, Report: p.report, Note: p.note}
 	if linears, a.ISA, a.Levels, err = o.linears(m); err == nil && !a.ISA.Available() {
 		err = fmt.Errorf("--isa %v: this machine does not have it, and what is not there cannot be measured", a.ISA)
 	}

@@ -104,7 +104,7 @@ compiler, no cgo, no CUDA toolkit.`,
 	add("start", initCmd(c), demoCmd(c))
 	add("spec", fmtCmd(c), vetCmd(c), genCmd(c), packCmd(c), explainCmd(c))
 	add("weights", inspectCmd(c), pruneCmd(c))
-	add("measure", runCmd(c), tuneCmd(c), benchCmd(c), deviceCmd(c), tortureCmd(c))
+	add("measure", runCmd(c), tuneCmd(c), reportCmd(c), benchCmd(c), deviceCmd(c), tortureCmd(c))
 	root.AddCommand(versionCmd(c))
 	return root
 }

@@ -47,6 +47,7 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
 	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2 or avx512 (default: this machine's best of the spec's)")
 	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
+	f.BoolVar(&o.Calibrate, "calibrate", false, "measure again what the machine can do: multiply-adds and bandwidths")
 	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
 	f.IntVar(&repeat, "repeat", 3, "--oracle: how often each race is repeated")
 	f.BoolVar(&asJSON, "json", false, "--oracle: print JSON")
