@@ -1,6 +1,6 @@
 // Package asm is the portable vector builder: a microkernel is written once
-// against Builder, for any vector length, and asm/amd64 (and later asm/arm64)
-// turn the recorded program into assembly.
+// against Builder, for any vector length, and asm/amd64 and asm/arm64 turn the
+// recorded program into assembly.
 //
 // A program is data: a list of Inst over virtual registers. This package must
 // not import avo, nor know a mnemonic of any instruction set.
@@ -72,6 +72,8 @@ const (
 	OpShlI                     // Dst acc <<= Imm
 	OpShrI                     // Dst acc >>= Imm (unsigned)
 	OpPopcnt                   // Dst = bits set in A
+	OpCountByte                // Dst = bits set in A, which is below 256
+	OpLowBits                  // Dst = the low Imm bits of A
 	OpMin                      // Dst acc = min(Dst, A), signed
 	OpMax                      // Dst acc = max(Dst, A), signed
 	OpLoadU                    // Dst int = zero-extended Imm bytes at Mem
@@ -112,12 +114,12 @@ const (
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
 	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function
 	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
-	OpLoadAfter                // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 8 lanes
+	OpLoadAfter                // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 4 or 8 lanes
 	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
 	OpStoreLow                 // float32 at Mem = lane 0 of A
 	OpInsertLow                // Dst acc: lane Imm, 1 to 3, = float32 at Mem; lanes from 4 on +0
 	OpJoin                     // Dst vec = lanes 0..3 of A, then lanes 0..3 of B; 8 lanes
-	OpSumLow                   // Dst vec lane 0 = ((a0+a4)+(a2+a6))+((a1+a5)+(a3+a7)) over the lanes of A, others undefined; 8 lanes
+	OpSumLow                   // Dst vec lane 0 = ((a0+a4)+(a2+a6))+((a1+a5)+(a3+a7)) over the lanes of A, of four (a0+a2)+(a1+a3); others undefined; 4 or 8 lanes
 	OpByteInit                 // Dst int: what the machine's OpByte needs, for the whole function
 	OpByte                     // Dst int = byte Imm, 0 or 1, of A; B from OpByteInit
 	OpTranspose                // Vs = Lanes registers, transposed as a square in place

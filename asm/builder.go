@@ -67,8 +67,12 @@ func (b *Builder) MulI(d, a Reg, imm int) { b.add(Inst{Op: OpMulI, Dst: d, A: a,
 func (b *Builder) ShlI(d Reg, imm int)    { b.add(Inst{Op: OpShlI, Dst: d, Imm: int64(imm)}) }
 func (b *Builder) ShrI(d Reg, imm int)    { b.add(Inst{Op: OpShrI, Dst: d, Imm: int64(imm)}) }
 func (b *Builder) Popcnt(d, a Reg)        { b.add(Inst{Op: OpPopcnt, Dst: d, A: a}) }
-func (b *Builder) Min(d, a Reg)           { b.add(Inst{Op: OpMin, Dst: d, A: a}) }
-func (b *Builder) Max(d, a Reg)           { b.add(Inst{Op: OpMax, Dst: d, A: a}) }
+func (b *Builder) CountByte(d, a Reg)     { b.add(Inst{Op: OpCountByte, Dst: d, A: a}) }
+func (b *Builder) LowBits(d, a Reg, n int) {
+	b.add(Inst{Op: OpLowBits, Dst: d, A: a, Imm: int64(n)})
+}
+func (b *Builder) Min(d, a Reg) { b.add(Inst{Op: OpMin, Dst: d, A: a}) }
+func (b *Builder) Max(d, a Reg) { b.add(Inst{Op: OpMax, Dst: d, A: a}) }
 func (b *Builder) LoadU(d Reg, bytes int, m Mem) {
 	b.add(Inst{Op: OpLoadU, Dst: d, Imm: int64(bytes), Mem: m})
 }

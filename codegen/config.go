@@ -119,21 +119,21 @@ type ladder struct {
 // accumulators must fit the vector registers.
 var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 	runtime.PanelGrouped: {
-		1: {{runtime.AVX512, upTo(224, 16)}, {runtime.AVX2, upTo(112, 8)}},
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
+		1: {{runtime.AVX512, upTo(224, 16)}, {runtime.AVX2, upTo(112, 8)}, {runtime.NEON, upTo(112, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
 	},
 	runtime.PanelBlock: {
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
-		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
+		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}, {runtime.NEON, upTo(8, 8)}},
 	},
 	runtime.PanelStep: {
-		2: {{runtime.AVX512, upTo(112, 16)}, {runtime.AVX2, upTo(56, 8)}},
-		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}},
+		2: {{runtime.AVX512, upTo(112, 16)}, {runtime.AVX2, upTo(56, 8)}, {runtime.NEON, upTo(56, 8)}},
+		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
 	},
 	runtime.PanelDense: {
-		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}},
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}},
-		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}},
+		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(32, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
+		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}, {runtime.NEON, upTo(16, 8)}},
 	},
 }
 
@@ -149,23 +149,24 @@ func upTo(most, step int) []int {
 // lanesTokens are the NB for which lanes kernels of c exist: with AVX2, the
 // accumulators of a slab of 16 rows times NB tokens are 2*NB of 16 registers.
 func lanesTokens(c Config) []ladder {
-	wide, narrow := []int{8, 4, 2, 1}, []int{4, 2, 1}
+	wide, narrow, short := []int{8, 4, 2, 1}, []int{4, 2, 1}, []int{4, 2, 1}
 	switch {
 	case c.Op == runtime.LanesDense:
-		wide, narrow = []int{12, 8, 4, 2, 1}, []int{6, 4, 2, 1}
+		wide, narrow, short = []int{12, 8, 4, 2, 1}, []int{6, 4, 2, 1}, []int{6, 4, 2, 1}
 	case c.Op == runtime.LanesMask:
-		narrow = []int{2, 1}
+		narrow, short = []int{2, 1}, []int{2, 1}
 	case c.Op == runtime.LanesNM && c.M == 16:
 		narrow = []int{2, 1}
 	case c.Op == runtime.LanesNM && c.M > 16: // the table alone takes four registers
-		narrow = []int{1}
+		narrow, short = []int{1}, []int{2, 1}
 	case c.oneToken():
-		return []ladder{{runtime.AVX2, []int{1}}}
+		return []ladder{{runtime.AVX2, []int{1}}, {runtime.NEON, []int{1}}}
 	}
-	return []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}}
+	return []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}, {runtime.NEON, short}}
 }
 
-// oneToken reports whether c's kernels are for one token at a time, and AVX2 alone.
+// oneToken reports whether c's kernels are for one token at a time, and vectors of eight
+// lanes or less.
 func (c Config) oneToken() bool {
 	return c.Op == runtime.LanesRow || c.Op == runtime.LanesWindow
 }
@@ -208,7 +209,7 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 			panels(rest, 1)
 		}
 	case c.Op == runtime.DeltaTile:
-		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8} {
+		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8, runtime.NEON: 8} {
 			add(isa, runtime.KernelKey{Op: c.Op, S: uint8(c.S), T: uint8(t)})
 			tiles(isa)
 		}

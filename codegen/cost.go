@@ -13,7 +13,9 @@ import (
 
 // core describes the machine that a plan is made for. The figures are typical of
 // x86-64 server cores since 2020; those of AVX2 were corrected by the benchmarks'
-// grid on a Zen 3, those of AVX-512 were only checked on a Xeon.
+// grid on a Zen 3, those of AVX-512 were only checked on a Xeon. Those of NEON are
+// what manufacturers publish of cores like Neoverse N1 and Cortex-A76; nothing of
+// them was measured.
 type core struct {
 	lanes      int     // float32 a vector
 	fma        float64 // vector multiply-adds a cycle
@@ -33,6 +35,9 @@ var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
 		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20,
 		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}},
+	runtime.NEON: {lanes: 4, fma: 2, load: 2, shuffle: 1, issue: 4, latency: 4, mispredict: 11,
+		l2: 20, l3: 10, dram: 5, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile: []tileCost{{16 << 10, 1.12}, {32 << 10, 1.25}, {64 << 10, 1.65}}},

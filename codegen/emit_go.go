@@ -9,7 +9,7 @@ import (
 	"github.com/sparsegen/sparsegen/asm/goref"
 )
 
-// nativeList prints the list of the amd64 kernels.
+// nativeList prints the list of an architecture's kernels.
 func nativeList(ks []Kernel, header, pkg string) ([]byte, error) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "// %s\n\n//go:build !noasm\n\npackage %s\n\n", header, pkg)
@@ -41,9 +41,14 @@ func setFile(header string, o EmitOptions, kernels string) ([]byte, error) {
 		"func Kernels() runtime.Set {\nreturn runtime.Set{\n%s}\n}\n", header, o.Package, imports, fields))
 }
 
-// standIn prints the file that stands in for assembly elsewhere.
-func standIn(header, pkg string) ([]byte, error) {
-	return format.Source(fmt.Appendf(nil, "// %s\n\n//go:build !amd64 || noasm\n\npackage %s\n\n%s"+
+// standIn prints the file that stands in for assembly where none is: on other
+// architectures than has.
+func standIn(has []string, header, pkg string) ([]byte, error) {
+	constraint := ""
+	if len(has) > 0 {
+		constraint = "//go:build !" + strings.Join(has, " && !") + " || noasm\n\n"
+	}
+	return format.Source(fmt.Appendf(nil, "// %s\n\n%spackage %s\n\n%s"+
 		"// nativeKernels is empty: this build runs on the pure-Go kernels.\n"+
-		"func nativeKernels() []runtime.Kernel { return nil }\n", header, pkg, imports))
+		"func nativeKernels() []runtime.Kernel { return nil }\n", header, constraint, pkg, imports))
 }

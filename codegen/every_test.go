@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,11 @@ func TestEveryKernel(t *testing.T) {
 	require.Len(t, nm, 1+3+7+15+31, "every N below every power of two M up to 32")
 }
 
+// kernelsFor are those of ks that run on an architecture.
+func kernelsFor(arch string, ks []Kernel) []Kernel {
+	return slices.DeleteFunc(slices.Clone(ks), func(k Kernel) bool { return k.ISA.Arch() != arch })
+}
+
 func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 	for _, isa := range ISAs() {
 		m := machines[isa]
@@ -78,27 +84,37 @@ func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 			require.ErrorContains(t, err, c.want, "%v on %s", c.key, m.Name)
 		}
 	}
-	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: runtime.NEON}}, EmitOptions{Package: "p"})
-	require.ErrorContains(t, err, "no machine for instruction set neon")
+	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: 99}}, EmitOptions{Package: "p"})
+	require.ErrorContains(t, err, "no machine for instruction set isa99")
 	_, err = Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 30, T: 64}, ISA: runtime.AVX512}}, EmitOptions{Package: "p"})
 	require.Error(t, err, "120 accumulators in 32 registers")
 }
 
-// TestRegisters: no kernel touches the frame pointer, the register that holds
-// the GOT in shared objects, or a register that its machine lacks.
+// TestRegisters: no kernel touches what the calling convention reserves, such as
+// frame pointer, g, or the register that holds the GOT in shared objects, nor a
+// register that its machine lacks.
 func TestRegisters(t *testing.T) {
 	files, err := Emit(someKernels(), EmitOptions{Package: "p", Spec: "s"})
 	require.NoError(t, err)
-	reserved := regexp.MustCompile(`\b(BP|BPL|SP|R15[BWL]?)\b`)
+	reserved := map[string]*regexp.Regexp{
+		".amd64.s": regexp.MustCompile(`\b(BP|BPL|SP|R15[BWL]?)\b`),
+		".arm64.s": regexp.MustCompile(`\b(R18|R2[789]|R3[01]|RSP|g|[wx](18|2[789]|3[01]))\b`),
+	}
 	beyond := regexp.MustCompile(`\b(Z[0-9]+|K[0-7]|[XY](1[6-9]|[23][0-9]))\b`)
 	seen := 0
-	for _, f := range strings.Split(string(files[0].Data), "\nTEXT ·")[1:] {
-		name, _, _ := strings.Cut(f, "(SB)")
-		body, _, _ := strings.Cut(f, "\tRET")
-		seen++
-		require.NotRegexp(t, reserved, body, name)
-		if strings.HasSuffix(name, "_avx2") {
-			require.NotRegexp(t, beyond, body, name)
+	for _, file := range files {
+		not := reserved["."+strings.TrimPrefix(file.Name, "sparsegen_")]
+		if not == nil {
+			continue
+		}
+		for _, f := range strings.Split(string(file.Data), "\nTEXT ·")[1:] {
+			name, _, _ := strings.Cut(f, "(SB)")
+			body, _, _ := strings.Cut(f, "\tRET")
+			seen++
+			require.NotRegexp(t, not, body, name)
+			if strings.HasSuffix(name, "_avx2") {
+				require.NotRegexp(t, beyond, body, name)
+			}
 		}
 	}
 	require.Equal(t, len(someKernels()), seen)

@@ -60,15 +60,18 @@ func (s stream) of(j, disp int) asm.Mem {
 // leaves most of the memory's bandwidth unused: hardware fetches ahead in each
 // stream by itself, and stops at the end of each page.
 func inStep(k runtime.KernelKey, mc asm.Machine) int {
+	// Each slab has its accumulators and its indices in registers, all share a table.
+	fits := func(g int) bool {
+		vectors := int(k.S) / mc.Lanes
+		return 2*g*vectors+max(1, int(k.M)/mc.Lanes) < mc.Regs*3/4
+	}
 	switch {
 	case k.NB > 1:
 		return 1
-	case k.Op == runtime.LanesDense:
+	case k.Op == runtime.LanesDense, k.Op == runtime.LanesNM && mc.Regs > 16 && fits(4):
 		return 4
-	case k.Op == runtime.LanesNM && mc.Regs > 16:
-		return 4
-	case k.Op == runtime.LanesNM && k.M <= 16 && int(k.S) <= 2*mc.Lanes:
-		return 2 // each has its indices in registers
+	case k.Op == runtime.LanesNM && fits(2):
+		return 2
 	}
 	return 1
 }
@@ -276,23 +279,48 @@ func (s *slab) list() {
 
 func (s *slab) mask() {
 	xp, k := s.Int(), s.Arg("k")
-	lanes := s.Machine().Lanes
 	ex := s.ExpandInit()
 	s.Mov(xp, s.x)
 	s.Loop("k", k, func() {
 		s.Prefetch(asm.At(s.w.at, ahead))
 		wv := s.Vecs(s.sv)
-		for v := range s.sv {
-			m, n := s.Int(), s.Int()
-			s.LoadU(m, lanes/8, asm.At(s.meta.at, v*lanes/8))
-			s.Expand(ex, wv[v], asm.At(s.w.at, 0), m)
-			s.Popcnt(n, m)
-			s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
+		if s.Machine().Lanes < 8 {
+			s.expandHalves(ex, wv)
+		} else {
+			s.expandAll(ex, wv)
 		}
 		s.column(wv, xp)
 		s.AddI(s.meta.at, int(s.key.S)/8)
 		s.AddI(xp, 4)
 	})
+}
+
+// expandAll takes a mask of whole bytes for each vector.
+func (s *slab) expandAll(ex asm.Expander, wv []asm.Reg) {
+	lanes := s.Machine().Lanes
+	for v := range wv {
+		m, n := s.Int(), s.Int()
+		s.LoadU(m, lanes/8, asm.At(s.meta.at, v*lanes/8))
+		s.Expand(ex, wv[v], asm.At(s.w.at, 0), m)
+		s.Popcnt(n, m)
+		s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
+	}
+}
+
+// expandHalves takes a byte for two vectors of four lanes.
+func (s *slab) expandHalves(ex asm.Expander, wv []asm.Reg) {
+	for v := 0; v < len(wv); v += 2 {
+		m, half, n, second := s.Int(), s.Int(), s.Int(), s.Int()
+		s.LoadU(m, 1, asm.At(s.meta.at, v/2))
+		s.LowBits(half, m, 4)
+		s.Expand(ex, wv[v], asm.At(s.w.at, 0), half)
+		s.CountByte(n, half)
+		s.Lea(second, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
+		s.CountByte(n, m)
+		s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
+		s.ShrI(m, 4)
+		s.Expand(ex, wv[v+1], asm.At(second, 0), m)
+	}
 }
 
 // nmLayout is how the indices of LanesNM fill words.
@@ -424,16 +452,20 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 	const s = 8
 	mc := b.Machine()
-	if k.S != s || int(k.T) != mc.Lanes {
+	nv, vb := int(k.T)/mc.Lanes, mc.Lanes*4
+	if k.S != s || nv*mc.Lanes != int(k.T) || nv > 2 {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	x, w, meta := b.Arg("x"), b.Arg("w"), b.Arg("meta")
-	acc := b.Vecs(s)
+	acc := b.Vecs(s * nv) // nv a row
 	slab := b.NewLabel("slab")
 	b.Label(slab)
 	bias := b.Arg("bias")
 	for l := range s {
-		b.Bcast(acc[l], asm.At(bias, 4*l))
+		b.Bcast(acc[l*nv], asm.At(bias, 4*l))
+		for v := 1; v < nv; v++ {
+			b.VMov(acc[l*nv+v], acc[l*nv])
+		}
 	}
 	b.AddI(bias, 4*s)
 	b.SetArg("bias", bias)
@@ -455,7 +487,9 @@ func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 			b.Lea(off[l], asm.Mem{Base: off[l], Index: d, Scale: int(k.T) / 2})
 			wv := b.Vec()
 			b.Bcast(wv, asm.At(w, 4*l))
-			b.FMAMem(acc[l], wv, asm.Mem{Base: x, Index: off[l], Scale: 8})
+			for v := range nv {
+				b.FMAMem(acc[l*nv+v], wv, asm.Mem{Base: x, Index: off[l], Scale: 8, Disp: v * vb})
+			}
 		}
 		b.AddI(meta, s)
 		b.AddI(w, 4*s)
@@ -464,11 +498,13 @@ func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 	b.BcastArg(lo, "lo")
 	b.BcastArg(hi, "hi")
 	y, ldy := b.Arg("y"), b.Arg("ldy")
-	for _, a := range acc {
+	for i, a := range acc {
 		b.VMax(a, lo, a)
 		b.VMin(a, hi, a)
-		b.Store(asm.At(y, 0), a)
-		b.Add(y, ldy)
+		b.Store(asm.At(y, i%nv*vb), a)
+		if i%nv == nv-1 {
+			b.Add(y, ldy)
+		}
 	}
 	b.SetArg("y", y)
 	n, end := b.Arg("n"), b.NewLabel("end")

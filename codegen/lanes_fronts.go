@@ -18,24 +18,24 @@ type fronts struct {
 // front is one of the places.
 type front struct {
 	w, meta asm.Reg
-	x       asm.Reg // where the group's columns count from
-	acc     asm.Reg
+	x       asm.Reg   // where the group's columns count from
+	acc     []asm.Reg // eight lanes
 }
 
 // unit is what the fronts walk: rows of a slab that have their groups in common.
 type unit struct {
 	rows    int // of output, a unit
 	w, meta int // bytes a group
-	begin   func(acc asm.Reg, bias asm.Mem)
+	begin   func(acc []asm.Reg, bias asm.Mem)
 	walk    func(stem string, groups asm.Reg, at []front) // all the groups; spends the register
-	end     func(y asm.Mem, acc, lo, hi asm.Reg)
+	end     func(y asm.Mem, acc []asm.Reg, lo, hi asm.Reg)
 }
 
 // build emits the kernel. From the second half on the slot of n counts pairs of
 // units, and that of k holds the bytes of counts in half of the units.
 func (b *fronts) build(k runtime.KernelKey) {
 	for f := range b.at {
-		b.at[f] = front{w: b.Arg("w"), meta: b.Arg("meta"), x: b.Int(), acc: b.Vec()}
+		b.at[f] = front{w: b.Arg("w"), meta: b.Arg("meta"), x: b.Int(), acc: b.Vecs(8 / b.Machine().Lanes)}
 	}
 	half := b.Arg("n")
 	if pairs := int(k.S) / b.unit.rows / 2; pairs > 1 {

@@ -7,19 +7,19 @@ import (
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
-// row builds LanesRow: each lane of a vector takes its own element of x, one load
-// each, and eight of them meet one vector of weights.
+// row builds LanesRow: each lane takes its own element of x, one load each, and
+// eight of them meet eight weights: one vector or two.
 //
 // Where this runs, loads are what a core runs out of. The eight indices of a
 // group are one load of 64 bits, taken apart in registers, and the weights are an
 // operand in memory.
 func row(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
-	if k.S != 8 || mc.Lanes != 8 {
+	if k.S != 8 || mc.Lanes > 8 {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	r := &rows{Builder: b, byter: b.ByteInit()}
-	f := fronts{Builder: b, unit: unit{rows: 1, w: 32, meta: 8, begin: b.LoadLow, walk: r.walk, end: r.end}}
+	f := fronts{Builder: b, unit: unit{rows: 1, w: 32, meta: 8, begin: r.begin, walk: r.walk, end: r.end}}
 	f.build(k)
 	return nil
 }
@@ -29,9 +29,21 @@ type rows struct {
 	byter asm.Byter
 }
 
-func (r *rows) end(y asm.Mem, acc, lo, hi asm.Reg) {
+func (r *rows) begin(acc []asm.Reg, bias asm.Mem) {
+	r.LoadLow(acc[0], bias)
+	for _, a := range acc[1:] {
+		r.Zero(a)
+	}
+}
+
+func (r *rows) end(y asm.Mem, acc []asm.Reg, lo, hi asm.Reg) {
 	sum := r.Vec()
-	r.SumLow(sum, acc)
+	if len(acc) == 1 {
+		r.SumLow(sum, acc[0])
+	} else {
+		r.VAdd(sum, acc[0], acc[1])
+		r.SumLow(sum, sum)
+	}
 	r.VMax(sum, lo, sum)
 	r.VMin(sum, hi, sum)
 	r.StoreLow(y, sum)
@@ -87,7 +99,14 @@ func (r *rows) group(f front, i asm.Reg) {
 			r.InsertLow(*v, e%4, m)
 		}
 	}
-	r.Join(x[0], x[0], x[1])
-	r.FMAMem(f.acc, x[0], asm.Mem{Base: f.w, Index: i, Scale: 4})
+	w := asm.Mem{Base: f.w, Index: i, Scale: 4}
+	if len(f.acc) == 1 {
+		r.Join(x[0], x[0], x[1])
+		r.FMAMem(f.acc[0], x[0], w)
+	} else {
+		for h, a := range f.acc {
+			r.FMAMem(a, x[h], w.Plus(16*h))
+		}
+	}
 	r.Lea(f.x, asm.Mem{Base: f.x, Index: k, Scale: 4})
 }

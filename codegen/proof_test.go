@@ -130,7 +130,7 @@ var faults = []fault{
 func faultKernels() []Kernel {
 	var ks []Kernel
 	seen := map[string]bool{}
-	for _, k := range someKernels() {
+	for _, k := range kernelsFor("amd64", someKernels()) {
 		if what := fmt.Sprint(k.Key.Op, k.ISA); !seen[what] {
 			seen[what] = true
 			ks = append(ks, k)

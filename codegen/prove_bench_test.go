@@ -10,7 +10,7 @@ import (
 
 // BenchmarkProve is the time of a proof, on average over every kernel.
 func BenchmarkProve(b *testing.B) {
-	kernels := everyKernel(b)
+	kernels := kernelsFor("amd64", everyKernel(b))
 	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
 	require.NoError(b, err)
 	l, err := amd64.ParseListing(files[0].Data)

@@ -211,7 +211,7 @@ func compareManifest(t *testing.T, file string, now []byte) {
 func printed(t *testing.T, k codegen.Kernel) []byte {
 	files, err := codegen.Emit([]codegen.Kernel{k}, codegen.EmitOptions{Package: "golden", Spec: specName})
 	require.NoError(t, err, "%v", k)
-	suffix := "_amd64.s"
+	suffix := "_" + k.ISA.Arch() + ".s"
 	if k.ISA == runtime.Generic {
 		suffix = "_generic.go"
 	}

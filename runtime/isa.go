@@ -35,6 +35,15 @@ func (i ISA) String() string {
 	return isas[i].name
 }
 
+// Arch is the architecture that has level i, as in GOARCH; "" for Generic, which
+// all have.
+func (i ISA) Arch() string {
+	if int(i) >= len(isas) {
+		return ""
+	}
+	return isas[i].arch
+}
+
 // Available reports whether this machine can run kernels of level i.
 func (i ISA) Available() bool { return int(i) < len(isas) && isas[i].here }
 

@@ -14,27 +14,32 @@ import (
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
-// levels are the instruction set levels of amd64 that a module's targets name,
-// ascending; a module without a target line means all.
+// levels are the instruction set levels that a module's targets name, ascending; a
+// module without a target line means those of amd64.
 func levels(m *ir.Module) ([]runtime.ISA, error) {
-	if len(m.Targets) == 0 {
-		return codegen.ISAs(), nil
-	}
 	var isas []runtime.ISA
+	if len(m.Targets) == 0 {
+		for _, isa := range codegen.ISAs() {
+			if isa.Arch() == "amd64" {
+				isas = append(isas, isa)
+			}
+		}
+		return isas, nil
+	}
 	for _, t := range m.Targets {
 		switch t.Arch {
-		case "amd64":
+		case "amd64", "arm64":
 			for _, isa := range codegen.ISAs() {
-				if slices.Contains(t.ISAs, isa.String()) {
+				if isa.Arch() == t.Arch && slices.Contains(t.ISAs, isa.String()) {
 					isas = append(isas, isa)
 				}
 			}
-		case "arm64": // the pure-Go kernels, which are always there
 		case "ptx": // see gpuTargets
 		default:
-			return nil, fmt.Errorf("target %s: this version of sparsegen writes kernels for amd64, and pure Go for everything else", t.Arch)
+			return nil, fmt.Errorf("target %s: this version of sparsegen writes kernels for amd64 and arm64, and pure Go for everything else", t.Arch)
 		}
 	}
+	slices.Sort(isas)
 	return isas, nil
 }
 
@@ -63,13 +68,21 @@ func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 		all = append(all, t.recordedKernels(problems, isas)...)
 	}
 	all = codegen.Sort(all)
-	served := map[runtime.KernelOp]bool{}
+	type place struct {
+		op   runtime.KernelOp
+		arch string
+	}
+	served, lowest := map[place]bool{}, map[string]runtime.ISA{}
+	for _, isa := range slices.Backward(isas) {
+		lowest[isa.Arch()] = isa
+	}
 	for _, k := range all {
-		served[k.Key.Op] = served[k.Key.Op] || slices.Contains(isas, k.ISA)
+		p := place{k.Key.Op, k.ISA.Arch()}
+		served[p] = served[p] || slices.Contains(isas, k.ISA)
 	}
 	var ks []codegen.Kernel
 	for _, k := range all {
-		below := len(isas) > 0 && k.ISA < isas[0] && !served[k.Key.Op]
+		below := k.ISA < lowest[k.ISA.Arch()] && !served[place{k.Key.Op, k.ISA.Arch()}]
 		switch {
 		case len(isas) == 0:
 			k.ISA = runtime.Generic

@@ -215,9 +215,14 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpMulI: func(l *lowerer, i *asm.Inst) {
 		l.ctx.IMUL3Q(operand.I32(int32(i.Imm)), l.r(i.A), l.r(i.Dst))
 	},
-	asm.OpShlI:   func(l *lowerer, i *asm.Inst) { l.ctx.SHLQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
-	asm.OpShrI:   func(l *lowerer, i *asm.Inst) { l.ctx.SHRQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
-	asm.OpPopcnt: func(l *lowerer, i *asm.Inst) { l.ctx.POPCNTQ(l.r(i.A), l.r(i.Dst)) },
+	asm.OpShlI:      func(l *lowerer, i *asm.Inst) { l.ctx.SHLQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
+	asm.OpShrI:      func(l *lowerer, i *asm.Inst) { l.ctx.SHRQ(operand.U8(uint8(i.Imm)), l.r(i.Dst)) },
+	asm.OpPopcnt:    func(l *lowerer, i *asm.Inst) { l.ctx.POPCNTQ(l.r(i.A), l.r(i.Dst)) },
+	asm.OpCountByte: func(l *lowerer, i *asm.Inst) { l.ctx.POPCNTQ(l.r(i.A), l.r(i.Dst)) },
+	asm.OpLowBits: func(l *lowerer, i *asm.Inst) {
+		l.ctx.MOVQ(l.r(i.A), l.r(i.Dst))
+		l.ctx.ANDQ(operand.I32(int32(1<<i.Imm-1)), l.r(i.Dst))
+	},
 	asm.OpMin: func(l *lowerer, i *asm.Inst) {
 		l.ctx.CMPQ(l.r(i.A), l.r(i.Dst))
 		l.ctx.CMOVQLT(l.r(i.A), l.r(i.Dst))

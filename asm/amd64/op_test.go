@@ -99,6 +99,8 @@ var programs = []program{
 	{"", asm.OpShlI, func(b *asm.Builder, p *operands) { b.ShlI(p.i, 6) }},
 	{"", asm.OpShrI, func(b *asm.Builder, p *operands) { b.ShrI(p.i, 3) }},
 	{"", asm.OpPopcnt, func(b *asm.Builder, p *operands) { b.Popcnt(p.i, p.j) }},
+	{"", asm.OpCountByte, func(b *asm.Builder, p *operands) { b.CountByte(p.i, p.j) }},
+	{"", asm.OpLowBits, func(b *asm.Builder, p *operands) { b.LowBits(p.i, p.j, 4) }},
 	{"", asm.OpMin, func(b *asm.Builder, p *operands) { b.Min(p.i, p.j) }},
 	{"", asm.OpMax, func(b *asm.Builder, p *operands) { b.Max(p.i, p.j) }},
 	{"1", asm.OpLoadU, func(b *asm.Builder, p *operands) { b.LoadU(p.i, 1, asm.At(p.j, 5)) }},

@@ -132,15 +132,26 @@ func (a *analysis) same(f *fact, c, d coverage) bool {
 	return true
 }
 
-// mergedCoverage is one that both states have.
+// mergedCoverage is one that both states have, perhaps only where the outputs end.
 func (a *analysis) mergedCoverage(s, t *state) (coverage, bool) {
-	if a.same(s.known, s.cover, t.cover) {
-		return t.cover.clone(), true
-	}
-	if a.same(t.known, t.cover, s.cover) {
-		return s.cover.clone(), true
+	c, d := s.cover, t.cover
+	for range 2 {
+		if a.same(s.known, c, d) {
+			return d.clone(), true
+		}
+		if a.same(t.known, d, c) {
+			return c.clone(), true
+		}
+		c, d = a.clipped(s), a.clipped(t)
 	}
 	return nil, false
+}
+
+// clipped is what s covers, up to where the outputs end.
+func (a *analysis) clipped(s *state) coverage {
+	end := &state{known: s.known, cover: s.cover.clone()}
+	a.clip(end)
+	return end.cover
 }
 
 // clip ends rectangles where the output ends.

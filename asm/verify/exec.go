@@ -1,5 +1,10 @@
 package verify
 
+import (
+	"math/bits"
+	"slices"
+)
+
 // run carries states through the blocks of a loop's body, or of the function
 // where l is nil, from its entry on. It returns the states that come back to the
 // head and those that leave.
@@ -160,23 +165,65 @@ func (a *analysis) assume(s *state, c Cond) bool {
 			return false
 		}
 		s.known = s.known.with(less)
+		return a.capped(s, less)
 	case GreaterEqual:
 		if a.sees(s.known, less) {
 			return false
 		}
-		s.known = s.known.with(p)
+		s.known = a.unclamped(s.known.with(p), p)
 	case Greater:
 		if a.sees(s.known, p.scaled(-1)) {
 			return false
 		}
-		s.known = s.known.with(greater)
+		s.known = a.unclamped(s.known.with(greater), greater)
 	case LessEqual:
 		if a.sees(s.known, greater) {
 			return false
 		}
 		s.known = s.known.with(p.scaled(-1))
+		return a.capped(s, p.scaled(-1))
 	}
 	return true
+}
+
+// capped adds to what is known, in which p is at least 0, what follows if p is a
+// constant less the lesser of two numbers, one of which is a greater constant: the
+// other is no more than that constant. False means that it is.
+func (a *analysis) capped(s *state, p poly) bool {
+	c, t, ok := int64(0), symbol(0), false
+	for ; c <= 4 && !ok; c++ {
+		t, ok = p.scaled(-1).plusConst(c).isSymbol()
+	}
+	if c--; !ok || a.syms.info[t].kind != clamped && a.syms.info[t].kind != lesser {
+		return true
+	}
+	i := &a.syms.info[t]
+	if with, ok := i.with.isConst(); !ok || with <= c {
+		return true
+	}
+	above := i.pos.plusConst(-c - 1) // >= 0 if it is more
+	if a.sees(s.known, above) {
+		return false
+	}
+	s.known = s.known.with(above.scaled(-1).plusConst(-1))
+	return true
+}
+
+// unclamped adds to f, in which p is at least 0, what follows if p is the lesser of
+// two numbers, or a number clamped at 0, less a positive constant: each of them is
+// at least that constant.
+func (a *analysis) unclamped(f *fact, p poly) *fact {
+	for c := int64(1); c <= 4; c++ {
+		t, ok := p.plusConst(c).isSymbol()
+		if !ok || a.syms.info[t].kind != clamped && a.syms.info[t].kind != lesser {
+			continue
+		}
+		f = f.with(a.syms.info[t].pos.plusConst(-c))
+		if with := a.syms.info[t].with; with != nil {
+			f = f.with(with.plusConst(-c))
+		}
+	}
+	return f
 }
 
 // step carries s over one instruction that does not jump.
@@ -380,6 +427,9 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 	case Extract:
 		if c, ok := x.p.isConst(); ok && x.k == vInt && y.k == vBytes && c&7 == 0 && c>>8&7 == 0 && c&0xff+c>>8&0xff <= 8*in.Width {
 			return a.fromBytes(y, c&0xff/8, c>>8&0xff/8)
+		} else if ok && x.k == vInt && y.k == vInt && c&0xff == 0 && c>>8 < 32 && a.proves(s.known, y.p) {
+			by := int64(1) << (c >> 8) // what is left of a division
+			return value{k: vInt, p: y.p.plusTimes(a.quotient(s.known, y.p, by), -by)}
 		}
 	case Address:
 		return x
@@ -528,9 +578,26 @@ func (a *analysis) moveIf(in *Inst, s *state, x, d value) value {
 
 // elementAt is the integer of width bytes at pos in a region.
 func (a *analysis) elementAt(r int, pos poly, width int64) poly {
+	most := int64(1)<<(8*width) - 1
+	if data := a.regions[r].data; data != nil && width == 1 {
+		if x, ok := pos.isSymbol(); ok && a.syms.info[x].kind == element && a.syms.info[x].width == 1 && countsBits(data) {
+			return a.onesAt(a.syms.info[x].region, a.syms.info[x].pos, 1)
+		}
+		most = int64(slices.Max(data))
+	}
 	return a.syms.derived(symbolInfo{kind: element, region: r, width: width, pos: pos}, func(e poly) []poly {
-		return []poly{constant(1<<(8*width) - 1).minus(e)}
+		return []poly{constant(most).minus(e)}
 	})
+}
+
+// countsBits reports whether a table has, for each byte, how many bits are set.
+func countsBits(data []byte) bool {
+	for i, n := range data {
+		if int(n) != bits.OnesCount(uint(i)) {
+			return false
+		}
+	}
+	return len(data) == 256
 }
 
 // onesAt is the number of bits set in the width bytes at pos.

@@ -7,9 +7,9 @@ type Reg uint8
 // The places of registers.
 const (
 	NoReg     Reg = 0xff
-	FirstVec  Reg = 16
-	FirstMask Reg = 48
-	numRegs       = 56
+	FirstVec  Reg = 32
+	FirstMask Reg = 64
+	numRegs       = 72
 )
 
 // Kind is the kind of an Operand.

@@ -1,0 +1,237 @@
+package codegen
+
+import (
+	"debug/elf"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	goruntime "runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/internal/gobuild"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+var (
+	calls = flag.Int("calls", 24, "random calls of each kernel in TestEmulated; a quarter of them also to compare with pure Go")
+	every = flag.Bool("every", false, "TestEmulated takes every kernel, not some of each op")
+	names = flag.String("names", "", "TestEmulated takes the kernels whose names match this `regexp` alone")
+	cpus  = flag.String("cpus", "max,neoverse-n1,cortex-a53", "`models` of cores that TestEmulated runs as")
+)
+
+// emulators run programs of another architecture, by GOARCH.
+var emulators = map[string]string{"arm64": "qemu-aarch64-static"}
+
+// checker is the test that the throw-away module runs: every kernel against the
+// contract, and those in assembly against the pure-Go kernel of their key. It
+// prints a line a kernel, and the counts as JSON.
+const checker = `package kern
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/sparsegen/sparsegen/asm/goref/kerneltest"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+func TestKernels(t *testing.T) {
+	calls, err := strconv.Atoi(os.Getenv("CALLS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked, failed, notRun := map[string]int{}, map[string]int{}, map[string]int{}
+	check := func(k runtime.Kernel, f func(t *testing.T)) {
+		isa := k.ISA.String()
+		switch name := k.Key.Name() + "_" + isa; {
+		case !k.ISA.Available():
+			notRun[isa]++
+		case t.Run(name, f):
+			checked[isa]++
+			fmt.Println("ok  ", name)
+		default:
+			failed[isa]++
+			fmt.Println("FAIL", name)
+		}
+	}
+	generic := map[runtime.KernelKey]runtime.Kernel{}
+	for _, k := range genericKernels() {
+		generic[k.Key] = k
+		check(k, func(t *testing.T) {
+			kerneltest.Check(t, k, max(1, calls/8), kerneltest.Rules{})
+		})
+	}
+	for _, k := range nativeKernels() {
+		check(k, func(t *testing.T) {
+			kerneltest.Check(t, k, calls, kerneltest.Rules{})
+			kerneltest.Same(t, k, generic[k.Key], calls/4)
+		})
+	}
+	for _, isa := range []runtime.ISA{runtime.Generic, runtime.NEON} {
+		name := isa.String()
+		fmt.Printf("%s: %d kernels right, %d wrong, %d not run because this machine lacks it\n", name, checked[name], failed[name], notRun[name])
+	}
+	report, err := json.Marshal(map[string]map[string]int{"checked": checked, "failed": failed, "notRun": notRun})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("report %s\n", report)
+}
+`
+
+// TestEmulated runs the kernels of architectures that this machine is not, under an
+// emulator. (The kernels of this machine are package torture's.)
+func TestEmulated(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a module")
+	}
+	if os.Getenv("SPARSEGEN_ISA") != "" {
+		t.Skip("calls kernels of every level by themselves, whatever SPARSEGEN_ISA says")
+	}
+	kernels := someKernels()
+	if *every {
+		kernels = everyKernel(t)
+	}
+	name := regexp.MustCompile(*names)
+	for _, a := range architectures {
+		if a.name == goruntime.GOARCH {
+			continue
+		}
+		t.Run(a.name, func(t *testing.T) {
+			emulator, err := exec.LookPath(emulators[a.name])
+			if err != nil || goruntime.GOOS != "linux" {
+				t.Skipf("no emulator %q (Debian: qemu-user-static)", emulators[a.name])
+			}
+			var ks []Kernel
+			for _, k := range kernelsFor(a.name, kernels) {
+				if name.MatchString(k.Key.Name()) {
+					ks = append(ks, k)
+				}
+			}
+			emulated(t, a, ks, emulator)
+		})
+	}
+}
+
+// emulated checks the kernels of one architecture.
+func emulated(t *testing.T, a architecture, kernels []Kernel, emulator string) {
+	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
+	require.NoError(t, err)
+	source := map[string][]byte{"kern_test.go": []byte(checker)}
+	for _, f := range files {
+		source[f.Name] = f.Data
+	}
+	dir := t.TempDir()
+	m, err := gobuild.New(t.Context(), filepath.Join(dir, "module"), source)
+	require.NoError(t, err)
+	// Without the folder in what is compiled, a second run finds it in go's cache.
+	m.Env = []string{"GOFLAGS=-mod=mod -buildvcs=false -trimpath", "GOARCH=" + a.name}
+	binary := filepath.Join(dir, "kern.test")
+	_, err = m.Go(t.Context(), "test", "-c", "-o", binary, ".")
+	require.NoError(t, err)
+
+	t.Run("vet", func(t *testing.T) {
+		require.NoError(t, m.Vet(t.Context()), "asmdecl and the other passes of go vet")
+	})
+	for cpu := range strings.SplitSeq(*cpus, ",") {
+		t.Run(cpu, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), emulator, "-cpu", cpu, binary, "-test.count=1")
+			cmd.Env = append(os.Environ(), fmt.Sprintf("CALLS=%d", *calls))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			line := regexp.MustCompile(`(?m)^report (.*)$`).FindSubmatch(out)
+			require.NotNil(t, line, "%s", out)
+			var report struct{ Checked, NotRun map[string]int }
+			require.NoError(t, json.Unmarshal(line[1], &report))
+			want := map[runtime.ISA]int{}
+			keys := map[runtime.KernelKey]bool{}
+			for _, k := range kernels {
+				want[k.ISA]++
+				keys[k.Key] = true
+			}
+			require.Equal(t, len(keys), report.Checked[runtime.Generic.String()], "pure-Go kernels that were checked")
+			for isa := range a.machines {
+				require.Equal(t, want[isa], report.Checked[isa.String()]+report.NotRun[isa.String()], "%v kernels", isa)
+				t.Logf("%v: %d kernels, %d calls each against the contract, %d against pure Go", isa, report.Checked[isa.String()], *calls, *calls/4)
+			}
+			require.NotZero(t, report.Checked[runtime.NEON.String()])
+		})
+	}
+	t.Run("disassembly", func(t *testing.T) { meant(t, binary, files, len(kernels)) })
+}
+
+// meant compares, function by function, GNU objdump's reading of the instruction
+// words with the text that stands beside them in the listing.
+func meant(t *testing.T, binary string, files []File, kernels int) {
+	objdump, err := exec.LookPath("aarch64-linux-gnu-objdump")
+	if err != nil {
+		t.Skip("no aarch64-linux-gnu-objdump (Debian: binutils-aarch64-linux-gnu)")
+	}
+	var text string
+	for _, f := range files {
+		if strings.HasSuffix(f.Name, "_arm64.s") {
+			text = string(f.Data)
+		}
+	}
+	word := regexp.MustCompile(`WORD \$0x([0-9a-f]{8}) // (\S+)`)
+	printed, name := map[string]map[string]int{}, ""
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "TEXT ·"); ok {
+			name, _, _ = strings.Cut(rest, "(SB)")
+			printed[name] = map[string]int{}
+		} else if m := word.FindStringSubmatch(line); m != nil {
+			printed[name][m[1]+" "+m[2]]++
+		}
+	}
+	require.Len(t, printed, kernels)
+	file, err := elf.Open(binary)
+	require.NoError(t, err)
+	defer file.Close()
+	symbols, err := file.Symbols()
+	require.NoError(t, err)
+	function := func(symbol string) string {
+		symbol = strings.TrimSuffix(symbol, ".abi0")
+		return symbol[strings.LastIndexByte(symbol, '.')+1:]
+	}
+	var low, high uint64
+	for _, s := range symbols {
+		if printed[function(s.Name)] == nil || !strings.HasSuffix(s.Name, ".abi0") {
+			continue
+		}
+		if low == 0 || s.Value < low {
+			low = s.Value
+		}
+		high = max(high, s.Value+s.Size)
+	}
+	require.NotZero(t, low, "no kernel in the binary")
+	out, err := exec.CommandContext(t.Context(), objdump, "-d", "-w",
+		fmt.Sprintf("--start-address=%#x", low), fmt.Sprintf("--stop-address=%#x", high), binary).Output()
+	require.NoError(t, err)
+	head := regexp.MustCompile(`^[0-9a-f]+ <(.*)>:`)
+	instruction := regexp.MustCompile(`^ *[0-9a-f]+:\t([0-9a-f]{8}) \t(\S+)`)
+	found := map[string]map[string]int{}
+	name = ""
+	for line := range strings.Lines(string(out)) {
+		if m := head.FindStringSubmatch(line); m != nil {
+			name = function(m[1])
+			found[name] = map[string]int{}
+		} else if m := instruction.FindStringSubmatch(line); m != nil && name != "" {
+			found[name][m[1]+" "+m[2]]++
+		}
+	}
+	for name, words := range printed {
+		for w, n := range words {
+			require.GreaterOrEqual(t, found[name][w], n, "%s: %s", name, w)
+		}
+	}
+}
