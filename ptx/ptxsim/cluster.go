@@ -156,6 +156,11 @@ func (cl *cluster) run() {
 		for _, b := range c.mbarrier {
 			b.finish()
 		}
+		for id, w := range c.warps {
+			if first := c.warps[id/4*4]; w.wgmmas != first.wgmmas {
+				fail(Divergence, "warp %d of %v executed %d wgmmas, warp %d of its warpgroup %d", first.id, c, first.wgmmas, id, w.wgmmas)
+			}
+		}
 		m.shadow = append(m.shadow, c.shadow)
 	}
 }

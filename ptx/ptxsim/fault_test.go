@@ -37,6 +37,16 @@ const (
 	finished = "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; st.global.b32 [%rd3], %r10;"
 )
 
+// late is mma with another product, of which registers from %r30 on are operands,
+// and what is written before and after its wait.
+func late(op, a, rest, before, after string) string {
+	set := "mov.u32 %r30, 0x44444444; mov.u32 %r31, 0; mov.u32 %r32, 0; mov.u32 %r33, 0; wgmma.fence.sync.aligned;"
+	text := mma(fenced, set, "wgmma.commit_group.sync.aligned; "+before+" wgmma.wait_group.sync.aligned 0; "+after)
+	from := strings.Index(text, "wgmma.mma_async")
+	to := from + strings.Index(text[from:], ";")
+	return text[:from] + "wgmma.mma_async." + op + ".f32.bf16.bf16 {%r10, %r11, %r12, %r13}, " + a + ", %rd6, " + rest + text[to:]
+}
+
 func plantedFaults() []planted {
 	right := mma(fenced, "wgmma.fence.sync.aligned;", finished)
 	store := `mad.lo.u32 %r3, %r0, 32, %r1; mov.u32 %r4, 0; st.shared.v4.b32 [%r3], {%r4, %r4, %r4, %r4}; st.shared.v4.b32 [%r3+16], {%r4, %r4, %r4, %r4}; FENCE bar.sync 0; @!%p0 bra $end;
@@ -67,6 +77,8 @@ $free:
 		{InFlight, "before a wgmma.wait_group that retires group 1", 128, mma(fenced, "wgmma.fence.sync.aligned;", "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 1; mov.b32 %r20, %r10; wgmma.wait_group.sync.aligned 0;"), right, nil},
 		{InFlight, "an accumulator is written", 128, mma(fenced, "wgmma.fence.sync.aligned;", "mov.u32 %r11, 0; wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;"), right, nil},
 		{InFlight, "the warp leaves", 128, mma(fenced, "wgmma.fence.sync.aligned;", "wgmma.commit_group.sync.aligned;"), right, nil},
+		{InFlight, "a register that it reads is written", 128, late("sp.sync.aligned.m64n8k32", "%rd5", "%r30, 0, 1, 1, 1, 0, 0", "mov.u32 %r30, 0;", ""), late("sp.sync.aligned.m64n8k32", "%rd5", "%r30, 0, 1, 1, 1, 0, 0", "", "mov.u32 %r30, 0;"), nil},
+		{InFlight, "a register that it reads is written", 128, late("sync.aligned.m64n8k16", "{%r30, %r31, %r32, %r33}", "1, 1, 1, 0", "mov.u32 %r33, 0;", ""), late("sync.aligned.m64n8k16", "{%r30, %r31, %r32, %r33}", "1, 1, 1, 0", "", "mov.u32 %r33, 0;"), nil},
 		{MissingWGMMAFence, "", 128, mma(fenced, "", finished), right, nil},
 		{MissingWGMMAFence, "", 128, mma(fenced, "wgmma.fence.sync.aligned; mov.f32 %r12, 0f00000000;", finished), right, nil},
 		{MissingProxyFence, "needs a fence.proxy.async after the write of line", 128, mma("bar.sync 0;", "wgmma.fence.sync.aligned;", finished), right, nil},
@@ -108,6 +120,7 @@ $free:
 		{Barriers, "barrier 1 is of 96 and of 64 threads", 96, "setp.lt.u32 %p1, %r0, 32;\n@%p1 bra $a;\nbar.sync 1, 64;\nret;\n$a:\nbar.sync 1, 96;", "", nil},
 		{Barriers, "stores from shared memory in flight", 32, strings.Replace(strings.Replace(store, "FENCE", "fence.proxy.async.shared::cta;", 1), "cp.async.bulk.wait_group 0;", "", 1), "", nil},
 		{Divergence, "names lanes that have left (0x1)", 32, "@%p0 ret; shfl.sync.bfly.b32 %r6, %r0, 4, 31, -1;", "", nil},
+		{Divergence, "warp 0 of block 0 executed 1 wgmmas, warp 3 of its warpgroup 0", 128, mma(fenced, "setp.ge.u32 %p2, %r0, 96; @%p2 ret; wgmma.fence.sync.aligned;", finished), right, nil},
 		{Metadata, "which is no ordered pair", 32, sparse("0x44444440"), sparse("0x44444444"), nil},
 		{BeforeGridWait, "x may still be in use", 32, "ld.global.u32 %r3, [%rd0];", "griddepcontrol.wait; ld.global.u32 %r3, [%rd0];", func(l *gpu.Launch, _ *Options) { l.PDL = true }},
 		{BlockLeft, "block 1 of the cluster, which has left", 32, "mov.u32 %r3, %cluster_ctarank; setp.eq.u32 %p1, %r3, 1; @%p1 ret; barrier.cluster.arrive; barrier.cluster.wait; mapa.shared::cluster.u32 %r4, %r2, 1; st.shared::cluster.u32 [%r4], %r0;", "", clustered},

@@ -27,9 +27,18 @@ var compareRows = []row{
 var convertRows = []row{
 	{"cvt{.sat,}." + integers + "." + integers, makeConvertInteger},
 	{"cvt.{rn,rz,rm,rp}.f32." + integers, makeConvertToFloat},
-	{"cvt.{rn,rz}.f64." + integers, func(p *program, i *instr) error {
-		from := i.typ()
+	{"cvt.{rn,rz,rm,rp}.f64.{u8,s8,u16,s16,u32,s32}", func(p *program, i *instr) error {
+		from := i.picks[1]
 		return map1(p, i, 8, func(a uint64) uint64 { return math.Float64bits(float64(signed(a, from))) })
+	}},
+	{"cvt.rn.f64.{u64,s64}", func(p *program, i *instr) error {
+		from := i.picks[0]
+		return map1(p, i, 8, func(a uint64) uint64 {
+			if from == "u64" {
+				return math.Float64bits(float64(a))
+			}
+			return math.Float64bits(float64(int64(a)))
+		})
 	}},
 	{"cvt.{rni,rzi,rmi,rpi}{.ftz,}{.sat,}." + integers + ".{f32,f16,bf16}", makeConvertToInteger},
 	{"cvt.{rni,rzi,rmi,rpi}{.ftz,}{.sat,}.f32.f32", func(p *program, i *instr) error {
@@ -49,11 +58,8 @@ var convertRows = []row{
 		})
 	}},
 	{"cvt.rn.{f16,bf16}." + integers, func(p *program, i *instr) error {
-		f, from := formats[i.picks[0]], i.typ()
-		return map1(p, i, 2, func(a uint64) uint64 {
-			v := float64(signed(a, from))
-			return uint64(narrowed(f, sum{v, float64(signed(a, from) - int64(v))}))
-		})
+		f, from := formats[i.picks[0]], i.picks[1]
+		return map1(p, i, 2, func(a uint64) uint64 { return uint64(narrowed(f, wholeNumber(a, from))) })
 	}},
 	{"cvt{.ftz,}.f32.{f16,bf16}", func(p *program, i *instr) error {
 		f := formats[i.picks[1]]
@@ -146,14 +152,16 @@ func makeConvertToFloat(p *program, i *instr) error {
 	if from == "f32" {
 		from = i.picks[1]
 	}
-	return map1(p, i, 4, func(a uint64) uint64 {
-		v := signed(a, from)
-		if from == "u64" && v < 0 {
-			return bits32(float32(uint64(v)))
-		}
-		f := float64(v)
-		return bits32(sum{f, float64(v - int64(f))}.round(mode))
-	})
+	return map1(p, i, 4, func(a uint64) uint64 { return bits32(wholeNumber(a, from).round(mode)) })
+}
+
+// wholeNumber is an integer as a sum of two halves that float64 holds.
+func wholeNumber(a uint64, typ string) sum {
+	v := signed(a, typ)
+	if typ == "u64" {
+		return exactSum(float64(a>>32)*(1<<32), float64(a&mask(4)))
+	}
+	return exactSum(float64(v>>32)*(1<<32), float64(v&(1<<32-1)))
 }
 
 // whole rounds to a whole number.

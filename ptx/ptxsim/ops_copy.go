@@ -303,6 +303,9 @@ func reducer(typ string, i *instr) func(g, s []byte) {
 	}
 	size := sizes[typ]
 	format, narrow := formats[typ]
+	if size < 2 || narrow && op != "add" {
+		fail(Operands, "%s of %s", op, typ)
+	}
 	return func(g, s []byte) {
 		for at := 0; at+size <= len(g); at += size {
 			a, b := load(g[at:][:size]), load(s[at:][:size])

@@ -16,7 +16,7 @@ var matrixRows = []row{
 	{"mma.{sp,sp::ordered_metadata}.sync.aligned.{m16n8k16,m16n8k32}.row.col.f16.f16.f16.f16", makeMMA},
 	{"mma.{sp,sp::ordered_metadata}.sync.aligned.{m16n8k8,m16n8k16}.row.col.f32.tf32.tf32.f32", makeMMA},
 	{"mma.{sp,sp::ordered_metadata}.sync.aligned.m16n8k64.row.col.{f32,f16}.{e4m3,e5m2}.{e4m3,e5m2}.{f32,f16}", makeMMA},
-	{"mma.{sp,sp::ordered_metadata}.sync.aligned.{m16n8k32,m16n8k64}.row.col.s32.{s8,u8}.{s8,u8}.s32", makeMMA},
+	{"mma.{sp,sp::ordered_metadata}.sync.aligned.{m16n8k32,m16n8k64}.row.col{.satfinite,}.s32.{s8,u8}.{s8,u8}.s32", makeMMA},
 }
 
 // makeMatrixMove makes ldmatrix and stmatrix: lane l addresses row l%8 of matrix
@@ -119,6 +119,7 @@ func makeMMA(p *program, i *instr) error {
 	if err := i.want(want); err != nil {
 		return err
 	}
+	x.saturates = i.has("satfinite")
 	var regs [4][]int
 	for q := range regs {
 		if regs[q], err = registersOf(i.args[q]); err != nil {

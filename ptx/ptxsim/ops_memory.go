@@ -2,6 +2,7 @@ package ptxsim
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -11,7 +12,7 @@ const (
 	spaces     = "{.global,.shared,.shared::cta,.shared::cluster,}"
 	caching    = "{.ca,.cg,.cs,.cv,.lu,.wb,.wt,}{.nc,}{.L1::evict_normal,.L1::evict_unchanged,.L1::evict_first,.L1::evict_last,.L1::no_allocate,}{.L2::evict_first,.L2::evict_last,.L2::evict_normal,}{.L2::cache_hint,}{.L2::64B,.L2::128B,.L2::256B,}"
 	moved      = "{b8,u8,s8,b16,u16,s16,b32,u32,s32,f32,b64,u64,s64,f64}"
-	atomicOps  = "{add.u32,add.s32,add.u64,add.f32,min.u32,min.s32,min.u64,min.s64,max.u32,max.s32,max.u64,max.s64,and.b32,and.b64,or.b32,or.b64,xor.b32,xor.b64,inc.u32,dec.u32,exch.b32,exch.b64,cas.b32,cas.b64}"
+	atomicOps  = "{add.u32,add.s32,add.u64,add.f32,add.f64,min.u32,min.s32,min.u64,min.s64,max.u32,max.s32,max.u64,max.s64,and.b32,and.b64,or.b32,or.b64,xor.b32,xor.b64,inc.u32,dec.u32,exch.b32,exch.b64,cas.b32,cas.b64}"
 	atomOrder  = "{.relaxed.cta,.relaxed.cluster,.relaxed.gpu,.release.cta,.release.cluster,.release.gpu,.acq_rel.cta,.acq_rel.cluster,.acq_rel.gpu,}"
 )
 
@@ -238,8 +239,11 @@ func (w *warp) atomic(i *instr, s space, addr uint64, n int) []byte {
 func atomic(op, typ string, old, b, c uint64) uint64 {
 	switch op {
 	case "add":
-		if typ == "f32" {
+		switch typ {
+		case "f32":
 			return bits32(f32(old) + f32(b))
+		case "f64":
+			return math.Float64bits(math.Float64frombits(old) + math.Float64frombits(b))
 		}
 		return old + b
 	case "min", "max":

@@ -29,7 +29,7 @@ var moveRows = []row{
 	{"getctarank{.shared::cluster,}.{u32,u64}", func(p *program, i *instr) error {
 		return map1(p, i, 4, func(a uint64) uint64 { return a >> windowBits & 0xff })
 	}},
-	{"createpolicy.fractional.{L2::evict_last,L2::evict_first,L2::evict_normal,L2::evict_unchanged}.b64", func(p *program, i *instr) error {
+	{"createpolicy.{fractional,range.global}.{L2::evict_last,L2::evict_first,L2::evict_normal,L2::evict_unchanged}{.L2::evict_unchanged,}.b64", func(p *program, i *instr) error {
 		d, err := p.result(i.args[0])
 		i.exec = func(w *warp, m uint32) { *d(w, m) = lanes{} }
 		return err
@@ -50,7 +50,7 @@ var controlRows = []row{
 	{"prefetch.tensormap", makeHint},
 	{"{discard.global.L2,applypriority.global.L2::evict_normal}", makeHint},
 	{"cp.async.bulk.prefetch.L2.global{.L2::cache_hint,}", makeHint},
-	{"cp.async.bulk.prefetch.tensor.{1d,2d,3d,4d,5d}.L2.global.tile", makeHint},
+	{"cp.async.bulk.prefetch.tensor.{1d,2d,3d,4d,5d}.L2.global{.tile,}", makeHint},
 	{"griddepcontrol.launch_dependents", makeHint},
 	{"griddepcontrol.wait", func(_ *program, i *instr) error {
 		i.shows = true

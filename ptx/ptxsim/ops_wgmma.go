@@ -152,6 +152,7 @@ func (g *wgmma) issue(w *warp, m uint32) {
 	if n := len(g.acc) + len(g.regs); n > w.budget {
 		fail(RegisterBudget, "%d registers of operands, the warp has %d a thread", n, w.budget)
 	}
+	w.wgmmas++
 	group := w.groups.next()
 	fresh := g.scale(w, m)&1 == 0
 	for _, r := range append(append([]int(nil), g.acc...), g.regs...) {

@@ -14,6 +14,8 @@ type product struct {
 	a, b   elements
 	d      string // f32, f16 or s32
 	sparse bool
+	// saturates says that s32 sums stay at the largest and the smallest.
+	saturates bool
 }
 
 // elements are the operands' type.
@@ -197,7 +199,11 @@ func (x *product) add(a *rowsOf, columns []float64, c, d []*lanes, fresh bool, n
 			}
 			switch x.d {
 			case "s32":
-				d[r][lane] = uint64(uint32(int32(old) + int32(int64(dot(row, col)))))
+				sum := int64(int32(old)) + int64(dot(row, col))
+				if x.saturates {
+					sum = clamp(sum, -1<<31, 1<<31-1)
+				}
+				d[r][lane] = uint64(sum) & mask(4)
 			case "f16":
 				lo := float64(narrow.F16.Decode(uint16(old))) + dot(row, col)
 				hi := float64(narrow.F16.Decode(uint16(old>>16))) + dot(row, col+1)

@@ -199,3 +199,14 @@ func mapN(p *program, i *instr, n, size int, f func(a, b, c uint64) uint64) erro
 	}
 	return nil
 }
+
+// Knows reports whether there is a row for an instruction's name.
+func Knows(name string) bool {
+	op, _, _ := strings.Cut(name, ".")
+	for _, r := range tables()[op] {
+		if _, ok := match(r.form, name); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -40,6 +40,7 @@ type warp struct {
 	groups  groups // of wgmmas
 	copies  [32]groups
 	stores  [32]groups
+	wgmmas  int // executed
 	wgAgent int // reads shared memory for wgmmas
 	cpAgent int // writes shared memory for cp.async
 	stAgent int // reads shared memory for bulk stores
