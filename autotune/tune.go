@@ -502,7 +502,11 @@ func (t *tuner) conclude(f *field, j job, entrants []*candidate, r *Race, load C
 	if v.Refused {
 		t.sum.Refused++
 		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much for a record; try again when the machine is quiet", j.problem, 100*v.Noise)
-		return nil
+		if t.journal == nil {
+			return nil
+		}
+		_, err := t.journal.begin(j.problem, "", nil) // the next tuning starts this race anew
+		return err
 	}
 	winner := entrants[v.Winner]
 	hash, err := t.lookup.kernelHash(winner.Config, f.linear.Problem.TokenMajor, t.ISA)

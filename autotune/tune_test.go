@@ -185,6 +185,25 @@ func TestStoppedTuningGoesOn(t *testing.T) {
 	}
 }
 
+// TestRefusedRaceStartsAnew: what was too noisy is not taken from the journal by the
+// next tuning.
+func TestRefusedRaceStartsAnew(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 16, 16)
+	other := linearOf(t, "out", "unstructured(sparsity=0.8)", 64, 64, 16, 16)
+	opened := 0
+	noisy := &fake{ns: func(v sgp.Variant) float64 { opened++; return 1000 * float64(opened) }, stop: 140}
+	_, notes, err := tuned(t, dir, noisy, Options{}, l, other)
+	require.ErrorIs(t, err, errStop, "in the second race")
+	require.Len(t, notes, 1)
+	require.Contains(t, notes[0], "which is too much for a record")
+	quiet := &fake{}
+	sum, notes, err := tuned(t, dir, quiet, Options{}, l)
+	require.NoError(t, err)
+	require.Empty(t, notes)
+	require.Equal(t, []int{1, 56}, []int{sum.Tuned, quiet.rounds})
+}
+
 // TestTornJournals: a journal cut at any byte is read as far as it goes.
 func TestTornJournals(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "m", ".journal.jsonl")
