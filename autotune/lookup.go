@@ -70,7 +70,8 @@ func (l *Lookup) Find(p codegen.Problem, density float64, batch int, isa runtime
 					continue
 				}
 				if ms, err := l.validate(rec, p, isa); err == nil {
-					best, at = Found{step.source, rec, ms[:1], why}, d // the rivals' distances are those of another shape
+					// The rivals' times are those of another shape.
+					best, at = Found{step.source, rec, []codegen.Measured{{Config: ms[0].Config, Ratio: 1, Elsewhere: true}}, why}, d
 				}
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
+	"github.com/sparsegen/sparsegen/codegen"
 )
 
 // The oracle: all candidates of a race in so many interleaved rounds. Those slower
@@ -96,7 +97,7 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 		return nil, err
 	}
 	rep = &OracleReport{Machine: t.env}
-	times := map[Problem]map[string]float64{} // of the oracle's rounds
+	times := map[Problem]map[string]expected{} // of the oracle's rounds
 	for i, l := range linears {
 		if len(jobs[i]) == 0 {
 			continue
@@ -130,7 +131,7 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 }
 
 // regret judges the policies on one problem.
-func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regret, map[string]float64, error) {
+func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regret, map[string]expected, error) {
 	entrants := f.at(j.batch, nil)
 	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants)}
 	for k := range repeats {
@@ -171,11 +172,12 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 	if err != nil {
 		return nil, nil, err
 	}
-	at := map[string]float64{}
+	at := map[string]expected{}
 	var ns, cycles []float64
 	for i, c := range entrants {
-		at[c.Config.String()] = best[i]
-		ns, cycles = append(ns, best[i]), append(cycles, c.Estimate(f.linear.Problem, j.batch, f.isa))
+		e := expected{best[i], c.Estimate(f.linear.Problem, j.batch, f.isa)}
+		at[c.Config.String()] = e
+		ns, cycles = append(ns, e.ns), append(cycles, e.cycles)
 	}
 	reg.Rank = round4(rankCorrelation(ns, cycles))
 	fastest := slices.Index(ns, slices.Min(ns))
@@ -189,9 +191,12 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 	return reg, at, nil
 }
 
+// expected is a candidate's time, and the model's estimate of it.
+type expected struct{ ns, cycles float64 }
+
 // judge completes a choice.
-func (r *Regret) judge(c Choice, at map[string]float64) Choice {
-	c.NS = round1(at[c.Config])
+func (r *Regret) judge(c Choice, at map[string]expected) Choice {
+	c.NS = round1(at[c.Config].ns)
 	c.Regret = round4(c.NS/r.OracleNS - 1)
 	return c
 }
@@ -255,8 +260,8 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 }
 
 // transfer judges, for each problem, what the record of the nearest other one would
-// have chosen.
-func (rep *OracleReport) transfer(times map[Problem]map[string]float64) {
+// have chosen, where the model does not object.
+func (rep *OracleReport) transfer(times map[Problem]map[string]expected) {
 	for i := range rep.Problems {
 		r := &rep.Problems[i]
 		r.Transfer = r.Default
@@ -267,7 +272,8 @@ func (rep *OracleReport) transfer(times map[Problem]map[string]float64) {
 				continue
 			}
 			config := other.Tuned[0].Config
-			if _, ran := times[r.Problem][config]; ran {
+			own := times[r.Problem][r.Default.Config].cycles
+			if e, ran := times[r.Problem][config]; ran && e.cycles <= codegen.Objection*own {
 				r.Transfer, at = r.judge(Choice{Config: config}, times[r.Problem]), d
 			}
 		}

@@ -15,9 +15,9 @@ import (
 // best candidate, the model's choice has the regret that it has, and the next batch's
 // choice is what transfer gives.
 func TestOracleJudges(t *testing.T) {
-	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 8, 16)
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 512, 32, 64)
 	b := &fake{t: t, rng: rand.New(rand.NewPCG(1, 2)), ns: func(v sgp.Variant) float64 {
-		if preferPanels(v) == 1000 && v.Panel.Segments[0].Kind == sgp.Step {
+		if v.Panel != nil && v.Panel.KB == 192 && v.Panel.Segments[0].Kind == sgp.Step && v.Panel.Segments[0].MR == 2 {
 			return 800
 		}
 		return 1000
@@ -29,11 +29,11 @@ func TestOracleJudges(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rep.Problems, 2)
 	for _, r := range rep.Problems {
-		require.Equal(t, "panelStep mr=4 kb=64", r.Oracle)
+		require.Equal(t, "panelStep mr=2 kb=192", r.Oracle)
 		require.Less(t, r.Noise, 0.01)
 		require.Len(t, r.Tuned, 2)
 		for _, c := range append(r.Tuned, r.Naive, r.Transfer) {
-			require.Equal(t, "panelStep mr=4 kb=64", c.Config)
+			require.Equal(t, "panelStep mr=2 kb=192", c.Config)
 			require.Zero(t, c.Regret)
 		}
 		require.InDelta(t, 0.25, r.Default.Regret, 0.01)

@@ -179,7 +179,14 @@ func (p Problem) batches() []int {
 type Measured struct {
 	Config Config
 	Ratio  float64
+	// Elsewhere says that it was measured for another shape or machine. The model
+	// may then object.
+	Elsewhere bool
 }
+
+// Objection is how much slower than its own choice the model may expect what was
+// measured elsewhere.
+const Objection = 1.25
 
 // Tuned finds what was measured for a problem at a batch: the choice first. Without
 // measurements it gives nothing, and the model decides.
@@ -277,7 +284,8 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 	isMeasured := make([]bool, len(bs))
 	for i := range bs {
 		if len(measured[i]) > 0 {
-			if j := of(measured[i][0].Config); j >= 0 {
+			j := of(measured[i][0].Config)
+			if j >= 0 && !(measured[i][0].Elsewhere && forms[j].t[i] > Objection*forms[pick[i]].t[i]) {
 				pick[i], isMeasured[i] = j, true
 			}
 		}

@@ -89,13 +89,15 @@ func TestMeasurementsDecide(t *testing.T) {
 	tuned := func(_ Problem, _ float64, batch int, _ runtime.ISA) []Measured {
 		switch batch {
 		case 1:
-			return []Measured{{row, 1}}
+			return []Measured{{Config: row, Ratio: 1}}
+		case 2: // the model knows better than another shape's record
+			return []Measured{{Config: Config{Op: runtime.PanelDense, MR: 1, KB: 32}, Ratio: 1, Elsewhere: true}}
 		case 8:
-			return []Measured{{narrow, 1}, {wide, 1.01}}
+			return []Measured{{Config: narrow, Ratio: 1}, {Config: wide, Ratio: 1.01}}
 		case 16:
-			return []Measured{{wide, 1}, {narrow, 1.015}}
+			return []Measured{{Config: wide, Ratio: 1}, {Config: narrow, Ratio: 1.015}}
 		case 32:
-			return []Measured{{wide, 1}, {narrow, 1.03}}
+			return []Measured{{Config: wide, Ratio: 1}, {Config: narrow, Ratio: 1.03}}
 		}
 		return nil
 	}
@@ -109,6 +111,9 @@ func TestMeasurementsDecide(t *testing.T) {
 		}
 		return Config{}, false
 	}
+	c, measured := at(2)
+	require.NotEqual(t, runtime.PanelDense, c.Op)
+	require.False(t, measured)
 	for batch, want := range map[int]Config{1: row, 5: narrow, 8: narrow, 16: narrow, 17: wide, 32: wide} {
 		c, measured := at(batch)
 		require.Equal(t, want, c, "batch %d", batch)
