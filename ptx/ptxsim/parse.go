@@ -177,38 +177,46 @@ func (p *program) directive(s *scanner, entry string) error {
 	return nil
 }
 
-// shared reads ".shared .align 16 .b8 name[64];" or its .extern form with [].
+// shared reads ".shared .align 16 .b8 name[64];", the .extern form with [], or
+// ".shared .align 8 .b64 name;".
 func (p *program) shared(line string) error {
-	var align, size int
-	f := strings.Fields(strings.TrimSuffix(line, ";"))
-	name, count, ok := strings.Cut(f[len(f)-1], "[")
-	for i := range f {
-		if f[i] == ".align" && i+1 < len(f) {
-			align, _ = strconv.Atoi(f[i+1])
+	f := strings.Fields(strings.TrimPrefix(strings.TrimSuffix(line, ";"), ".extern "))
+	bad := fmt.Errorf("want .shared .align N .type name[count]")
+	if len(f) != 5 || f[0] != ".shared" || f[1] != ".align" {
+		return bad
+	}
+	align, err := strconv.Atoi(f[2])
+	element := sizes[strings.TrimPrefix(f[3], ".")]
+	if err != nil || align < 1 || align > 1<<16 || align&(align-1) != 0 || element == 0 {
+		return bad
+	}
+	name, count, indexed := strings.Cut(strings.TrimSuffix(f[4], "]"), "[")
+	n := 1
+	switch {
+	case indexed && count == "": // as many as the launch gives
+		n = 0
+	case indexed:
+		if n, err = strconv.Atoi(count); err != nil || n < 1 || n > 1<<24 {
+			return bad
 		}
-	}
-	count = strings.TrimSuffix(count, "]")
-	if count != "" {
-		size, _ = strconv.Atoi(count)
-	}
-	if !ok || align < 1 || align&(align-1) != 0 || !strings.Contains(line, ".b8") || count != "" && size < 1 {
-		return fmt.Errorf("want .shared .align N .b8 name[bytes]")
 	}
 	at := (p.static + align - 1) / align * align
 	p.arrays = append(p.arrays, array{name, at})
-	p.static = at + size
+	p.static = at + n*element
 	return nil
 }
 
 // entry reads parameters, directives and the body; the present line is the entry's.
 func (p *program) entry(s *scanner) error {
+	head := ""
 	for s.line != "{" {
-		if err := p.header(s.line); err != nil {
-			return err
-		}
+		head += s.line + "\n"
 		if !s.next() {
 			return fmt.Errorf("no body")
 		}
+	}
+	if err := p.head(head); err != nil {
+		return err
 	}
 	depth := 1
 	for depth > 0 {
@@ -231,9 +239,25 @@ func (p *program) entry(s *scanner) error {
 	return nil
 }
 
+// head reads what stands before the body: the entry's name, parameters in
+// parentheses, and directives in lines.
+func (p *program) head(text string) error {
+	_, text, _ = strings.Cut(text, "(")
+	params, directives, ok := strings.Cut(text, ")")
+	if !ok {
+		return fmt.Errorf("no end of the parameters")
+	}
+	for _, line := range append(strings.Split(params, ","), strings.Split(directives, "\n")...) {
+		if err := p.header(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (p *program) header(line string) error {
-	f := strings.Fields(strings.ReplaceAll(strings.Trim(line, "(),"), ",", " "))
-	if len(f) == 0 || strings.Contains(line, ".entry") {
+	f := strings.Fields(strings.ReplaceAll(line, ",", " "))
+	if len(f) == 0 {
 		return nil
 	}
 	number := func(i int) int {
@@ -300,6 +324,9 @@ func (p *program) statement(s *scanner) error {
 	}
 }
 
+// maxRegisters bounds what a text declares.
+const maxRegisters = 1 << 16
+
 // declare reads ".reg .b32 %r<12>" or ".reg .pred %p, %q".
 func (p *program) declare(line string) error {
 	f := strings.SplitN(line, " ", 3)
@@ -311,7 +338,7 @@ func (p *program) declare(line string) error {
 		c := class{n: 1, single: true, pred: f[1] == ".pred", bytes: sizes[strings.TrimPrefix(f[1], ".")]}
 		if prefix, count, ok := strings.Cut(strings.TrimSuffix(name, ">"), "<"); ok {
 			n, err := strconv.Atoi(count)
-			if err != nil || n < 1 || n > 1<<16 {
+			if err != nil || n < 1 || n > maxRegisters {
 				return fmt.Errorf("%q registers", count)
 			}
 			name, c.n, c.single = prefix, n, false
@@ -322,6 +349,9 @@ func (p *program) declare(line string) error {
 		}
 		c.first = *next
 		*next += c.n
+		if *next > maxRegisters {
+			return fmt.Errorf("more than %d registers", maxRegisters)
+		}
 		p.scopes[len(p.scopes)-1][name] = c
 	}
 	return nil

@@ -9,6 +9,7 @@
 package cudasim
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -95,6 +96,10 @@ func Kernel(k *gpu.Kernel, o Options) cudatest.Kernel {
 			o.Start(k, launch)
 		}
 		r, err := ptxsim.Simulate(k, launch, mem, ptxsim.Options{Seed: o.Seed, Trace: o.Trace})
+		var f *ptxsim.Fault
+		if errors.As(err, &f) && f.Kind == ptxsim.OutOfBounds { // what a GPU sees as well
+			err = fmt.Errorf("%w (%w)", f, cudatest.ErrFault)
+		}
 		if err != nil {
 			return fmt.Errorf("kernel %s: %w", k.Name, err)
 		}
