@@ -317,7 +317,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 			}
 			steps = sum / max(slabs, 1) // groups of eight elements
 			perStep = 8.4
-			turn = 8 * 25 // rows whose lengths could not be foreseen
+			turn = 8 * 12 // rows whose lengths could not be foreseen
 		case runtime.LanesWindow:
 			sum := 0.0
 			for _, n := range l.Cnt {
