@@ -57,7 +57,7 @@ isa:
 		echo "kernels capped at $$i"; SPARSEGEN_ISA=$$i $(GO) test -count=1 $(KERNEL_TESTS) || exit 1; done
 
 # The runtime on another architecture, where an emulator is at hand. (The tests
-# of asm/goref run the generated Go on it by themselves.) The emulator reports a
+# of asm/goref and codegen run the generated kernels on it by themselves.) The emulator reports a
 # memory fault without its address, which the skipped test needs.
 arm64:
 ifeq ($(QEMU_ARM64),)
@@ -92,6 +92,7 @@ generate:
 torture:
 	$(GO) run ./cmd/sparsegen torture --cases $(TORTURE)
 	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
+	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestEmulated$$' -every -calls 100
 
 ## mutants: a random sample of mistakes in the source of patterns, codegen and asm,
 ## each of which tests should find; survivors are listed
