@@ -147,6 +147,7 @@ func packings() []packing {
 		panel(sgp.Step, 3, 7, 13, 40, 0.06, true),
 		panel(sgp.Dense, 4, 16, 19, 33, 1, false),
 		panel(sgp.Dense, 3, 50, 9, 33, 0.04, true),
+		panel(sgp.Dense, 4, 16, 900, 8, 1, false), // more than callMoves in a tile
 		panel(sgp.Grouped, 4, 16, 5, 4, 0, false),
 		lanes(sgp.LanesDense, 8, 0, 0, 21, 33, 1, false),
 		lanes(sgp.LanesDense, 16, 0, 0, 48, 33, 0.05, true),

@@ -9,8 +9,12 @@ import (
 )
 
 // A kernel call lasts about 50 µs at most, so that the garbage collector never
-// waits long: callFMA multiply-adds at some 8 a nanosecond.
-const callFMA = 400_000
+// waits long: callFMA multiply-adds at some 8 a nanosecond, or half as many where
+// a neighbour has the other half of the core.
+const callFMA = 200_000
+
+// callMoves is the same for elements that are moved, at about one a nanosecond.
+const callMoves = 20_000
 
 // tileLinear is a linear op whose kernels have batch columns as lanes: panels,
 // and delta slabs in tiles. The batch is cut into tiles T columns wide. For each
@@ -447,7 +451,10 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 // store moves a tile from scratch to the output.
 func (d *tileLinear) store(y []float32, t tile, w *tileWidth) {
 	if !d.featureMajor && d.rows == nil {
-		d.storeTile(&y[0], &d.y[t.first*d.out], uintptr(d.out)*4, w.t, d.out, t.cols)
+		piece := max(callMoves/w.t&^15, 16)
+		for r := 0; r < d.out; r += piece {
+			d.storeTile(&y[r*w.t], &d.y[t.first*d.out+r], uintptr(d.out)*4, w.t, min(piece, d.out-r), t.cols)
+		}
 		return
 	}
 	n := d.out

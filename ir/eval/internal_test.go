@@ -68,3 +68,23 @@ func TestReluBeyondItsBoundIsExact(t *testing.T) {
 	require.Zero(t, y)
 	require.Zero(t, bound)
 }
+
+// TestLayerNormOfDenormals: the mean of numbers below the normal range is rounded
+// to a multiple of the smallest one, and the division makes that error large.
+func TestLayerNormOfDenormals(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	p := norm{center: true, eps: 1e-5}
+	for range 20000 {
+		x, y, bound := make([]float64, 2), make([]float64, 2), make([]float64, 2)
+		for i := range x {
+			x[i] = float64(math.Float32frombits(rng.Uint32N(1 << 20)))
+		}
+		p.row(x, make([]float64, 2), y, bound)
+		mean := float32((x[0] + x[1]) / 2)
+		for i, v := range x {
+			d := float32(v) - mean
+			r := float32(1 / math.Sqrt(1e-5))
+			require.LessOrEqual(t, math.Abs(float64(d*r)-y[i]), bound[i], "%g of %g", v, x)
+		}
+	}
+}

@@ -100,7 +100,7 @@ func (p norm) row(x, e, y, bound []float64) {
 	// bound holds the error of d until the last loop.
 	shift := 0.0
 	if p.center {
-		shift = gamma(n+1)*(absMean+eMean) + eMean
+		shift = gamma(n+1)*(absMean+eMean) + eMean + tiny // tiny: a mean below the normal range
 	}
 	moved := 0.0 // mean |h|·δ over s: the relative error of s that the operands give
 	for i, d := range y {
