@@ -3,6 +3,7 @@ package codegen
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -134,4 +135,97 @@ func TestPlanWithoutAForm(t *testing.T) {
 	m := patterns.NewMatrix(16, 16)
 	_, _, err := Plan(Problem{Out: 16, In: 16, BatchMin: 1, BatchMax: 4}, m, patterns.MaskOf(m), runtime.AVX2, func(Config) bool { return false })
 	require.ErrorContains(t, err, "no form for a [16, 16] matrix at batch 1 to 4")
+}
+
+// TestBatchesOfARange: both ends and the powers of two between them, each once.
+func TestBatchesOfARange(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi int
+		want   []int
+	}{
+		{1, 1, []int{1}}, {64, 64, []int{64}}, {1, 2, []int{1, 2}}, {1, 4, []int{1, 2, 4}}, {3, 9, []int{3, 4, 8, 9}}, {5, 7, []int{5, 7}},
+	} {
+		require.Equal(t, c.want, Problem{BatchMin: c.lo, BatchMax: c.hi}.batches())
+	}
+}
+
+// TestCandidatesFollowTheBatch: forms for few tokens are offered where the range
+// begins low, panels where it ends high, and DeltaTile where there are several
+// tokens.
+func TestCandidatesFollowTheBatch(t *testing.T) {
+	pattern, err := patterns.Parse("unstructured(sparsity=0.8)")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		lo, hi                    int
+		tokenMajor                bool
+		row, delta, panels, lanes bool
+	}{
+		{1, 1, false, true, false, false, true},
+		{1, 2, false, true, true, false, true},
+		{4, 4, false, true, true, false, true},
+		{5, 5, false, false, true, true, true},
+		{16, 16, false, false, true, true, true},
+		{17, 17, false, false, false, true, false},
+		{17, 17, true, false, false, true, true},
+		{1, 256, true, true, true, true, true},
+	} {
+		cs := Candidates(Problem{Out: 64, In: 64, BatchMin: c.lo, BatchMax: c.hi, TokenMajor: c.tokenMajor, Levels: pattern.Levels(64, 64)})
+		has := func(op runtime.KernelOp) bool {
+			return slices.ContainsFunc(cs, func(c Config) bool { return c.Op == op })
+		}
+		what := fmt.Sprintf("%+v", c)
+		require.Equal(t, c.row, has(runtime.LanesRow), what)
+		require.Equal(t, c.row, has(runtime.LanesMask), what)
+		require.Equal(t, c.row, has(runtime.LanesWindow), what)
+		require.Equal(t, c.delta, has(runtime.DeltaTile), what)
+		require.Equal(t, c.panels, has(runtime.PanelGrouped), what)
+		require.Equal(t, c.panels, has(runtime.PanelDense), what)
+		require.Equal(t, c.lanes, has(runtime.LanesDense), what)
+	}
+}
+
+// TestCuts: the drivers' cuts of a batch, as the model follows them.
+func TestCuts(t *testing.T) {
+	for _, c := range []struct {
+		batch         int
+		tokens, tiles []int
+	}{
+		{1, []int{1}, []int{8}}, {3, []int{2, 1}, []int{8}}, {4, []int{4}, []int{8}}, {9, []int{4, 4, 1}, []int{16}},
+		{16, []int{4, 4, 4, 4}, []int{16}}, {17, []int{4, 4, 4, 4, 1}, []int{16, 8}}, {33, nil, []int{16, 16, 8}},
+	} {
+		if c.tokens != nil {
+			require.Equal(t, c.tokens, cutTokens(c.batch, []int{4, 2, 1}), c.batch)
+		}
+		require.Equal(t, c.tiles, cutTiles(c.batch, []int{16, 8}), c.batch)
+	}
+}
+
+// TestBounds: a form's roofline has the largest bound first, by where its
+// streams fit.
+func TestBounds(t *testing.T) {
+	p := Problem{Out: 512, In: 512, BatchMin: 1, BatchMax: 64}
+	m := patterns.NewMatrix(512, 512)
+	for i := range m.Data {
+		m.Data[i] = float32(i%7 + 1)
+	}
+	c := Config{Op: runtime.LanesDense, S: 16}
+	v, err := c.Pack(m, patterns.MaskOf(m))
+	require.NoError(t, err)
+	f := Packed{c, v}
+	core := coreOf(runtime.AVX2)
+	require.Greater(t, f.Bytes(), core.l2Size*3/4)
+	many := f.Bounds(p, 64, runtime.AVX2)
+	require.Len(t, many, 3)
+	require.Equal(t, Bound{"multiply-adds", 512 * 512 * 64 / 8.0 / 2}, many[0])
+	require.Contains(t, many, Bound{"reading the weights from the third-level cache", float64(f.Bytes()) / core.l3})
+	require.Contains(t, many, Bound{"moving activations", 1024 * 64 / 8.0 * 2 / 2})
+	one := f.Bounds(p, 1, runtime.AVX2)
+	require.Equal(t, Bound{"reading the weights from memory", float64(f.Bytes()) / core.dram}, one[0])
+	require.Equal(t, []string{"multiply-adds", "moving activations"}, []string{one[1].Name, one[2].Name})
+	small := patterns.NewMatrix(64, 64)
+	copy(small.Data, m.Data)
+	v, err = c.Pack(small, patterns.MaskOf(small))
+	require.NoError(t, err)
+	f = Packed{c, v}
+	require.Contains(t, f.Bounds(p, 1, runtime.AVX2), Bound{"reading the weights from the second-level cache", float64(f.Bytes()) / core.l2})
 }

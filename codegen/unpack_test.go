@@ -371,6 +371,10 @@ func TestMatrixWithoutWeights(t *testing.T) {
 				continue
 			}
 			v, err := c.Pack(patterns.NewMatrix(20, 64), patterns.NewMask(20, 64))
+			if compact && c.Op == runtime.LanesWindow { // the one column left holds no window
+				require.ErrorContains(t, err, "fewer than a window has")
+				continue
+			}
 			require.NoError(t, err)
 			validVariant(t, v, 20, 64, c.String())
 		}
