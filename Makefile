@@ -92,7 +92,7 @@ generate:
 torture:
 	$(GO) run ./cmd/sparsegen torture --cases $(TORTURE)
 	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestMutants$$' -sites 100000
-	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestEmulated$$' -every -calls 100
+	$(GO) test ./codegen -count=1 -timeout 30m -v -run '^TestEmulated$$' -every -calls 100 -cpus max,neoverse-n1,cortex-a53
 
 ## mutants: a random sample of mistakes in the source of patterns, codegen and asm,
 ## each of which tests should find; survivors are listed

@@ -20,10 +20,10 @@ import (
 )
 
 var (
-	calls = flag.Int("calls", 24, "random calls of each kernel in TestEmulated; a quarter of them also to compare with pure Go")
+	calls = flag.Int("calls", 12, "random calls of each kernel in TestEmulated; a quarter of them also to compare with pure Go")
 	every = flag.Bool("every", false, "TestEmulated takes every kernel, not some of each op")
 	names = flag.String("names", "", "TestEmulated takes the kernels whose names match this `regexp` alone")
-	cpus  = flag.String("cpus", "max,neoverse-n1,cortex-a53", "`models` of cores that TestEmulated runs as")
+	cpus  = flag.String("cpus", "cortex-a53", "`models` of cores that TestEmulated runs as")
 )
 
 // emulators run programs of another architecture, by GOARCH.
