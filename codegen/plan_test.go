@@ -212,6 +212,7 @@ func TestBounds(t *testing.T) {
 	v, err := c.Pack(m, patterns.MaskOf(m))
 	require.NoError(t, err)
 	f := Packed{c, v}
+	require.Equal(t, 4*512*512, f.Bytes())
 	core := coreOf(runtime.AVX2)
 	require.Greater(t, f.Bytes(), core.l2Size*3/4)
 	many := f.Bounds(p, 64, runtime.AVX2)

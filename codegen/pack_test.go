@@ -1,0 +1,84 @@
+package codegen
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// twoLayers is a module of two layers, and what their weights are.
+func twoLayers(t *testing.T) (*ir.Module, Weights) {
+	m, err := ir.Load("two.sg", []byte(`sparsegen 1
+weights "none"
+
+layer a(x f32[t, 32]) (y f32[t, 16]) where t in 1..4 {
+    y = linear(x, w"a" : dense) | clamp(-2, 5)
+}
+
+layer b(x f32[t, 32]) (y f32[t, 16]) where t in 1..4 {
+    h = linear(x, w"b" : dense)
+    y = gelu(h, approx=tanh)
+}
+`), ir.Options{})
+	require.NoError(t, err)
+	return m, func(tensor string) ([]float32, []int, error) {
+		data := make([]float32, 16*32)
+		for i := range data {
+			data[i] = float32(i%13) - 5
+		}
+		return data, []int{16, 32}, nil
+	}
+}
+
+// TestPackLayers: the layers that are asked for are packed, in the module's
+// order, with the activation that follows a linear op.
+func TestPackLayers(t *testing.T) {
+	m, weights := twoLayers(t)
+	names := func(layers []string) (names []string) {
+		model, _, err := Pack(m, weights, PackOptions{Layers: layers})
+		require.NoError(t, err)
+		for _, l := range model.Layers {
+			names = append(names, l.Name)
+		}
+		return names
+	}
+	require.Equal(t, []string{"a", "b"}, names(nil))
+	require.Equal(t, []string{"a", "b"}, names([]string{"b", "a"}))
+	require.Equal(t, []string{"a"}, names([]string{"a"}))
+	require.Equal(t, []string{"b"}, names([]string{"b"}))
+	model, _, err := Pack(m, weights, PackOptions{})
+	require.NoError(t, err)
+	for i, want := range []struct {
+		act    sgp.OpKind
+		lo, hi float32
+	}{{sgp.Clamp, -2, 5}, {sgp.GeluTanh, 0, 0}} {
+		ops := model.Layers[i].Ops
+		require.Len(t, ops, 1, "the activation is part of the linear op")
+		lin := ops[0].Linear
+		require.Equal(t, want.act, lin.Act)
+		require.Equal(t, []float32{want.lo, want.hi}, []float32{lin.Lo, lin.Hi})
+	}
+}
+
+// TestTextHash: the hash is that of the machine code up to the level, and of
+// nothing else.
+func TestTextHash(t *testing.T) {
+	key, other := runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}, runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 1}
+	hash := func(isa runtime.ISA, ks ...Kernel) string {
+		h, err := TextHash(ks, isa)
+		require.NoError(t, err)
+		return h
+	}
+	avx2, avx512, neon := Kernel{Key: key, ISA: runtime.AVX2}, Kernel{Key: key, ISA: runtime.AVX512}, Kernel{Key: key, ISA: runtime.NEON}
+	alone := hash(runtime.AVX2, avx2)
+	require.Equal(t, alone, hash(runtime.AVX2, avx512, neon, Kernel{Key: key, ISA: runtime.Generic}, avx2))
+	require.Equal(t, alone, hash(runtime.AVX512, avx2))
+	require.NotEqual(t, alone, hash(runtime.AVX512, avx2, avx512))
+	require.NotEqual(t, alone, hash(runtime.AVX2, avx2, Kernel{Key: other, ISA: runtime.AVX2}))
+	require.Equal(t, hash(runtime.NEON, neon), hash(runtime.NEON, avx2, neon))
+	require.NotEqual(t, alone, hash(runtime.NEON, neon))
+}
