@@ -1,6 +1,7 @@
 package codegen
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -81,4 +82,20 @@ func TestTextHash(t *testing.T) {
 	require.NotEqual(t, alone, hash(runtime.AVX2, avx2, Kernel{Key: other, ISA: runtime.AVX2}))
 	require.Equal(t, hash(runtime.NEON, neon), hash(runtime.NEON, avx2, neon))
 	require.NotEqual(t, alone, hash(runtime.NEON, neon))
+}
+
+// TestSoftmaxOverTheBatchIsRefused: rows of a size that only a call knows have
+// no kernel.
+func TestSoftmaxOverTheBatchIsRefused(t *testing.T) {
+	for axis, why := range map[int]string{0: "softmax over the batch axis t has no kernel", 1: ""} {
+		m, err := ir.Load("s.sg", fmt.Appendf(nil, "sparsegen 1\n\nlayer a(x f32[t, 32]) (y f32[t, 32]) where t in 1..4 {\n    y = softmax(x, axis=%d)\n}\n", axis), ir.Options{})
+		require.NoError(t, err)
+		model, _, err := Pack(m, nil, PackOptions{})
+		if why != "" {
+			require.ErrorContains(t, err, why)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 32, model.Layers[0].Ops[0].Group)
+	}
 }
