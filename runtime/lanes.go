@@ -358,9 +358,6 @@ func (d *lanesLinear) direct(c *slabChunk) bool {
 // unit computes one chunk of slabs for all tokens.
 func (d *lanesLinear) unit(worker, u int) error {
 	c := &d.chunks[u]
-	if d.c.stopped() {
-		return errStopped
-	}
 	var (
 		bias   = &d.bias[c.first*d.slab]
 		w      = from(d.w, c.w)
@@ -370,6 +367,9 @@ func (d *lanesLinear) unit(worker, u int) error {
 		lanes  = c.n * d.slab
 	)
 	for i := range d.calls {
+		if d.c.stopped() {
+			return errStopped
+		}
 		begin, k := d.calls[i].first, d.calls[i].kernel
 		x := &d.x[begin*d.ldx]
 		if direct && begin+k.tokens <= d.batch {

@@ -28,7 +28,12 @@ type control struct {
 // errStopped says that the context has ended.
 var errStopped = errors.New("stopped")
 
-// stopped reports whether the context has ended.
+// stopped reports whether the context has ended. It stands between any two calls
+// of kernels also because a kernel cannot be interrupted and a loop of nothing but
+// kernels is hardly ever met in between: the garbage collector would wait for the
+// end of the loop. A call like this one looks whether it should stop.
+//
+//go:noinline
 func (c *control) stopped() bool {
 	if c.done == nil {
 		return false

@@ -350,8 +350,8 @@ func (d *tileLinear) unit(worker, u int) error {
 	if d.groups > 1 && d.left[i].Add(-1) > 0 {
 		return nil // another unit of this tile finishes it
 	}
-	if !direct {
-		d.store(y, t, w)
+	if !direct && !d.store(y, t, w) {
+		return errStopped
 	}
 	d.fillConstant(d.y, d.batch, t.first, t.cols)
 	return nil
@@ -448,14 +448,17 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 	}
 }
 
-// store moves a tile from scratch to the output.
-func (d *tileLinear) store(y []float32, t tile, w *tileWidth) {
+// store moves a tile from scratch to the output, unless the context has ended.
+func (d *tileLinear) store(y []float32, t tile, w *tileWidth) bool {
 	if !d.featureMajor && d.rows == nil {
 		piece := max(callMoves/w.t&^15, 16)
 		for r := 0; r < d.out; r += piece {
+			if d.c.stopped() {
+				return false
+			}
 			d.storeTile(&y[r*w.t], &d.y[t.first*d.out+r], uintptr(d.out)*4, w.t, min(piece, d.out-r), t.cols)
 		}
-		return
+		return true
 	}
 	n := d.out
 	if d.rows != nil {
@@ -476,6 +479,7 @@ func (d *tileLinear) store(y []float32, t tile, w *tileWidth) {
 			d.y[r*row+(t.first+j)*column] = v
 		}
 	}
+	return true
 }
 
 // from is a pointer to s[i], or nil where nothing is stored from there on; the
