@@ -16,7 +16,6 @@ import (
 	"github.com/sparsegen/sparsegen/asm/amd64"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/gobuild"
-	"github.com/sparsegen/sparsegen/runtime"
 	"github.com/sparsegen/sparsegen/torture"
 )
 
@@ -43,7 +42,7 @@ func TestEmitted(t *testing.T) {
 	t.Run("disassembly", func(t *testing.T) {
 		native := 0
 		for _, k := range kernels {
-			if k.ISA != runtime.Generic {
+			if k.ISA.Arch() == "amd64" {
 				native++
 			}
 		}
