@@ -98,11 +98,12 @@ torture:
 ## each of which tests should find; survivors are listed
 MUTANTS ?= 150
 SEED    ?= 1
+FAST     = -timeout 4m -skip 'Mutants|WholePath|PrunedNetworks|Damaged|Emulated|PTX'
 mutants:
 	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -run '^(Test[A-QS-Z]|Example)' patterns
-	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -with ./codegen -run 'Holes|Idle|Proof|Poly|Proved|Must|Planted' asm/verify
-	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -with ./codegen -run '' asm asm/amd64
-	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) -timeout 5m codegen
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) $(FAST) -with ./codegen,./golden asm/verify
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) $(FAST) -with ./codegen,./golden asm asm/amd64 asm/goref
+	$(GO) run ./internal/mutate -n $(MUTANTS) -seed $(SEED) $(FAST) -with ./golden codegen
 
 ## fuzz: each fuzz target for FUZZTIME, one after the other; what is found lands in
 ## the package's testdata/fuzz. The target that runs damaged models with generated

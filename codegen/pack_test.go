@@ -8,6 +8,7 @@ import (
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/ir"
+	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -97,5 +98,33 @@ func TestSoftmaxOverTheBatchIsRefused(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.Equal(t, 32, model.Layers[0].Ops[0].Group)
+	}
+}
+
+// TestPanelsAndRest: rows that fill panels are one segment of these, those left
+// are one of single rows, and neither is there without rows.
+func TestPanelsAndRest(t *testing.T) {
+	for _, c := range []struct {
+		rows, mr int
+		want     [][2]int // rows of a panel, rows, of each segment
+	}{
+		{1, 1, [][2]int{{1, 1}}}, {2, 1, [][2]int{{1, 2}}}, {1, 4, [][2]int{{1, 1}}}, {4, 4, [][2]int{{4, 4}}}, {5, 4, [][2]int{{4, 4}, {1, 1}}},
+	} {
+		for _, op := range []runtime.KernelOp{runtime.PanelDense, runtime.PanelGrouped, runtime.PanelBlock, runtime.PanelStep} {
+			m := patterns.NewMatrix(c.rows, 24)
+			for i := range m.Data {
+				m.Data[i] = float32(i + 1)
+			}
+			v, err := Config{Op: op, MR: c.mr, KB: 16}.Pack(m, patterns.MaskOf(m))
+			require.NoError(t, err)
+			var got [][2]int
+			weights := 0
+			for _, s := range v.Panel.Segments {
+				got = append(got, [2]int{s.MR, len(s.Rows)})
+				weights += len(s.W)
+			}
+			require.Equal(t, c.want, got, "%v: %d rows, panels of %d", op, c.rows, c.mr)
+			require.Equal(t, len(m.Data), weights, "%v: %d rows, panels of %d", op, c.rows, c.mr)
+		}
 	}
 }

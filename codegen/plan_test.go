@@ -230,3 +230,20 @@ func TestBounds(t *testing.T) {
 	f = Packed{c, v}
 	require.Contains(t, f.Bounds(p, 1, runtime.AVX2), Bound{"reading the weights from the second-level cache", float64(f.Bytes()) / core.l2})
 }
+
+// TestCandidatesAreMeasured: a tuner tries every K-block that the planner
+// proposes, whatever the layer.
+func TestCandidatesAreMeasured(t *testing.T) {
+	for _, text := range planCases {
+		pattern, err := patterns.Parse(text)
+		require.NoError(t, err)
+		if pattern.Validate(112, 480) != nil {
+			continue
+		}
+		for _, c := range Candidates(Problem{Out: 112, In: 480, BatchMin: 1, BatchMax: 100, Levels: pattern.Levels(112, 480)}) {
+			if c.Panel() {
+				require.Contains(t, kBlocks, c.KB, "%s: %v", text, c)
+			}
+		}
+	}
+}

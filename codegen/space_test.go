@@ -39,6 +39,27 @@ func TestSpaceIsTheLegalVariations(t *testing.T) {
 	}
 }
 
+// TestSpaceHasOneSingleBlock: of the K-blocks that hold all columns, which pack
+// the same, only the shortest is a variation.
+func TestSpaceHasOneSingleBlock(t *testing.T) {
+	pattern, err := patterns.Parse("unstructured(sparsity=0.8)")
+	require.NoError(t, err)
+	for in, want := range map[int][]int{48: {32, 48}, 64: {32, 48, 64}, 65: {32, 48, 64, 96}} {
+		p := Problem{Out: 64, In: in, BatchMin: 8, BatchMax: 64, Levels: pattern.Levels(64, in)}
+		proposed := Candidates(p)
+		var kbs []int
+		for _, c := range Space(p) {
+			if c.Op == runtime.PanelGrouped && c.MR == 1 && !slices.Contains(proposed, c) {
+				kbs = append(kbs, c.KB)
+			}
+		}
+		want = slices.DeleteFunc(want, func(kb int) bool {
+			return slices.Contains(proposed, Config{Op: runtime.PanelGrouped, MR: 1, KB: kb})
+		})
+		require.Equal(t, want, kbs, "%d columns", in)
+	}
+}
+
 func TestIllegalConfigsSayWhy(t *testing.T) {
 	pattern, err := patterns.Parse("block(4,1,sparsity=0.8)")
 	require.NoError(t, err)
@@ -118,6 +139,28 @@ func TestMeasurementsDecide(t *testing.T) {
 		c, measured := at(batch)
 		require.Equal(t, want, c, "batch %d", batch)
 		require.True(t, measured, "batch %d", batch)
+	}
+}
+
+// TestMeasuredNearlyAsFast: a measured form that is no candidate is packed and
+// weighed if it is slower than the best by worthTuning at most.
+func TestMeasuredNearlyAsFast(t *testing.T) {
+	m := patterns.NewMatrix(32, 40)
+	for i := range m.Data {
+		m.Data[i] = float32(i%5) + 1
+	}
+	p := Problem{Out: 32, In: 40, BatchMin: 8, BatchMax: 8}
+	dense := Config{Op: runtime.PanelDense, MR: 4, KB: 256}
+	other := Config{Op: runtime.PanelDense, MR: 4, KB: 32}
+	require.Contains(t, Candidates(p), dense)
+	require.NotContains(t, Candidates(p), other)
+	for ratio, want := range map[float64]bool{1.01: true, worthTuning: true, 1.021: false} {
+		_, plan, err := planTuned(p, m, patterns.MaskOf(m), runtime.AVX2, nil, func(Problem, float64, int, runtime.ISA) []Measured {
+			return []Measured{{Config: dense, Ratio: 1}, {Config: other, Ratio: ratio}}
+		})
+		require.NoError(t, err)
+		require.Equal(t, want, slices.ContainsFunc(plan.Considered, func(c Considered) bool { return c.Config == other }), "%v", ratio)
+		require.Equal(t, dense, plan.Choices[0].Config)
 	}
 }
 

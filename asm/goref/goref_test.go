@@ -257,3 +257,20 @@ func TestErrors(t *testing.T) {
 	_, err = goref.File("kern", "// fine\nfunc init() {}", nil)
 	require.EqualError(t, err, `goref: header line "func init() {}" is not a comment`)
 }
+
+// TestHeaderIsAComment: of a header, lines of comments and empty ones are taken.
+func TestHeaderIsAComment(t *testing.T) {
+	for text, good := range map[string]bool{
+		"": true, "// one": true, "// one\n\n//go:build amd64\n": true, "// one\n \t\n// two\n\n": true, "\t// one": true,
+		"package p": false, "// one\nvar x int\n": false, "/ one": false,
+	} {
+		file, err := goref.File("kern", text, nil)
+		if !good {
+			require.ErrorContains(t, err, "is not a comment", "%q", text)
+			continue
+		}
+		require.NoError(t, err, "%q", text)
+		_, err = parser.ParseFile(token.NewFileSet(), goref.FileName, file, parser.SkipObjectResolution)
+		require.NoError(t, err, "%q", text)
+	}
+}

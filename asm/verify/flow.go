@@ -203,7 +203,6 @@ func (a *analysis) findLoops() error {
 		for _, b := range l.blocks {
 			a.blocks[b].loop = l
 		}
-		a.loops = append(a.loops, l)
 	}
 	return nil
 }

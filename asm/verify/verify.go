@@ -45,7 +45,6 @@ type analysis struct {
 
 	blocks []block
 	order  []int
-	loops  []*loop
 	byName map[string]int
 
 	loop   *loop    // whose body runs

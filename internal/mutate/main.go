@@ -34,6 +34,7 @@ type options struct {
 	seed    uint64
 	timeout time.Duration
 	run     string
+	skip    string
 	with    string
 	floor   float64
 }
@@ -44,6 +45,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "which ones")
 	flag.DurationVar(&o.timeout, "timeout", time.Minute, "a mutant's tests that take longer have found it")
 	flag.StringVar(&o.run, "run", "", "the tests, as a regular expression")
+	flag.StringVar(&o.skip, "skip", "", "of these, those to leave out, as a regular expression")
 	flag.StringVar(&o.with, "with", "", "more packages whose tests are run, apart by commas")
 	flag.Float64Var(&o.floor, "floor", 0, "the least share in percent that tests must find")
 	flag.Parse()
@@ -162,7 +164,7 @@ func try(ctx context.Context, scratch string, s site, o options) (outcome, []byt
 			return notBuilt, out, ctx.Err()
 		}
 		limit, stop := context.WithTimeout(ctx, o.timeout)
-		cmd := exec.CommandContext(limit, binary, "-test.failfast", "-test.short", "-test.run="+o.run)
+		cmd := exec.CommandContext(limit, binary, "-test.failfast", "-test.short", "-test.run="+o.run, "-test.skip="+o.skip)
 		cmd.Dir = p
 		cmd.WaitDelay = time.Second
 		out, err := cmd.CombinedOutput()
