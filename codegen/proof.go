@@ -3,6 +3,9 @@ package codegen
 import (
 	"errors"
 	"fmt"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sparsegen/sparsegen/asm/verify"
 	"github.com/sparsegen/sparsegen/runtime"
@@ -20,8 +23,9 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 			keys[functionName(k.Key, m)] = k.Key
 		}
 	}
-	var proofs []*verify.Proof
-	for _, f := range funcs {
+	contracts := make([]*verify.Contract, len(funcs))
+	of := make([]runtime.KernelKey, len(funcs))
+	for i, f := range funcs {
 		key, ok := keys[f.Name]
 		if !ok {
 			return nil, fmt.Errorf("codegen: line %d: %s is none of the kernels", f.Line, f.Name)
@@ -31,14 +35,27 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 		if err != nil {
 			return nil, err
 		}
-		p, err := verify.Check(f, c, tables)
-		if err != nil {
-			return nil, notProved(key, err)
-		}
-		proofs = append(proofs, p)
+		contracts[i], of[i] = c, key
 	}
 	for name := range keys {
 		return nil, fmt.Errorf("codegen: no kernel %s in the assembly", name)
+	}
+	// A proof depends on nothing but its kernel: each processor takes the next one.
+	proofs, errs := make([]*verify.Proof, len(funcs)), make([]error, len(funcs))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(goruntime.GOMAXPROCS(0), len(funcs)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(funcs); i = int(next.Add(1)) - 1 {
+				proofs[i], errs[i] = verify.Check(funcs[i], contracts[i], tables)
+			}
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return nil, notProved(of[i], err)
+		}
 	}
 	return proofs, nil
 }
