@@ -48,6 +48,17 @@ func kernelsOf(problems []codegen.Problem, levels []sparse.ISA) []codegen.Kernel
 	return codegen.Sort(ks)
 }
 
+// Compile compiles the worker that a tuning of the ops needs, where it is not in the
+// cache folder yet, and returns its path. A machine without Go can tune with a copy
+// of that folder and of this program.
+func Compile(ctx context.Context, linears []Linear, o Options) (string, error) {
+	var problems []codegen.Problem
+	for _, l := range linears {
+		problems = append(problems, l.Problem)
+	}
+	return Build(ctx, kernelsOf(problems, o.Levels), o.Cache)
+}
+
 // Build compiles the worker with all kernels, in one module and one go build, and
 // returns the path of the program. Programs are kept in the cache folder by what is
 // in them, so that the same candidates are compiled once.

@@ -25,7 +25,8 @@ const (
 // candidate is a packed configuration of a linear op.
 type candidate struct {
 	codegen.Packed
-	file string // where it is written, or ""
+	same []codegen.Config // that give the same kernels on the same bytes
+	file string           // where it is written, or ""
 }
 
 // field is the candidates of one linear op.
@@ -59,7 +60,7 @@ func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string) (*fiel
 	slices.SortStableFunc(space, func(a, b codegen.Config) int { // of equal ones the default stays
 		return cmp.Compare(btoi(chosen[b]), btoi(chosen[a]))
 	})
-	seen := map[uint64]bool{}
+	seen := map[uint64]*candidate{}
 	for _, c := range space {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -72,10 +73,13 @@ func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string) (*fiel
 			continue // the weights do not have this form
 		}
 		packed := codegen.Packed{Config: c, Variant: v}
-		if h := packed.Hash(l.Problem); !seen[h] {
-			seen[h] = true
-			f.candidates = append(f.candidates, &candidate{Packed: packed})
+		h := packed.Hash(l.Problem)
+		if first := seen[h]; first != nil {
+			first.same = append(first.same, c)
+			continue
 		}
+		seen[h] = &candidate{Packed: packed}
+		f.candidates = append(f.candidates, seen[h])
 	}
 	return f, nil
 }

@@ -44,6 +44,9 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 	t.load()
 	jobs, seen := map[int][]job{}, map[Problem]bool{}
 	for i, l := range linears {
+		if t.Only != nil && !t.Only(l.Layer) {
+			continue
+		}
 		for _, b := range l.Problem.Batches() {
 			q := problemOf(l.Problem, l.Mask.Density(), b, t.ISA)
 			rec, ok := t.records.exact(t.env.Microarch, q)
@@ -63,7 +66,7 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 		return drifts, 0, nil
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	if err := t.start(ctx, linears, jobs); err != nil {
+	if err := t.start(ctx, linears); err != nil {
 		return nil, 0, err
 	}
 	for i, l := range linears {

@@ -1,7 +1,6 @@
 package autotune
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
-	"github.com/sparsegen/sparsegen/codegen"
 )
 
 // The oracle: all candidates of a race in so many interleaved rounds. Those slower
@@ -30,49 +28,6 @@ const (
 	naiveTimed = 100 * time.Millisecond
 	naiveBlock = time.Millisecond
 )
-
-// Choice is what a policy chose for a problem, and what that costs.
-type Choice struct {
-	Config string  `json:"config"`
-	NS     float64 `json:"ns"`     // its fastest sample in the oracle's rounds
-	Regret float64 `json:"regret"` // NS over the oracle's, less 1
-	Took   float64 `json:"took_s"` // to choose, in seconds; 0 for what measures nothing
-}
-
-// Regret is how far each policy's choice is from the best candidate of one problem.
-type Regret struct {
-	Layer      string   `json:"layer"`
-	Problem    Problem  `json:"problem"`
-	Candidates int      `json:"candidates"`
-	Noise      float64  `json:"noise"` // gap between the default and itself in the oracle's rounds
-	Oracle     string   `json:"oracle"`
-	OracleNS   float64  `json:"oracle_ns"`
-	Default    Choice   `json:"default"`  // the plan without records
-	Tuned      []Choice `json:"tuned"`    // the race, as often as it was repeated
-	Naive      Choice   `json:"naive"`    // each candidate alone, median
-	Transfer   Choice   `json:"transfer"` // the record of the nearest other problem, or the default
-	Rank       float64  `json:"rank"`     // rank correlation of the model's estimates with the times
-}
-
-// OracleReport is the regrets of all problems, with their summary.
-type OracleReport struct {
-	Machine  Environment   `json:"machine"`
-	Problems []Regret      `json:"problems"`
-	Policies []PolicyShare `json:"policies"`
-	Left     int           `json:"left"` // problems beyond the budget
-}
-
-// PolicyShare sums a policy up over all problems.
-type PolicyShare struct {
-	Policy  string  `json:"policy"`
-	Geomean float64 `json:"geomean"` // of the ratios to the oracle's time, less 1
-	P95     float64 `json:"p95"`     // of the regrets
-	Max     float64 `json:"max"`
-	Slower  int     `json:"slower"`   // choices more than 1 % slower than the default
-	Median  float64 `json:"median_s"` // time to choose
-	P95Took float64 `json:"p95_s"`
-	Choices int     `json:"choices"`
-}
 
 // Oracle measures what tuning is worth: for each problem of the ops the race, repeated,
 // and the naive policy choose among the same candidates, and then all of them run in
@@ -93,11 +48,10 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 	t.lookup = NewLookup(t.records, t.env.Microarch)
 	jobs := t.jobs(linears)
 	defer func() { err = errors.Join(err, t.stop()) }()
-	if err := t.start(ctx, linears, jobs); err != nil {
+	if err := t.start(ctx, linears); err != nil {
 		return nil, err
 	}
 	rep = &OracleReport{Machine: t.env}
-	times := map[Problem]map[string]expected{} // of the oracle's rounds
 	for i, l := range linears {
 		if len(jobs[i]) == 0 {
 			continue
@@ -106,32 +60,36 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 			rep.Left += len(jobs[i])
 			continue
 		}
-		f, err := newField(ctx, l, t.ISA, t.temp)
+		start := time.Now()
+		f, err := t.enter(ctx, l, jobs[i])
 		if err != nil {
 			return nil, err
 		}
+		entering := time.Since(start).Seconds() / float64(len(jobs[i]))
 		for k, j := range jobs[i] {
 			if t.overBudget() {
 				rep.Left += len(jobs[i]) - k
 				break
 			}
 			t.report("oracle of %s at batch %d", l.Layer, j.batch)
-			r, at, err := t.regret(ctx, f, j, repeats)
+			r, err := t.regret(ctx, f, j, repeats)
 			if err != nil {
 				return nil, err
 			}
-			rep.Problems, times[j.problem] = append(rep.Problems, *r), at
+			for k := range r.Tuned {
+				r.Tuned[k].Took = round4(r.Tuned[k].Took + entering)
+			}
+			rep.Problems = append(rep.Problems, *r)
 			t.done++
 		}
 		f.remove()
 	}
-	rep.transfer(times)
-	rep.sumUp()
+	rep.judge()
 	return rep, nil
 }
 
 // regret judges the policies on one problem.
-func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regret, map[string]expected, error) {
+func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regret, error) {
 	entrants := f.at(j.batch, nil)
 	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants)}
 	for k := range repeats {
@@ -141,10 +99,10 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 		j.problem.Weights = reg.Problem.Weights
 		r, lost, err := t.race(ctx, f, j, entrants)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if lost != nil {
-			return nil, nil, fmt.Errorf("layer %s, batch %d: %v: %s", f.linear.Layer, j.batch, lost.candidate.Config, lost.why)
+			return nil, fmt.Errorf("layer %s, batch %d: %v: %s", f.linear.Layer, j.batch, lost.candidate.Config, lost.why)
 		}
 		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[r.Verdict().Winner].Config.String(), Took: time.Since(start).Seconds()})
 	}
@@ -158,47 +116,30 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 			}
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		files = append(files, worker.File{ID: i, Path: path})
 	}
 	start := time.Now()
 	naive, err := t.naive(ctx, j, files[:len(entrants)])
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	reg.Naive = Choice{Config: entrants[naive].Config.String(), Took: time.Since(start).Seconds()}
+	reg.Naive = Choice{Config: entrants[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
 	best, err := t.exhaust(ctx, j, files, entrants)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	at := map[string]expected{}
-	var ns, cycles []float64
 	for i, c := range entrants {
-		e := expected{best[i], c.Estimate(f.linear.Problem, j.batch, f.isa)}
-		at[c.Config.String()] = e
-		ns, cycles = append(ns, e.ns), append(cycles, e.cycles)
+		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.isa))}
+		for _, s := range c.same {
+			e.Same = append(e.Same, s.String())
+		}
+		reg.Times = append(reg.Times, e)
 	}
-	reg.Rank = round4(rankCorrelation(ns, cycles))
-	fastest := slices.Index(ns, slices.Min(ns))
-	reg.Oracle, reg.OracleNS = entrants[fastest].Config.String(), round1(ns[fastest])
 	reg.Noise = round4(math.Abs(best[len(entrants)]/best[0] - 1))
-	reg.Default = reg.judge(Choice{Config: entrants[0].Config.String()}, at)
-	reg.Naive = reg.judge(reg.Naive, at)
-	for k := range reg.Tuned {
-		reg.Tuned[k] = reg.judge(reg.Tuned[k], at)
-	}
-	return reg, at, nil
-}
-
-// expected is a candidate's time, and the model's estimate of it.
-type expected struct{ ns, cycles float64 }
-
-// judge completes a choice.
-func (r *Regret) judge(c Choice, at map[string]expected) Choice {
-	c.NS = round1(at[c.Config].ns)
-	c.Regret = round4(c.NS/r.OracleNS - 1)
-	return c
+	reg.Default = Choice{Config: entrants[0].Config.String()}
+	return reg, nil
 }
 
 // naive is the candidate that wins by the naive policy.
@@ -257,84 +198,4 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 		}
 	}
 	return best, nil
-}
-
-// transfer judges, for each problem, what the record of the nearest other one would
-// have chosen, where the model does not object.
-func (rep *OracleReport) transfer(times map[Problem]map[string]expected) {
-	for i := range rep.Problems {
-		r := &rep.Problems[i]
-		r.Transfer = r.Default
-		at := math.Inf(1)
-		for k, other := range rep.Problems {
-			d := r.Problem.distance(other.Problem)
-			if k == i || d > nearest || d >= at {
-				continue
-			}
-			config := other.Tuned[0].Config
-			own := times[r.Problem][r.Default.Config].cycles
-			if e, ran := times[r.Problem][config]; ran && e.cycles <= codegen.Objection*own {
-				r.Transfer, at = r.judge(Choice{Config: config}, times[r.Problem]), d
-			}
-		}
-	}
-}
-
-// sumUp fills in the policies.
-func (rep *OracleReport) sumUp() {
-	for _, p := range []struct {
-		name string
-		of   func(r Regret) []Choice
-	}{
-		{"race", func(r Regret) []Choice { return r.Tuned }},
-		{"naive", func(r Regret) []Choice { return []Choice{r.Naive} }},
-		{"transfer", func(r Regret) []Choice { return []Choice{r.Transfer} }},
-		{"model", func(r Regret) []Choice { return []Choice{r.Default} }},
-	} {
-		s := PolicyShare{Policy: p.name}
-		var ratios, regrets, took []float64
-		for _, r := range rep.Problems {
-			for _, c := range p.of(r) {
-				ratios, regrets, took = append(ratios, 1+c.Regret), append(regrets, c.Regret), append(took, c.Took)
-				if c.NS > 1.01*r.Default.NS {
-					s.Slower++
-				}
-			}
-		}
-		if s.Choices = len(ratios); s.Choices > 0 {
-			slices.Sort(regrets)
-			slices.Sort(took)
-			at := func(xs []float64, q float64) float64 { return round4(xs[int(q*float64(len(xs)-1)+0.5)]) }
-			s.Geomean, s.P95, s.Max = round4(geomean(ratios)-1), at(regrets, 0.95), at(regrets, 1)
-			s.Median, s.P95Took = at(took, 0.5), at(took, 0.95)
-		}
-		rep.Policies = append(rep.Policies, s)
-	}
-}
-
-// rankCorrelation is Spearman's, without a correction for ties; 0 where there are
-// fewer than three.
-func rankCorrelation(a, b []float64) float64 {
-	n := len(a)
-	if n < 3 {
-		return 0
-	}
-	ranks := func(xs []float64) []int {
-		order := make([]int, n)
-		for i := range order {
-			order[i] = i
-		}
-		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(xs[i], xs[j]) })
-		r := make([]int, n)
-		for rank, i := range order {
-			r[i] = rank
-		}
-		return r
-	}
-	ra, rb, sum := ranks(a), ranks(b), 0.0
-	for i := range n {
-		d := float64(ra[i] - rb[i])
-		sum += d * d
-	}
-	return 1 - 6*sum/(float64(n)*(float64(n)*float64(n)-1))
 }

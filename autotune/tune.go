@@ -23,6 +23,9 @@ type Options struct {
 	Levels []runtime.ISA // the levels that the program will have kernels of
 	Budget time.Duration // no race starts after it; 0: none
 	Again  bool          // measure what has a record already
+	// Only, where it is set, says which layers to tune. The others' candidates are
+	// compiled too: however a model is tuned, its worker is the same program.
+	Only func(layer string) bool
 	// Calibrate measures the machine's roofs even where they were measured before.
 	Calibrate bool
 	Cache     string // folder of compiled workers
@@ -126,18 +129,12 @@ func (t *tuner) load() {
 	t.sum = &Summary{Machine: t.env, Gain: 1}
 }
 
-// start compiles the candidates of the ops that have jobs and makes the bench ready.
-func (t *tuner) start(ctx context.Context, linears []Linear, jobs map[int][]job) (err error) {
+// start compiles the candidates of all ops and makes the bench ready.
+func (t *tuner) start(ctx context.Context, linears []Linear) (err error) {
 	if t.bench == nil {
-		var problems []codegen.Problem
-		for i, l := range linears {
-			if len(jobs[i]) > 0 {
-				problems = append(problems, l.Problem)
-			}
-		}
 		t.report("compile the candidates")
 		start := time.Now()
-		binary, err := Build(ctx, kernelsOf(problems, t.Levels), t.Cache)
+		binary, err := Compile(ctx, linears, t.Options)
 		if err != nil {
 			return err
 		}
@@ -173,7 +170,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		return t.sum, nil
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
-	if err := t.start(ctx, linears, jobs); err != nil {
+	if err := t.start(ctx, linears); err != nil {
 		return nil, err
 	}
 	if t.journal, err = openJournal(journalPath(t.Dir, t.env.Microarch)); err != nil {
@@ -203,6 +200,9 @@ func (t *tuner) jobs(linears []Linear) map[int][]job {
 	seen := map[Problem]bool{}
 	var stale []string
 	for i, l := range linears {
+		if t.Only != nil && !t.Only(l.Layer) {
+			continue
+		}
 		for _, b := range l.Problem.Batches() {
 			q := problemOf(l.Problem, l.Mask.Density(), b, t.ISA)
 			if seen[q] {
@@ -246,22 +246,11 @@ func (t *tuner) tuneLinear(ctx context.Context, l Linear, jobs []job) error {
 		t.sum.Left += len(jobs)
 		return nil
 	}
-	t.report("pack %s", l.Layer)
-	f, err := newField(ctx, l, t.ISA, t.temp)
+	f, err := t.enter(ctx, l, jobs)
 	if err != nil {
 		return err
 	}
 	defer f.remove()
-	entered := map[*candidate]bool{}
-	for _, j := range jobs {
-		for _, c := range f.at(j.batch, t.seeds(l, j)) {
-			entered[c] = true
-		}
-	}
-	t.report("check %s", l.Layer)
-	if err := t.gate(ctx, f, entered); err != nil {
-		return err
-	}
 	for i, j := range jobs {
 		if t.overBudget() {
 			t.sum.Left += len(jobs) - i
@@ -276,6 +265,23 @@ func (t *tuner) tuneLinear(ctx context.Context, l Linear, jobs []job) error {
 		t.done++
 	}
 	return nil
+}
+
+// enter packs the candidates of an op and checks those that its races need.
+func (t *tuner) enter(ctx context.Context, l Linear, jobs []job) (*field, error) {
+	t.report("pack %s", l.Layer)
+	f, err := newField(ctx, l, t.ISA, t.temp)
+	if err != nil {
+		return nil, err
+	}
+	entered := map[*candidate]bool{}
+	for _, j := range jobs {
+		for _, c := range f.at(j.batch, t.seeds(l, j)) {
+			entered[c] = true
+		}
+	}
+	t.report("check %s", l.Layer)
+	return f, t.gate(ctx, f, entered)
 }
 
 // seeds are the choices that are known of the same or similar problems, stale ones

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -25,6 +26,8 @@ type TuneOptions struct {
 	Again  bool          // measure what has a record already
 	// Calibrate measures what the machine can do even if that was measured before.
 	Calibrate bool
+	// Workers is the folder of compiled candidates; "" is one in the user's cache.
+	Workers string
 }
 
 // Tune measures which configuration computes each layer fastest on this machine and
@@ -75,28 +78,43 @@ func TuneCheck(ctx context.Context, c Console, o TuneOptions) error {
 	return nil
 }
 
-// TuneOracle judges the choices of the race, of the naive policy, of transfer and of
-// the cost model by an exhaustive measurement, with the race repeated. With asJSON it
-// prints an autotune.OracleReport.
-func TuneOracle(ctx context.Context, c Console, o TuneOptions, repeats int, asJSON bool) error {
-	if repeats < 1 {
-		return fmt.Errorf("--repeat %d: want at least 1", repeats)
-	}
+// TuneCompile only compiles the candidates that a tuning of the spec needs, for this
+// machine or another one without Go, and prints where they are.
+func TuneCompile(ctx context.Context, c Console, o TuneOptions) error {
 	m, err := o.open(c)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	linears, options, p, err := o.prepare(c, m)
+	linears, options, p, err := o.options(c, m)
 	if err != nil {
 		return err
 	}
-	r, err := autotune.Oracle(ctx, linears, repeats, options)
+	binary, err := autotune.Compile(ctx, linears, options)
 	p.end()
+	if err == nil {
+		fmt.Fprintln(c.Out, binary)
+	}
+	return err
+}
+
+// OracleOptions are the options of TuneOracle.
+type OracleOptions struct {
+	TuneOptions
+	Repeat int      // races of each problem
+	From   []string // reports to be judged together; nothing is measured then
+	JSON   bool
+}
+
+// TuneOracle judges the choices of the race, of the naive policy, of transfer and of
+// the cost model by an exhaustive measurement, with the race repeated. As JSON it
+// prints an autotune.OracleReport.
+func TuneOracle(ctx context.Context, c Console, o OracleOptions) error {
+	r, err := o.oracle(ctx, c)
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if o.JSON {
 		enc := json.NewEncoder(c.Out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(r)
@@ -128,6 +146,38 @@ func TuneOracle(ctx context.Context, c Console, o TuneOptions, repeats int, asJS
 	return nil
 }
 
+// oracle measures, or reads what was measured.
+func (o OracleOptions) oracle(ctx context.Context, c Console) (*autotune.OracleReport, error) {
+	if len(o.From) > 0 {
+		reports := make([]autotune.OracleReport, len(o.From))
+		for i, name := range o.From {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				return nil, err
+			}
+			if err := json.Unmarshal(text, &reports[i]); err != nil {
+				return nil, fmt.Errorf("%s: not a report of tune --oracle --json: %w", name, err)
+			}
+		}
+		return autotune.MergeOracles(reports)
+	}
+	if o.Repeat < 1 {
+		return nil, fmt.Errorf("--repeat %d: want at least 1", o.Repeat)
+	}
+	m, err := o.open(c)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	linears, options, p, err := o.prepare(c, m)
+	if err != nil {
+		return nil, err
+	}
+	r, err := autotune.Oracle(ctx, linears, o.Repeat, options)
+	p.end()
+	return r, err
+}
+
 // TuneExplain prints the races behind a layer's records, and why their winners win.
 func TuneExplain(c Console, o TuneOptions) error {
 	m, err := o.open(c)
@@ -155,15 +205,43 @@ func TuneExplain(c Console, o TuneOptions) error {
 
 // prepare is what a tuning of a model needs.
 func (o TuneOptions) prepare(c Console, m *model) (linears []autotune.Linear, a autotune.Options, p *progress, err error) {
-	p = newProgress(c, 0)
-	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Calibrate: o.Calibrate, Report: p.report, Note: p.note}
-	if linears, a.ISA, a.Levels, err = o.linears(m); err == nil && !a.ISA.Available() {
+	linears, a, p, err = o.options(c, m)
+	if err == nil && !a.ISA.Available() {
 		err = fmt.Errorf("--isa %v: this machine does not have it, and what is not there cannot be measured", a.ISA)
 	}
-	if err == nil {
+	return linears, a, p, err
+}
+
+// options are a model's linear ops, whatever o.Layers says, with the options of a
+// tuning that heeds it.
+func (o TuneOptions) options(c Console, m *model) (linears []autotune.Linear, a autotune.Options, p *progress, err error) {
+	p = newProgress(c, 0)
+	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Calibrate: o.Calibrate, Cache: o.Workers, Report: p.report, Note: p.note}
+	if a.Only, err = o.only(m); err != nil {
+		return nil, a, p, err
+	}
+	o.Layers = ""
+	linears, a.ISA, a.Levels, err = o.linears(m)
+	if err == nil && a.Cache == "" {
 		a.Cache, err = cacheFolder()
 	}
 	return linears, a, p, err
+}
+
+// only tells the layers that o.Layers names.
+func (o TuneOptions) only(m *model) (func(string) bool, error) {
+	if o.Layers == "" {
+		return nil, nil
+	}
+	name, err := regexp.Compile("^(?:" + o.Layers + ")$")
+	if err != nil {
+		return nil, fmt.Errorf("--layers %s: %w", o.Layers, err)
+	}
+	cpu, _ := runsOn(m.Module)
+	if !slices.ContainsFunc(cpu, func(l *ir.Layer) bool { return name.MatchString(l.Name) }) {
+		return nil, fmt.Errorf("--layers %s: no layer with weights on the CPU to tune", o.Layers)
+	}
+	return name.MatchString, nil
 }
 
 // linears are the linear ops on the CPU of the layers that are asked for, with the
@@ -172,9 +250,9 @@ func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.I
 	if err := supported(m.Module); err != nil {
 		return nil, 0, nil, err
 	}
-	name, err := regexp.Compile("^(?:" + o.Layers + ")$")
+	only, err := o.only(m)
 	if err != nil {
-		return nil, 0, nil, fmt.Errorf("--layers %s: %w", o.Layers, err)
+		return nil, 0, nil, err
 	}
 	if isa, err = planLevel(m.Module, o.ISA); err != nil {
 		return nil, 0, nil, err
@@ -193,7 +271,7 @@ func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.I
 	}
 	cpu, _ := runsOn(m.Module)
 	for _, l := range cpu {
-		if o.Layers != "" && !name.MatchString(l.Name) {
+		if only != nil && !only(l.Name) {
 			continue
 		}
 		some, err := linearsOf(l, m)

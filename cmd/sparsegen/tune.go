@@ -10,9 +10,8 @@ import (
 )
 
 func tuneCmd(c tool.Console) *cobra.Command {
-	var o tool.TuneOptions
-	var check, oracle, asJSON bool
-	var repeat int
+	var o tool.OracleOptions
+	var check, oracle, compile bool
 	cmd := &cobra.Command{
 		Use:   "tune [SPEC]",
 		Short: "Measure which kernels are fastest on this machine",
@@ -25,20 +24,22 @@ A tuning may be stopped at any time and goes on where it was.`,
 		Example: `  sparsegen tune
   sparsegen tune model.sg --budget 5m --layers 'ffn.*'
   sparsegen tune --check
+  sparsegen tune --oracle --json > oracle.json
+  sparsegen tune --oracle --from oracle.json
   sparsegen tune explain ffn`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
 			switch {
-			case check && oracle:
-				return fmt.Errorf("--check and --oracle exclude each other")
-			case asJSON && !oracle:
-				return fmt.Errorf("--json belongs to --oracle")
+			case (o.JSON || len(o.From) > 0) && !oracle:
+				return fmt.Errorf("--json and --from belong to --oracle")
 			case oracle:
-				return tool.TuneOracle(cmd.Context(), c, o, repeat, asJSON)
+				return tool.TuneOracle(cmd.Context(), c, o)
+			case compile:
+				return tool.TuneCompile(cmd.Context(), c, o.TuneOptions)
 			case check:
-				return tool.TuneCheck(cmd.Context(), c, o)
+				return tool.TuneCheck(cmd.Context(), c, o.TuneOptions)
 			}
-			return tool.Tune(cmd.Context(), c, o)
+			return tool.Tune(cmd.Context(), c, o.TuneOptions)
 		},
 	}
 	specArg(cmd)
@@ -49,9 +50,13 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
 	f.BoolVar(&o.Calibrate, "calibrate", false, "measure again what the machine can do: multiply-adds and bandwidths")
 	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
-	f.IntVar(&repeat, "repeat", 3, "--oracle: how often each race is repeated")
-	f.BoolVar(&asJSON, "json", false, "--oracle: print JSON")
+	f.IntVar(&o.Repeat, "repeat", 3, "--oracle: how often each race is repeated")
+	f.BoolVar(&o.JSON, "json", false, "--oracle: print JSON")
+	f.StringSliceVar(&o.From, "from", nil, "--oracle: judge what these `files` hold, printed with --json, and measure nothing")
+	f.BoolVar(&compile, "compile-only", false, "compile the candidates and print where they are: a machine without Go tunes with a copy")
+	f.StringVar(&o.Workers, "workers", "", "`folder` of compiled candidates (default: in the user's cache)")
 	f.BoolVar(&check, "check", false, "measure the committed choices again and report those that are no longer the best")
+	cmd.MarkFlagsMutuallyExclusive("oracle", "check", "compile-only")
 	sourceFlags(cmd, &o.Source)
 	oneOf(cmd, "isa", "avx2", "avx512")
 	cmd.AddCommand(tuneExplainCmd(c))

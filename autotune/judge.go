@@ -1,0 +1,209 @@
+package autotune
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/sparsegen/sparsegen/codegen"
+)
+
+// Choice is what a policy chose for a problem, and what that costs.
+type Choice struct {
+	Config string  `json:"config"`
+	NS     float64 `json:"ns"`     // its fastest sample in the oracle's rounds
+	Regret float64 `json:"regret"` // NS over the oracle's, less 1
+	Took   float64 `json:"took_s"` // to choose, in seconds; 0 for what measures nothing
+}
+
+// Regret is how far each policy's choice is from the best candidate of one problem.
+type Regret struct {
+	Layer      string   `json:"layer"`
+	Problem    Problem  `json:"problem"`
+	Candidates int      `json:"candidates"`
+	Noise      float64  `json:"noise"` // gap between the default and itself in the oracle's rounds
+	Oracle     string   `json:"oracle"`
+	OracleNS   float64  `json:"oracle_ns"`
+	Default    Choice   `json:"default"`  // the plan without records
+	Tuned      []Choice `json:"tuned"`    // the race, as often as it was repeated
+	Naive      Choice   `json:"naive"`    // each candidate alone, median
+	Transfer   Choice   `json:"transfer"` // the record of the nearest other problem, or the default
+	Rank       float64  `json:"rank"`     // rank correlation of the model's estimates with the times
+	Times      []Timed  `json:"times"`    // all candidates
+}
+
+// Timed is a candidate in the oracle's rounds.
+type Timed struct {
+	Config string   `json:"config"`
+	Same   []string `json:"same,omitempty"` // configurations of the same kernels on the same bytes
+	NS     float64  `json:"ns"`             // its fastest sample
+	Cycles float64  `json:"cycles"`         // the model's estimate
+}
+
+// OracleReport is the regrets of all problems, with their summary.
+type OracleReport struct {
+	Machine  Environment   `json:"machine"`
+	Problems []Regret      `json:"problems"`
+	Policies []PolicyShare `json:"policies"`
+	Left     int           `json:"left"` // problems beyond the budget
+}
+
+// PolicyShare sums a policy up over all problems.
+type PolicyShare struct {
+	Policy  string  `json:"policy"`
+	Geomean float64 `json:"geomean"` // of the ratios to the oracle's time, less 1
+	P95     float64 `json:"p95"`     // of the regrets
+	Max     float64 `json:"max"`
+	Slower  int     `json:"slower"`   // choices more than 1 % slower than the default
+	Median  float64 `json:"median_s"` // time to choose
+	P95Took float64 `json:"p95_s"`
+	Choices int     `json:"choices"`
+}
+
+// MergeOracles is the report of measurements that were made apart, of different
+// problems on one kind of machine; of a problem in several the last one counts.
+func MergeOracles(reports []OracleReport) (*OracleReport, error) {
+	all := &OracleReport{}
+	for i, r := range reports {
+		if i == 0 {
+			all.Machine = r.Machine
+		}
+		if r.Machine.Microarch != all.Machine.Microarch {
+			return nil, fmt.Errorf("measured on %s and on %s", all.Machine.Microarch, r.Machine.Microarch)
+		}
+		for _, p := range r.Problems {
+			for _, c := range append(slices.Clone(p.Tuned), p.Default, p.Naive) {
+				if t, ok := p.timed(c.Config); !ok || !(t.NS > 0) {
+					return nil, fmt.Errorf("%v: no time of %q", p.Problem, c.Config)
+				}
+			}
+			if len(p.Tuned) == 0 {
+				return nil, fmt.Errorf("%v: no race", p.Problem)
+			}
+			if k := slices.IndexFunc(all.Problems, func(o Regret) bool { return o.Problem == p.Problem }); k >= 0 {
+				all.Problems[k] = p
+			} else {
+				all.Problems = append(all.Problems, p)
+			}
+		}
+	}
+	all.judge()
+	return all, nil
+}
+
+// judge fills in what follows from the candidates' times.
+func (rep *OracleReport) judge() {
+	for i := range rep.Problems {
+		r := &rep.Problems[i]
+		best := slices.MinFunc(r.Times, func(a, b Timed) int { return cmp.Compare(a.NS, b.NS) })
+		r.Oracle, r.OracleNS = best.Config, best.NS
+		var ns, cycles []float64
+		for _, t := range r.Times {
+			ns, cycles = append(ns, t.NS), append(cycles, t.Cycles)
+		}
+		r.Rank = round4(rankCorrelation(ns, cycles))
+		r.Default, r.Naive = r.cost(r.Default), r.cost(r.Naive)
+		for k := range r.Tuned {
+			r.Tuned[k] = r.cost(r.Tuned[k])
+		}
+	}
+	rep.transfer()
+	rep.sumUp()
+}
+
+// timed is a configuration's line.
+func (r *Regret) timed(config string) (Timed, bool) {
+	for _, t := range r.Times {
+		if t.Config == config || slices.Contains(t.Same, config) {
+			return t, true
+		}
+	}
+	return Timed{}, false
+}
+
+// cost completes a choice, which ran.
+func (r *Regret) cost(c Choice) Choice {
+	t, _ := r.timed(c.Config)
+	c.NS, c.Regret = t.NS, round4(t.NS/r.OracleNS-1)
+	return c
+}
+
+// transfer judges, for each problem, what the record of the nearest other one would
+// have chosen, where the model does not object.
+func (rep *OracleReport) transfer() {
+	for i := range rep.Problems {
+		r := &rep.Problems[i]
+		r.Transfer = r.Default
+		own, _ := r.timed(r.Default.Config)
+		at := math.Inf(1)
+		for k, other := range rep.Problems {
+			d := r.Problem.distance(other.Problem)
+			if k == i || d > nearest || d >= at {
+				continue
+			}
+			if t, ran := r.timed(other.Tuned[0].Config); ran && t.Cycles <= codegen.Objection*own.Cycles {
+				r.Transfer, at = r.cost(Choice{Config: t.Config}), d
+			}
+		}
+	}
+}
+
+// sumUp fills in the policies.
+func (rep *OracleReport) sumUp() {
+	for _, p := range []struct {
+		name string
+		of   func(r Regret) []Choice
+	}{
+		{"race", func(r Regret) []Choice { return r.Tuned }},
+		{"naive", func(r Regret) []Choice { return []Choice{r.Naive} }},
+		{"transfer", func(r Regret) []Choice { return []Choice{r.Transfer} }},
+		{"model", func(r Regret) []Choice { return []Choice{r.Default} }},
+	} {
+		s := PolicyShare{Policy: p.name}
+		var ratios, regrets, took []float64
+		for _, r := range rep.Problems {
+			for _, c := range p.of(r) {
+				ratios, regrets, took = append(ratios, 1+c.Regret), append(regrets, c.Regret), append(took, c.Took)
+				if c.NS > 1.01*r.Default.NS {
+					s.Slower++
+				}
+			}
+		}
+		if s.Choices = len(ratios); s.Choices > 0 {
+			slices.Sort(regrets)
+			slices.Sort(took)
+			at := func(xs []float64, q float64) float64 { return round4(xs[int(q*float64(len(xs)-1)+0.5)]) }
+			s.Geomean, s.P95, s.Max = round4(geomean(ratios)-1), at(regrets, 0.95), at(regrets, 1)
+			s.Median, s.P95Took = at(took, 0.5), at(took, 0.95)
+		}
+		rep.Policies = append(rep.Policies, s)
+	}
+}
+
+// rankCorrelation is Spearman's, without a correction for ties; 0 where there are
+// fewer than three.
+func rankCorrelation(a, b []float64) float64 {
+	n := len(a)
+	if n < 3 {
+		return 0
+	}
+	ranks := func(xs []float64) []int {
+		order := make([]int, n)
+		for i := range order {
+			order[i] = i
+		}
+		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(xs[i], xs[j]) })
+		r := make([]int, n)
+		for rank, i := range order {
+			r[i] = rank
+		}
+		return r
+	}
+	ra, rb, sum := ranks(a), ranks(b), 0.0
+	for i := range n {
+		d := float64(ra[i] - rb[i])
+		sum += d * d
+	}
+	return 1 - 6*sum/(float64(n)*(float64(n)*float64(n)-1))
+}
