@@ -4,11 +4,15 @@ import (
 	"encoding/xml"
 	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,20 +83,34 @@ func TestPageNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestPageInABrowser: a browser without a network draws every chart.
+// TestPageInABrowser: a browser draws every chart and asks for nothing but the page.
+// That it asks no other host for anything is what TestPageNeedsNothing says: the page
+// names none.
 func TestPageInABrowser(t *testing.T) {
 	browser, err := exec.LookPath("chromium")
 	if err != nil || testing.Short() {
 		t.Skip("no chromium (Debian: chromium), or -short")
 	}
+	var mu sync.Mutex
+	var asked []string
+	page := somePage(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.URL.Path)
+		_, _ = io.WriteString(w, page) // a browser that is gone shows below
+	}))
+	defer server.Close()
 	dir := t.TempDir()
-	file := filepath.Join(dir, "report.html")
-	require.NoError(t, os.WriteFile(file, []byte(somePage(t)), 0o666))
 	cmd := exec.Command(browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+filepath.Join(dir, "profile"),
-		"--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", "file://"+file)
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom", server.URL+"/report.html")
 	cmd.Env = append(os.Environ(), "HOME="+dir)
 	dom, err := cmd.Output()
 	require.NoError(t, err)
+	mu.Lock()
+	asked = slices.DeleteFunc(asked, func(path string) bool { return path == "/favicon.ico" }) // browsers do
+	require.Equal(t, []string{"/report.html"}, asked)
+	mu.Unlock()
 	require.Equal(t, 3, strings.Count(string(dom), "</svg>"))
 	require.Equal(t, 3, strings.Count(string(dom), `<circle class="point"`))
 	require.Equal(t, 1, strings.Count(string(dom), `class="bar chosen"`))
