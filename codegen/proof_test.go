@@ -1,136 +1,23 @@
 package codegen
 
 import (
-	"cmp"
 	"fmt"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/asm/amd64"
+	"github.com/sparsegen/sparsegen/asm/arm64"
+	"github.com/sparsegen/sparsegen/asm/verify"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
-// fault is a mistake that a generator could make, as a change of lines of an
-// emitted kernel; it returns nil where a kernel has no place for it.
-type fault struct {
-	name  string
-	plant func(lines []string) []string
-}
-
-// last changes the last line that matches expr; to may refer to its groups. An
-// empty to drops the line.
-func last(expr, to string) func([]string) []string {
-	re := regexp.MustCompile(expr)
-	return func(lines []string) []string {
-		for i, line := range slices.Backward(lines) {
-			if !re.MatchString(line) {
-				continue
-			}
-			out := slices.Clone(lines)
-			if to == "" {
-				return slices.Delete(out, i, i+1)
-			}
-			out[i] = re.ReplaceAllString(line, to)
-			return out
-		}
-		return nil
-	}
-}
-
-// first is last for the first line that matches.
-func first(expr, to string) func([]string) []string {
-	change := last(expr, to)
-	return func(lines []string) []string {
-		reversed := slices.Clone(lines)
-		slices.Reverse(reversed)
-		out := change(reversed)
-		slices.Reverse(out)
-		return out
-	}
-}
-
-// step changes all constants that are added to the register through which the
-// last store goes, or in a panel to that which points to its rows.
-func step(to string) func([]string) []string {
-	store, rows := regexp.MustCompile(storeLine), regexp.MustCompile(`^\tMOVQ +rows\+16\(FP\), (\w+)$`)
-	return func(lines []string) []string {
-		base := ""
-		for _, line := range lines {
-			if m := rows.FindStringSubmatch(line); m != nil {
-				base = m[1]
-			}
-		}
-		for _, line := range slices.Backward(lines) {
-			m := store.FindStringSubmatch(line)
-			if m == nil {
-				continue
-			}
-			re := regexp.MustCompile(`^(\tADDQ +\$\+)(\d+)(, ` + cmp.Or(base, m[3]) + `)$`)
-			out := slices.Clone(lines)
-			for i := range out {
-				out[i] = re.ReplaceAllString(out[i], to)
-			}
-			if slices.Equal(out, lines) {
-				return nil
-			}
-			return out
-		}
-		return nil
-	}
-}
-
-const storeLine = `^(\t(?:VMOVUPS|VMASKMOVPS|VMOVSS) +(?:\w+, )?[XYZ]\d+, (?:\w+, )?)(\S*)\((\w+)\)(\S*)$`
-
-// faults are refused in every kernel that has a place for them.
-var faults = []fault{
-	{"a store one vector further", func(lines []string) []string {
-		re := regexp.MustCompile(`^(\t(?:VMOVUPS|VMASKMOVPS|VMOVSS) +[XYZ]\d+, (?:\w+, )?)(-?\d*)(\(\w+\).*)$`)
-		for i, line := range slices.Backward(lines) {
-			if m := re.FindStringSubmatch(line); m != nil {
-				var d int
-				fmt.Sscan(m[2], &d)
-				out := slices.Clone(lines)
-				out[i] = fmt.Sprintf("%s%d%s", m[1], d+64, m[3])
-				return out
-			}
-		}
-		return nil
-	}},
-	{"a store left out", last(storeLine, "")},
-	{"a store made twice", func(lines []string) []string {
-		re := regexp.MustCompile(storeLine)
-		for i, line := range slices.Backward(lines) {
-			if re.MatchString(line) {
-				return slices.Insert(slices.Clone(lines), i, line)
-			}
-		}
-		return nil
-	}},
-	{"a wrong stride", step("${1}1${2}${3}")},
-	{"a pointer that stays", step("\tADDQ $$+0${3}")},
-	{"no VZEROUPPER", last(`^\tVZEROUPPER$`, "")},
-	{"a loop that does not count", last(`^\t(?:DECQ +\w+|ADDQ +\$-1, \w+)$`, "")},
-	{"a loop that counts too far", first(`^(\tCMPQ +\w+, \$)\+(\d+)$`, "${1}-1${2}")},
-	{"an argument not loaded", first(`^\tMOVQ +\w+\+\d+\(FP\), \w+$`, "")},
-	{"another argument", first(`^(\tMOVQ +)(?:y|tile)\+0\(FP\)(, \w+)$`, "${1}bias+64(FP)${2}")},
-	{"a reserved register", first(`^(\tMOVQ +\w+\+\d+\(FP\), )\w+$`, "${1}BP")},
-	{"no mask", last(`^(\tVMOVUPS)(?:\.Z)?( +\S+), K\d, (\S+)$`, "${1}${2}, ${3}")},
-	{"no mask of a vector", last(`^\tVMASKMOVPS( +\S+), \w+, (\S+)$`, "\tVMOVUPS${1}, ${2}")},
-	{"a vector not set", first(`^\t(?:VBROADCASTSS|VMOVUPS|VMOVSS) +\d*\([A-D]X\)\S*, [XYZ]\d+$`, "")},
-	{"an index not read", last(`^\tMOVWLZX +2?\(\w+\), \w+$`, "")},
-	{"an index half-way into the next", last(`^(\tMOVWLZX +)\d*(\(\w+\), \w+)$`, "${1}1${2}")},
-	{"a jump into a loop", last(`^(\tJZ +)\w+$`, "${1}panel1")},
-}
-
-// faultKernels is a kernel of each op, of each level that has it.
-func faultKernels() []Kernel {
+// faultKernels is a kernel of each op, of each level of an architecture that has it.
+func faultKernels(arch string) []Kernel {
 	var ks []Kernel
 	seen := map[string]bool{}
-	for _, k := range kernelsFor("amd64", someKernels()) {
+	for _, k := range kernelsFor(arch, someKernels()) {
 		if what := fmt.Sprint(k.Key.Op, k.ISA); !seen[what] {
 			seen[what] = true
 			ks = append(ks, k)
@@ -142,7 +29,13 @@ func faultKernels() []Kernel {
 // TestPlantedFaults: an emitted kernel is proved, and with a generator's mistake
 // in it is refused by the proof alone, with its place.
 func TestPlantedFaults(t *testing.T) {
-	kernels := faultKernels()
+	for _, a := range architectures {
+		t.Run(a.name, func(t *testing.T) { plantFaults(t, a) })
+	}
+}
+
+func plantFaults(t *testing.T, a architecture) {
+	kernels := faultKernels(a.name)
 	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "faults.sg"})
 	require.NoError(t, err)
 	functions, head := string(files[0].Data), ""
@@ -151,38 +44,44 @@ func TestPlantedFaults(t *testing.T) {
 			head += line
 		}
 	}
-	planted := map[runtime.KernelOp]int{}
+	planted, places := map[runtime.KernelOp]int{}, map[string]int{}
 	for _, k := range kernels {
 		name := functionName(k.Key, machines[k.ISA])
 		_, body, ok := strings.Cut(functions, "TEXT ·"+name+"(SB)")
 		require.True(t, ok, name)
 		body, _, _ = strings.Cut(body, "\tRET\n")
 		lines := strings.Split("TEXT ·"+name+"(SB)"+body+"\tRET", "\n")
-		check := func(lines []string) error {
-			l, err := amd64.ParseListing([]byte(head + strings.Join(lines, "\n") + "\n"))
-			if err != nil {
-				return err
-			}
-			_, err = prove(l.Funcs, l.Tables, []Kernel{k})
-			return err
+		check := func(lines []string) ([]*verify.Proof, error) {
+			return provedText(a, []byte(head+strings.Join(lines, "\n")+"\n"), []Kernel{k})
 		}
-		require.NoError(t, check(lines), name)
-		for _, f := range faults {
+		proofs, err := check(lines)
+		require.NoError(t, err, name)
+		for _, idle := range proofs[0].Idle {
+			if idle.Why == "no call reaches it" { // no place for a mistake
+				lines[idle.Line-1-strings.Count(head, "\n")] = ""
+			}
+		}
+		for _, f := range faults[a.name] {
 			faulty := f.plant(lines)
 			if faulty == nil {
 				continue
 			}
 			planted[k.Key.Op]++
-			err := check(faulty)
+			places[f.name]++
+			_, err := check(faulty)
 			if err == nil {
 				t.Errorf("%s: %s is not refused", name, f.name)
 				continue
 			}
+			// By the proof, not because the listing cannot be read.
 			require.Regexp(t, name+`: line \d+: \S`, err.Error(), "%s: %s", name, f.name)
 		}
 	}
 	for op := range families {
 		require.Greater(t, planted[op], 5, "%v: too few faults", op)
+	}
+	for _, f := range faults[a.name] {
+		require.NotZero(t, places[f.name], "no kernel has a place for %s", f.name)
 	}
 }
 
@@ -191,6 +90,10 @@ func TestPlantedFaults(t *testing.T) {
 func TestUnknownInstruction(t *testing.T) {
 	_, err := amd64.ParseListing([]byte("TEXT ·f(SB), NOSPLIT, $0-0\n\tFROBNICATE AX, BX\n\tRET\n"))
 	require.EqualError(t, err, "amd64: line 2: FROBNICATE: asm/amd64's table of semantics has no such instruction")
+	_, err = arm64.ParseListing([]byte("TEXT ·f(SB), NOSPLIT, $0-0\n\tFROBNICATE R1, R2\n\tRET\n"))
+	require.EqualError(t, err, "arm64: line 2: FROBNICATE: the table has no such form")
+	_, err = arm64.ParseListing([]byte("TEXT ·f(SB), NOSPLIT, $0-0\n\tWORD $0xd4200000 // brk #0\n\tRET\n"))
+	require.EqualError(t, err, "arm64: line 2: WORD $0xd4200000: the table has no such form")
 }
 
 // TestContracts: every op with machine code has a contract, and for all of its
@@ -209,14 +112,19 @@ func TestContracts(t *testing.T) {
 }
 
 // FuzzProve: whatever an assembly file says, it is proved or it is an error.
-func FuzzProve(f *testing.F) {
-	kernels := faultKernels()
+func FuzzProve(f *testing.F) { fuzzProve(f, "amd64") }
+
+// FuzzProveARM64 is FuzzProve for the other assembler.
+func FuzzProveARM64(f *testing.F) { fuzzProve(f, "arm64") }
+
+func fuzzProve(f *testing.F, arch string) {
+	a, kernels := architectureOf(arch), faultKernels(arch)
 	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "fuzz.sg"})
 	require.NoError(f, err)
 	text := string(files[0].Data)
 	_, tables, _ := strings.Cut(text, "\nDATA ")
 	for _, k := range kernels {
-		if k.ISA != runtime.AVX2 {
+		if k.ISA != kernels[0].ISA { // the lowest level
 			continue
 		}
 		name := functionName(k.Key, machines[k.ISA])
@@ -228,13 +136,13 @@ func FuzzProve(f *testing.F) {
 	}
 	tables, _, _ = strings.Cut("DATA "+tables, "\n//")
 	f.Fuzz(func(t *testing.T, text string) {
-		l, err := amd64.ParseListing([]byte(text + "\n" + tables))
-		if err != nil || len(l.Funcs) == 0 {
+		funcs, data, err := a.parse([]byte(text + "\n" + tables))
+		if err != nil || len(funcs) == 0 {
 			return
 		}
 		for _, k := range kernels {
-			l.Funcs[0].Name = functionName(k.Key, machines[k.ISA])
-			_, _ = prove(l.Funcs[:1], l.Tables, []Kernel{k})
+			funcs[0].Name = functionName(k.Key, machines[k.ISA])
+			_, _ = prove(funcs[:1], data, []Kernel{k})
 		}
 	})
 }

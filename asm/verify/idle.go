@@ -6,8 +6,8 @@ import (
 
 // What a proof shows to be without effect in every call that the contract
 // allows: an instruction that no call reaches, a jump or a conditional move whose
-// condition is never met, a comparison that sets the flags that are set already,
-// an integer that nothing reads. A generator should not write such instructions: a mistake in one
+// condition is never met, a comparison that sets the flags that are set already or
+// that nothing reads, an integer that nothing reads. A generator should not write such instructions: a mistake in one
 // cannot be found, and a reader takes them for a case that there is.
 
 // Idle is an instruction without effect in any call.
@@ -63,10 +63,12 @@ func (a *analysis) withoutEffect() (list []Idle) {
 }
 
 // unread reports whether an instruction only writes an integer register that
-// nothing reads until it is written again, and no flags that are read.
+// nothing reads until it is written again, if any, and no flags that are read.
 func (a *analysis) unread(i int) bool {
 	in := &a.fn.Insts[i]
 	switch in.Op {
+	case Compare, Test:
+		return a.flagsUnread(i)
 	case Move, Add, Sub, Mul, ShiftLeft, ShiftRight, Negate, Address, CountOnes, LowBits, Extract:
 	default:
 		return false
@@ -74,7 +76,7 @@ func (a *analysis) unread(i int) bool {
 	if in.D.Kind != Register || in.D.Reg >= FirstVec {
 		return false
 	}
-	at := slices.IndexFunc(a.blocks, func(b block) bool { return b.first <= i && i < b.end })
+	at := a.around(i)
 	end := a.blocks[at].end
 	flags := in.Flags != Keeps // of i, as long as no other sets them
 	for j := i + 1; j < end; j++ {
@@ -96,4 +98,24 @@ func (a *analysis) unread(i int) bool {
 		}
 	}
 	return true
+}
+
+// flagsUnread reports whether flags are set anew before the end of i's block, and
+// not read until then.
+func (a *analysis) flagsUnread(i int) bool {
+	for j := i + 1; j < a.blocks[a.around(i)].end; j++ {
+		next := &a.fn.Insts[j]
+		if next.Cond != Always {
+			return false
+		}
+		if next.Flags != Keeps {
+			return true
+		}
+	}
+	return false
+}
+
+// around is the block that has instruction i.
+func (a *analysis) around(i int) int {
+	return slices.IndexFunc(a.blocks, func(b block) bool { return b.first <= i && i < b.end })
 }

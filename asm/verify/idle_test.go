@@ -16,6 +16,7 @@ func TestIdle(t *testing.T) {
 	MOVQ n+16(FP), CX
 	MOVQ x+8(FP), DX
 	ADDQ $32, DX
+	CMPQ CX, $3
 	TESTQ CX, CX
 	JZ none
 	VXORPS Y0, Y0, Y0
@@ -41,6 +42,7 @@ none:
 	}
 	require.Equal(t, []string{
 		"ADDQ $32, DX: nothing reads its result", // nor, then, what loads DX
+		"CMPQ CX, $3: nothing reads its result",
 		"JZ none: its condition is never met",
 		"TESTQ CX, CX: the flags are set like that already",
 		"MOVQ CX, AX: no call reaches it",
