@@ -16,7 +16,7 @@ import (
 
 // Case is one row of the grid: a product y = x·wᵀ whose weights have zeros.
 type Case struct {
-	Family  string // mobilenet, dlmc, linear
+	Family  string // mobilenet, linear, warm, dlmc
 	Problem peers.Problem
 	Pattern Pattern
 	Cold    bool // weights come from memory, not from a cache
@@ -75,6 +75,12 @@ var linearBatches = []int{1, 8, 32, 128}
 
 var linearPatterns = []Pattern{dense, nm24, nm14, block41, unstructured(70), unstructured(90), channelHalf}
 
+// Linears at one token whose weights stay in a cache, as those of a small model
+// do: in, out.
+var warmLinears = [][2]int{{128, 512}, {384, 1536}, {1536, 384}, {768, 3072}}
+
+var warmPatterns = []Pattern{dense, nm24, unstructured(50), unstructured(60), unstructured(70), unstructured(80), unstructured(90)}
+
 // dlmcColumns is the batch at which the matrices of the Deep Learning Matrix
 // Collection (Gale et al. 2020) are multiplied.
 const dlmcColumns = 256
@@ -93,6 +99,11 @@ func grid(dlmc string) ([]Case, error) {
 			for _, p := range linearPatterns {
 				cases = append(cases, Case{"linear", peers.Problem{In: s[0], Out: s[1], Batch: b}, p, b == 1})
 			}
+		}
+	}
+	for _, s := range warmLinears {
+		for _, p := range warmPatterns {
+			cases = append(cases, Case{"warm", peers.Problem{In: s[0], Out: s[1], Batch: 1}, p, false})
 		}
 	}
 	more, err := dlmcCases(dlmc)

@@ -15,7 +15,7 @@ import (
 func TestGridNamesAreUnique(t *testing.T) {
 	cases, err := grid("none")
 	require.NoError(t, err)
-	require.Len(t, cases, 8*5+3*4*7)
+	require.Len(t, cases, 8*5+3*4*7+4*7)
 	seen := map[string]bool{}
 	for _, c := range cases {
 		require.False(t, seen[c.Name()], c.Name())

@@ -27,13 +27,13 @@ type core struct {
 	l2, l3     float64 // bytes a cycle
 	dram       float64
 	l2Size     int
-	l3Size     int
+	l3Size     int        // what others who share it leave of it
 	tile       []tileCost // ascending; see tileFactor
 }
 
 var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
-		l2: 28, l3: 14, dram: 6, l2Size: 512 << 10, l3Size: 24 << 20,
+		l2: 28, l3: 16, dram: 6, l2Size: 512 << 10, l3Size: 12 << 20,
 		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}},
 	runtime.NEON: {lanes: 4, fma: 2, load: 2, shuffle: 1, issue: 4, latency: 4, mispredict: 11,
 		l2: 20, l3: 10, dram: 5, l2Size: 1 << 20, l3Size: 24 << 20,
@@ -288,6 +288,9 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	compute := 0.0
 	for _, nb := range cutTokens(batch, tokens) {
 		t := float64(nb)
+		// Slabs in step share what a column costs once, and have their own chains.
+		key := runtime.KernelKey{Op: c.Op, S: uint8(c.S), NB: uint8(nb), N: uint8(c.N), M: uint8(c.M)}
+		g := float64(inStep(key, machines[isa]))
 		var steps, perStep float64 // columns a slab; cycles a column
 		turn := 20.0               // between slabs
 		switch c.Op {
@@ -300,12 +303,12 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				}
 				steps = sum / max(slabs, 1)
 			}
-			perStep = max(t*sv/m.fma, (sv+t)/m.load, (t*sv+sv+t+4)/m.issue, m.latency)
+			perStep = max(t*sv/m.fma, (sv+t/g)/m.load, (t*sv+sv+(t+4)/g)/m.issue, m.latency/g)
 		case runtime.LanesNM:
 			steps = float64(k / l.M * l.N)
 			tables := max(1, float64(l.M/m.lanes))
-			perStep = max(t*sv*(1+m.shuffle*tables)/m.fma, (sv+t*tables)/m.load,
-				(t*sv*2+2*sv+t*tables+1)/m.issue, m.latency)
+			perStep = max(t*sv*(1+m.shuffle*tables)/m.fma, (sv+t*tables/g)/m.load,
+				(t*sv*2+2*sv+(t*tables+1)/g)/m.issue, m.latency/g)
 		case runtime.LanesMask:
 			steps = float64(k)
 			expand := 2.9 // cycles a vector
@@ -324,8 +327,8 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1) // groups of eight steps
-			perStep = 8 * 4.4
-			turn = 2 * 25
+			perStep = 8 * 4.6
+			turn = 2 * 22
 		}
 		compute += slabs * (steps*perStep + turn)
 	}

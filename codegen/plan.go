@@ -154,11 +154,6 @@ const margin = 0.97
 // before another form is packed beside it.
 const worthPacking = 1.08
 
-// warmMargin is how much a form may lose to the dense one by the model, when the
-// weights are in a cache, and be chosen for what it gains when they are not: as
-// much as the model errs there.
-const warmMargin = 1.4
-
 // batches are the batches at which candidates are compared: powers of two
 // within the range, and its ends.
 func (p Problem) batches() []int {
@@ -254,26 +249,25 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 	}
 	pick := make([]int, len(bs)) // the form at each batch
 	base := make([]float64, len(bs))
+	warmBase := make([]float64, len(bs))
+	// What gains on weights from memory must gain on weights in a cache too.
+	pays := func(j, i int) bool {
+		return forms[j].t[i] <= margin*base[i] && forms[j].warm[i] <= margin*warmBase[i]
+	}
 	for i := range bs {
-		best, dense, warm := -1, -1, math.Inf(1)
+		best := -1
+		base[i], warmBase[i] = math.Inf(1), math.Inf(1)
 		for j, f := range forms {
-			if f.c.dense() && (dense < 0 || f.t[i] < forms[dense].t[i]) {
-				dense = j
-			}
 			if f.c.dense() {
-				warm = min(warm, f.warm[i])
+				warmBase[i] = min(warmBase[i], f.warm[i])
+				if f.t[i] < base[i] {
+					best, base[i] = j, f.t[i]
+				}
 			}
 		}
 		for j, f := range forms {
-			// What gains on weights from memory must not lose on weights in a cache.
-			if (f.c.dense() || f.warm[i] <= warmMargin*warm) && (best < 0 || f.t[i] < forms[best].t[i]) {
+			if pays(j, i) && (best < 0 || f.t[i] < forms[best].t[i]) {
 				best = j
-			}
-		}
-		if dense >= 0 {
-			base[i] = forms[dense].t[i]
-			if forms[best].t[i] > margin*base[i] {
-				best = dense
 			}
 		}
 		pick[i] = best
@@ -302,7 +296,7 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 			continue
 		}
 		stay, change := forms[pick[i-1]].t[i], forms[pick[i]].t[i]
-		if stay <= change*worthPacking && (base[i] == 0 || pick[i] == pick[i-1] || stay <= margin*base[i]) {
+		if stay <= change*worthPacking && (pick[i] == pick[i-1] || pays(pick[i-1], i)) {
 			pick[i] = pick[i-1]
 		}
 	}
@@ -310,7 +304,10 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 	low := p.BatchMin
 	for i, b := range bs {
 		f := forms[pick[i]]
-		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Measured: isMeasured[i], Cycles: f.t[i], DenseCycles: base[i], Bytes: streamBytes(f.v)}
+		ch := Choice{BatchMin: low, BatchMax: b, Config: f.c, Measured: isMeasured[i], Cycles: f.t[i], Bytes: streamBytes(f.v)}
+		if !math.IsInf(base[i], 1) {
+			ch.DenseCycles = base[i]
+		}
 		if last := len(vs) - 1; last >= 0 && pick[i] == pick[i-1] {
 			ch.BatchMin = plan.Choices[last].BatchMin
 			ch.Measured = ch.Measured && plan.Choices[last].Measured

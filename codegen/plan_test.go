@@ -2,12 +2,14 @@ package codegen
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -50,6 +52,16 @@ func TestPlanNeverAboveDense(t *testing.T) {
 			}
 			mask, err := pattern.Prune(m)
 			require.NoError(t, err)
+			packed := map[Config]sgp.Variant{}
+			pack := func(c Config) sgp.Variant {
+				v, ok := packed[c]
+				if !ok {
+					v, err = c.Pack(m, mask)
+					require.NoError(t, err)
+					packed[c] = v
+				}
+				return v
+			}
 			for _, batch := range [][2]int{{1, 1}, {1, 4}, {3, 150}, {64, 64}} {
 				for _, tokenMajor := range []bool{true, false} {
 					for _, isa := range ISAs() {
@@ -74,12 +86,15 @@ func TestPlanNeverAboveDense(t *testing.T) {
 						}
 						require.Equal(t, batch[1]+1, next, what)
 						for _, b := range p.batches() {
-							best := 0.0
+							best, warm := 0.0, math.Inf(1)
 							for _, f := range plan.Considered {
 								for j, at := range f.Batch {
 									if at == b && f.Config.dense() && (best == 0 || f.Cycles[j] < best) {
 										best = f.Cycles[j]
 									}
+								}
+								if f.Config.dense() {
+									warm = min(warm, estimateWarm(f.Config, pack(f.Config), p, b, isa))
 								}
 							}
 							for i, v := range vs {
@@ -92,6 +107,7 @@ func TestPlanNeverAboveDense(t *testing.T) {
 									require.Equal(t, best, cycles, "%s: at %d %v is chosen, another dense form is better", what, b, chosen)
 								} else {
 									require.LessOrEqual(t, cycles, margin*best, "%s: at %d %v", what, b, chosen)
+									require.LessOrEqual(t, estimateWarm(chosen, v, p, b, isa), margin*warm, "%s: at %d %v", what, b, chosen)
 								}
 							}
 						}
@@ -102,6 +118,34 @@ func TestPlanNeverAboveDense(t *testing.T) {
 	}
 	require.NotZero(t, sparse, "no sparse form was ever chosen")
 	require.NotZero(t, dense, "no dense form was ever chosen")
+}
+
+// TestWarmTokenIsNotSlowerThanDense: one token over weights of which half is
+// pruned is faster than dense only where the weights come from memory. Where a
+// cache keeps them the dense kernel waits for nothing, and is chosen.
+func TestWarmTokenIsNotSlowerThanDense(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	pattern, err := patterns.Parse("unstructured")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		out, in, pruned int // percent
+		dense           bool
+	}{
+		{1536, 384, 50, true}, {384, 1536, 50, true}, {1536, 384, 60, true}, {384, 1536, 60, true},
+		{1536, 384, 80, false}, {384, 1536, 80, false}, {1536, 384, 90, false}, {384, 1536, 90, false},
+		{2048, 2048, 50, false}, // more than the last cache keeps
+	} {
+		m := patterns.NewMatrix(c.out, c.in)
+		for i := range m.Data {
+			if rng.IntN(100) >= c.pruned {
+				m.Data[i] = rng.Float32() + 1
+			}
+		}
+		p := Problem{Out: c.out, In: c.in, BatchMin: 1, BatchMax: 1, TokenMajor: true, Levels: pattern.Levels(c.out, c.in)}
+		_, plan, err := Plan(p, m, patterns.MaskOf(m), runtime.AVX2, func(c Config) bool { return c.dense() || c.oneToken() })
+		require.NoError(t, err)
+		require.Equal(t, c.dense, plan.Choices[0].Config.dense(), "[%d, %d] at %d %%: %v", c.out, c.in, c.pruned, plan.Choices[0].Config)
+	}
 }
 
 // TestCandidatesHaveKernels: the planner offers nothing that gen does not emit
