@@ -46,8 +46,9 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 	var wg sync.WaitGroup
 	for range min(goruntime.GOMAXPROCS(0), len(funcs)) {
 		wg.Go(func() {
+			var prover verify.Prover
 			for i := int(next.Add(1)) - 1; i < len(funcs); i = int(next.Add(1)) - 1 {
-				proofs[i], errs[i] = verify.Check(funcs[i], contracts[i], tables)
+				proofs[i], errs[i] = prover.Check(funcs[i], contracts[i], tables)
 			}
 		})
 	}

@@ -126,7 +126,7 @@ type slot struct {
 func (a *analysis) bind(c *Contract, absent string) error {
 	a.names = map[string]poly{}
 	for name, v := range c.Const {
-		a.names[name] = constant(v)
+		a.names[name] = a.syms.constant(v)
 	}
 	integer := func(i *Integer) error {
 		if i.Value != "" {
@@ -135,9 +135,9 @@ func (a *analysis) bind(c *Contract, absent string) error {
 			return err
 		}
 		s := a.syms.fresh(i.Name)
-		a.names[i.Name] = s.poly()
+		a.names[i.Name] = a.syms.poly(s)
 		if i.Min > 0 {
-			a.base = a.base.with(s.poly().plusConst(-i.Min))
+			a.base = a.base.with(a.syms.poly(s).plusConst(-i.Min))
 			a.syms.info[s].positive = true
 		}
 		return nil
@@ -218,7 +218,7 @@ func (a *analysis) bind(c *Contract, absent string) error {
 		}
 		r := &a.regions[regions[g.Name]]
 		r.length = expr(m.Len)
-		r.cover = constant(1)
+		r.cover = a.syms.constant(1)
 		if m.Rows != "" {
 			r.rows = expr(m.Rows)
 			r.cover = r.rows
@@ -273,7 +273,7 @@ func (a *analysis) expr(text string) (poly, error) {
 			return eval(e.X)
 		case *ast.BasicLit:
 			v, err := strconv.ParseInt(e.Value, 0, 32)
-			return constant(v), err
+			return a.syms.constant(v), err
 		case *ast.Ident:
 			if p, ok := a.names[e.Name]; ok {
 				return p, nil

@@ -77,10 +77,10 @@ func (a *analysis) covers(in *Inst, s *state, v value) {
 	}
 	size, f, exact := a.extent(in, s)
 	if !ok || !exact {
-		s.cover = append(s.cover, rect{region: v.region, r1: constant(-1), c1: constant(1)}) // adjoins nothing
+		s.cover = append(s.cover, rect{region: v.region, r1: a.syms.constant(-1), c1: a.syms.constant(1)}) // adjoins nothing
 		return
 	}
-	full := constant(in.Width)
+	full := a.syms.constant(in.Width)
 	if !size.equal(full) && a.reaches(f, at.plus(size), at.plus(full), g.length) && a.idle(in, s, at.minus(g.length)) {
 		size = full
 	}
@@ -100,7 +100,7 @@ func (a *analysis) reaches(f *fact, p, q, end poly) bool {
 		return true
 	}
 	// A minimum is one or the other.
-	for _, t := range p {
+	for _, t := range p.terms() {
 		for m := t.m; m != 0; m >>= 16 {
 			s := symbol(m)
 			if i := a.syms.info[s]; i.kind == lesser {
@@ -187,7 +187,7 @@ func (a *analysis) clip(s *state) {
 // rounds is what the rounds before round i of a loop have covered, from what one
 // round covers; ok is false if it is no rectangle that grows with i.
 func (a *analysis) rounds(one coverage, i symbol) (all coverage, ok bool) {
-	next := i.poly().plusConst(1)
+	next := a.syms.poly(i).plusConst(1)
 	depends := func(ps ...poly) bool {
 		return slices.ContainsFunc(ps, func(p poly) bool { return a.syms.polyDependsOn(p, i) })
 	}
@@ -218,7 +218,7 @@ func (a *analysis) covered(in *Inst, s *state) error {
 			if r.region != i {
 				continue
 			}
-			if len(r.r0) != 0 || len(r.c0) != 0 || !r.r1.equal(g.cover) || !r.c1.equal(g.length) {
+			if r.r0 != nil || r.c0 != nil || !r.r1.equal(g.cover) || !r.c1.equal(g.length) {
 				return a.errorAt(in, g.name, "returns with rows [%s, %s) bytes [%s, %s) of %s written, of %s rows of %s: not proved to be all, and once",
 					a.format(r.r0), a.format(r.r1), a.format(r.c0), a.format(r.c1), g.name, a.format(g.cover), a.format(g.length))
 			}

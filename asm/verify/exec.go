@@ -156,7 +156,7 @@ func (a *analysis) assume(s *state, c Cond) bool {
 			for _, u := range a.moving {
 				q = a.syms.substitute(q, u, nil)
 			}
-			if len(q) < len(p) && a.sees(s.known, q.scaled(-1)) {
+			if len(q.terms()) < len(p.terms()) && a.sees(s.known, q.scaled(-1)) {
 				s.known = s.known.with(less)
 			}
 		}
@@ -228,6 +228,9 @@ func (a *analysis) unclamped(f *fact, p poly) *fact {
 
 // step carries s over one instruction that does not jump.
 func (a *analysis) step(in *Inst, s *state) error {
+	if a.quiet && (in.Op >= Vector && (in.D.Kind != Register || in.D.Reg >= FirstVec)) {
+		return nil // how registers move does not depend on vectors, nor on what is written
+	}
 	if !a.quiet {
 		if err := a.checkRegisters(in, s); err != nil {
 			return err
@@ -284,7 +287,7 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 	}
 	if in.Op == SetMask && in.A.Kind == Register {
 		if b := s.at(in.A.Reg); b.k == vBits {
-			v = value{k: vMask, p: b.p, q: constant(8 * in.Width)}
+			v = value{k: vMask, p: b.p, q: a.syms.constant(8 * in.Width)}
 		}
 	}
 	if in.Op == VectorLoad && in.A.Kind == Register { // a move
@@ -303,7 +306,7 @@ func (a *analysis) operand(in *Inst, s *state, o *Operand) (value, error) {
 		if o.Imm > limit || o.Imm < -limit {
 			return value{k: vAny}, nil
 		}
-		return value{k: vInt, p: constant(o.Imm)}, nil
+		return value{k: vInt, p: a.syms.constant(o.Imm)}, nil
 	case Register:
 		return s.at(o.Reg), nil
 	case Memory, Slot:
@@ -384,7 +387,7 @@ const maxScale = 1 << 20
 // multiple of what is known to be small enough.
 func (a *analysis) fitsRegister(f *fact, p poly) bool {
 	small := func(p poly) bool {
-		for _, t := range p {
+		for _, t := range p.terms() {
 			if t.m>>32 != 0 || t.m != 0 && (t.c > maxScale || t.c < -maxScale) {
 				return false
 			}
@@ -396,7 +399,7 @@ func (a *analysis) fitsRegister(f *fact, p poly) bool {
 	}
 	c := p.content(true)
 	x, _ := p.divided(c)
-	return small(x) && a.proves(f, x) && a.proves(f, constant(min(limit<<12/c, maxCoeff)).minus(x))
+	return small(x) && a.proves(f, x) && a.proves(f, a.syms.constant(min(limit<<12/c, maxCoeff)).minus(x))
 }
 
 func (a *analysis) compare(op Op, s *state, x, y value) {
@@ -474,7 +477,7 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 		}
 	case LowBits:
 		// Of all ones, as many as A says, which counts in its low byte only.
-		if y.k == vInt && y.p.equal(constant(-1)) && x.k == vInt && a.proves(s.known, x.p) && a.proves(s.known, constant(64).minus(x.p)) {
+		if y.k == vInt && y.p.equal(a.syms.constant(-1)) && x.k == vInt && a.proves(s.known, x.p) && a.proves(s.known, a.syms.constant(64).minus(x.p)) {
 			return value{k: vBits, p: x.p}
 		}
 	case MoveIf:
@@ -494,7 +497,7 @@ func (a *analysis) quotient(f *fact, p poly, by int64) poly {
 	if c > 1 {
 		x, _ := p.divided(c)
 		for d := by / c; d <= by/c+1; d++ {
-			if excess := c*d - by; d > 1 && excess >= 0 && excess < d && a.proves(f, constant(by-1).plusTimes(x, -excess)) {
+			if excess := c*d - by; d > 1 && excess >= 0 && excess < d && a.proves(f, a.syms.constant(by-1).plusTimes(x, -excess)) {
 				return a.syms.floorOf(x, d)
 			}
 		}
@@ -507,7 +510,7 @@ func (a *analysis) narrowed(s *state, x value, width int64) value {
 	switch {
 	case x.k == vBytes:
 		return a.fromBytes(x, 0, width)
-	case x.k == vInt && width <= 4 && a.proves(s.known, x.p) && a.proves(s.known, constant(1<<(8*width)-1).minus(x.p)):
+	case x.k == vInt && width <= 4 && a.proves(s.known, x.p) && a.proves(s.known, a.syms.constant(1<<(8*width)-1).minus(x.p)):
 		return x
 	}
 	return value{k: vAny}
@@ -568,9 +571,9 @@ func (a *analysis) moveIf(in *Inst, s *state, x, d value) value {
 	if zero, ok := x.p.isConst(); x.k == vInt && ok && zero == 0 {
 		switch {
 		case d.k == vInt:
-			return value{k: vInt, p: a.syms.clampOf(d.p, nil)}
+			return value{k: vInt, p: a.syms.clampOf(d.p)}
 		case d.k == vLesser && a.proves(s.known, d.q):
-			return value{k: vInt, p: a.syms.clampOf(d.p, d.q)}
+			return value{k: vInt, p: a.syms.clampBelow(d.p, d.q)}
 		}
 	}
 	return unknown
@@ -586,7 +589,7 @@ func (a *analysis) elementAt(r int, pos poly, width int64) poly {
 		most = int64(slices.Max(data))
 	}
 	return a.syms.derived(symbolInfo{kind: element, region: r, width: width, pos: pos}, func(e poly) []poly {
-		return []poly{constant(most).minus(e)}
+		return []poly{a.syms.constant(most).minus(e)}
 	})
 }
 
@@ -603,6 +606,6 @@ func countsBits(data []byte) bool {
 // onesAt is the number of bits set in the width bytes at pos.
 func (a *analysis) onesAt(r int, pos poly, width int64) poly {
 	return a.syms.derived(symbolInfo{kind: ones, region: r, width: width, pos: pos}, func(e poly) []poly {
-		return []poly{constant(8 * width).minus(e)}
+		return []poly{a.syms.constant(8 * width).minus(e)}
 	})
 }

@@ -70,7 +70,7 @@ func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 		if v := s.at(r); l.writes.has(r) && v.number() {
 			unknown[r] = a.syms.fresh("moved")
 			a.moving = append(a.moving, unknown[r])
-			v.p = v.p.plus(unknown[r].poly())
+			v.p = v.p.plus(a.syms.poly(unknown[r]))
 			s.set(r, v)
 		}
 	}
@@ -138,7 +138,7 @@ func (a *analysis) sameTrial(ts []*trial, t *trial) bool {
 	for _, u := range ts {
 		same := true
 		for r := range t.forms {
-			same = same && t.steps[r] == u.steps[r] && a.syms.substitute(u.forms[r], u.i, t.i.poly()).equal(t.forms[r])
+			same = same && t.steps[r] == u.steps[r] && a.syms.substitute(u.forms[r], u.i, a.syms.poly(t.i)).equal(t.forms[r])
 		}
 		if same {
 			return true
@@ -152,7 +152,7 @@ func (a *analysis) sameTrial(ts []*trial, t *trial) bool {
 // read ahead moves with its pointer.
 func (a *analysis) tie(entry *state, unknown [numPlaces]symbol, p poly) (poly, bool) {
 	found := false
-	for _, t := range p {
+	for _, t := range p.terms() {
 		for m := t.m; m != 0; m >>= 16 {
 			e := a.syms.info[symbol(m)]
 			if e.kind != element {
@@ -164,7 +164,7 @@ func (a *analysis) tie(entry *state, unknown [numPlaces]symbol, p poly) (poly, b
 					continue
 				}
 				if _, ok := v.p.minus(e.pos).isConst(); ok {
-					p = a.syms.substitute(p, symbol(m), a.elementAt(e.region, e.pos.plus(unknown[q].poly()), e.width))
+					p = a.syms.substitute(p, symbol(m), a.elementAt(e.region, e.pos.plus(a.syms.poly(unknown[q])), e.width))
 					found = true
 					break
 				}
@@ -237,7 +237,7 @@ func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]sym
 				// |step|*i <= |entry - bound|
 				room := entry.at(Reg(r)).p.scaled(sign).minus(bound)
 				trips := a.tripsOf(room, -sign*step)
-				if t.trips == nil || len(trips) < len(t.trips) {
+				if t.trips == nil || len(trips.terms()) < len(t.trips.terms()) {
 					t.trips = trips
 				}
 			}
@@ -278,7 +278,7 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 	for _, f := range t.facts {
 		s.known = s.known.with(f)
 	}
-	next := t.i.poly().plusConst(1)
+	next := a.syms.poly(t.i).plusConst(1)
 	cost := entry.cost
 	s.cost = nil
 	start := s.clone()
@@ -340,14 +340,9 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 	return a.leave(l, entry, t, exits, cost, round, once), nil
 }
 
+// most is the greater of p and q term by term: symbols are at least 0.
 func most(p, q poly) poly {
-	d := q.minus(p)
-	for _, t := range d {
-		if t.c > 0 {
-			p = p.plus(poly{t})
-		}
-	}
-	return p
+	return p.plus(q.minus(p).only(func(t term) bool { return t.c > 0 }))
 }
 
 // holds reports whether state b at a back edge is the head's next round.
@@ -388,7 +383,7 @@ func (a *analysis) mismatch(l *loop, head, b *state, t *trial, want [numPlaces]p
 // round begins with.
 func (a *analysis) coverHolds(b *state, t *trial) bool {
 	next := t.cover.clone()
-	next.substitute(a, t.i, t.i.poly().plusConst(1))
+	next.substitute(a, t.i, a.syms.poly(t.i).plusConst(1))
 	return !t.gaps && a.same(b.known, joined(slices.Concat(t.cover, b.cover)), next)
 }
 
@@ -404,7 +399,7 @@ func (a *analysis) unmatched(l *loop, head, b *state, t *trial, want [numPlaces]
 // the number of rounds is known it replaces the counter.
 func (a *analysis) leave(l *loop, entry *state, t *trial, exits []edge, cost, round poly, once bool) []edge {
 	// The head is reached t.trips times, and the body done once less.
-	if t.trips != nil && len(round) > 0 {
+	if t.trips != nil && round != nil {
 		last := t.trips.plusConst(-1)
 		before := round.times(last)
 		if a.syms.polyDependsOn(round, t.i) {
@@ -455,20 +450,16 @@ func (a *analysis) replace(s *state, x symbol, p poly) {
 
 // solveFor is what s is where p is 0, if that is an integer by its form.
 func (a *analysis) solveFor(p poly, s symbol) (poly, bool) {
-	var c int64
-	var rest poly
-	for _, t := range p {
-		if t.m == mono(s) {
-			c = t.c
-		} else {
-			rest = append(rest, t)
-		}
-	}
-	if c == 0 || a.syms.polyDependsOn(rest, s) {
+	c := p.coefficient(mono(s))
+	if c == 0 {
 		return nil, false
 	}
-	if c < 0 {
+	rest := p.only(func(t term) bool { return t.m != mono(s) })
+	if a.syms.polyDependsOn(rest, s) {
+		return nil, false
+	}
+	if c > 0 {
 		c, rest = -c, rest.scaled(-1)
 	}
-	return rest.scaled(-1).divided(c)
+	return rest.divided(-c)
 }

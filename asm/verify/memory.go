@@ -12,7 +12,7 @@ func (a *analysis) address(in *Inst, s *state, o *Operand) (value, error) {
 		if r < 0 {
 			return value{}, a.errorAt(in, o.Symbol, "names a table that the file does not have")
 		}
-		return value{k: vPtr, region: r, p: constant(o.Disp)}, nil
+		return value{k: vPtr, region: r, p: a.syms.constant(o.Disp)}, nil
 	}
 	v := s.at(o.Base)
 	v.p = v.p.plusConst(o.Disp)
@@ -70,7 +70,7 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 			return value{}, err
 		}
 	}
-	if write {
+	if write && !a.quiet {
 		a.covers(in, s, v)
 	}
 	r := &a.regions[v.region]
@@ -80,7 +80,7 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 	case in.Op == Move && in.Width <= 4:
 		return value{k: vInt, p: a.elementAt(v.region, v.p, in.Width)}, nil
 	case in.Op == Move && r.elem == 1:
-		return value{k: vBytes, region: v.region, p: v.p, q: constant(in.Width)}, nil
+		return value{k: vBytes, region: v.region, p: v.p, q: a.syms.constant(in.Width)}, nil
 	case in.Op == VectorLoad && r.data != nil && in.Mask == NoReg:
 		return a.maskFrom(s, r, v.p, in.Width), nil
 	}
@@ -99,8 +99,8 @@ func (a *analysis) maskFrom(s *state, r *region, at poly, width int64) value {
 			return value{k: vAny}
 		}
 	}
-	if lanes, ok := constant(n).minus(at).divided(4); ok && n > 0 && a.proves(s.known, lanes) {
-		return value{k: vMask, p: lanes, q: constant(width / 4)}
+	if lanes, ok := a.syms.constant(n).minus(at).divided(4); ok && n > 0 && a.proves(s.known, lanes) {
+		return value{k: vMask, p: lanes, q: a.syms.constant(width / 4)}
 	}
 	return value{k: vAny}
 }
@@ -110,22 +110,22 @@ func (a *analysis) maskFrom(s *state, r *region, at poly, width int64) value {
 func (a *analysis) extent(in *Inst, s *state) (size poly, f *fact, exact bool) {
 	f = s.known
 	if in.Mask == NoReg {
-		return constant(in.Width), f, true
+		return a.syms.constant(in.Width), f, true
 	}
 	mask := s.at(in.Mask)
 	lanes := in.Width / in.Lane
 	if mask.k != vMask || mask.q.constTerm() < lanes {
-		return constant(in.Width), f, false
+		return a.syms.constant(in.Width), f, false
 	}
 	n := mask.p
 	if i := a.clampedLanes(in, s); i != nil {
 		// More than none means that the clamp at 0 did nothing.
 		f = f.with(n.plusConst(-1)).with(i.pos.minus(n)).with(i.pos.plusConst(-1))
 	}
-	if a.proves(f, constant(lanes).minus(n)) {
+	if a.proves(f, a.syms.constant(lanes).minus(n)) {
 		return n.scaled(in.Lane), f, true
 	}
-	return constant(in.Width), f, a.proves(f, n.plusConst(-lanes))
+	return a.syms.constant(in.Width), f, a.proves(f, n.plusConst(-lanes))
 }
 
 // clampedLanes is the lanes of an access's mask if their number was clamped at 0.

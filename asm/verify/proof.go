@@ -47,7 +47,7 @@ func (p *Proof) begin(a *analysis, absent string) {
 		}
 		extent := a.format(r.length) + " bytes"
 		if r.rows != nil {
-			extent = fmt.Sprintf("%s rows of %s bytes, %s apart", a.format(r.rows), a.format(r.length), a.format(r.stride.poly()))
+			extent = fmt.Sprintf("%s rows of %s bytes, %s apart", a.format(r.rows), a.format(r.length), a.format(a.syms.poly(r.stride)))
 		}
 		c.Accesses = append(c.Accesses, Accesses{Arg: r.name, Extent: extent})
 	}

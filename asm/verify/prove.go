@@ -38,13 +38,7 @@ func weaker(p, q poly) bool {
 
 // differsByConst reports whether p - q is a constant.
 func differsByConst(p, q poly) bool {
-	strip := func(p poly) poly {
-		if n := len(p); n > 0 && p[n-1].m == 0 {
-			return p[:n-1]
-		}
-		return p
-	}
-	return strip(p).equal(strip(q))
+	return slices.Equal(p.varying(), q.varying())
 }
 
 func (f *fact) withEqual(p poly) *fact { return f.with(p).with(p.scaled(-1)) }
@@ -80,6 +74,15 @@ const maxWork = 1_000_000
 
 // tooMuch is what search panics with beyond maxWork; Check turns it into an error.
 type tooMuch struct{}
+
+// try is what a goal becomes by some q >= 0 that has a negative term which divides
+// its worst one; those with fewer negative terms are tried first.
+type try struct {
+	scale    int64 // of the goal
+	q        poly  // what is added, k times
+	k        int64
+	negative int
+}
 
 // proves reports whether p >= 0 follows from f. It removes one negative term
 // after another, each by adding a multiple of what is known to be at least 0;
@@ -128,11 +131,11 @@ func (a *analysis) sees(f *fact, p poly) bool {
 }
 
 func (a *analysis) provesZero(f *fact, p poly) bool {
-	return len(p) == 0 || a.proves(f, p) && a.proves(f, p.scaled(-1))
+	return p == nil || a.proves(f, p) && a.proves(f, p.scaled(-1))
 }
 
 func nonNegative(p poly) bool {
-	for _, t := range p {
+	for _, t := range p.terms() {
 		if t.c < 0 {
 			return false
 		}
@@ -154,11 +157,14 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 	}
 	if c := goal.constTerm(); c > 0 {
 		// Without it, the terms may have factors in common.
-		if rest := goal[:len(goal)-1]; len(rest) > 1 && !reduced(rest).equal(rest) && a.search(f, rest, steps-1, tries) {
-			return true
+		if v := goal.varying(); len(v) > 1 {
+			rest := goal.in.of(v)
+			if r := reduced(rest); r != rest && a.search(f, r, steps-1, tries) {
+				return true
+			}
 		}
 	}
-	if tied, free := parts(goal); len(tied) > 1 && len(free) > 1 {
+	if tied, free := parts(goal); len(tied.terms()) > 1 && len(free.terms()) > 1 {
 		few := min(*tries, maxTries/5)
 		*tries -= few
 		if a.search(f, tied, steps-1, &few) && a.search(f, free, steps-1, &few) {
@@ -166,19 +172,12 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 		}
 		*tries += max(0, few)
 	}
-	worst := goal[at]
-	// What goal becomes by each q >= 0 that has a negative term which divides the
-	// worst one; those with fewer negative terms are tried first.
-	type try struct {
-		scale    int64 // of goal
-		q        poly  // what is added, k times
-		k        int64
-		negative int
-	}
-	var next []try
+	worst := goal.list[at]
+	first := len(a.untried)
+	defer func() { a.untried = a.untried[:first] }()
 	// apply reports whether what becomes of goal has no negative term.
 	apply := func(q poly) bool {
-		for _, t := range q {
+		for _, t := range q.terms() {
 			if t.c >= 0 || (t.m == 0) != (worst.m == 0) {
 				continue
 			}
@@ -191,13 +190,13 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 			// scale*goal exceeds scale-1 less than 0 exactly if goal >= 0.
 			more := q
 			if times != 0 {
-				more = q.timesMono(times, 1)
+				more = q.timesMono(times)
 			}
 			n := negatives(goal, scale, more, worst.c/g)
 			if n == 0 {
 				return true
 			}
-			next = append(next, try{scale, more, worst.c / g, n})
+			a.untried = append(a.untried, try{scale, more, worst.c / g, n})
 		}
 		return false
 	}
@@ -208,7 +207,7 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 			}
 		}
 	}
-	for _, t := range goal { // what else ties these symbols to others
+	for _, t := range goal.list { // what else ties these symbols to others
 		for m := t.m; m != 0; m >>= 16 {
 			if i := &a.syms.info[symbol(m)]; i.kind == floored && t.c > 0 {
 				for _, q := range i.facts {
@@ -224,8 +223,10 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 			return true
 		}
 	}
-	slices.SortStableFunc(next, func(x, y try) int { return cmp.Compare(x.negative, y.negative) })
-	for _, n := range next {
+	end := len(a.untried)
+	slices.SortStableFunc(a.untried[first:end], func(x, y try) int { return cmp.Compare(x.negative, y.negative) })
+	for i := first; i < end; i++ {
+		n := a.untried[i]
 		if *tries--; *tries < 0 {
 			return false
 		}
@@ -245,8 +246,9 @@ func (a *analysis) search(f *fact, goal poly, steps int, tries *int) bool {
 }
 
 // negatives is the number of negative terms of scale*p + scale-1 + k*q.
-func negatives(p poly, scale int64, q poly, k int64) int {
+func negatives(x poly, scale int64, y poly, k int64) int {
 	n := 0
+	p, q := x.terms(), y.terms()
 	for len(p) > 0 || len(q) > 0 {
 		var t term
 		switch {
@@ -275,7 +277,7 @@ const (
 )
 
 func small(p poly) bool {
-	for _, t := range p {
+	for _, t := range p.terms() {
 		if t.c > maxCoeff || t.c < -maxCoeff {
 			return false
 		}
@@ -288,7 +290,7 @@ func fits(p poly, m mono) bool {
 	if !small(p) {
 		return false
 	}
-	for _, t := range p {
+	for _, t := range p.terms() {
 		if _, ok := t.m.times(m); !ok {
 			return false
 		}
@@ -296,37 +298,23 @@ func fits(p poly, m mono) bool {
 	return true
 }
 
-func gcd(a, b int64) int64 {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
 // reduced divides out what all terms share; symbols are at least 0.
 func reduced(p poly) poly {
 	p = p.tightened()
-	for len(p) > 1 && p[len(p)-1].m != 0 {
-		shared := false
-		for m := p[0].m; m != 0 && !shared; m >>= 16 {
-			s := mono(symbol(m))
-			q := make(poly, 0, len(p))
-			for _, t := range p {
-				n, ok := t.m.over(s)
-				if !ok {
-					break
-				}
-				q = append(q, term{n, t.c})
-			}
-			if len(q) == len(p) {
-				p, shared = q, true
-			}
+	for p != nil && len(p.list) > 1 && p.constTerm() == 0 {
+		m := p.list[0].m
+		for m != 0 && slices.ContainsFunc(p.list, func(t term) bool { return !t.m.has(symbol(m)) }) {
+			m >>= 16
 		}
-		if !shared {
-			return p
+		if m == 0 {
+			break
 		}
-		p.sort()
-		p = p.tightened()
+		r := p.in.begin(len(p.list))
+		for _, t := range p.list {
+			n, _ := t.m.over(mono(symbol(m)))
+			r = append(r, term{n, t.c})
+		}
+		p = p.in.end(r).tightened()
 	}
 	return p
 }
@@ -334,24 +322,13 @@ func reduced(p poly) poly {
 // parts is the terms of p, apart where no product of symbols ties them: those of
 // which products speak, and the others.
 func parts(p poly) (tied, free poly) {
-	if !slices.ContainsFunc(p, func(t term) bool { return t.m>>16 != 0 }) {
+	if !slices.ContainsFunc(p.terms(), func(t term) bool { return t.m>>16 != 0 }) {
 		return nil, p
 	}
-	var in []symbol
-	for _, t := range p {
-		if t.m>>16 != 0 {
-			t.m.each(func(s symbol) { in = append(in, s) })
-		}
+	ties := func(t term) bool {
+		return t.m>>16 != 0 || t.m != 0 && slices.ContainsFunc(p.list, func(u term) bool { return u.m>>16 != 0 && u.m.has(symbol(t.m)) })
 	}
-	for _, t := range p {
-		switch {
-		case t.m>>16 != 0 || t.m != 0 && slices.Contains(in, symbol(t.m)):
-			tied = append(tied, t)
-		default:
-			free = append(free, t)
-		}
-	}
-	return tied, free
+	return p.only(ties), p.only(func(t term) bool { return !ties(t) })
 }
 
 // hardness is the order in which kinds of symbols are removed: what is made of
@@ -363,7 +340,7 @@ var hardness = [...]int{prefix: 4, element: 3, ones: 3, lesser: 3, clamped: 3, n
 // what is left has factors in common, and the constant last; -1 if there is none.
 func (a *analysis) hardest(p poly) int {
 	at, rank := -1, 0
-	for i, t := range p {
+	for i, t := range p.terms() {
 		if t.c >= 0 {
 			continue
 		}
@@ -371,7 +348,7 @@ func (a *analysis) hardest(p poly) int {
 		for m := t.m; m != 0; m >>= 16 {
 			r = max(r, hardness[a.syms.info[symbol(m)].kind])
 		}
-		if at < 0 || r > rank || r == rank && degree(t.m) < degree(p[at].m) {
+		if at < 0 || r > rank || r == rank && degree(t.m) < degree(p.list[at].m) {
 			at, rank = i, r
 		}
 	}
@@ -398,7 +375,7 @@ func (a *analysis) derivedFacts(f *fact, s symbol, goal poly, steps int, tries *
 	u := a.syms.sums[i.sum]
 	var facts []poly
 	// The elements of the period at pos, as far as a loop has met them.
-	row, period := s.poly(), u.period
+	row, period := a.syms.poly(s), u.period
 	pos := i.pos
 	for _, t := range u.terms {
 		row = row.plusTimes(a.elementAt(u.region, pos.plusConst(t.at), t.width), t.weight)
@@ -414,18 +391,18 @@ func (a *analysis) derivedFacts(f *fact, s symbol, goal poly, steps int, tries *
 		if a.search(f, d.plusConst(-period), steps-1, tries) {
 			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(row))
 		} else if a.search(f, d, steps-1, tries) {
-			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(s.poly()))
+			facts = append(facts, a.syms.prefixAt(i.sum, end).minus(a.syms.poly(s)))
 		}
 	}
 	// Elements are at least 0: a sum that goes further is no less.
-	for _, t := range goal {
-		more, ok := poly{{t.m, 1}}.isSymbol()
+	for _, t := range goal.terms() {
+		more, ok := t.m.isSymbol()
 		o := &a.syms.info[more]
 		if !ok || t.c < 0 || o.kind != prefix || o.sum != i.sum {
 			continue
 		}
 		if _, whole := o.pos.minus(pos).divided(max(1, u.period)); whole && a.search(f, o.pos.minus(pos), steps-1, tries) {
-			facts = append(facts, more.poly().minus(s.poly()))
+			facts = append(facts, a.syms.poly(more).minus(a.syms.poly(s)))
 		}
 	}
 	return append(facts, a.walkFacts(f, s, row, goal, steps, tries)...)
@@ -437,7 +414,7 @@ func (a *analysis) elementFacts(f *fact, s symbol, steps int, tries *int) []poly
 	g := &a.regions[i.region]
 	if _, whole := i.pos.divided(i.width); g.hasMax && g.elem == i.width && whole &&
 		a.search(f, g.until.minus(i.pos).plusConst(-i.width), steps-1, tries) {
-		return append([]poly{g.below.plusConst(-1).minus(s.poly())}, i.facts...)
+		return append([]poly{g.below.plusConst(-1).minus(a.syms.poly(s))}, i.facts...)
 	}
 	return i.facts
 }
@@ -448,11 +425,11 @@ func (a *analysis) bitsFrom(row poly, region int, pos, goal poly) (poly, int64) 
 	end := int64(0)
 	for found := true; found; {
 		found = false
-		for _, t := range goal {
+		for _, t := range goal.terms() {
 			for m := t.m; m != 0; m >>= 16 {
 				o := &a.syms.info[symbol(m)]
-				if o.kind == ones && o.region == region && o.pos.minus(pos).equal(constant(end)) {
-					row, end, found = row.plus(symbol(m).poly()), end+o.width, true
+				if o.kind == ones && o.region == region && o.pos.plusConst(-end).equal(pos) {
+					row, end, found = row.plus(a.syms.poly(symbol(m))), end+o.width, true
 				}
 			}
 		}
@@ -468,8 +445,8 @@ func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries
 		if w.region != i.region || w.period != a.syms.sums[i.sum].period || len(a.syms.sums[i.sum].terms) != 1 || a.syms.sums[i.sum].terms[0].weight != 1 {
 			continue
 		}
-		for _, t := range goal {
-			start, ok := poly{{t.m, 1}}.isSymbol()
+		for _, t := range goal.terms() {
+			start, ok := t.m.isSymbol()
 			if !ok || t.c < 0 || start == s {
 				continue
 			}
@@ -482,12 +459,12 @@ func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries
 			if !ok || !whole || !a.search(f, length.minus(i.pos.minus(o.pos)).plusConst(-w.period), steps-1, tries) {
 				continue
 			}
-			bound := w.below.plusConst(-1).minus(s.poly()).plus(start.poly())
+			bound := w.below.plusConst(-1).minus(a.syms.poly(s)).plus(a.syms.poly(start))
 			if w.carry >= 0 && o.pos.constTerm() != w.carry {
 				continue // a sum of others
 			}
 			if w.carry < 0 {
-				facts = append(facts, bound.minus(row.minus(s.poly())))
+				facts = append(facts, bound.minus(row.minus(a.syms.poly(s))))
 				continue
 			}
 			for at := w.from; at < w.period; at++ { // pos is at the carry of its row
@@ -502,10 +479,10 @@ func (a *analysis) walkFacts(f *fact, s symbol, row, goal poly, steps int, tries
 // period rounded up.
 func (a *analysis) rowAt(w walk, pos poly) (poly, bool) {
 	at := pos.plusConst(-pos.constTerm())
-	if c := pos.constTerm(); c < 0 || c >= w.period || len(at) != 1 || at[0].c != w.period {
+	if c := pos.constTerm(); c < 0 || c >= w.period || at == nil || len(at.list) != 1 || at.list[0].c != w.period {
 		return nil, false
 	}
-	begin, ok := poly{{at[0].m, 1}}.isSymbol()
+	begin, ok := at.list[0].m.isSymbol()
 	if !ok {
 		return nil, false
 	}

@@ -1,28 +1,30 @@
 package verify
 
 import (
+	"cmp"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 // randomPoly has up to four terms over the symbols.
-func randomPoly(rng *rand.Rand, syms []symbol, coefficient int64) poly {
+func randomPoly(in *arena, rng *rand.Rand, syms []symbol, coefficient int64) poly {
 	var p poly
 	for range 1 + rng.IntN(4) {
 		m := mono(0)
 		for range rng.IntN(3) {
 			m, _ = m.times(mono(syms[rng.IntN(len(syms))]))
 		}
-		p = p.plus(poly{{m, 1}}.scaled(rng.Int64N(2*coefficient+1) - coefficient))
+		p = p.plus(in.one(m, rng.Int64N(2*coefficient+1)-coefficient))
 	}
 	return p
 }
 
 func (p poly) eval(at map[symbol]int64) int64 {
 	sum := int64(0)
-	for _, t := range p {
+	for _, t := range p.terms() {
 		v := t.c
 		t.m.each(func(s symbol) { v *= at[s] })
 		sum += v
@@ -33,16 +35,21 @@ func (p poly) eval(at map[symbol]int64) int64 {
 // TestPolynomials compares arithmetic on polynomials with that on integers.
 func TestPolynomials(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	syms := []symbol{3, 9, 4, 70}
+	syms, in := []symbol{3, 9, 4, 70}, &arena{}
 	for range 3000 {
 		at := map[symbol]int64{}
 		for _, s := range syms {
 			at[s] = rng.Int64N(9)
 		}
-		p, q := randomPoly(rng, syms, 9), randomPoly(rng, syms, 9)
+		p, q := randomPoly(in, rng, syms, 9), randomPoly(in, rng, syms, 9)
 		k := rng.Int64N(7) - 3
 		require.Equal(t, p.eval(at)+k*q.eval(at), p.plusTimes(q, k).eval(at))
 		require.Equal(t, p.eval(at)*q.eval(at), p.times(q).eval(at))
+		for _, r := range []poly{p.plusTimes(q, k), p.times(q), p.plusConst(k), p.timesMono(mono(syms[0])), reduced(p)} {
+			require.True(t, slices.IsSortedFunc(r.terms(), func(x, y term) int { return cmp.Compare(y.m, x.m) }), "%v", r.terms())
+			require.True(t, r == nil || len(r.list) > 0, "nil is 0")
+			require.False(t, slices.ContainsFunc(r.terms(), func(t term) bool { return t.c == 0 }))
+		}
 		require.True(t, p.plus(q).minus(q).equal(p))
 		require.True(t, p.times(q).equal(q.times(p)))
 		if p.equal(q) {
@@ -51,7 +58,7 @@ func TestPolynomials(t *testing.T) {
 		require.Equal(t, p.hash(), q.plus(p.minus(q)).hash())
 		with, without, once := p.split(syms[0])
 		if once {
-			require.True(t, with.times(syms[0].poly()).plus(without).equal(p))
+			require.True(t, with.times(in.one(mono(syms[0]), 1)).plus(without).equal(p))
 		}
 		tied, free := parts(p)
 		require.Equal(t, p.eval(at), tied.eval(at)+free.eval(at))
@@ -77,10 +84,10 @@ func TestProofsHold(t *testing.T) {
 		var f *fact
 		var facts []poly
 		for range 1 + rng.IntN(4) {
-			p := randomPoly(rng, syms, 5)
+			p := randomPoly(a.syms.polys, rng, syms, 5)
 			f, facts = f.with(p), append(facts, p)
 		}
-		goal := randomPoly(rng, syms, 5)
+		goal := randomPoly(a.syms.polys, rng, syms, 5)
 		if rng.IntN(3) > 0 { // most of what is random does not follow
 			goal = facts[0].scaled(1 + rng.Int64N(3)).plus(facts[len(facts)-1]).plusConst(rng.Int64N(5) - 2)
 		}
@@ -92,7 +99,7 @@ func TestProofsHold(t *testing.T) {
 				fits = fits && p.eval(at) >= 0
 			}
 			if fits && goal.eval(at) < 0 {
-				require.False(t, holds, "%v from %v at %v", goal, facts, at)
+				require.False(t, holds, "%s at %v", a.format(goal), at)
 				refuted++
 				break
 			}
@@ -109,7 +116,7 @@ func TestProofsHold(t *testing.T) {
 func TestWhatMustBeProved(t *testing.T) {
 	a := &analysis{answers: map[question]answer{}, syms: newSymbols(), names: map[string]poly{}}
 	for _, name := range []string{"n", "k", "i", "j", "G", "W", "q", "e", "r", "R"} {
-		a.names[name] = a.syms.fresh(name).poly()
+		a.names[name] = a.syms.poly(a.syms.fresh(name))
 	}
 	for _, c := range []struct {
 		goal  string

@@ -228,7 +228,7 @@ func (a *analysis) general(s, t *state, p, q poly) (poly, bool) {
 // differs reports whether p is above 0 at a glance: no term is negative, and one
 // is of symbols that are at least 1.
 func (a *analysis) differs(p poly) bool {
-	return nonNegative(p) && slices.ContainsFunc(p, func(t term) bool {
+	return nonNegative(p) && slices.ContainsFunc(p.terms(), func(t term) bool {
 		for m := t.m; m != 0; m >>= 16 {
 			if !a.syms.info[symbol(m)].positive {
 				return false
@@ -241,13 +241,13 @@ func (a *analysis) differs(p poly) bool {
 // fixed reports whether d is 0 by an equation that holds in s and not in t.
 func (a *analysis) fixed(s, t *state, d poly) bool {
 	for f, end := s.known, common(s.known, t.known); f != end; f = f.prev {
-		for _, m := range f.p {
-			x, ok := poly{{m.m, 1}}.isSymbol()
+		for _, m := range f.p.terms() {
+			x, ok := m.m.isSymbol()
 			if !ok || m.c != 1 && m.c != -1 {
 				continue
 			}
 			v, ok := a.solveFor(f.p, x)
-			if ok && len(a.syms.substitute(d, x, v)) == 0 && a.proves(s.known, f.p.scaled(-1)) {
+			if ok && a.syms.substitute(d, x, v) == nil && a.proves(s.known, f.p.scaled(-1)) {
 				return true
 			}
 		}
@@ -264,13 +264,5 @@ func (a *analysis) atMost(s, t *state) poly {
 	case nonNegative(d.scaled(-1)) || a.proves(common(s.known, t.known), d.scaled(-1)):
 		return t.cost
 	}
-	// Term by term: symbols are at least 0.
-	var most poly
-	most = s.cost
-	for _, x := range d.scaled(-1) {
-		if x.c > 0 {
-			most = most.plus(poly{x})
-		}
-	}
-	return most
+	return most(s.cost, t.cost)
 }

@@ -9,20 +9,19 @@ import (
 // of a stream that the rounds read on: their sum is a prefix sum.
 func (a *analysis) sumOver(by poly, t *trial) (poly, bool) {
 	i := t.i
-	var total poly
 	type read struct {
 		s symbol
 		c int64
 	}
 	groups := map[[2]int][]read{} // by region and kind
 	var keys [][2]int
-	for _, m := range by {
-		one := poly{m}
-		if !a.syms.polyDependsOn(one, i) {
-			total = total.plus(one.times(i.poly()))
+	free := func(t term) bool { return !a.syms.monoDependsOn(t.m, i) }
+	total := by.only(free).times(a.syms.poly(i))
+	for _, m := range by.terms() {
+		if free(m) {
 			continue
 		}
-		s, ok := poly{{m.m, 1}}.isSymbol()
+		s, ok := m.m.isSymbol()
 		if !ok || s == i {
 			return nil, false
 		}
@@ -39,7 +38,7 @@ func (a *analysis) sumOver(by poly, t *trial) (poly, bool) {
 		}
 		groups[k] = append(groups[k], read{s, m.c})
 	}
-	next := i.poly().plusConst(1)
+	next := a.syms.poly(i).plusConst(1)
 	for _, k := range keys {
 		g := groups[k]
 		if symbolKind(k[1]) == prefix {
@@ -101,7 +100,7 @@ func (a *analysis) sumOver(by poly, t *trial) (poly, bool) {
 		total = total.plusTimes(now.minus(a.syms.prefixAt(index, first)), unit)
 		step := poly(nil)
 		for _, r := range g {
-			step = step.plusTimes(r.s.poly(), r.c/unit)
+			step = step.plusTimes(a.syms.poly(r.s), r.c/unit)
 		}
 		t.sums = append(t.sums, stepped{index, now, step, a.syms.prefixAt(index, base.plusConst(period))})
 	}
@@ -117,11 +116,11 @@ func (a *analysis) fold(s *state, sums []stepped) {
 		}
 		for r := range Reg(numPlaces) {
 			v := s.at(r)
-			if !v.number() || len(v.p) == 0 {
+			if !v.number() || v.p == nil {
 				continue
 			}
 			v.p = foldPoly(v.p, now, u)
-			for _, t := range v.p { // and where integers are read
+			for _, t := range v.p.terms() { // and where integers are read
 				for m := t.m; m != 0; m >>= 16 {
 					if e := a.syms.info[symbol(m)]; e.kind == element {
 						if pos := foldPoly(e.pos, now, u); !pos.equal(e.pos) {
@@ -138,17 +137,12 @@ func (a *analysis) fold(s *state, sums []stepped) {
 }
 
 func foldPoly(p poly, now symbol, u stepped) poly {
-	var c int64
-	for _, t := range p {
-		if t.m == mono(now) {
-			c = t.c
-		}
-	}
+	c := p.coefficient(mono(now))
 	if c == 0 {
 		return p
 	}
-	for _, t := range u.step {
-		if !slices.Contains(p, term{t.m, t.c * c}) {
+	for _, t := range u.step.terms() {
+		if p.coefficient(t.m) != t.c*c {
 			return p
 		}
 	}

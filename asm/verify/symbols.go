@@ -33,6 +33,7 @@ type symbolInfo struct {
 	facts    []poly   // what is at least 0 wherever the symbol exists
 	positive bool     // at least 1
 	deps     []symbol // the symbols that it is made of, itself included
+	self     poly     // the symbol alone
 }
 
 // sum says how a prefix sum weighs the elements of a region: period by period,
@@ -55,11 +56,25 @@ type symbols struct {
 	intern map[identity][]symbol
 	sums   []sum
 	sumAt  map[string]int
+	polys  *arena
 }
 
 func newSymbols() *symbols {
-	return &symbols{info: make([]symbolInfo, 1), intern: map[identity][]symbol{}, sumAt: map[string]int{}}
+	return &symbols{info: make([]symbolInfo, 1, 64), intern: map[identity][]symbol{}, sumAt: map[string]int{}, polys: &arena{}}
 }
+
+// reset forgets all symbols, and the polynomials in them.
+func (t *symbols) reset() {
+	t.info, t.sums = t.info[:1], t.sums[:0]
+	clear(t.intern)
+	clear(t.sumAt)
+	t.polys.reset()
+}
+
+// poly is s as a polynomial.
+func (t *symbols) poly(s symbol) poly { return t.info[s].self }
+
+func (t *symbols) constant(c int64) poly { return t.polys.one(0, c) }
 
 func (t *symbols) add(i symbolInfo) symbol {
 	if len(t.info) > 60000 {
@@ -69,13 +84,14 @@ func (t *symbols) add(i symbolInfo) symbol {
 	i.deps = []symbol{s}
 	if i.kind != named {
 		for _, p := range []poly{i.pos, i.with} {
-			for _, m := range p {
+			for _, m := range p.terms() {
 				m.m.each(func(u symbol) { i.deps = append(i.deps, t.info[u].deps...) })
 			}
 		}
 		slices.Sort(i.deps)
 		i.deps = slices.Compact(i.deps)
 	}
+	i.self = t.polys.one(mono(s), 1)
 	t.info = append(t.info, i)
 	return s
 }
@@ -87,15 +103,15 @@ func (t *symbols) derived(i symbolInfo, facts func(s poly) []poly) poly {
 	id := identity{i.kind, i.region, i.width, i.sum, i.by, i.pos.hash(), i.with.hash()}
 	for _, s := range t.intern[id] {
 		if old := &t.info[s]; old.pos.equal(i.pos) && old.with.equal(i.with) {
-			return s.poly()
+			return t.poly(s)
 		}
 	}
 	s := t.add(i)
 	t.intern[id] = append(t.intern[id], s)
 	if facts != nil {
-		t.info[s].facts = facts(s.poly())
+		t.info[s].facts = facts(t.poly(s))
 	}
-	return s.poly()
+	return t.poly(s)
 }
 
 // identity is what tells derived symbols apart, their polynomials by hash.
@@ -123,7 +139,7 @@ func (t *symbols) sumIndex(s sum) int {
 
 // prefixAt is the sum over the elements before pos; an empty sum is 0.
 func (t *symbols) prefixAt(sum int, pos poly) poly {
-	if len(pos) == 0 {
+	if pos == nil {
 		return nil
 	}
 	return t.derived(symbolInfo{kind: prefix, sum: sum, region: t.sums[sum].region, pos: pos}, nil)
@@ -149,29 +165,34 @@ func (t *symbols) lesserOf(p, q poly) poly {
 	})
 }
 
-// clampOf is max(min(p, most), 0), or max(p, 0) where most is nil. most is at
+// clampOf is max(p, 0).
+func (t *symbols) clampOf(p poly) poly {
+	return t.derived(symbolInfo{kind: clamped, pos: p}, func(s poly) []poly { return []poly{s.minus(p)} })
+}
+
+// clampBelow is max(min(p, most), 0), of which the caller knows that most is at
 // least 0.
-func (t *symbols) clampOf(p, most poly) poly {
-	return t.derived(symbolInfo{kind: clamped, pos: p, with: most}, func(s poly) []poly {
-		if most == nil {
-			return []poly{s.minus(p)}
-		}
-		return []poly{most.minus(s)}
-	})
+func (t *symbols) clampBelow(p, most poly) poly {
+	if most == nil {
+		return nil
+	}
+	return t.derived(symbolInfo{kind: clamped, pos: p, with: most}, func(s poly) []poly { return []poly{most.minus(s)} })
 }
 
 // dependsOn reports whether a symbol is made of s.
 func (t *symbols) dependsOn(u, s symbol) bool { return slices.Contains(t.info[u].deps, s) }
 
-func (t *symbols) polyDependsOn(p poly, s symbol) bool {
-	for _, m := range p {
-		for n := m.m; n != 0; n >>= 16 {
-			if t.dependsOn(symbol(n), s) {
-				return true
-			}
+func (t *symbols) monoDependsOn(m mono, s symbol) bool {
+	for ; m != 0; m >>= 16 {
+		if t.dependsOn(symbol(m), s) {
+			return true
 		}
 	}
 	return false
+}
+
+func (t *symbols) polyDependsOn(p poly, s symbol) bool {
+	return slices.ContainsFunc(p.terms(), func(m term) bool { return t.monoDependsOn(m.m, s) })
 }
 
 // substitute replaces s by q everywhere in p, also within what symbols are made
@@ -180,13 +201,16 @@ func (t *symbols) substitute(p poly, s symbol, q poly) poly {
 	if !t.polyDependsOn(p, s) {
 		return p
 	}
-	var r poly
-	for _, m := range p {
-		product := constant(m.c)
-		for n := m.m; n != 0; n >>= 16 {
+	r := p.only(func(m term) bool { return !t.monoDependsOn(m.m, s) })
+	for _, m := range p.list {
+		if !t.monoDependsOn(m.m, s) {
+			continue
+		}
+		product := t.substituted(symbol(m.m), s, q)
+		for n := m.m >> 16; n != 0; n >>= 16 {
 			product = product.times(t.substituted(symbol(n), s, q))
 		}
-		r = r.plus(product)
+		r = r.plusTimes(product, m.c)
 	}
 	return r
 }
@@ -196,7 +220,7 @@ func (t *symbols) substituted(u, s symbol, q poly) poly {
 		return q
 	}
 	if !t.dependsOn(u, s) {
-		return u.poly()
+		return t.poly(u)
 	}
 	i := t.info[u]
 	pos, with := t.substitute(i.pos, s, q), t.substitute(i.with, s, q)
@@ -208,12 +232,15 @@ func (t *symbols) substituted(u, s symbol, q poly) poly {
 	case lesser:
 		return t.lesserOf(pos, with)
 	case clamped:
-		return t.clampOf(pos, with)
+		if i.with == nil {
+			return t.clampOf(pos)
+		}
+		return t.clampBelow(pos, with)
 	}
 	return t.derived(symbolInfo{kind: i.kind, region: i.region, width: i.width, pos: pos}, func(e poly) []poly {
 		facts := make([]poly, len(i.facts)) // c - u, each
 		for k, f := range i.facts {
-			facts[k] = f.plus(u.poly()).minus(e)
+			facts[k] = f.plus(t.poly(u)).minus(e)
 		}
 		return facts
 	})

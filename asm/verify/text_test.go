@@ -10,7 +10,7 @@ import (
 func TestPolynomialText(t *testing.T) {
 	a := &analysis{syms: newSymbols(), names: map[string]poly{}}
 	for _, name := range []string{"n", "k"} {
-		a.names[name] = a.syms.fresh(name).poly()
+		a.names[name] = a.syms.poly(a.syms.fresh(name))
 	}
 	for text, want := range map[string]string{
 		"0": "0", "n - n": "0", "7": "7", "0 - 7": "-7", "n": "n", "0 - n": "-n", "3*n": "3*n",

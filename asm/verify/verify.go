@@ -53,7 +53,8 @@ type analysis struct {
 	moving []symbol // what unknown registers have moved, in that
 
 	answers map[question]answer
-	work    int // steps of proofs so far
+	untried []try // of the searches that are under way
+	work    int   // steps of proofs so far
 	proof   *Proof
 	counted map[*Inst]bool
 	effects map[*Inst]effects
@@ -62,7 +63,20 @@ type analysis struct {
 
 // Check proves f against c. tables is the read-only data that f may name. The
 // error is an *Error where the kernel, and not the contract, is at fault.
-func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
+func Check(f *Func, c *Contract, tables []Table) (*Proof, error) {
+	return new(Prover).Check(f, c, tables)
+}
+
+// A Prover proves one kernel after another, in the same memory. It is for one
+// goroutine; its zero value is ready.
+type Prover struct {
+	syms    *symbols
+	answers map[question]answer
+	untried []try
+}
+
+// Check is the function Check.
+func (p *Prover) Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 	defer func() {
 		e := &Error{Kernel: f.Name, Line: f.Line, Text: "TEXT"}
 		switch r := recover().(type) {
@@ -91,11 +105,16 @@ func Check(f *Func, c *Contract, tables []Table) (proof *Proof, err error) {
 	}
 	seen := make(map[*Inst]effects, len(f.Insts))
 	for _, nilArg := range optional {
-		a := &analysis{fn: f, effects: seen, syms: newSymbols(), proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: map[question]answer{}}
+		if p.syms == nil {
+			p.syms, p.answers = newSymbols(), map[question]answer{}
+		}
+		p.syms.reset()
+		clear(p.answers)
+		a := &analysis{fn: f, effects: seen, syms: p.syms, proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: p.answers, untried: p.untried[:0]}
 		if err := a.check(c, tables, nilArg); err != nil {
 			return nil, err
 		}
-		proof.Idle = a.withoutEffect()
+		proof.Idle, p.untried = a.withoutEffect(), a.untried
 	}
 	return proof, nil
 }
@@ -106,7 +125,7 @@ func (a *analysis) check(c *Contract, tables []Table, absent string) error {
 		return fmt.Errorf("verify: contract of %s: %w", f.Name, err)
 	}
 	for _, t := range tables {
-		a.regions = append(a.regions, region{name: t.Name, length: constant(int64(len(t.Data))), data: t.Data})
+		a.regions = append(a.regions, region{name: t.Name, length: a.syms.constant(int64(len(t.Data))), data: t.Data})
 	}
 	for _, s := range c.Steps {
 		p, err := a.expr(s)
