@@ -101,7 +101,7 @@ func (c calibration) dense() Linear {
 
 // fastest is the time of the fastest dense candidate.
 func (t *tuner) fastest(ctx context.Context, c calibration) (float64, error) {
-	f, err := newField(ctx, c.dense(), t.ISA, t.temp)
+	f, err := newField(ctx, c.dense(), t.ISA, t.temp, raced, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -7,7 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -15,11 +18,18 @@ import (
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
-// Estimates by which candidates are left out of a race: slower than the best by
-// more than hopelessly, or not among the first so many.
-const (
-	hopelessly = 3
-	mostRaced  = 46
+// limits are the estimates by which candidates are left out of a race: those slower
+// than the best by more than a factor, or not among the first so many.
+type limits struct {
+	slower float64
+	most   int
+}
+
+// In the oracle's races no winner was estimated above 1.2 times the best, nor beyond
+// the tenth place; the oracle itself looks further.
+var (
+	raced  = limits{2, 24}
+	judged = limits{3, 46}
 )
 
 // candidate is a packed configuration of a linear op.
@@ -33,16 +43,19 @@ type candidate struct {
 type field struct {
 	linear     Linear
 	isa        runtime.ISA
+	limits     limits
 	candidates []*candidate
 	defaults   map[int]codegen.Config // by batch: the plan without records
 	dir        string
 	files      int
 }
 
-// newField packs every configuration of the op's space that its weights allow, and
-// leaves out those that are the same kernels on the same bytes as another.
-func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string) (*field, error) {
-	f := &field{linear: l, isa: isa, dir: dir, defaults: map[int]codegen.Config{}}
+// newField packs the configurations of the op's space that its weights allow, and
+// leaves out those that are the same kernels on the same bytes as another, and those
+// that a sample of the rows shows to be beyond the limits at every batch. The
+// configurations in must stay.
+func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string, lim limits, must []codegen.Config) (*field, error) {
+	f := &field{linear: l, isa: isa, limits: lim, dir: dir, defaults: map[int]codegen.Config{}}
 	_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, isa, nil)
 	if err != nil {
 		return nil, err
@@ -56,32 +69,118 @@ func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string) (*fiel
 			}
 		}
 	}
-	space := codegen.Space(l.Problem)
+	var space []codegen.Config
+	for _, c := range codegen.Space(l.Problem) {
+		if !c.Hopeless(plan.Density) && c.Legal(l.Problem, isa) == nil {
+			space = append(space, c)
+		}
+	}
+	if space, err = f.promising(ctx, space, func(c codegen.Config) bool { return chosen[c] || slices.Contains(must, c) }); err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(space, func(a, b codegen.Config) int { // of equal ones the default stays
 		return cmp.Compare(btoi(chosen[b]), btoi(chosen[a]))
 	})
-	seen := map[uint64]*candidate{}
-	for _, c := range space {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if c.Hopeless(plan.Density) || c.Legal(l.Problem, isa) != nil {
-			continue
-		}
-		v, err := c.Pack(l.Matrix, l.Mask)
-		if err != nil {
+	packed, err := packAll(ctx, l, space)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[codegen.Config]*candidate{}
+	for _, p := range packed {
+		if p == nil {
 			continue // the weights do not have this form
 		}
-		packed := codegen.Packed{Config: c, Variant: v}
-		h := packed.Hash(l.Problem)
-		if first := seen[h]; first != nil {
-			first.same = append(first.same, c)
+		key := p.Effective()
+		if first := seen[key]; first != nil {
+			first.same = append(first.same, p.Config)
 			continue
 		}
-		seen[h] = &candidate{Packed: packed}
-		f.candidates = append(f.candidates, seen[h])
+		seen[key] = &candidate{Packed: *p}
+		f.candidates = append(f.candidates, seen[key])
 	}
 	return f, nil
+}
+
+// packAll packs an op in several forms, on as many cores as there are; nil is a form
+// that its weights do not have.
+func packAll(ctx context.Context, l Linear, space []codegen.Config) ([]*codegen.Packed, error) {
+	packed := make([]*codegen.Packed, len(space))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(goruntime.GOMAXPROCS(0), len(space)) {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(space) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				if v, err := space[i].Pack(l.Matrix, l.Mask); err == nil {
+					packed[i] = &codegen.Packed{Config: space[i], Variant: v}
+				}
+			}
+		})
+	}
+	all.Wait()
+	return packed, ctx.Err()
+}
+
+// What a sample of the rows says of panels is good to a factor: those beyond the
+// limits by more are left out.
+const sampleError = 1.25
+
+// promising leaves out panels that cannot come into a race, by their estimates on a
+// sample of the rows, but none for which stays is true.
+func (f *field) promising(ctx context.Context, space []codegen.Config, stays func(codegen.Config) bool) ([]codegen.Config, error) {
+	s, ok := f.linear.sample()
+	if !ok || len(space) <= f.limits.most {
+		return space, nil
+	}
+	packed, err := packAll(ctx, s, space)
+	if err != nil {
+		return nil, err
+	}
+	in := make([]bool, len(space))
+	for _, b := range f.linear.Problem.Batches() {
+		var cycles []float64
+		for _, p := range packed {
+			if p != nil {
+				cycles = append(cycles, p.Estimate(s.Problem, b, f.isa))
+			}
+		}
+		if len(cycles) == 0 {
+			continue
+		}
+		slices.Sort(cycles)
+		last := min(int(sampleError*float64(f.limits.most)), len(cycles)) - 1
+		for i, p := range packed {
+			if p != nil {
+				e := p.Estimate(s.Problem, b, f.isa)
+				in[i] = in[i] || e <= cycles[last] && e <= sampleError*f.limits.slower*cycles[0]
+			}
+		}
+	}
+	var rest []codegen.Config
+	for i, c := range space {
+		if in[i] || !c.Panel() || stays(c) {
+			rest = append(rest, c)
+		}
+	}
+	return rest, nil
+}
+
+// sample is the op cut down to some of its rows, in groups that keep what neighbours
+// share, or false where that spares little.
+func (l Linear) sample() (Linear, bool) {
+	const groups, rows = 4, 32
+	if l.Matrix.Rows < 2*groups*rows {
+		return l, false
+	}
+	s := l
+	s.Matrix = patterns.NewMatrix(groups*rows, l.Matrix.Cols)
+	s.Mask = patterns.NewMask(groups*rows, l.Matrix.Cols)
+	s.Problem.Out = groups * rows
+	for i := range groups * rows {
+		r := l.Matrix.Rows/groups/rows*rows*(i/rows) + i%rows
+		copy(s.Matrix.Data[i*s.Matrix.Stride:], l.Matrix.Data[r*l.Matrix.Stride:][:l.Matrix.Cols])
+		copy(s.Mask.Row(i), l.Mask.Row(r))
+	}
+	return s, true
 }
 
 func btoi(b bool) int {
@@ -106,7 +205,7 @@ func (f *field) at(batch int, seeds []codegen.Config) []*candidate {
 	var list []*candidate
 	for i, e := range all {
 		isDefault := e.c.Config == f.defaults[batch]
-		if !isDefault && !slices.Contains(seeds, e.c.Config) && (i >= mostRaced || e.cycles > hopelessly*all[0].cycles) {
+		if !isDefault && !slices.Contains(seeds, e.c.Config) && (i >= f.limits.most || e.cycles > f.limits.slower*all[0].cycles) {
 			continue
 		}
 		if isDefault {
@@ -172,14 +271,15 @@ func (f *field) remove() {
 }
 
 // small is the op cut down to what the kernels in Go compute at once: a corner of
-// the matrix with partial slabs, panels and blocks as the whole has them.
+// the matrix with partial slabs, panels and blocks as the whole has them, at batches
+// that leave partial tiles and groups of tokens.
 func (l Linear) small() Linear {
 	rows, cols := l.Matrix.Rows, l.Matrix.Cols
-	if rows > 80 {
-		rows = 64 + rows%16
+	if rows > 64 {
+		rows = 48 + rows%16
 	}
-	if cols > 576 {
-		cols = 512 + cols%32
+	if cols > 288 {
+		cols = 256 + cols%32
 	}
 	mask := patterns.NewMask(rows, cols)
 	for r := range rows {
@@ -192,17 +292,8 @@ func (l Linear) small() Linear {
 	s := l
 	s.Matrix.Rows, s.Matrix.Cols, s.Mask = rows, cols, mask
 	s.Problem.Out, s.Problem.In = rows, cols
+	s.Problem.BatchMin, s.Problem.BatchMax = 1, slices.Max(gateBatches)
 	return s
 }
 
-// gateBatches are batches of p that leave partial tiles and groups of tokens.
-func gateBatches(p codegen.Problem) []int {
-	var bs []int
-	for _, b := range []int{1, 7, 27} {
-		b = min(max(b, p.BatchMin), p.BatchMax, p.BatchMin+26)
-		if !slices.Contains(bs, b) {
-			bs = append(bs, b)
-		}
-	}
-	return bs
-}
+var gateBatches = []int{1, 7, 27}

@@ -73,7 +73,12 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 		if len(jobs[i]) == 0 {
 			continue
 		}
-		f, err := newField(ctx, l, t.ISA, t.temp)
+		var committed []codegen.Config
+		for _, j := range jobs[i] {
+			rec, _ := t.records.exact(t.env.Microarch, j.problem)
+			committed = append(committed, configsOf(rec.planned())...)
+		}
+		f, err := newField(ctx, l, t.ISA, t.temp, raced, committed)
 		if err != nil {
 			return nil, checked, err
 		}

@@ -15,6 +15,8 @@ type Choice struct {
 	NS     float64 `json:"ns"`     // its fastest sample in the oracle's rounds
 	Regret float64 `json:"regret"` // NS over the oracle's, less 1
 	Took   float64 `json:"took_s"` // to choose, in seconds; 0 for what measures nothing
+
+	*Verdict // of a race
 }
 
 // Regret is how far each policy's choice is from the best candidate of one problem.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
+	"github.com/sparsegen/sparsegen/codegen"
 )
 
 // The oracle: all candidates of a race in so many interleaved rounds. Those slower
@@ -66,13 +67,22 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 			return nil, err
 		}
 		entering := time.Since(start).Seconds() / float64(len(jobs[i]))
+		var own []codegen.Config
+		for _, c := range f.candidates {
+			own = append(own, c.Config)
+		}
+		wide, err := newField(ctx, l, t.ISA, t.temp, judged, own)
+		if err != nil {
+			return nil, err
+		}
+		wide.files = 1 << 10 // beside those of f
 		for k, j := range jobs[i] {
 			if t.overBudget() {
 				rep.Left += len(jobs[i]) - k
 				break
 			}
 			t.report("oracle of %s at batch %d", l.Layer, j.batch)
-			r, err := t.regret(ctx, f, j, repeats)
+			r, err := t.regret(ctx, f, wide, j, repeats)
 			if err != nil {
 				return nil, err
 			}
@@ -83,13 +93,15 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 			t.done++
 		}
 		f.remove()
+		wide.remove()
 	}
 	rep.judge()
 	return rep, nil
 }
 
-// regret judges the policies on one problem.
-func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regret, error) {
+// regret judges the policies on one problem: those of f's candidates that race, by
+// those of wide.
+func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) (*Regret, error) {
 	entrants := f.at(j.batch, nil)
 	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants)}
 	for k := range repeats {
@@ -104,28 +116,31 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 		if lost != nil {
 			return nil, fmt.Errorf("layer %s, batch %d: %v: %s", f.linear.Layer, j.batch, lost.candidate.Config, lost.why)
 		}
-		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[r.Verdict().Winner].Config.String(), Took: time.Since(start).Seconds()})
+		v := r.Verdict()
+		took := time.Since(start).Seconds()
+		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
+		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[v.Winner].Config.String(), Took: took, Verdict: &v})
 	}
-	var files []worker.File
-	for i, c := range append(slices.Clone(entrants), entrants[0]) {
-		path, err := f.write(c)
-		if err == nil && i == len(entrants) {
-			path, err = f.writeModel(c.Variant, f.linear.Problem) // the default once more
-			if err == nil {
-				defer os.Remove(path)
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, worker.File{ID: i, Path: path})
+	files, free, err := f.filesOf(entrants)
+	if err != nil {
+		return nil, err
 	}
+	free()
 	start := time.Now()
 	naive, err := t.naive(ctx, j, files[:len(entrants)])
 	if err != nil {
 		return nil, err
 	}
 	reg.Naive = Choice{Config: entrants[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
+	var own []codegen.Config
+	for _, c := range entrants {
+		own = append(own, c.Config)
+	}
+	entrants = wide.at(j.batch, own)
+	if files, free, err = wide.filesOf(entrants); err != nil {
+		return nil, err
+	}
+	defer free()
 	best, err := t.exhaust(ctx, j, files, entrants)
 	if err != nil {
 		return nil, err
@@ -140,6 +155,23 @@ func (t *tuner) regret(ctx context.Context, f *field, j job, repeats int) (*Regr
 	reg.Noise = round4(math.Abs(best[len(entrants)]/best[0] - 1))
 	reg.Default = Choice{Config: entrants[0].Config.String()}
 	return reg, nil
+}
+
+// filesOf are the files of entrants and, last, of the first one once more, which free
+// removes.
+func (f *field) filesOf(entrants []*candidate) (files []worker.File, free func(), err error) {
+	for i, c := range entrants {
+		path, err := f.write(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, worker.File{ID: i, Path: path})
+	}
+	twin, err := f.writeModel(entrants[0].Variant, f.linear.Problem)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(files, worker.File{ID: len(entrants), Path: twin}), func() { _ = os.Remove(twin) }, nil // its folder goes too
 }
 
 // naive is the candidate that wins by the naive policy.

@@ -27,11 +27,12 @@ const (
 	// what remains of it where rounds are long: enough for the sign test.
 	playoff      = 40
 	leastPlayoff = 12
-	// mostLonger is how often a play-off is repeated while the noise is too high.
+	// mostLonger is how often a play-off is repeated while the noise is too high, or a
+	// gain in doubt.
 	mostLonger = 2
 	// raceTime is the time, in nanoseconds of all samples, from which a race is
 	// brought to its end.
-	raceTime = 2e9
+	raceTime = 1e9
 
 	// significance is the probability of error at which the default is replaced,
 	// leastGain the gain that it takes at least.
@@ -125,7 +126,7 @@ func (r *Race) Add(samples []Sample) {
 	if r.round == s.until && r.round < r.last {
 		r.eliminate(s)
 	}
-	if r.round == r.last && r.longer < mostLonger && r.noise() > noisy && r.spent < raceTime {
+	if r.round == r.last && r.longer < mostLonger && r.spent < raceTime && (r.noise() > noisy || r.undecided()) {
 		r.last += playoff // minima come closer to what they stand for
 		r.longer++
 	}
@@ -195,17 +196,24 @@ func (r *Race) Round() (done, of int) { return r.round, r.last }
 
 // Verdict is what a race found.
 type Verdict struct {
-	Winner  int     // the default, unless another is faster beyond doubt
-	Fastest int     // by its fastest sample
-	Noise   float64 // gap between the default and itself
-	Gain    float64 // of the fastest over the default: the share of the time that it saves
-	P       float64 // of the sign test, fastest against default
-	Refused bool    // the noise is too much for any conclusion
-	Noisy   bool
+	Winner  int     `json:"-"`                 // the default, unless another is faster beyond doubt
+	Fastest int     `json:"-"`                 // by its fastest sample
+	Noise   float64 `json:"noise"`             // gap between the default and itself
+	Gain    float64 `json:"gain"`              // of the fastest over the default: the share of the time that it saves
+	P       float64 `json:"p"`                 // of the sign test, fastest against default
+	Refused bool    `json:"refused,omitempty"` // the noise is too much for any conclusion
+	Noisy   bool    `json:"-"`
 }
 
 // noise is the gap between the default and itself.
 func (r *Race) noise() float64 { return math.Abs(r.minimum[r.alias]/r.minimum[r.fallback] - 1) }
+
+// undecided reports whether more rounds may replace the default: the gain is enough,
+// but not yet beyond doubt.
+func (r *Race) undecided() bool {
+	v := r.Verdict()
+	return v.Fastest != r.fallback && v.P >= significance && v.Gain > max(leastGain, v.Noise)
+}
 
 // Verdict judges the race as it stands.
 func (r *Race) Verdict() Verdict {

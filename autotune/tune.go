@@ -270,7 +270,11 @@ func (t *tuner) tuneLinear(ctx context.Context, l Linear, jobs []job) error {
 // enter packs the candidates of an op and checks those that its races need.
 func (t *tuner) enter(ctx context.Context, l Linear, jobs []job) (*field, error) {
 	t.report("pack %s", l.Layer)
-	f, err := newField(ctx, l, t.ISA, t.temp)
+	var seeds []codegen.Config
+	for _, j := range jobs {
+		seeds = append(seeds, t.seeds(l, j)...)
+	}
+	f, err := newField(ctx, l, t.ISA, t.temp, raced, seeds)
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +337,7 @@ func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool)
 		who = append(who, c)
 	}
 	for len(files) > 0 {
-		results, err := t.bench.gate(ctx, worker.Gate{Files: files, Batches: gateBatches(small.Problem), ISA: t.ISA.String()})
+		results, err := t.bench.gate(ctx, worker.Gate{Files: files, Batches: gateBatches, ISA: t.ISA.String()})
 		for _, r := range results {
 			if r.Err != "" {
 				t.bug(f.linear, who[r.ID], r.Err)
@@ -389,22 +393,16 @@ type loss struct {
 // race runs one race, from where the journal has it on. Entrant len(entrants) is the
 // default once more.
 func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
-	names := make([]string, len(entrants))
-	files := make([]worker.File, len(entrants)+1)
-	for i, c := range entrants {
-		path, err := f.write(c)
-		if err != nil {
-			return nil, nil, err
-		}
-		names[i], files[i] = c.Config.String(), worker.File{ID: i, Path: path}
-	}
 	alias := len(entrants)
-	twin, err := f.writeModel(entrants[0].Variant, f.linear.Problem) // in memory of its own
+	files, free, err := f.filesOf(entrants) // the alias is in memory of its own
 	if err != nil {
 		return nil, nil, err
 	}
-	defer os.Remove(twin)
-	files[alias] = worker.File{ID: alias, Path: twin}
+	defer free()
+	names := make([]string, len(entrants))
+	for i, c := range entrants {
+		names[i] = c.Config.String()
+	}
 	candidateOf := func(id int) *candidate {
 		if id == alias {
 			return entrants[0]

@@ -98,7 +98,7 @@ func linearOf(t *testing.T, layer, pattern string, out, in, from, to int) Linear
 
 // preferPanels is the time of panels of four rows, a third of all others'.
 func preferPanels(v sgp.Variant) float64 {
-	if v.Panel != nil && v.Panel.Segments[0].MR == 4 && v.Panel.KB == 64 {
+	if v.Panel != nil && v.Panel.Segments[0].MR == 4 && v.Panel.KB == 96 {
 		return 1000
 	}
 	return 3000
@@ -144,7 +144,7 @@ func TestTunedPlanFollowsTheRace(t *testing.T) {
 	f := lookup.Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2)
 	require.Equal(t, Exact, f.Source)
 	require.Equal(t, 4, f.Measured[0].Config.MR)
-	require.Equal(t, 64, f.Measured[0].Config.KB)
+	require.Equal(t, 96, f.Measured[0].Config.KB)
 	require.Contains(t, records.Configs(l.Problem, []runtime.ISA{runtime.AVX2}), f.Measured[0].Config)
 
 	// Nothing is measured again, and what is written is the same.
@@ -262,9 +262,9 @@ func TestCrashIsABug(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, sum.Bugs, 1)
 	require.Equal(t, sum.Bugs, notes)
-	require.Contains(t, notes[0], `a bug in sparsegen: layer ffn, "ffn.weight" [64, 96], list, density 0.2, panelGrouped mr=4 kb=64 for avx2: signal: illegal instruction`)
+	require.Contains(t, notes[0], `a bug in sparsegen: layer ffn, "ffn.weight" [64, 96], list, density 0.2, panelGrouped mr=4 kb=96 for avx2: signal: illegal instruction`)
 	require.Equal(t, 1, sum.Tuned)
-	require.NotContains(t, read(t, dir, "linear.jsonl"), "panelGrouped mr=4 kb=64")
+	require.NotContains(t, read(t, dir, "linear.jsonl"), "panelGrouped mr=4 kb=96")
 }
 
 // TestFirstTuningMeasuresRoofs: they are work over time, the fastest candidate's, and

@@ -93,7 +93,36 @@ func (o *operand) block(r, n int) (v [][]float32, kept [][]uint64) {
 	return v, kept
 }
 
+// stored is how many elements the packed rows from first to end keep.
+func (o *operand) stored(first, end int) int {
+	n := 0
+	for _, w := range o.kept[first*o.words : end*o.words] {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
 func isSet(words []uint64, k int) bool { return words[k>>6]>>(k&63)&1 != 0 }
+
+// eachBitIn yields the set bits from k0 up to k1, ascending.
+func eachBitIn(words []uint64, k0, k1 int) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := k0 >> 6; i<<6 < k1; i++ {
+			w := words[i]
+			if i == k0>>6 {
+				w &= ^uint64(0) << (k0 & 63)
+			}
+			if end := k1 - i<<6; end < 64 {
+				w &= 1<<end - 1
+			}
+			for ; w != 0; w &= w - 1 {
+				if !yield(i<<6 + bits.TrailingZeros64(w)) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // eachBit yields the set bits, ascending.
 func eachBit(words []uint64) func(yield func(int) bool) {

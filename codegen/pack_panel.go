@@ -31,6 +31,12 @@ func packPanel(o *operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
 
 func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.Segment {
 	s := sgp.Segment{Kind: kind, MR: mr, Rows: o.rows[first:end]}
+	stored := (end - first) * o.k
+	if kind != sgp.Dense {
+		stored = o.stored(first, end)
+		s.Idx = make([]uint16, 0, stored+1) // Block stores less
+	}
+	s.W = make([]float32, 0, stored) // Block stores more
 	for k0 := 0; k0 < o.k; k0 += kb {
 		k1 := min(k0+kb, o.k)
 		for r := first; r < end; r += mr {
@@ -61,20 +67,27 @@ func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.S
 func packColumns(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
 	mr := len(v)
 	all := 1<<mr - 1
+	if mr == 1 {
+		before := len(s.Idx)
+		for k := range eachBitIn(kept[0], k0, k1) {
+			s.Idx = append(s.Idx, uint16(k-k0))
+			s.W = append(s.W, v[0][k])
+		}
+		s.Runs = append(s.Runs, uint16(len(s.Idx)-before))
+		return
+	}
 	sets := make([]uint16, k1-k0)
+	for i := range kept {
+		for k := range eachBitIn(kept[i], k0, k1) {
+			sets[k-k0] |= 1 << i
+		}
+	}
 	next := make([]int, all+1) // first a count by set, then where its next column goes
-	for k := k0; k < k1; k++ {
-		set := 0
-		for i := range kept {
-			if isSet(kept[i], k) {
-				set |= 1 << i
-			}
-		}
+	for c, set := range sets {
 		if s.Kind == sgp.Block && set != 0 {
-			set = all
+			sets[c] = uint16(all)
 		}
-		sets[k-k0] = uint16(set)
-		next[set]++
+		next[sets[c]]++
 	}
 	from := 1
 	if s.Kind == sgp.Block {
@@ -112,10 +125,8 @@ func packSteps(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
 	lists := make([][]int, len(v))
 	steps := k1 - k0
 	for i := range kept {
-		for k := k0; k < k1; k++ {
-			if isSet(kept[i], k) {
-				lists[i] = append(lists[i], k)
-			}
+		for k := range eachBitIn(kept[i], k0, k1) {
+			lists[i] = append(lists[i], k)
 		}
 		steps = min(steps, len(lists[i]))
 	}

@@ -1,9 +1,7 @@
 package codegen
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 
@@ -130,28 +128,15 @@ func (f Packed) Estimate(p Problem, batch int, isa runtime.ISA) float64 {
 // Bytes is the size of the streams that one run reads.
 func (f Packed) Bytes() int { return streamBytes(f.Variant) }
 
-// Hash identifies what a run of f on problem p does: equal hashes are equal
-// kernels on equal streams.
-func (f Packed) Hash(p Problem) uint64 {
-	h := fnv.New64a()
-	put := func(data any) { _ = binary.Write(h, binary.LittleEndian, data) } // a hash takes every write
-	c, v := f.Config, f.Variant
-	if v.Panel != nil {
-		panel, k := *v.Panel, p.In
-		if panel.Cols != nil {
-			k = len(panel.Cols)
-		}
-		panel.KB = min(panel.KB, k) // one block, however long it could be
-		c.KB, v.Panel = panel.KB, &panel
-		put(panel.Cols)
+// Effective is f's configuration as far as a run can tell: a K-block is no longer
+// than there are columns. Forms of the same weights with equal ones are the same
+// kernels on the same bytes.
+func (f Packed) Effective() Config {
+	c := f.Config
+	if f.Variant.Panel != nil {
+		c.KB = f.Variant.Panel.KB
 	}
-	if v.Lanes != nil {
-		put(v.Lanes.Cols)
-		put(v.Lanes.Rows)
-	}
-	fmt.Fprint(h, c)
-	hashVariant(h, v)
-	return h.Sum64()
+	return c
 }
 
 // levelOf is the level that the model knows for isa, and coreOf its figures.
