@@ -10,12 +10,15 @@ import "fmt"
 
 // Machine describes the vector unit that a program is built for.
 type Machine struct {
-	Name  string // avx2, avx512, neon
-	Lanes int    // float32 a vector register
+	Name  string // avx2, avx512, neon, sve
+	Lanes int    // float32 a vector register; 0 where Scalable
 	Regs  int    // vector registers
 	// BroadcastOperand says that a multiply-add takes a float32 in memory,
 	// repeated in all lanes, as its operand (EVEX embedded broadcast).
 	BroadcastOperand bool
+	// Scalable says that a program learns only at run time how long its registers
+	// are: Lanes is a power of two and at least 4.
+	Scalable bool
 }
 
 // Kind is a register's kind.
@@ -24,7 +27,7 @@ type Kind uint8
 // The register kinds.
 const (
 	IntReg  Kind = iota + 1 // 64-bit general purpose
-	VecReg                  // Machine.Lanes float32
+	VecReg                  // Lanes float32
 	MaskReg                 // one bit a lane
 )
 
@@ -41,11 +44,13 @@ func (r Reg) String() string {
 	return fmt.Sprintf("%c%d", " ivk"[r.Kind], r.ID)
 }
 
-// Mem is the address Base + Index*Scale + Disp, in bytes.
+// Mem is the address Base + Index*Scale + Disp, in bytes, and Vectors whole
+// vectors behind that.
 type Mem struct {
 	Base, Index Reg
 	Scale       int // 1, 2, 4 or 8; with an Index only
 	Disp        int
+	Vectors     int // 0 in recorded programs of machines that are not Scalable
 }
 
 // At is the address r + disp.
@@ -53,6 +58,9 @@ func At(r Reg, disp int) Mem { return Mem{Base: r, Disp: disp} }
 
 // Plus is m moved by disp bytes.
 func (m Mem) Plus(disp int) Mem { m.Disp += disp; return m }
+
+// PlusVectors is m moved by n whole vectors.
+func (m Mem) PlusVectors(n int) Mem { m.Vectors += n; return m }
 
 // Op is an instruction of the portable machine.
 type Op uint8
@@ -66,6 +74,8 @@ const (
 	OpMov                      // Dst = A
 	OpAdd                      // Dst acc += A
 	OpAddI                     // Dst acc += Imm
+	OpAddLanes                 // Dst acc += Imm * Lanes
+	OpAddVectors               // Dst acc += Imm * Lanes * 4, the bytes of Imm vectors
 	OpSub                      // Dst acc -= A
 	OpMul                      // Dst acc *= A
 	OpMulI                     // Dst = A * Imm
@@ -96,7 +106,7 @@ const (
 	OpBcastN                   // Dst vec = Imm float32 at Mem, repeated
 	OpBcastConst               // Dst vec = the 32 bits Imm in every lane
 	OpFMA                      // Dst acc = A*B + Dst, one rounding
-	OpFMAMem                   // Dst acc = A*vec at Mem + Dst
+	OpFMAMem                   // Dst acc = A*vec at Mem + Dst; of a Scalable machine: where there is a Mask, lanes that it lacks are +0 instead of what lies at Mem, which is not touched there
 	OpFMABcast                 // Dst acc = A*(float32 at Mem) + Dst
 	OpFMA213                   // Dst acc = Dst*A + B, one rounding
 	OpVAdd                     // Dst = A + B
@@ -110,7 +120,7 @@ const (
 	OpVShlI                    // Dst = A << Imm, 32-bit lanes
 	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
 	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed
-	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes)
+	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes; of a Scalable machine any: none below 0, all beyond Lanes)
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
 	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function
 	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit

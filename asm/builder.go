@@ -26,6 +26,10 @@ func (b *Builder) Comment(s string) { b.note = s }
 
 func (b *Builder) add(i Inst) {
 	i.Comment, b.note = b.note, ""
+	if lanes := b.f.Machine.Lanes; lanes > 0 {
+		i.Mem.Disp += i.Mem.Vectors * lanes * 4
+		i.Mem.Vectors = 0
+	}
 	b.f.Insts = append(b.f.Insts, i)
 }
 
@@ -57,10 +61,22 @@ func (b *Builder) Arg(name string) Reg {
 func (b *Builder) SetArg(name string, a Reg) { b.add(Inst{Op: OpSetArg, A: a, Name: name}) }
 
 // Integer instructions: see the Op of the same name.
-func (b *Builder) MovI(d Reg, imm int)    { b.add(Inst{Op: OpMovI, Dst: d, Imm: int64(imm)}) }
-func (b *Builder) Mov(d, a Reg)           { b.add(Inst{Op: OpMov, Dst: d, A: a}) }
-func (b *Builder) Add(d, a Reg)           { b.add(Inst{Op: OpAdd, Dst: d, A: a}) }
-func (b *Builder) AddI(d Reg, imm int)    { b.add(Inst{Op: OpAddI, Dst: d, Imm: int64(imm)}) }
+func (b *Builder) MovI(d Reg, imm int) { b.add(Inst{Op: OpMovI, Dst: d, Imm: int64(imm)}) }
+func (b *Builder) Mov(d, a Reg)        { b.add(Inst{Op: OpMov, Dst: d, A: a}) }
+func (b *Builder) Add(d, a Reg)        { b.add(Inst{Op: OpAdd, Dst: d, A: a}) }
+func (b *Builder) AddI(d Reg, imm int) { b.add(Inst{Op: OpAddI, Dst: d, Imm: int64(imm)}) }
+
+// AddLanes adds the lanes of n vectors to d, AddVectors their bytes.
+func (b *Builder) AddLanes(d Reg, n int)   { b.addLength(OpAddLanes, d, n, 1) }
+func (b *Builder) AddVectors(d Reg, n int) { b.addLength(OpAddVectors, d, n, 4) }
+
+func (b *Builder) addLength(op Op, d Reg, n, bytes int) {
+	if lanes := b.f.Machine.Lanes; lanes > 0 {
+		op, n = OpAddI, n*lanes*bytes
+	}
+	b.add(Inst{Op: op, Dst: d, Imm: int64(n)})
+}
+
 func (b *Builder) Sub(d, a Reg)           { b.add(Inst{Op: OpSub, Dst: d, A: a}) }
 func (b *Builder) Mul(d, a Reg)           { b.add(Inst{Op: OpMul, Dst: d, A: a}) }
 func (b *Builder) MulI(d, a Reg, imm int) { b.add(Inst{Op: OpMulI, Dst: d, A: a, Imm: int64(imm)}) }
@@ -126,6 +142,9 @@ func (b *Builder) Bcast(d Reg, m Mem)     { b.add(Inst{Op: OpBcast, Dst: d, Mem:
 func (b *Builder) FMA(d, x, y Reg)        { b.add(Inst{Op: OpFMA, Dst: d, A: x, B: y}) }
 func (b *Builder) FMA213(d, x, y Reg)     { b.add(Inst{Op: OpFMA213, Dst: d, A: x, B: y}) }
 func (b *Builder) FMAMem(d, x Reg, m Mem) { b.add(Inst{Op: OpFMAMem, Dst: d, A: x, Mem: m}) }
+func (b *Builder) FMAMemMask(d, x Reg, m Mem, k Reg) {
+	b.add(Inst{Op: OpFMAMem, Dst: d, A: x, Mem: m, Mask: k})
+}
 func (b *Builder) FMABcast(d, x Reg, m Mem) {
 	b.add(Inst{Op: OpFMABcast, Dst: d, A: x, Mem: m})
 }

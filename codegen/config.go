@@ -116,24 +116,25 @@ type ladder struct {
 }
 
 // tileWidths are the T for which panel kernels of mr rows exist. A tile of
-// accumulators must fit the vector registers.
+// accumulators must fit the vector registers; those of SVE are for vectors of 256
+// bits, and shorter ones go over a wide tile in two strips.
 var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 	runtime.PanelGrouped: {
-		1: {{runtime.AVX512, upTo(224, 16)}, {runtime.AVX2, upTo(112, 8)}, {runtime.NEON, upTo(112, 8)}},
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
+		1: {{runtime.AVX512, upTo(224, 16)}, {runtime.AVX2, upTo(112, 8)}, {runtime.NEON, upTo(112, 8)}, {runtime.SVE, upTo(112, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
 	},
 	runtime.PanelBlock: {
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
-		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}, {runtime.NEON, upTo(8, 8)}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
+		8: {{runtime.AVX512, upTo(48, 16)}, {runtime.AVX2, upTo(8, 8)}, {runtime.NEON, upTo(8, 8)}, {runtime.SVE, []int{24, 16, 8}}},
 	},
 	runtime.PanelStep: {
-		2: {{runtime.AVX512, upTo(112, 16)}, {runtime.AVX2, upTo(56, 8)}, {runtime.NEON, upTo(56, 8)}},
-		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
+		2: {{runtime.AVX512, upTo(112, 16)}, {runtime.AVX2, upTo(56, 8)}, {runtime.NEON, upTo(56, 8)}, {runtime.SVE, []int{112, 96, 80, 64, 56, 48, 40, 32, 24, 16, 8}}},
+		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
 	},
 	runtime.PanelDense: {
-		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(32, 8)}},
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}},
-		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}, {runtime.NEON, upTo(16, 8)}},
+		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(32, 8)}, {runtime.SVE, []int{64, 48, 32, 24, 16, 8}}},
+		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
+		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}, {runtime.NEON, upTo(16, 8)}, {runtime.SVE, []int{32, 16, 8}}},
 	},
 }
 
@@ -162,7 +163,11 @@ func lanesTokens(c Config) []ladder {
 	case c.oneToken():
 		return []ladder{{runtime.AVX2, []int{1}}, {runtime.NEON, []int{1}}}
 	}
-	return []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}, {runtime.NEON, short}}
+	ladders := []ladder{{runtime.AVX512, wide}, {runtime.AVX2, narrow}, {runtime.NEON, short}}
+	if c.Op != runtime.LanesMask && c.M <= leastLanes {
+		ladders = append(ladders, ladder{runtime.SVE, short})
+	}
+	return ladders
 }
 
 // oneToken reports whether c's kernels are for one token at a time, and vectors of eight
@@ -178,15 +183,18 @@ type Kernel struct {
 }
 
 // Kernels are the kernels that a layer with this configuration may call, for
-// all instruction sets. tokenMajor says how its activations lie.
+// all instruction sets. A level that has none of some form runs those of the level
+// below: SVE has none whose work is on a fixed number of lanes, such as squares of
+// vectors. tokenMajor says how its activations lie.
 func (c Config) Kernels(tokenMajor bool) []Kernel {
 	var ks []Kernel
 	add := func(isa runtime.ISA, k runtime.KernelKey) { ks = append(ks, Kernel{k, isa}) }
 	tiles := func(isa runtime.ISA) {
-		if tokenMajor {
+		switch {
+		case tokenMajor && !machines[isa].Scalable:
 			add(isa, runtime.KernelKey{Op: runtime.TransTile})
 			add(isa, runtime.KernelKey{Op: runtime.UntransTile})
-		} else {
+		case !tokenMajor:
 			add(isa, runtime.KernelKey{Op: runtime.CopyTile})
 		}
 	}
@@ -209,7 +217,7 @@ func (c Config) Kernels(tokenMajor bool) []Kernel {
 			panels(rest, 1)
 		}
 	case c.Op == runtime.DeltaTile:
-		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8, runtime.NEON: 8} {
+		for isa, t := range map[runtime.ISA]int{runtime.AVX512: 16, runtime.AVX2: 8, runtime.NEON: 8, runtime.SVE: 8} {
 			add(isa, runtime.KernelKey{Op: c.Op, S: uint8(c.S), T: uint8(t)})
 			tiles(isa)
 		}

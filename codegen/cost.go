@@ -15,7 +15,8 @@ import (
 // x86-64 server cores since 2020; those of AVX2 were corrected by the benchmarks'
 // grid on a Zen 3, those of AVX-512 were only checked on a Xeon. Those of NEON are
 // what manufacturers publish of cores like Neoverse N1 and Cortex-A76; nothing of
-// them was measured.
+// them was measured. Those of SVE are of cores like Neoverse V1, whose vectors have
+// 256 bits, and a model as well: no plan knows the length that a machine has.
 type core struct {
 	lanes      int     // float32 a vector
 	fma        float64 // vector multiply-adds a cycle
@@ -37,6 +38,9 @@ var cores = map[runtime.ISA]core{
 		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}},
 	runtime.NEON: {lanes: 4, fma: 2, load: 2, shuffle: 1, issue: 4, latency: 4, mispredict: 11,
 		l2: 20, l3: 10, dram: 5, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}},
+	runtime.SVE: {lanes: 8, fma: 2, load: 2, shuffle: 1, issue: 5, latency: 4, mispredict: 11,
+		l2: 30, l3: 12, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}},
 	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
@@ -270,13 +274,11 @@ func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
 func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
 	l := v.Lanes
 	var tokens []int
+	runs := runtime.Generic // the level of the kernels, which serve higher ones too
 	for _, lad := range lanesTokens(c) {
-		if lad.isa == isa {
-			tokens = lad.widths
+		if lad.isa.Arch() == isa.Arch() && lad.isa <= isa && lad.isa > runs {
+			runs, tokens, m.lanes = lad.isa, lad.widths, cores[lad.isa].lanes
 		}
-	}
-	if tokens == nil { // an AVX2 kernel serves higher levels too
-		tokens, m.lanes = []int{1}, 8
 	}
 	k := p.In
 	if l.Cols != nil {
@@ -290,7 +292,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 		t := float64(nb)
 		// Slabs in step share what a column costs once, and have their own chains.
 		key := runtime.KernelKey{Op: c.Op, S: uint8(c.S), NB: uint8(nb), N: uint8(c.N), M: uint8(c.M)}
-		g := float64(inStep(key, machines[isa]))
+		g := float64(inStep(key, machines[runs], l.S/m.lanes))
 		var steps, perStep float64 // columns a slab; cycles a column
 		turn := 20.0               // between slabs
 		switch c.Op {

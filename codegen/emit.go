@@ -48,7 +48,9 @@ type architecture struct {
 	name     string // as in GOARCH
 	machines map[runtime.ISA]asm.Machine
 	emit     func(funcs []*asm.Func, pkg, header, constraint string) (text, stubs []byte, err error)
-	parse    func(text []byte) ([]*verify.Func, []verify.Table, error)
+	// parse reads text back: each function, once for each length that its vectors may
+	// have.
+	parse func(text []byte) ([]*verify.Func, []verify.Table, error)
 }
 
 // architectures are those that have an assembler here.
@@ -67,7 +69,7 @@ var architectures = []architecture{
 		},
 	},
 	{
-		"arm64", map[runtime.ISA]asm.Machine{runtime.NEON: arm64.NEON},
+		"arm64", map[runtime.ISA]asm.Machine{runtime.NEON: arm64.NEON, runtime.SVE: arm64.SVE},
 		func(fs []*asm.Func, pkg, header, constraint string) ([]byte, []byte, error) {
 			return arm64.Emit(fs, arm64.Options{Package: pkg, Header: header, Constraint: constraint})
 		},

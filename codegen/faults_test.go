@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+
+	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // fault is a mistake that a generator could make, as a change of lines of an
@@ -176,4 +178,45 @@ var faultsARM64 = []fault{
 	}},
 	{"a store for a load", last(`^\tWORD \$0x3c[c-f]([0-9a-f]{5}) // ldur (q.*)$`, "\tWORD $$0x3c8${1} // stur ${2}")},
 	{"a jump into a loop", last(`^(\tCBZ R\d+, )\w+$`, "${1}panel1")},
+}
+
+// lastWord changes the last instruction word whose text matches.
+func lastWord(text string, change func(w uint32) uint32) func([]string) []string {
+	changed := word(text, change)
+	return func(lines []string) []string {
+		for i, line := range slices.Backward(lines) {
+			if is, ok := changed(line); ok {
+				out := slices.Clone(lines)
+				out[i] = is
+				return out
+			}
+		}
+		return nil
+	}
+}
+
+// faultsScalable are those of kernels whose vectors have no fixed length, beside
+// those of faultsARM64 that are about integers.
+var faultsScalable = []fault{
+	{"a store one vector further", lastWord(`st1w`, func(w uint32) uint32 { return w + 1<<16 })},
+	{"a store left out", last(`^\tWORD \$0xe5[0-9a-f]{6} // st`, "")},
+	{"a store made twice", twice(`^\tWORD \$0xe5[0-9a-f]{6} // st`)},
+	{"a store of all lanes", lastWord(`st1w .*#0, mul vl\]`, func(w uint32) uint32 { return 0xe5804000 | w&0x3ff })},
+	{"a load of all lanes", lastWord(`ld1w .*#0, mul vl\]`, func(w uint32) uint32 { return 0x85804000 | w&0x3ff })},
+	{"a mask of all lanes", lastWord(`whilelt`, func(w uint32) uint32 { return 0x2598e3e0 | w&0xf })},
+	{"no mask", last(`^\tWORD \$0x[0-9a-f]{8} // whilelt`, "")},
+	{"lanes not taken off", first(`^\tWORD \$0x[0-9a-f]{8} // decw`, "")},
+	{"a vector not set", first(`^\tWORD \$0x[0-9a-f]{8} // (?:ld1r[wdq]|ldr z)`, "")},
+	{"no lanes for the whole function", first(`^\tWORD \$0x[0-9a-f]{8} // ptrue`, "")},
+}
+
+// faultsIn are the faults that a kernel of a level is tried with.
+func faultsIn(isa runtime.ISA) []fault {
+	if !machines[isa].Scalable {
+		return faults[isa.Arch()]
+	}
+	// One lane too many that a mask then lacks is no fault.
+	return append(slices.DeleteFunc(slices.Clone(faults[isa.Arch()]), func(f fault) bool {
+		return f.name == "a loop that counts too far"
+	}), faultsScalable...)
 }

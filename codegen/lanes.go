@@ -28,16 +28,14 @@ var deltaTileArgs = []asm.Arg{
 
 // slab is the state of a lanes kernel while it is being built.
 type slab struct {
-	*asm.Builder
+	span     // of a slab
 	key      runtime.KernelKey
-	nb, sv   int // tokens; vectors a slab
-	vb       int // bytes a vector
-	g        int // slabs in step
+	nb, g    int // tokens; slabs in step
 	x, y     asm.Reg
 	bias     asm.Reg
 	cnt      asm.Reg // LanesList
 	w, meta  stream
-	acc      [][]asm.Reg     // [nb][g*sv]
+	acc      [][]asm.Reg     // [nb][g*n]
 	multiple map[int]asm.Reg // odd multiples of ldx
 }
 
@@ -56,14 +54,13 @@ func (s stream) of(j, disp int) asm.Mem {
 	return asm.Mem{Base: s.at, Index: s.stride, Scale: j, Disp: disp}
 }
 
-// inStep is how many slabs a kernel for one token walks at once. One stream
-// leaves most of the memory's bandwidth unused: hardware fetches ahead in each
+// inStep is how many slabs of some vectors each a kernel for one token walks at
+// once. One stream leaves most of the memory's bandwidth unused: hardware fetches ahead in each
 // stream by itself, and stops at the end of each page.
-func inStep(k runtime.KernelKey, mc asm.Machine) int {
+func inStep(k runtime.KernelKey, mc asm.Machine, vectors int) int {
 	// Each slab has its accumulators and its indices in registers, all share a table.
 	fits := func(g int) bool {
-		vectors := int(k.S) / mc.Lanes
-		return 2*g*vectors+max(1, int(k.M)/mc.Lanes) < mc.Regs*3/4
+		return 2*g*vectors+tables(k, mc) < mc.Regs*3/4
 	}
 	switch {
 	case k.NB > 1:
@@ -74,6 +71,11 @@ func inStep(k runtime.KernelKey, mc asm.Machine) int {
 		return 2
 	}
 	return 1
+}
+
+// tables is the registers that M activations fill, among which indices choose.
+func tables(k runtime.KernelKey, mc asm.Machine) int {
+	return max(1, int(k.M)/max(leastLanes, mc.Lanes))
 }
 
 // token is the address of token t's element at xp + disp.
@@ -88,10 +90,19 @@ func (s *slab) token(xp asm.Reg, t, disp int) asm.Mem {
 // lanes builds LanesDense, LanesList, LanesNM and LanesMask.
 func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
-	s := &slab{Builder: b, key: k, nb: int(k.NB), sv: int(k.S) / mc.Lanes, vb: mc.Lanes * 4}
-	if s.sv*mc.Lanes != int(k.S) || s.nb > 15 {
+	// A machine whose vectors may be short has no table of several of them, and none
+	// that is Scalable places values by bits.
+	if int(k.S)%max(leastLanes, mc.Lanes) != 0 || k.NB > 15 || mc.Scalable && (k.M > leastLanes || k.Op == runtime.LanesMask) {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
+	strips(b, int(k.S), mc.Regs, func(s span, _ asm.Reg) { lanesSpan(s, k) })
+	return nil
+}
+
+// lanesSpan computes slabs of one span each.
+func lanesSpan(of span, k runtime.KernelKey) {
+	b := of.Builder
+	s := &slab{span: of, key: k, nb: int(k.NB)}
 	n := b.Arg("n")
 	s.x, s.y, s.bias, s.w.at = b.Arg("x"), b.Arg("y"), b.Arg("bias"), b.Arg("w")
 	if k.Op != runtime.LanesDense {
@@ -117,7 +128,7 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	}
 
 	end := b.NewLabel("end")
-	g := inStep(k, mc)
+	g := inStep(k, b.Machine(), s.n)
 	if g > 1 {
 		several, rest := b.NewLabel("slabs"), b.NewLabel("rest")
 		s.strides(g)
@@ -135,7 +146,6 @@ func lanes(b *asm.Builder, k runtime.KernelKey) error {
 		b.Loop("slab", n, func() { s.slabs(1, body) })
 	}
 	b.Label(end)
-	return nil
 }
 
 // strides prepares the streams for g slabs in step.
@@ -172,10 +182,10 @@ func (s *slab) strides(g int) {
 func (s *slab) slabs(g int, body func()) {
 	s.g, s.acc = g, nil
 	for range s.nb {
-		s.acc = append(s.acc, s.Vecs(g*s.sv))
+		s.acc = append(s.acc, s.Vecs(g*s.n))
 	}
 	for v, a := range s.acc[0] {
-		s.Load(a, asm.At(s.bias, v*s.vb))
+		s.load(a, s.output(s.bias, v), v%s.n)
 		for t := 1; t < s.nb; t++ {
 			s.VMov(s.acc[t][v], a)
 		}
@@ -201,7 +211,7 @@ func (s *slab) slabs(g int, body func()) {
 		for v, a := range acc {
 			s.VMax(a, lo, a)
 			s.VMin(a, hi, a)
-			s.Store(asm.At(out, v*s.vb), a)
+			s.store(s.output(out, v), v%s.n, a)
 		}
 		if t+1 < s.nb {
 			ld := s.Arg("ldy")
@@ -211,9 +221,12 @@ func (s *slab) slabs(g int, body func()) {
 	s.AddI(s.y, g*int(s.key.S)*4)
 }
 
-// weight is the address, disp bytes on in the stream of weights, of the v-th
-// vector of the slabs in step.
-func (s *slab) weight(v, disp int) asm.Mem { return s.w.of(v/s.sv, disp+v%s.sv*s.vb) }
+// weight is the address, disp bytes on in the stream of weights, of the span with
+// the v-th vector of the slabs in step.
+func (s *slab) weight(v, disp int) asm.Mem { return s.w.of(v/s.n, disp) }
+
+// output is weight for what lies slab by slab.
+func (s *slab) output(at asm.Reg, v int) asm.Mem { return asm.At(at, v/s.n*int(s.key.S)*4) }
 
 // ahead is how far before its use a weight is asked for where decoding fills the
 // core's window, so that it does not run ahead to the memory by itself: bytes.
@@ -225,13 +238,13 @@ const ahead = 2048
 func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
 	for t := range s.nb {
 		m := s.token(xp, t, 0)
-		if s.sv == 1 {
+		if s.n == 1 {
 			s.FMABcast(s.acc[t][0], wv[0], m)
 			continue
 		}
 		xb := s.Vec()
 		s.Bcast(xb, m)
-		for v := range s.sv {
+		for v := range s.n {
 			s.FMA(s.acc[t][v], wv[v], xb)
 		}
 	}
@@ -244,12 +257,12 @@ func (s *slab) storedColumn(xp asm.Reg) {
 		xb := s.Vec()
 		s.Bcast(xb, asm.At(xp, 0))
 		for v, a := range s.acc[0] {
-			s.FMAMem(a, xb, s.weight(v, 0))
+			s.fma(a, xb, s.weight(v, 0), v%s.n)
 		}
 	} else {
-		wv := s.Vecs(s.sv)
+		wv := s.Vecs(s.n)
 		for v := range wv {
-			s.Load(wv[v], s.weight(v, 0))
+			s.load(wv[v], s.weight(v, 0), v)
 		}
 		s.column(wv, xp)
 	}
@@ -283,7 +296,7 @@ func (s *slab) mask() {
 	s.Mov(xp, s.x)
 	s.Loop("k", k, func() {
 		s.Prefetch(asm.At(s.w.at, ahead))
-		wv := s.Vecs(s.sv)
+		wv := s.Vecs(s.n)
 		if s.Machine().Lanes < 8 {
 			s.expandHalves(ex, wv)
 		} else {
@@ -352,10 +365,10 @@ func (s *slab) nm() {
 	xp, groups := s.Int(), s.Arg("k")
 	s.Mov(xp, s.x)
 	s.ShrI(groups, bits.TrailingZeros(uint(m)))
-	idx := s.Vecs(s.g * s.sv)
+	idx := s.Vecs(s.g * s.n)
 	loadWords := func() {
 		for v := range idx {
-			s.Load(idx[v], s.meta.of(v/s.sv, v%s.sv*s.vb))
+			s.load(idx[v], s.meta.of(v/s.n, 0), v%s.n)
 		}
 		s.AddI(s.meta.at, int(s.key.S)*4)
 	}
@@ -420,19 +433,19 @@ func (s *slab) nm() {
 // stored multiplies the j-th stored element from w in every lane of the slabs
 // in step; idx holds its place in the group that begins at xp + disp.
 func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
-	m, lanes := int(s.key.M), s.Machine().Lanes
+	m, count := int(s.key.M), tables(s.key, s.Machine())
 	at := func(v int) asm.Mem { return s.weight(v, j*int(s.key.S)*4) }
 	var wv []asm.Reg
-	if s.nb > 1 && m <= lanes {
+	if s.nb > 1 && count == 1 {
 		wv = s.Vecs(len(idx))
 		for v := range wv {
-			s.Load(wv[v], at(v))
+			s.load(wv[v], at(v), v%s.n)
 		}
 	}
 	for t := range s.nb {
-		table := s.Vecs(max(1, m/lanes))
+		table := s.Vecs(count)
 		for h := range table {
-			s.BcastN(table[h], min(m, lanes), s.token(xp, t, disp+h*s.vb))
+			s.BcastN(table[h], m/count, s.token(xp, t, disp+h*m/count*4))
 		}
 		for v := range idx {
 			sel := s.Vec()
@@ -440,7 +453,7 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 			if wv != nil {
 				s.FMA(s.acc[t][v], sel, wv[v])
 			} else {
-				s.FMAMem(s.acc[t][v], sel, at(v))
+				s.fma(s.acc[t][v], sel, at(v), v%s.n)
 			}
 		}
 	}
@@ -450,12 +463,22 @@ func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
 // found by adding up byte deltas. Eight column counters fill the integer
 // registers, so what changes once a slab lives in the argument slots.
 func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
-	const s = 8
 	mc := b.Machine()
-	nv, vb := int(k.T)/mc.Lanes, mc.Lanes*4
-	if k.S != s || nv*mc.Lanes != int(k.T) || nv > 2 {
+	const most = 2 // vectors a row
+	if least := max(leastLanes, mc.Lanes); k.S != deltaRows || int(k.T)%least != 0 || int(k.T) > most*least {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
+	strips(b, int(k.T), most, func(s span, _ asm.Reg) { deltaSpan(s, k) })
+	return nil
+}
+
+// deltaRows is the rows of a slab of DeltaTile.
+const deltaRows = 8
+
+// deltaSpan computes slabs of deltaRows spans.
+func deltaSpan(of span, k runtime.KernelKey) {
+	const s = deltaRows
+	b, nv := of.Builder, of.n
 	x, w, meta := b.Arg("x"), b.Arg("w"), b.Arg("meta")
 	acc := b.Vecs(s * nv) // nv a row
 	slab := b.NewLabel("slab")
@@ -488,7 +511,7 @@ func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 			wv := b.Vec()
 			b.Bcast(wv, asm.At(w, 4*l))
 			for v := range nv {
-				b.FMAMem(acc[l*nv+v], wv, asm.Mem{Base: x, Index: off[l], Scale: 8, Disp: v * vb})
+				of.fma(acc[l*nv+v], wv, asm.Mem{Base: x, Index: off[l], Scale: 8}, v)
 			}
 		}
 		b.AddI(meta, s)
@@ -501,7 +524,7 @@ func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 	for i, a := range acc {
 		b.VMax(a, lo, a)
 		b.VMin(a, hi, a)
-		b.Store(asm.At(y, i%nv*vb), a)
+		of.store(asm.At(y, 0), i%nv, a)
 		if i%nv == nv-1 {
 			b.Add(y, ldy)
 		}
@@ -513,5 +536,4 @@ func deltaTile(b *asm.Builder, k runtime.KernelKey) error {
 	b.JumpZ(n, end)
 	b.Jump(slab)
 	b.Label(end)
-	return nil
 }

@@ -33,19 +33,17 @@ const mapUnroll = 4
 // then what is left, under a mask.
 func mapKernel(b *asm.Builder, k runtime.KernelKey) error {
 	act := activations[k.Op]
-	lanes := b.Machine().Lanes
-	vb := lanes * 4
 	y, n := b.Arg("y"), b.Arg("n")
 	for _, vectors := range []int{mapUnroll, 1} {
-		m := mapper{b, vectors, func(x asm.Reg, i int) { b.Load(x, asm.At(y, i*vb)) }}
+		m := mapper{b, vectors, func(x asm.Reg, i int) { b.Load(x, asm.At(y, 0).PlusVectors(i)) }}
 		round, rest := b.NewLabel("round"), b.NewLabel("rest")
 		b.Label(round)
-		b.JumpLE(n, vectors*lanes-1, rest)
+		fewer(b, n, vectors, rest)
 		for i, r := range act(m) {
-			b.Store(asm.At(y, i*vb), r)
+			b.Store(asm.At(y, 0).PlusVectors(i), r)
 		}
-		b.AddI(y, vectors*vb)
-		b.AddI(n, -vectors*lanes)
+		b.AddVectors(y, vectors)
+		b.AddLanes(n, -vectors)
 		b.Jump(round)
 		b.Label(rest)
 	}

@@ -29,12 +29,27 @@ var panelDenseArgs = []asm.Arg{
 
 // panel builds the ops PanelGrouped, PanelBlock, PanelStep and PanelDense.
 func panel(b *asm.Builder, k runtime.KernelKey) error {
-	mc := b.Machine()
-	mr, nv, vb := int(k.MR), int(k.T)/mc.Lanes, mc.Lanes*4
-	if nv*mc.Lanes != int(k.T) {
+	mc, mr := b.Machine(), int(k.MR)
+	if int(k.T)%max(8, mc.Lanes) != 0 {
 		return fmt.Errorf("codegen: %s: no such tile on %s", k.Name(), mc.Name)
 	}
+	// A vector of each row, of the column where rows share it, and two of weights.
+	held := mr
+	if mr > 1 && k.Op != runtime.PanelStep {
+		held++
+	}
+	strips(b, int(k.T), (mc.Regs-2)/held, func(s span, offset asm.Reg) { panelSpan(s, k, offset) })
+	return nil
+}
+
+// panelSpan computes the lanes of s in all panels.
+func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
+	b, mr := s.Builder, int(k.MR)
 	y, x, w := b.Arg("y"), b.Arg("x"), b.Arg("w")
+	if !offset.IsZero() {
+		b.Add(y, offset)
+		b.Add(x, offset)
+	}
 	rows, n := b.Arg("rows"), b.Arg("n")
 	bias := b.Arg("bias")
 	var idx, runs asm.Reg
@@ -43,16 +58,16 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 	}
 	acc := make([][]asm.Reg, mr)
 	for i := range acc {
-		acc[i] = b.Vecs(nv)
+		acc[i] = b.Vecs(s.n)
 	}
-	xv := b.Vecs(nv) // the column; with one row it stays in memory
-	at := columns{x: x, w: w, idx: idx}
+	xv := b.Vecs(s.n) // the column; with one row it stays in memory
+	at := columns{span: s, x: x, w: w, idx: idx}
 	if k.Op != runtime.PanelDense {
 		at.ldx, at.off = b.Arg("ldx"), b.Int()
 	}
 	if k.Op == runtime.PanelStep || k.Op == runtime.PanelGrouped && mr == 1 {
 		at.next = b.Int()
-		at.load(b, at.next, 0)
+		at.loadOffset(at.next, 0)
 	}
 	rowAt := func(i int) asm.Reg { // address of output row i of the panel
 		r, ld := b.Int(), b.Arg("ldy")
@@ -70,7 +85,7 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 		b.JumpZ(bias, load)
 		for i := range mr {
 			b.Bcast(acc[i][0], asm.At(bias, 4*i))
-			for j := 1; j < nv; j++ {
+			for j := 1; j < s.n; j++ {
 				b.VMov(acc[i][j], acc[i][0])
 			}
 		}
@@ -79,8 +94,8 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 		b.Label(load)
 		for i := range mr {
 			r := rowAt(i)
-			for j := range nv {
-				b.Load(acc[i][j], asm.At(r, j*vb))
+			for j := range s.n {
+				s.load(acc[i][j], asm.At(r, 0), j)
 			}
 		}
 		b.Label(ready)
@@ -90,22 +105,22 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 			kb, xp := b.Arg("kb"), b.Int()
 			b.Mov(xp, x)
 			b.Loop("k", kb, func() {
-				column(b, acc, xv, 1<<mr-1, asm.At(xp, 0), asm.At(w, 0))
+				column(s, acc, xv, 1<<mr-1, asm.At(xp, 0), asm.At(w, 0))
 				b.AddI(xp, int(k.T)*4)
 				b.AddI(w, 4*mr)
 			})
 		case runtime.PanelBlock:
-			at.run(b, acc, xv, 1<<mr-1, asm.At(runs, 0))
+			at.run(acc, xv, 1<<mr-1, asm.At(runs, 0))
 			b.AddI(runs, 2)
 		case runtime.PanelStep:
-			at.steps(b, acc, xv, asm.At(runs, 0))
+			at.steps(acc, xv, asm.At(runs, 0))
 			for i := range mr {
-				at.run(b, acc, xv, 1<<i, asm.At(runs, 2*(1+i)))
+				at.run(acc, xv, 1<<i, asm.At(runs, 2*(1+i)))
 			}
 			b.AddI(runs, 2*(1+mr))
 		default:
-			for s := 1; s < 1<<mr; s++ {
-				at.run(b, acc, xv, s, asm.At(runs, 2*(s-1)))
+			for set := 1; set < 1<<mr; set++ {
+				at.run(acc, xv, set, asm.At(runs, 2*(set-1)))
 			}
 			b.AddI(runs, 2*(1<<mr-1))
 		}
@@ -115,15 +130,14 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 		b.BcastArg(hi, "hi")
 		for i := range mr {
 			r := rowAt(i)
-			for j := range nv {
+			for j := range s.n {
 				b.VMax(acc[i][j], lo, acc[i][j])
 				b.VMin(acc[i][j], hi, acc[i][j])
-				b.Store(asm.At(r, j*vb), acc[i][j])
+				s.store(asm.At(r, 0), j, acc[i][j])
 			}
 		}
 		b.AddI(rows, 4*mr)
 	})
-	return nil
 }
 
 // fetchAhead hints at a row of what comes next, width bytes at ahead, which then
@@ -146,87 +160,86 @@ func fetchAhead(b *asm.Builder, width int) {
 // the core's queues while they wait for an address. Shared columns are loaded
 // first and do not gain by it.
 type columns struct {
+	span
 	x, ldx, w, idx asm.Reg
 	off, next      asm.Reg // of a column from x, in bytes; next is none without loading ahead
 }
 
-// load loads the offset of the column that lies n columns on.
-func (c *columns) load(b *asm.Builder, off asm.Reg, n int) {
-	b.LoadU(off, 2, asm.At(c.idx, 2*n))
-	b.Mul(off, c.ldx)
+// loadOffset loads the offset of the column that lies n columns on.
+func (c *columns) loadOffset(off asm.Reg, n int) {
+	c.LoadU(off, 2, asm.At(c.idx, 2*n))
+	c.Mul(off, c.ldx)
 }
 
 // take is where in the tile the column lies that is n columns on, for one use.
-func (c *columns) take(b *asm.Builder, n int) asm.Mem {
+func (c *columns) take(n int) asm.Mem {
 	if c.next.IsZero() {
-		c.load(b, c.off, n)
+		c.loadOffset(c.off, n)
 	} else {
-		b.Mov(c.off, c.next)
-		c.load(b, c.next, n+1)
+		c.Mov(c.off, c.next)
+		c.loadOffset(c.next, n+1)
 	}
 	return asm.Mem{Base: c.x, Index: c.off, Scale: 1}
 }
 
 // run is the loop over the columns that are stored in exactly the rows of set s.
-func (c *columns) run(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
-	n := b.Int()
-	b.Comment(fmt.Sprintf("columns in rows %0*b", len(acc), s))
-	b.LoadU(n, 2, count)
-	b.While(fmt.Sprintf("rows%0*b_", len(acc), s), n, func() {
-		column(b, acc, xv, s, c.take(b, 0), asm.At(c.w, 0))
-		b.AddI(c.idx, 2)
-		b.AddI(c.w, 4*bits.OnesCount(uint(s)))
+func (c *columns) run(acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
+	n := c.Int()
+	c.Comment(fmt.Sprintf("columns in rows %0*b", len(acc), s))
+	c.LoadU(n, 2, count)
+	c.While(fmt.Sprintf("rows%0*b_", len(acc), s), n, func() {
+		column(c.span, acc, xv, s, c.take(0), asm.At(c.w, 0))
+		c.AddI(c.idx, 2)
+		c.AddI(c.w, 4*bits.OnesCount(uint(s)))
 	})
 }
 
 // steps is the loop over a column for each row at a time: more independent
 // chains than one row has in a narrow tile.
-func (c *columns) steps(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, count asm.Mem) {
-	n, mr := b.Int(), len(acc)
-	b.Comment("a column for each row")
-	b.LoadU(n, 2, count)
-	b.While("step", n, func() {
+func (c *columns) steps(acc [][]asm.Reg, xv []asm.Reg, count asm.Mem) {
+	n, mr := c.Int(), len(acc)
+	c.Comment("a column for each row")
+	c.LoadU(n, 2, count)
+	c.While("step", n, func() {
 		for i := range mr {
-			column(b, acc, xv, 1<<i, c.take(b, i), asm.At(c.w, 4*i))
+			column(c.span, acc, xv, 1<<i, c.take(i), asm.At(c.w, 4*i))
 		}
-		b.AddI(c.idx, 2*mr)
-		b.AddI(c.w, 4*mr)
+		c.AddI(c.idx, 2*mr)
+		c.AddI(c.w, 4*mr)
 	})
 }
 
-// column multiplies one column of the tile into the rows of set s. The weights
+// column multiplies one column of the tile into the rows of a set. The weights
 // of these rows lie at w, ascending.
-func column(b *asm.Builder, acc [][]asm.Reg, xv []asm.Reg, s int, xm, w asm.Mem) {
-	mc := b.Machine()
-	vb := mc.Lanes * 4
-	if bits.OnesCount(uint(s)) == 1 {
-		i, wv := bits.TrailingZeros(uint(s)), xv[0]
-		b.Bcast(wv, w)
+func column(s span, acc [][]asm.Reg, xv []asm.Reg, set int, xm, w asm.Mem) {
+	if bits.OnesCount(uint(set)) == 1 {
+		i, wv := bits.TrailingZeros(uint(set)), xv[0]
+		s.Bcast(wv, w)
 		for j := range acc[i] {
-			b.FMAMem(acc[i][j], wv, xm.Plus(j*vb))
+			s.fma(acc[i][j], wv, xm, j)
 		}
 		return
 	}
 	for j := range xv {
-		b.Load(xv[j], xm.Plus(j*vb))
+		s.load(xv[j], xm, j)
 	}
 	q := 0
 	for i := range acc {
-		if s>>i&1 == 0 {
+		if set>>i&1 == 0 {
 			continue
 		}
 		wm := w.Plus(4 * q)
 		q++
-		if mc.BroadcastOperand && len(xv) < 3 {
+		if s.Machine().BroadcastOperand && len(xv) < 3 {
 			for j := range xv {
-				b.FMABcast(acc[i][j], xv[j], wm)
+				s.FMABcast(acc[i][j], xv[j], wm)
 			}
 			continue
 		}
-		wv := b.Vec()
-		b.Bcast(wv, wm)
+		wv := s.Vec()
+		s.Bcast(wv, wm)
 		for j := range xv {
-			b.FMA(acc[i][j], xv[j], wv)
+			s.FMA(acc[i][j], xv[j], wv)
 		}
 	}
 }

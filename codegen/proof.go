@@ -25,12 +25,16 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 	}
 	contracts := make([]*verify.Contract, len(funcs))
 	of := make([]runtime.KernelKey, len(funcs))
+	seen := map[string]map[int64]bool{}
 	for i, f := range funcs {
 		key, ok := keys[f.Name]
-		if !ok {
+		if !ok || seen[f.Name][f.Bits] {
 			return nil, fmt.Errorf("codegen: line %d: %s is none of the kernels", f.Line, f.Name)
 		}
-		delete(keys, f.Name)
+		if seen[f.Name] == nil {
+			seen[f.Name] = map[int64]bool{}
+		}
+		seen[f.Name][f.Bits] = true
 		c, err := Contract(key)
 		if err != nil {
 			return nil, err
@@ -38,7 +42,9 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 		contracts[i], of[i] = c, key
 	}
 	for name := range keys {
-		return nil, fmt.Errorf("codegen: no kernel %s in the assembly", name)
+		if seen[name] == nil {
+			return nil, fmt.Errorf("codegen: no kernel %s in the assembly", name)
+		}
 	}
 	// A proof depends on nothing but its kernel: each processor takes the next one.
 	proofs, errs := make([]*verify.Proof, len(funcs)), make([]error, len(funcs))
@@ -58,7 +64,7 @@ func prove(funcs []*verify.Func, tables []verify.Table, kernels []Kernel) ([]*ve
 			return nil, notProved(of[i], err)
 		}
 	}
-	return proofs, nil
+	return verify.Joined(proofs), nil
 }
 
 // notProved says which kernel it is about, and that the fault is the

@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +62,7 @@ func plantFaults(t *testing.T, a architecture) {
 				lines[idle.Line-1-strings.Count(head, "\n")] = ""
 			}
 		}
-		for _, f := range faults[a.name] {
+		for _, f := range faultsIn(k.ISA) {
 			faulty := f.plant(lines)
 			if faulty == nil {
 				continue
@@ -80,7 +81,11 @@ func plantFaults(t *testing.T, a architecture) {
 	for op := range families {
 		require.Greater(t, planted[op], 5, "%v: too few faults", op)
 	}
-	for _, f := range faults[a.name] {
+	all := faults[a.name]
+	for isa := range a.machines {
+		all = append(slices.Clone(all), faultsIn(isa)...)
+	}
+	for _, f := range all {
 		require.NotZero(t, places[f.name], "no kernel has a place for %s", f.name)
 	}
 }

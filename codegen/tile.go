@@ -1,6 +1,8 @@
 package codegen
 
 import (
+	"fmt"
+
 	"github.com/sparsegen/sparsegen/asm"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -25,6 +27,11 @@ func (m *tileMoves) firstOf(n asm.Reg) asm.Reg { return m.mask(n, false) }
 // mask is a mask of the first min(n, lanes) lanes, none if n < 0, where that may
 // be.
 func (m *tileMoves) mask(n asm.Reg, negative bool) asm.Reg {
+	if m.Machine().Scalable {
+		k := m.Mask()
+		m.MaskFirst(k, n)
+		return k
+	}
 	c, bound := m.Int(), m.Int()
 	m.Mov(c, n)
 	m.MovI(bound, m.lanes)
@@ -45,9 +52,9 @@ func (m *tileMoves) rowBytes() asm.Reg {
 	return r
 }
 
-// partial reports whether the last vector of a tile row may be half one: t is a
-// multiple of 8.
-func (m *tileMoves) partial() bool { return m.lanes > 8 }
+// partial reports whether the last vector of a tile row may be a part of one: t is
+// a multiple of 8.
+func (m *tileMoves) partial() bool { return m.lanes > 8 || m.Machine().Scalable }
 
 // copyTile builds CopyTile. Whole vectors go several at a time, so that a row of
 // m is read in one piece; then come the columns that end within a vector.
@@ -65,22 +72,22 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 		b.Mov(d, tile)
 		b.Loop("row", r, func() {
 			for i := range n {
-				load(i, asm.At(s, i*m.vb))
+				load(i, asm.At(s, 0).PlusVectors(i))
 			}
 			for i := range n {
-				store(i, asm.At(d, i*m.vb))
+				store(i, asm.At(d, 0).PlusVectors(i))
 			}
 			b.Add(s, ld)
 			b.Add(d, tb)
 		})
-		b.AddI(src, n*m.vb)
-		b.AddI(tile, n*m.vb)
-		b.AddI(left, -n*m.lanes)
+		b.AddVectors(src, n)
+		b.AddVectors(tile, n)
+		b.AddLanes(left, -n)
 	}
 	for n := len(v); n > 0; n-- {
 		group, next := b.NewLabel("group"), b.NewLabel("next")
 		b.Label(group)
-		b.JumpLE(left, n*m.lanes-1, next)
+		fewer(b, left, n, next)
 		copyRows(n,
 			func(i int, at asm.Mem) { b.Load(v[i], at) },
 			func(i int, at asm.Mem) { b.Store(at, v[i]) })
@@ -91,8 +98,12 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 	}
 	// width is what is left of the tile's rows.
 	width, whole := b.Arg("t"), b.Arg("cols")
-	b.ShrI(whole, log2(m.lanes))
-	b.ShlI(whole, log2(m.lanes))
+	if b.Machine().Scalable {
+		b.Sub(whole, left)
+	} else {
+		b.ShrI(whole, log2(m.lanes))
+		b.ShlI(whole, log2(m.lanes))
+	}
 	b.Sub(width, whole)
 	strip := b.NewLabel("strip")
 	b.Label(strip)
@@ -105,7 +116,7 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 	copyRows(1,
 		func(i int, at asm.Mem) { b.LoadMask(v[i], at, from) },
 		func(i int, at asm.Mem) { m.store(at, v[i], to) })
-	b.AddI(width, -m.lanes)
+	b.AddLanes(width, -1)
 	b.Jump(strip)
 	b.Label(end)
 	return nil
@@ -130,7 +141,10 @@ func (m *tileMoves) store(at asm.Mem, v, k asm.Reg) {
 }
 
 // transTile builds TransTile: a square of tokens by features at a time.
-func transTile(b *asm.Builder, _ runtime.KernelKey) error {
+func transTile(b *asm.Builder, k runtime.KernelKey) error {
+	if b.Machine().Scalable {
+		return noSquares(b, k)
+	}
 	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
 	tile, src, ld, tb := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes()
 	last := b.Arg("cols") // the last token
@@ -181,7 +195,10 @@ func transTile(b *asm.Builder, _ runtime.KernelKey) error {
 }
 
 // untransTile builds UntransTile.
-func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
+func untransTile(b *asm.Builder, k runtime.KernelKey) error {
+	if b.Machine().Scalable {
+		return noSquares(b, k)
+	}
 	m := &tileMoves{b, b.Machine().Lanes, b.Machine().Lanes * 4}
 	tile, dst, ld, tb, cols := b.Arg("tile"), b.Arg("m"), b.Arg("ld"), m.rowBytes(), b.Arg("cols")
 	v := b.Vecs(m.lanes)
@@ -244,6 +261,12 @@ func untransTile(b *asm.Builder, _ runtime.KernelKey) error {
 	b.Jump(strip)
 	b.Label(end)
 	return nil
+}
+
+// noSquares refuses a transposition: a square has as many vectors as they have
+// lanes, which a program must know.
+func noSquares(b *asm.Builder, k runtime.KernelKey) error {
+	return fmt.Errorf("codegen: %s: no squares of vectors on %s", k.Name(), b.Machine().Name)
 }
 
 func log2(n int) int {

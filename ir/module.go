@@ -27,7 +27,7 @@ type Module struct {
 // Target is one line of machine code to emit.
 type Target struct {
 	Arch string   // amd64, arm64, ptx
-	ISAs []string // avx2, avx512; neon; sm_90a
+	ISAs []string // avx2, avx512; neon, sve; sm_90a
 }
 
 // Layer is one callable unit: operations in the order in which they run.

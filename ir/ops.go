@@ -149,7 +149,7 @@ func (d *OpDef) paramNames() []string {
 // written to.
 var targetTable = []Target{
 	{Arch: "amd64", ISAs: []string{"avx2", "avx512"}},
-	{Arch: "arm64", ISAs: []string{"neon"}},
+	{Arch: "arm64", ISAs: []string{"neon", "sve"}},
 	{Arch: "ptx", ISAs: []string{"sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_100a", "sm_120"}},
 }
 

@@ -116,7 +116,7 @@ func (b kernels) ladder(layer string, keys []KernelKey, coordinate func(*KernelK
 		if value == 0 || k != keys[0] {
 			continue
 		}
-		s := step{int(value), NEON}
+		s := step{int(value), ISA(len(isas) - 1)}
 		for _, key := range keys {
 			*coordinate(&key) = value
 			k, ok := b.best[key]

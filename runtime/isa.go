@@ -25,9 +25,10 @@ var isas = [...]struct {
 	AVX2:    {"avx2", "amd64", hasAVX2},
 	AVX512:  {"avx512", "amd64", hasAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL},
 	NEON:    {"neon", "arm64", goruntime.GOARCH == "arm64"}, // part of the arm64 baseline
+	SVE:     {"sve", "arm64", cpu.ARM64.HasSVE && scalableBits() != 0},
 }
 
-// String is the name that SPARSEGEN_ISA takes: generic, avx2, avx512, neon.
+// String is the name that SPARSEGEN_ISA takes: generic, avx2, avx512, neon, sve.
 func (i ISA) String() string {
 	if int(i) >= len(isas) {
 		return fmt.Sprintf("isa%d", uint8(i))

@@ -167,6 +167,7 @@ const (
 	AVX2               // AVX2 and FMA
 	AVX512             // F, BW, DQ, VL
 	NEON
+	SVE // vectors of 128, 256, 512, 1024 or 2048 bits
 )
 
 // Set is the kernels that one generated package offers.

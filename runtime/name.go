@@ -56,7 +56,7 @@ func (op KernelOp) String() string {
 // Name is the stem of the function names of k's kernels: the op, the element
 // type and the coordinates, such as panelGrouped_f32_m4_t64 or
 // lanesNM_f32_s32_b8_n2m4. A printer appends its target: _go, _avx2, _avx512,
-// _neon. Different keys have different names.
+// _neon, _sve. Different keys have different names.
 func (k KernelKey) Name() string {
 	var b strings.Builder
 	b.WriteString(k.Op.String())

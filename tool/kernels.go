@@ -45,7 +45,7 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 
 // kernelsOf are the CPU kernels that a module's layers need on its targets: those of
 // the planner's candidates and those of the records. A level without a kernel of
-// some op uses the one of the level below.
+// some form uses the one of the level below.
 func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 	if err := supported(m); err != nil {
 		return nil, err
@@ -69,20 +69,23 @@ func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 	}
 	all = codegen.Sort(all)
 	type place struct {
-		op   runtime.KernelOp
+		form runtime.KernelKey // of any width
 		arch string
+	}
+	of := func(k codegen.Kernel) place {
+		k.Key.T, k.Key.NB = 0, 0
+		return place{k.Key, k.ISA.Arch()}
 	}
 	served, lowest := map[place]bool{}, map[string]runtime.ISA{}
 	for _, isa := range slices.Backward(isas) {
 		lowest[isa.Arch()] = isa
 	}
 	for _, k := range all {
-		p := place{k.Key.Op, k.ISA.Arch()}
-		served[p] = served[p] || slices.Contains(isas, k.ISA)
+		served[of(k)] = served[of(k)] || slices.Contains(isas, k.ISA)
 	}
 	var ks []codegen.Kernel
 	for _, k := range all {
-		below := k.ISA < lowest[k.ISA.Arch()] && !served[place{k.Key.Op, k.ISA.Arch()}]
+		below := k.ISA < lowest[k.ISA.Arch()] && !served[of(k)]
 		switch {
 		case len(isas) == 0:
 			k.ISA = runtime.Generic

@@ -13,6 +13,8 @@ func newSet(n int) set     { return make(set, (n+63)/64) }
 func (s set) add(i int64)  { s[i>>6] |= 1 << (i & 63) }
 func (s set) drop(i int64) { s[i>>6] &^= 1 << (i & 63) }
 
+func (s set) has(i int64) bool { return s[i>>6]>>(i&63)&1 != 0 }
+
 // or adds what t has and reports whether that was news.
 func (s set) or(t set) bool {
 	news := false
@@ -37,13 +39,18 @@ func (i *inst) registers(do func(v int64, o *operand)) {
 		return
 	}
 	for k := range i.ops {
-		if o := &i.ops[k]; (o.kind == 'X' || o.kind == 'V') && i.values[k] >= firstVirtual {
+		if o := &i.ops[k]; o.register() && i.values[k] >= firstVirtual {
 			do(i.values[k]-firstVirtual, o)
 		}
 	}
 	for _, v := range i.reads {
 		do(v-firstVirtual, &also)
 	}
+}
+
+// register reports whether o is one that is to be allocated.
+func (o *operand) register() bool {
+	return o.kind == 'X' || o.kind == 'V' || o.kind == 'Z' || o.kind == 'P'
 }
 
 // also is the operand of a register that a form reads without naming it.
@@ -64,15 +71,19 @@ func (l *lowerer) allocate() error {
 		conflict[v] = newSet(n)
 	}
 	moves := make([][]int64, n) // what a register is copied from or to
+	few := newSet(n)            // registers that some operand takes from the first few only
 	for k := range l.out {
 		i := &l.out[k]
 		copied := int64(-1)
-		if i.form != nil && (i.name == "mov" || i.name == "mov.v") {
+		if i.form != nil && copies[i.name] {
 			d, s := i.values[0]-firstVirtual, i.values[1]-firstVirtual
 			copied = s
 			moves[d], moves[s] = append(moves[d], s), append(moves[s], d)
 		}
 		i.registers(func(d int64, o *operand) {
+			if o.max == first-1 {
+				few.add(d)
+			}
 			if !o.set {
 				return
 			}
@@ -90,7 +101,7 @@ func (l *lowerer) allocate() error {
 			})
 		})
 	}
-	colours, err := l.colour(conflict, moves)
+	colours, err := l.colour(conflict, moves, few)
 	if err != nil {
 		return err
 	}
@@ -98,11 +109,11 @@ func (l *lowerer) allocate() error {
 	for _, i := range l.out {
 		if i.form != nil {
 			for k, o := range i.ops {
-				if (o.kind == 'X' || o.kind == 'V') && i.values[k] >= firstVirtual {
+				if o.register() && i.values[k] >= firstVirtual {
 					i.values[k] = colours[i.values[k]-firstVirtual]
 				}
 			}
-			if (i.name == "mov" || i.name == "mov.v") && i.values[0] == i.values[1] {
+			if copies[i.name] && i.values[0] == i.values[1] {
 				continue
 			}
 		}
@@ -112,12 +123,23 @@ func (l *lowerer) allocate() error {
 	return nil
 }
 
-// pool is the registers of a kind.
-func pool(kind byte) []int64 {
-	if kind == 'X' {
+// copies are the forms that copy a register.
+var copies = map[string]bool{"mov": true, "mov.v": true, "mov.z": true}
+
+// first is how many vectors an element operand can be in, and how many predicates
+// govern loads and stores.
+const first = 8
+
+// pool is the registers of a kind, the first few of them if need be.
+func pool(kind byte, few bool) []int64 {
+	n := vectors
+	switch {
+	case kind == 'X':
 		return integers
+	case kind == 'P' || few:
+		n = first
 	}
-	all := make([]int64, vectors)
+	all := make([]int64, n)
 	for i := range all {
 		all[i] = int64(i)
 	}
@@ -125,8 +147,9 @@ func pool(kind byte) []int64 {
 }
 
 // colour takes the registers off the graph, those with the fewest neighbours
-// first, and gives them what their neighbours leave in the opposite order.
-func (l *lowerer) colour(conflict []set, moves [][]int64) ([]int64, error) {
+// first, and gives them what their neighbours leave in the opposite order: first
+// of all those that few registers serve.
+func (l *lowerer) colour(conflict []set, moves [][]int64, few set) ([]int64, error) {
 	n := len(l.kinds)
 	colours, degree := make([]int64, n), make([]int, n)
 	left := newSet(n)
@@ -145,7 +168,7 @@ func (l *lowerer) colour(conflict []set, moves [][]int64) ([]int64, error) {
 	for {
 		best := int64(-1)
 		left.each(func(v int64) {
-			if best < 0 || degree[v] < degree[best] {
+			if best < 0 || few.has(best) && !few.has(v) || few.has(best) == few.has(v) && degree[v] < degree[best] {
 				best = v
 			}
 		})
@@ -165,17 +188,17 @@ func (l *lowerer) colour(conflict []set, moves [][]int64) ([]int64, error) {
 		})
 		free := func(c int64) bool { return c >= 0 && taken>>c&1 == 0 }
 		for _, w := range moves[v] {
-			if colours[v] < 0 && free(colours[w]) {
+			if colours[v] < 0 && free(colours[w]) && !few.has(v) {
 				colours[v] = colours[w]
 			}
 		}
-		for _, c := range pool(l.kinds[v]) {
+		for _, c := range pool(l.kinds[v], few.has(v)) {
 			if colours[v] < 0 && free(c) {
 				colours[v] = c
 			}
 		}
 		if colours[v] < 0 {
-			kind := map[byte]string{'X': "integer", 'V': "vector"}[l.kinds[v]]
+			kind := map[byte]string{'X': "integer", 'V': "vector", 'P': "predicate"}[l.kinds[v]]
 			return nil, fmt.Errorf("more values at a time than there are %s registers", kind)
 		}
 	}

@@ -88,6 +88,7 @@ const (
 	expandTable   = "sparsegenExpand"
 	countTable    = "sparsegenCounts"
 	constantTable = "sparsegenConstants"
+	wordTable     = "sparsegenWords"
 )
 
 // tables are read-only data shared by the functions of a file.
@@ -105,6 +106,9 @@ func newTables(funcs []*asm.Func) *tables {
 			case asm.OpBcastConst:
 				t.words = append(t.words, uint32(in.Imm))
 			case asm.OpSelect:
+				if f.Machine.Scalable {
+					continue
+				}
 				t.words = append(t.words, 0x03020100, 0x04040404, 0x40404040)
 			}
 		}
@@ -126,6 +130,9 @@ func (t *tables) constant(word uint32) int64 {
 	return 16 * int64(at)
 }
 
+// word is where word lies in the table of words: each once.
+func (t *tables) word(word uint32) int64 { return t.constant(word) / 4 }
+
 func (t *tables) print(b *bytes.Buffer) {
 	if t.used[constantTable] {
 		var words []uint64
@@ -133,6 +140,13 @@ func (t *tables) print(b *bytes.Buffer) {
 			words = append(words, uint64(w)<<32|uint64(w), uint64(w)<<32|uint64(w))
 		}
 		printTable(b, constantTable, words)
+	}
+	if t.used[wordTable] {
+		words := make([]uint64, (len(t.words)+1)/2)
+		for i, w := range t.words {
+			words[i/2] |= uint64(w) << (i % 2 * 32)
+		}
+		printTable(b, wordTable, words)
 	}
 	if t.used[expandTable] {
 		printTable(b, expandTable, expandRows())

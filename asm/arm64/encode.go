@@ -36,7 +36,7 @@ type form struct {
 // operand is one operand of a form.
 type operand struct {
 	name string
-	kind byte // X, V, Z, P; 0 is an immediate, 'L' a label, 'S' a symbol
+	kind byte // X, V, Z (a V of any length), P; 0 is an immediate, 'L' a label, 'S' a symbol
 	read bool
 	set  bool
 	field
@@ -71,6 +71,10 @@ func (f field) put(v int64) uint32 {
 // get is the value in w, and whether it has one.
 func (f field) get(w uint32) (int64, bool) {
 	var v int64
+	top := 0
+	for _, p := range f.parts {
+		top = max(top, p.shift)
+	}
 	for i, p := range f.parts {
 		raw := int64(w & p.mask() >> p.pos)
 		if i > 0 && p.shift == 0 && f.parts[0].shift == 0 {
@@ -81,7 +85,7 @@ func (f field) get(w uint32) (int64, bool) {
 		if p.mul < 0 {
 			raw = -raw
 		}
-		if f.min < 0 && p.mul > 0 && raw >= 1<<(bits-1) {
+		if f.min < 0 && p.mul > 0 && p.shift == top && raw >= 1<<(bits-1) {
 			raw -= 1 << bits
 		}
 		v += raw

@@ -16,7 +16,11 @@ var fields = map[string]field{
 	"u12x8": unsigned(10, 12, 8), "u12x16": unsigned(10, 12, 16),
 	"s9":    {-256, 255, 1, []part{{pos: 12, width: 9, mul: 1}}},
 	"s7x16": {-1024, 1008, 16, []part{{pos: 15, width: 7, mul: 1}}},
-	"s4vl":  {-8, 7, 1, []part{{pos: 16, width: 4, mul: 1}}},
+	"s4vl":  {-8, 7, 1, []part{{pos: 16, width: 4, mul: 1}}}, // whole vectors, as s6vl and s9vl
+	"s6vl":  {-32, 31, 1, []part{{pos: 5, width: 6, mul: 1}}},
+	"s9vl":  {-256, 255, 1, []part{{pos: 16, width: 6, mul: 1, shift: 3}, {pos: 10, width: 3, mul: 1}}},
+	"u6x4":  unsigned(16, 6, 4),
+	"u6x8":  unsigned(16, 6, 8),
 	"s4x16": {-128, 112, 16, []part{{pos: 16, width: 4, mul: 1}}},
 
 	// Immediates: i12h is one of 12 bits, 12 bits up; i16h of 16 bits, 16 bits up;
@@ -24,7 +28,10 @@ var fields = map[string]field{
 	"i12h": {1 << 12, 4095 << 12, 1 << 12, []part{{pos: 10, width: 12, mul: 1}}},
 	"i16":  {1, 0xffff, 1, []part{{pos: 5, width: 16, mul: 1}}},
 	"i16h": {1 << 16, 0xffff << 16, 1 << 16, []part{{pos: 5, width: 16, mul: 1}}},
-	"i16n": {-1 << 16, -1, 1, []part{{pos: 5, width: 16, mul: -1, add: -1}}},
+	// i8 is signed; times is how often the lanes of a vector are counted.
+	"i8":    {-128, 127, 1, []part{{pos: 5, width: 8, mul: 1}}},
+	"times": {1, 16, 1, []part{{pos: 16, width: 4, mul: 1, add: -1}}},
+	"i16n":  {-1 << 16, -1, 1, []part{{pos: 5, width: 16, mul: -1, add: -1}}},
 
 	// Shifts and runs of bits.
 	"lsl":   {1, 63, 1, []part{{pos: 16, width: 6, mul: -1, add: 64}, {pos: 10, width: 6, mul: -1, add: 63}}},
@@ -34,6 +41,8 @@ var fields = map[string]field{
 	"low":   {1, 63, 1, []part{{pos: 10, width: 6, mul: 1, add: -1}}},
 	"shl32": {0, 31, 1, []part{{pos: 16, width: 6, mul: 1, add: 32}}},
 	"shr32": {1, 32, 1, []part{{pos: 16, width: 6, mul: -1, add: 64}}},
+	"zshl":  {0, 31, 1, []part{{pos: 16, width: 5, mul: 1}}},
+	"zshr":  {1, 32, 1, []part{{pos: 16, width: 5, mul: -1, add: 32}}},
 	"ext":   {0, 15, 1, []part{{pos: 11, width: 4, mul: 1}}},
 
 	// Lanes: of an element operand of 4 or 2 bytes, of a copied element, of a load.

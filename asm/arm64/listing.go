@@ -2,14 +2,21 @@ package arm64
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sparsegen/sparsegen/asm/verify"
 )
 
+// vectorLengths are the bytes that a scalable vector may have: the powers of two
+// from 128 to 2048 bits (Arm Architecture Reference Manual for A-profile, B1.2.2).
+var vectorLengths = []int64{16, 32, 64, 128, 256}
+
 // A Listing is emitted assembly, read back for verification.
 type Listing struct {
+	// Funcs are the functions in their order; one whose vectors have no fixed length
+	// is there once for each length.
 	Funcs  []*verify.Func
 	Tables []verify.Table
 }
@@ -25,7 +32,14 @@ func ParseListing(text []byte) (*Listing, error) {
 			return nil, fmt.Errorf("arm64: line %d: %w", n, err)
 		}
 	}
-	l := &Listing{Funcs: p.funcs}
+	l := &Listing{}
+	for _, f := range p.funcs {
+		funcs, err := f.meaning()
+		if err != nil {
+			return nil, err
+		}
+		l.Funcs = append(l.Funcs, funcs...)
+	}
 	for _, name := range p.order {
 		l.Tables = append(l.Tables, *p.tables[name])
 	}
@@ -33,9 +47,55 @@ func ParseListing(text []byte) (*Listing, error) {
 }
 
 type parser struct {
-	funcs  []*verify.Func
+	funcs  []*function
 	tables map[string]*verify.Table
 	order  []string
+}
+
+// function is a function of the listing before it is known how long vectors are.
+type function struct {
+	verify.Func
+	insts []listed
+}
+
+// listed is an instruction with its place in the listing.
+type listed struct {
+	decoded
+	line int
+	text string
+}
+
+// meaning is what f does: of a function with vectors of any length, what it does
+// at each that there is.
+func (f *function) meaning() ([]*verify.Func, error) {
+	lengths := []int64{0}
+	if slices.ContainsFunc(f.insts, func(i listed) bool { return i.scalable() }) {
+		lengths = vectorLengths
+	}
+	var funcs []*verify.Func
+	for _, length := range lengths {
+		g := f.Func
+		g.Bits, g.Labels = 8*length, map[string]int{}
+		at := make([]int, len(f.insts)+1)
+		for i, d := range f.insts {
+			at[i] = len(g.Insts)
+			d.length = length
+			meaning, err := d.meaning()
+			if err != nil {
+				return nil, fmt.Errorf("arm64: line %d: %s: %w", d.line, d.name, err)
+			}
+			for _, in := range meaning {
+				in.Line, in.Text = d.line, d.text
+				g.Insts = append(g.Insts, in)
+			}
+		}
+		at[len(f.insts)] = len(g.Insts)
+		for name, i := range f.Labels {
+			g.Labels[name] = at[i]
+		}
+		funcs = append(funcs, &g)
+	}
+	return funcs, nil
 }
 
 func (p *parser) line(n int, line string) error {
@@ -60,28 +120,20 @@ func (p *parser) line(n int, line string) error {
 		if _, twice := f.Labels[name]; twice {
 			return fmt.Errorf("label %s a second time", name)
 		}
-		f.Labels[name] = len(f.Insts)
+		f.Labels[name] = len(f.insts)
 		return nil
 	}
 	form, values, symbol, err := parseLine(code)
 	if err != nil {
 		return err
 	}
-	d := &decoded{form, values, symbol}
-	meaning, err := d.meaning()
-	if err != nil {
-		return fmt.Errorf("%s: %w", form.name, err)
-	}
-	for _, in := range meaning {
-		in.Line, in.Text = n, strings.TrimSpace(line)
-		f.Insts = append(f.Insts, in)
-	}
+	f.insts = append(f.insts, listed{decoded{form: form, values: values, symbol: symbol}, n, strings.TrimSpace(line)})
 	return nil
 }
 
 // text reads what follows TEXT: ·name(SB), NOSPLIT, $frame-args.
 func (p *parser) text(n int, rest string) error {
-	f := &verify.Func{Line: n, Labels: map[string]int{}, RegName: regName, Reserved: reserved}
+	f := &function{Func: verify.Func{Line: n, Labels: map[string]int{}, RegName: regName, Reserved: reserved}}
 	fields := strings.Split(rest, ", ")
 	name, ok := strings.CutSuffix(strings.TrimPrefix(fields[0], "·"), "(SB)")
 	frame, args, ok2 := strings.Cut(strings.TrimPrefix(fields[len(fields)-1], "$"), "-")

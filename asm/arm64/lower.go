@@ -34,7 +34,7 @@ type lowerer struct {
 	f     *asm.Func
 	out   []inst
 	head  []inst // what precedes them, once a call
-	kinds []byte // of virtual registers: X or V
+	kinds []byte // of virtual registers: X, V or P
 	fixed map[int64]int64
 	regs  map[asm.Reg]int64
 	args  map[string]int
@@ -52,6 +52,8 @@ type lowerer struct {
 
 	constants map[uint32]int64 // vectors for the whole function
 	base      int64            // address of the file's constants
+	words     int64            // address of the file's constants that machines repeat
+	everyLane int64            // see all
 	counts    int64            // address of the counts of bits in a byte
 	labels    int
 }
@@ -60,7 +62,7 @@ type lowerer struct {
 type element struct{ reg, lane int64 }
 
 func lower(f *asm.Func, data *tables) (*lowerer, error) {
-	if f.Machine.Lanes != NEON.Lanes {
+	if f.Machine.Lanes != NEON.Lanes && !f.Machine.Scalable {
 		return nil, fmt.Errorf("arm64: %s: no registers of %d float32", f.Name, f.Machine.Lanes)
 	}
 	l := &lowerer{
@@ -158,15 +160,18 @@ func (l *lowerer) fresh(kind byte) int64 {
 func (l *lowerer) vec() int64     { return l.fresh('V') }
 func (l *lowerer) integer() int64 { return l.fresh('X') }
 
-// r is the virtual register that stands for v. A mask is the number of its
-// lanes.
+// r is the virtual register that stands for v. A mask is the number of its lanes
+// where vectors have a fixed length, and a predicate elsewhere.
 func (l *lowerer) r(v asm.Reg) int64 {
 	if p, ok := l.regs[v]; ok {
 		return p
 	}
 	kind := byte('X')
-	if v.Kind == asm.VecReg {
+	switch {
+	case v.Kind == asm.VecReg:
 		kind = 'V'
+	case v.Kind == asm.MaskReg && l.f.Machine.Scalable:
+		kind = 'P'
 	}
 	l.regs[v] = l.fresh(kind)
 	return l.regs[v]
@@ -305,6 +310,18 @@ func (l *lowerer) compare(a, imm int64) {
 }
 
 func (l *lowerer) inst(n int, i *asm.Inst) error {
+	if l.f.Machine.Scalable {
+		if f, ok := scalableOps[i.Op]; ok {
+			return f(l, n, i)
+		}
+		vectors := false
+		see := func(r asm.Reg) { vectors = vectors || r.Kind != asm.IntReg }
+		reads(i, see)
+		writes(i, see)
+		if vectors {
+			return fmt.Errorf("no lowering for op %d on vectors of any length", i.Op)
+		}
+	}
 	if f, ok := simple[i.Op]; ok {
 		f(l, i)
 		return nil
@@ -365,8 +382,16 @@ func (l *lowerer) become(d asm.Reg, t int64) {
 	if l.uses.local[d] {
 		l.regs[d] = t
 	} else {
-		l.emit("mov.v", l.r(d), t)
+		l.emit(l.move(), l.r(d), t)
 	}
+}
+
+// move is the form that copies a vector.
+func (l *lowerer) move() string {
+	if l.f.Machine.Scalable {
+		return "mov.z"
+	}
+	return "mov.v"
 }
 
 func (l *lowerer) loadU(i *asm.Inst) error {

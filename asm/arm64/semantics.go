@@ -20,7 +20,17 @@ type semantics struct {
 	store bool
 	pair  bool // of registers, the second behind the first in memory
 	list  int  // registers from n on that it reads
+	unit  unit // of the immediate
 }
+
+// unit is what an immediate counts. A load or store that counts vectors is of one.
+type unit uint8
+
+const (
+	one    unit = iota
+	lane        // the lanes of a vector, float32
+	vector      // the bytes of a vector
+)
 
 // Registers of a function in Go's stack-based calling convention (ABI0) that it
 // leaves alone: the platform's, the linker's and assembler's, g, frame pointer,
@@ -35,7 +45,10 @@ var integers = []int64{
 const vectors = 32
 
 func regName(r verify.Reg) string {
-	if r >= verify.FirstVec {
+	switch {
+	case r >= verify.FirstMask:
+		return fmt.Sprintf("P%d", r-verify.FirstMask)
+	case r >= verify.FirstVec:
 		return fmt.Sprintf("V%d", r-verify.FirstVec)
 	}
 	return fmt.Sprintf("R%d", r)
@@ -46,6 +59,12 @@ type decoded struct {
 	*form
 	values []int64
 	symbol string // label, argument or table
+	length int64  // bytes of a vector, where the instruction depends on it
+}
+
+// scalable reports whether what f does depends on the length of vectors.
+func (f *form) scalable() bool {
+	return slices.ContainsFunc(f.ops, func(o operand) bool { return o.kind == 'Z' || o.kind == 'P' }) || f.does.unit != one
 }
 
 // at is operand name, or -1.
@@ -54,8 +73,11 @@ func (d *decoded) at(name string) int {
 }
 
 func (d *decoded) place(i int) verify.Reg {
-	if d.ops[i].kind == 'V' {
+	switch d.ops[i].kind {
+	case 'V', 'Z':
 		return verify.FirstVec + verify.Reg(d.values[i])
+	case 'P':
+		return verify.FirstMask + verify.Reg(d.values[i])
 	}
 	return verify.Reg(d.values[i])
 }
@@ -76,6 +98,12 @@ func immediate(v int64) verify.Operand {
 func (d *decoded) constant() (int64, bool) {
 	for i, o := range d.ops {
 		if o.kind == 0 {
+			switch d.does.unit {
+			case lane:
+				return d.values[i] * d.length / 4, true
+			case vector:
+				return d.values[i] * d.length, true
+			}
 			return d.values[i], true
 		}
 	}
@@ -93,6 +121,11 @@ func (d *decoded) memory() (verify.Operand, error) {
 		return o, err
 	case d.at("symbol") >= 0:
 		o.Symbol = d.symbol
+		return o, nil
+	}
+	if d.at("n") < 0 {
+		o.Base = d.place(d.at("m"))
+		o.Disp, _ = d.constant()
 		return o, nil
 	}
 	o.Base = d.place(d.at("n"))
@@ -122,6 +155,11 @@ func (d *decoded) meaning() ([]verify.Inst, error) {
 	case 0:
 		return nil, fmt.Errorf("asm/arm64's table of semantics has nothing for it")
 	case verify.Return:
+	case verify.FirstLanes:
+		in.D, in.A, in.Width = d.register("p"), d.register("m"), d.length/4
+		if in.A.Kind == verify.None {
+			in.A = immediate(in.Width)
+		}
 	case verify.Hint, verify.Address:
 		var err error
 		in.A, err = d.memory()
@@ -161,7 +199,7 @@ func (d *decoded) meaning() ([]verify.Inst, error) {
 		if hasImm {
 			in.A = immediate(imm)
 		}
-		if n := d.register("n"); n != in.D {
+		if n := d.register("n"); n.Kind != verify.None && n != in.D {
 			if in.A == in.D {
 				return nil, fmt.Errorf("writes over its second operand")
 			}
@@ -198,13 +236,24 @@ func (d *decoded) move(in verify.Inst) ([]verify.Inst, error) {
 func (d *decoded) vector(in verify.Inst) ([]verify.Inst, error) {
 	var regs []int // registers that it reads
 	for i, o := range d.ops {
-		if o.kind == 'V' && o.read && o.set {
+		switch {
+		case o.kind != 'V' && o.kind != 'Z' && o.kind != 'P':
+		case o.read && o.set:
 			in.Acc = true
-		} else if o.kind == 'V' && o.read {
+		case o.read:
 			regs = append(regs, i)
 		}
 	}
-	if d.does.width == 0 {
+	if in.D.Kind == verify.None {
+		in.D = d.register("p")
+	}
+	if d.does.unit == vector {
+		in.Width, in.Lane = d.length, 4
+		if g := d.at("g"); g >= 0 {
+			in.Mask = d.place(g)
+		}
+	}
+	if in.Width == 0 {
 		for _, i := range regs {
 			in.Reads = append(in.Reads, d.place(i))
 		}
@@ -217,7 +266,10 @@ func (d *decoded) vector(in verify.Inst) ([]verify.Inst, error) {
 	if err != nil {
 		return nil, err
 	}
-	one := func(name string, disp int64) verify.Inst {
+	if g := d.at("g"); g >= 0 && in.Mask == verify.NoReg { // repeats what it loads
+		in.Reads = append(in.Reads, d.place(g))
+	}
+	access := func(name string, disp int64) verify.Inst {
 		i := in
 		i.D, i.A = d.register(name), m
 		i.A.Disp += disp
@@ -227,7 +279,7 @@ func (d *decoded) vector(in verify.Inst) ([]verify.Inst, error) {
 		return i
 	}
 	if d.does.pair {
-		return []verify.Inst{one("d", 0), one("a", d.does.width)}, nil
+		return []verify.Inst{access("d", 0), access("a", d.does.width)}, nil
 	}
-	return []verify.Inst{one("d", 0)}, nil
+	return []verify.Inst{access("d", 0)}, nil
 }

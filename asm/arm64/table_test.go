@@ -186,7 +186,7 @@ func TestTable(t *testing.T) {
 	require.Len(t, forms.byName, len(table), "two rows of one name")
 	for _, f := range forms.list {
 		require.Zero(t, f.word&^f.mask, "%s: its word has bits where operands are", f.name)
-		d := &decoded{f, random(f, rand.New(rand.NewPCG(1, 1))), ""}
+		d := &decoded{form: f, values: random(f, rand.New(rand.NewPCG(1, 1))), length: 32}
 		if slices.ContainsFunc(f.ops, func(o operand) bool { return o.kind == 'S' || o.kind == 'L' }) {
 			d.symbol = "x+8"
 		}

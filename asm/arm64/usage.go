@@ -18,11 +18,13 @@ type grouped struct {
 	count int
 }
 
-// ends reports whether i ends a block of straight code.
-func ends(op asm.Op) bool {
+// ends reports whether an op ends a block of straight code of f.
+func ends(f *asm.Func, op asm.Op) bool {
 	switch op {
-	case asm.OpLabel, asm.OpJump, asm.OpJumpZ, asm.OpJumpLE, asm.OpDecJump, asm.OpAddJump, asm.OpLoadMask, asm.OpStoreMask:
+	case asm.OpLabel, asm.OpJump, asm.OpJumpZ, asm.OpJumpLE, asm.OpDecJump, asm.OpAddJump:
 		return true
+	case asm.OpLoadMask, asm.OpStoreMask: // lane by lane
+		return !f.Machine.Scalable
 	}
 	return false
 }
@@ -35,7 +37,7 @@ func stores(op asm.Op) bool {
 // accumulates reports whether an op reads what it writes.
 func accumulates(op asm.Op) bool {
 	switch op {
-	case asm.OpAdd, asm.OpAddI, asm.OpSub, asm.OpMul, asm.OpShlI, asm.OpShrI, asm.OpMin, asm.OpMax, asm.OpDecJump, asm.OpAddJump,
+	case asm.OpAdd, asm.OpAddI, asm.OpAddLanes, asm.OpAddVectors, asm.OpSub, asm.OpMul, asm.OpShlI, asm.OpShrI, asm.OpMin, asm.OpMax, asm.OpDecJump, asm.OpAddJump,
 		asm.OpFMA, asm.OpFMAMem, asm.OpFMABcast, asm.OpFMA213, asm.OpInsertLow:
 		return true
 	}
@@ -86,7 +88,7 @@ func usageOf(f *asm.Func) *usage {
 		}
 		reads(i, func(r asm.Reg) { see(r); exposed[r] = exposed[r] || !written[r] })
 		writes(i, func(r asm.Reg) { see(r); written[r] = true })
-		if ends(i.Op) {
+		if ends(f, i.Op) {
 			block++
 			clear(written)
 		}
@@ -130,7 +132,7 @@ func onlyFactor(f *asm.Func, n int, exposed map[asm.Reg]bool) bool {
 		if again {
 			return true
 		}
-		if ends(i.Op) {
+		if ends(f, i.Op) {
 			break
 		}
 	}
@@ -149,7 +151,7 @@ func (u *usage) group(f *asm.Func, n int, factors map[int]bool) {
 		}
 		moved := false
 		writes(i, func(x asm.Reg) { moved = moved || x == first.Mem.Base })
-		if moved || stores(i.Op) || ends(i.Op) {
+		if moved || stores(i.Op) || ends(f, i.Op) {
 			break
 		}
 	}

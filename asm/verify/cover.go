@@ -185,17 +185,22 @@ func (a *analysis) clip(s *state) {
 }
 
 // rounds is what the rounds before round i of a loop have covered, from what one
-// round covers; ok is false if it is no rectangle that grows with i.
-func (a *analysis) rounds(one coverage, i symbol) (all coverage, ok bool) {
+// round covers, at whose end f is known; ok is false if it is no rectangle that
+// grows with i.
+func (a *analysis) rounds(one coverage, i symbol, f *fact) (all coverage, ok bool) {
 	next := a.syms.poly(i).plusConst(1)
 	depends := func(ps ...poly) bool {
 		return slices.ContainsFunc(ps, func(p poly) bool { return a.syms.polyDependsOn(p, i) })
 	}
+	meets := func(p, q poly) bool { // where the rounds are few, an end may be known
+		p = a.syms.substitute(p, i, next)
+		return p.equal(q) || a.provesZero(f, p.minus(q))
+	}
 	for _, r := range one {
 		switch {
-		case !depends(r.r0, r.r1) && a.syms.substitute(r.c0, i, next).equal(r.c1):
+		case !depends(r.r0, r.r1) && meets(r.c0, r.c1):
 			r.c1, r.c0 = r.c0, a.syms.substitute(r.c0, i, nil)
-		case !depends(r.c0, r.c1) && a.syms.substitute(r.r0, i, next).equal(r.r1):
+		case !depends(r.c0, r.c1) && meets(r.r0, r.r1):
 			r.r1, r.r0 = r.r0, a.syms.substitute(r.r0, i, nil)
 		default:
 			return nil, false

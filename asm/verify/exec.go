@@ -250,7 +250,7 @@ func (a *analysis) step(in *Inst, s *state) error {
 			}
 		}
 		return nil
-	case Vector, VectorLoad, VectorStore, SetMask:
+	case Vector, VectorLoad, VectorStore, SetMask, FirstLanes:
 		return a.stepVector(in, s)
 	}
 	return a.stepInteger(in, s)
@@ -290,6 +290,16 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 			v = value{k: vMask, p: b.p, q: a.syms.constant(8 * in.Width)}
 		}
 	}
+	if in.Op == FirstLanes {
+		n, err := a.operand(in, s, &in.A)
+		if err != nil {
+			return err
+		}
+		v = a.firstLanes(s, n, in.Width)
+	}
+	if in.Flags == Clobbers {
+		s.flag = fUndefined
+	}
 	if in.Op == VectorLoad && in.A.Kind == Register { // a move
 		v = s.at(in.A.Reg)
 	}
@@ -297,6 +307,29 @@ func (a *analysis) stepVector(in *Inst, s *state) error {
 		s.set(d, v)
 	}
 	return nil
+}
+
+// firstLanes is the mask of the first n of lanes, as a conditional move would clamp
+// n to them.
+func (a *analysis) firstLanes(s *state, n value, lanes int64) value {
+	if n.k != vInt {
+		return value{k: vAny}
+	}
+	all, p := a.syms.constant(lanes), n.p
+	if a.proves(s.known, p.minus(all)) {
+		return value{k: vMask, p: all, q: all}
+	}
+	some, fits := a.proves(s.known, p), a.proves(s.known, all.minus(p))
+	switch {
+	case some && fits:
+	case some:
+		p = a.syms.lesserOf(p, all)
+	case fits:
+		p = a.syms.clampOf(p)
+	default:
+		p = a.syms.clampBelow(p, all)
+	}
+	return value{k: vMask, p: p, q: all}
 }
 
 // operand is an integer operand's value.

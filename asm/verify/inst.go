@@ -62,7 +62,8 @@ const (
 	Vector     // D = f(A, B, C, old D if Acc) without regard to the values
 	VectorLoad // D = Width bytes at A, lanes of Mask if any
 	VectorStore
-	SetMask // D = the mask whose bits A are
+	SetMask    // D = the mask whose bits A are
+	FirstLanes // D = the mask of the first A of Width lanes: none below 0, all beyond Width
 )
 
 // Cond is a condition on the flags: the result against 0, signed.
@@ -112,6 +113,7 @@ const (
 type Func struct {
 	Name   string
 	Line   int
+	Bits   int64 // of a vector, where a machine's may differ from another's
 	Frame  int64 // bytes of local stack
 	Args   int64 // bytes of arguments
 	Insts  []Inst

@@ -292,7 +292,7 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 	t.gaps = len(backs) > 0
 	for _, b := range backs {
 		a.fold(b, sums)
-		if all, ok := a.rounds(b.cover, t.i); ok {
+		if all, ok := a.rounds(b.cover, t.i, b.known); ok {
 			t.cover, t.gaps = all, false
 			break
 		}

@@ -14,8 +14,10 @@ type Proof struct {
 	Idle         []Idle
 }
 
-// Case is the proof for calls in which the pointer Nil is nil, or none is.
+// Case is the proof for calls in which the pointer Nil is nil, or none is; where the
+// length of vectors is the machine's, for machines where it is Bits.
 type Case struct {
+	Bits     int64
 	Nil      string
 	Accesses []Accesses
 	Loops    []Loop
@@ -40,7 +42,7 @@ type Loop struct {
 }
 
 func (p *Proof) begin(a *analysis, absent string) {
-	c := Case{Nil: absent}
+	c := Case{Bits: a.fn.Bits, Nil: absent}
 	for _, r := range a.regions {
 		if !r.arg {
 			continue
@@ -95,16 +97,36 @@ func (a *analysis) noteReturn(s *state) {
 	a.proof.Cases[len(a.proof.Cases)-1].Steps = a.format(a.cost)
 }
 
+// Joined makes one proof of those that follow one another and are of one kernel,
+// for vectors of several lengths. What has no effect at any of them has none.
+func Joined(proofs []*Proof) []*Proof {
+	var all []*Proof
+	for _, p := range proofs {
+		if n := len(all); n > 0 && all[n-1].Kernel == p.Kernel {
+			q := all[n-1]
+			q.Cases = append(q.Cases, p.Cases...)
+			q.Idle = slices.DeleteFunc(q.Idle, func(i Idle) bool { return !slices.Contains(p.Idle, i) })
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
 // String is the proof as text.
 func (p *Proof) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %d instructions, proved\n", p.Kernel, p.Instructions)
 	for _, c := range p.Cases {
 		if len(p.Cases) > 1 {
+			where := ""
+			if c.Bits > 0 {
+				where = fmt.Sprintf("vectors have %d bits and ", c.Bits)
+			}
 			if c.Nil == "" {
-				b.WriteString("  where no pointer is nil:\n")
+				fmt.Fprintf(&b, "  where %sno pointer is nil:\n", where)
 			} else {
-				fmt.Fprintf(&b, "  where %s is nil:\n", c.Nil)
+				fmt.Fprintf(&b, "  where %s%s is nil:\n", where, c.Nil)
 			}
 		}
 		for _, x := range c.Accesses {

@@ -173,7 +173,11 @@ func (a *analysis) atReturn(in *Inst, s *state) error {
 }
 
 func (a *analysis) errorAt(in *Inst, arg, format string, args ...any) error {
-	return &Error{Kernel: a.fn.Name, Line: in.Line, Text: in.Text, Arg: arg, Reason: fmt.Sprintf(format, args...)}
+	reason := fmt.Sprintf(format, args...)
+	if a.fn.Bits > 0 {
+		reason += fmt.Sprintf(" where vectors have %d bits", a.fn.Bits)
+	}
+	return &Error{Kernel: a.fn.Name, Line: in.Line, Text: in.Text, Arg: arg, Reason: reason}
 }
 
 func (a *analysis) format(p poly) string { return a.syms.format(p, a.regions) }

@@ -131,7 +131,7 @@ func targetFlags(cmd *cobra.Command, o *tool.Retarget) {
 	f := cmd.Flags()
 	f.StringVar(&o.Targets, "target", "", "targets instead of the spec's, such as 'amd64(avx2, avx512)' or ptx:sm_90a")
 	f.StringVar(&o.DType, "dtype", "", "element type, bf16 or f16, of layers that the spec has in f32, for a GPU")
-	oneOf(cmd, "target", "amd64:avx2", "amd64:avx512", "arm64:neon", "ptx:sm_90a", "ptx:sm_80", "ptx:sim", "ptx:sim_80")
+	oneOf(cmd, "target", "amd64:avx2", "amd64:avx512", "arm64:neon", "arm64:sve", "ptx:sm_90a", "ptx:sm_80", "ptx:sim", "ptx:sim_80")
 	oneOf(cmd, "dtype", "bf16", "f16")
 }
 

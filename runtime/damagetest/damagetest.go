@@ -42,7 +42,7 @@ type Checker struct {
 // New is a checker of models for kernels in sets. Close frees its memory.
 func New(sets ...runtime.Set) *Checker {
 	c := &Checker{sets: sets}
-	for isa := runtime.Generic; isa <= runtime.NEON; isa++ {
+	for isa := runtime.Generic; isa <= runtime.SVE; isa++ {
 		if isa.Available() {
 			c.isas = append(c.isas, isa)
 		}
