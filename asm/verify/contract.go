@@ -262,9 +262,13 @@ func (a *analysis) bind(c *Contract, absent string) error {
 
 // expr evaluates an expression of the contract.
 func (a *analysis) expr(text string) (poly, error) {
-	e, err := parser.ParseExpr(text)
-	if err != nil {
-		return nil, fmt.Errorf("expression %q: %w", text, err)
+	e, ok := a.parsed[text]
+	if !ok {
+		var err error
+		if e, err = parser.ParseExpr(text); err != nil {
+			return nil, fmt.Errorf("expression %q: %w", text, err)
+		}
+		a.parsed[text] = e
 	}
 	var eval func(ast.Expr) (poly, error)
 	eval = func(e ast.Expr) (poly, error) {

@@ -16,7 +16,8 @@ func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err
 	saved := a.loop
 	a.loop = l
 	defer func() { a.loop = saved }()
-	pending := map[int][]*state{head: {entry}}
+	pending := make([][]*state, len(a.blocks))
+	pending[head] = []*state{entry}
 	route := func(es []edge) {
 		for _, e := range es {
 			switch {
@@ -31,7 +32,7 @@ func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err
 	}
 	for _, b := range order {
 		states := pending[b]
-		delete(pending, b)
+		pending[b] = nil
 		if len(states) == 0 {
 			continue
 		}
@@ -55,7 +56,8 @@ func (a *analysis) run(l *loop, entry *state) (backs []*state, exits []edge, err
 			route(out)
 		}
 	}
-	for b := range pending { // an order in which a block comes before what leads to it
+	// An order in which a block comes before what leads to it.
+	if b := slices.IndexFunc(pending, func(s []*state) bool { return s != nil }); b >= 0 {
 		return nil, nil, a.errorAt(&a.fn.Insts[a.blocks[b].first], "", "is reached in a way that is not followed")
 	}
 	return backs, exits, nil
@@ -70,7 +72,8 @@ func (a *analysis) runBlock(b int, s *state) ([]edge, error) {
 	s.cost = s.cost.plusConst(int64(blk.end - blk.first))
 	for i := blk.first; i < blk.end; i++ {
 		in := &a.fn.Insts[i]
-		a.saw(in, reached)
+		a.at = i
+		a.saw(reached)
 		switch in.Op {
 		case Jump:
 			return a.jump(b, in, s)
@@ -101,7 +104,7 @@ func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
 		out = append(out, edge{b + 1, s})
 		next := s.known
 		if s.known = known; a.assume(s, in.Cond) {
-			a.saw(in, met)
+			a.saw(met)
 			t := s.clone()
 			s.known = next
 			out = append(out, edge{target, t})
@@ -111,7 +114,7 @@ func (a *analysis) jump(b int, in *Inst, s *state) ([]edge, error) {
 		return out, nil
 	}
 	if s.known = known; a.assume(s, in.Cond) {
-		a.saw(in, met)
+		a.saw(met)
 		out = append(out, edge{target, s})
 	}
 	return out, nil
@@ -135,10 +138,9 @@ func (a *analysis) assume(s *state, c Cond) bool {
 		return true
 	}
 	p := s.diff
-	less, greater := p.scaled(-1).plusConst(-1), p.plusConst(-1) // >= 0
 	switch c {
 	case Equal:
-		if a.sees(s.known, greater) || a.sees(s.known, less) {
+		if a.sees(s.known, above(p)) || a.sees(s.known, below(p)) {
 			return false
 		}
 		s.known = s.known.withEqual(p)
@@ -147,9 +149,9 @@ func (a *analysis) assume(s *state, c Cond) bool {
 		case a.sees(s.known, p) && a.sees(s.known, p.scaled(-1)):
 			return false
 		case a.sees(s.known, p):
-			s.known = s.known.with(greater)
+			s.known = s.known.with(above(p))
 		case a.sees(s.known, p.scaled(-1)):
-			s.known = s.known.with(less)
+			s.known = s.known.with(below(p))
 		case a.quiet:
 			// A guess: what counts towards 0 has not passed it.
 			q := p
@@ -157,17 +159,18 @@ func (a *analysis) assume(s *state, c Cond) bool {
 				q = a.syms.substitute(q, u, nil)
 			}
 			if len(q.terms()) < len(p.terms()) && a.sees(s.known, q.scaled(-1)) {
-				s.known = s.known.with(less)
+				s.known = s.known.with(below(p))
 			}
 		}
 	case Less:
 		if a.sees(s.known, p) {
 			return false
 		}
+		less := below(p)
 		s.known = s.known.with(less)
 		return a.capped(s, less)
 	case GreaterEqual:
-		if a.sees(s.known, less) {
+		if a.sees(s.known, below(p)) {
 			return false
 		}
 		s.known = a.unclamped(s.known.with(p), p)
@@ -175,9 +178,10 @@ func (a *analysis) assume(s *state, c Cond) bool {
 		if a.sees(s.known, p.scaled(-1)) {
 			return false
 		}
+		greater := above(p)
 		s.known = a.unclamped(s.known.with(greater), greater)
 	case LessEqual:
-		if a.sees(s.known, greater) {
+		if a.sees(s.known, above(p)) {
 			return false
 		}
 		s.known = s.known.with(p.scaled(-1))
@@ -185,6 +189,10 @@ func (a *analysis) assume(s *state, c Cond) bool {
 	}
 	return true
 }
+
+// above and below are at least 0 where p is above or below 0.
+func above(p poly) poly { return p.plusConst(-1) }
+func below(p poly) poly { return p.scaled(-1).plusConst(-1) }
 
 // capped adds to what is known, in which p is at least 0, what follows if p is a
 // constant less the lesser of two numbers, one of which is a greater constant: the
@@ -201,11 +209,11 @@ func (a *analysis) capped(s *state, p poly) bool {
 	if with, ok := i.with.isConst(); !ok || with <= c {
 		return true
 	}
-	above := i.pos.plusConst(-c - 1) // >= 0 if it is more
-	if a.sees(s.known, above) {
+	more := i.pos.plusConst(-c - 1) // >= 0 if it is
+	if a.sees(s.known, more) {
 		return false
 	}
-	s.known = s.known.with(above.scaled(-1).plusConst(-1))
+	s.known = s.known.with(below(more))
 	return true
 }
 
@@ -244,9 +252,9 @@ func (a *analysis) step(in *Inst, s *state) error {
 		return nil
 	case ClearUpper:
 		s.dirty = false
-		for r := FirstVec; r < FirstMask; r++ {
-			if s.at(r).k != vUndefined {
-				s.set(r, value{k: vAny})
+		for r := range s.defined.all {
+			if r >= FirstVec && r < FirstMask {
+				s.set(r, value{})
 			}
 		}
 		return nil
@@ -260,7 +268,7 @@ func (a *analysis) step(in *Inst, s *state) error {
 // the function's to write.
 func (a *analysis) checkRegisters(in *Inst, s *state) (err error) {
 	a.reads(in, func(r Reg) {
-		if s.at(r).k == vUndefined && err == nil {
+		if !s.defined.has(r) && err == nil {
 			err = a.errorAt(in, "", "reads %s, which nothing has written on some way here", a.placeName(r))
 		}
 	})
@@ -367,7 +375,7 @@ func (a *analysis) stepInteger(in *Inst, s *state) error {
 	if in.Op == Compare || in.Op == Test {
 		flag, diff := s.flag, s.diff
 		a.compare(in.Op, s, x, y)
-		a.sawFlags(in, s, flag, diff)
+		a.sawFlags(s, flag, diff)
 		return nil
 	}
 	r := a.result(in, s, x, y, d)
@@ -577,11 +585,11 @@ func (a *analysis) moveIf(in *Inst, s *state, x, d value) value {
 		can = a.assume(s, negated[c])
 		s.known = known
 		if !can {
-			a.saw(in, met)
+			a.saw(met)
 			return x
 		}
 	}
-	a.saw(in, met)
+	a.saw(met)
 	// After a comparison of x with d, the lesser or the greater of both.
 	least := c == Less || c == LessEqual
 	if c == Equal || c == NotEqual || c == Always {

@@ -1,6 +1,9 @@
 package verify
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // block is a run of instructions that is entered at the first only.
 type block struct {
@@ -10,6 +13,7 @@ type block struct {
 	order      int // in reverse postorder; -1 is unreachable
 	idom       int
 	live       regSet // at the beginning
+	uses, sets regSet // read before they are written; written
 	loop       *loop  // the innermost that it is in
 }
 
@@ -19,6 +23,21 @@ type regSet [2]uint64
 func (s *regSet) add(r Reg)     { s[r>>6] |= 1 << (r & 63) }
 func (s *regSet) drop(r Reg)    { s[r>>6] &^= 1 << (r & 63) }
 func (s regSet) has(r Reg) bool { return s[r>>6]>>(r&63)&1 != 0 }
+
+func (s regSet) and(t regSet) regSet    { return regSet{s[0] & t[0], s[1] & t[1]} }
+func (s regSet) or(t regSet) regSet     { return regSet{s[0] | t[0], s[1] | t[1]} }
+func (s regSet) andNot(t regSet) regSet { return regSet{s[0] &^ t[0], s[1] &^ t[1]} }
+
+// all calls do with each member in order.
+func (s regSet) all(do func(Reg) bool) {
+	for i, w := range s {
+		for ; w != 0; w &= w - 1 {
+			if !do(Reg(64*i + bits.TrailingZeros64(w))) {
+				return
+			}
+		}
+	}
+}
 
 // loop is a natural loop.
 type loop struct {
@@ -186,10 +205,8 @@ func (a *analysis) findLoops() error {
 				continue
 			}
 			l.blocks = append(l.blocks, b)
+			l.writes = l.writes.or(a.blocks[b].sets)
 			for i := a.blocks[b].first; i < a.blocks[b].end; i++ {
-				if d := a.written(&a.fn.Insts[i]); d != NoReg {
-					l.writes.add(d)
-				}
 				l.upper = l.upper || a.fn.Insts[i].Upper
 				if a.fn.Insts[i].Op == ClearUpper {
 					for r := FirstVec; r < FirstMask; r++ {
@@ -281,23 +298,26 @@ func (in *Inst) readsD() bool {
 }
 
 func (a *analysis) liveness() {
+	for _, b := range a.order {
+		blk := &a.blocks[b]
+		for i := blk.end - 1; i >= blk.first; i-- {
+			in := &a.fn.Insts[i]
+			if d := a.written(in); d != NoReg {
+				blk.uses.drop(d)
+				blk.sets.add(d)
+			}
+			a.reads(in, blk.uses.add)
+		}
+	}
 	for changed := true; changed; {
 		changed = false
 		for _, b := range slices.Backward(a.order) {
 			blk := &a.blocks[b]
 			var live regSet
 			for _, n := range blk.next {
-				live[0] |= a.blocks[n].live[0]
-				live[1] |= a.blocks[n].live[1]
+				live = live.or(a.blocks[n].live)
 			}
-			for i := blk.end - 1; i >= blk.first; i-- {
-				in := &a.fn.Insts[i]
-				if d := a.written(in); d != NoReg {
-					live.drop(d)
-				}
-				a.reads(in, live.add)
-			}
-			if live != blk.live {
+			if live = live.andNot(blk.sets).or(blk.uses); live != blk.live {
 				blk.live, changed = live, true
 			}
 		}

@@ -24,19 +24,20 @@ const (
 	reached effects = 1 << iota
 	met             // its condition can be
 	sets            // flags that were not set
+	touches         // memory, as counted for this case
 )
 
-// saw notes effects of an instruction.
-func (a *analysis) saw(in *Inst, e effects) {
+// saw notes effects of the instruction that is looked at.
+func (a *analysis) saw(e effects) {
 	if !a.quiet {
-		a.effects[in] |= e
+		a.effects[a.at] |= e
 	}
 }
 
 // sawFlags notes whether a comparison changes flags, which were as before.
-func (a *analysis) sawFlags(in *Inst, s *state, flag flagKind, diff poly) {
+func (a *analysis) sawFlags(s *state, flag flagKind, diff poly) {
 	if s.flag != flag || flag != fNumber || !s.diff.equal(diff) {
-		a.saw(in, sets)
+		a.saw(sets)
 	}
 }
 
@@ -44,7 +45,7 @@ func (a *analysis) sawFlags(in *Inst, s *state, flag flagKind, diff poly) {
 func (a *analysis) withoutEffect() (list []Idle) {
 	for i := range a.fn.Insts {
 		in := &a.fn.Insts[i]
-		e, why := a.effects[in], ""
+		e, why := a.effects[i], ""
 		switch {
 		case e&reached == 0:
 			why = "no call reaches it"

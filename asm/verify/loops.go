@@ -42,16 +42,41 @@ func (a *analysis) runLoop(l *loop, entry *state) ([]edge, error) {
 func (a *analysis) head(l *loop, entry *state) *state {
 	s := entry.clone()
 	live := a.blocks[l.head].live
-	for r := range Reg(numPlaces) {
-		v := s.at(r)
-		if l.writes.has(r) && v.k != vUndefined && (!live.has(r) || !v.number()) {
-			s.set(r, value{k: vAny})
+	for r := range l.writes.and(s.defined).all {
+		if !live.has(r) || !s.at(r).number() {
+			s.set(r, value{})
 		}
 	}
 	s.flag = fUndefined
 	s.dirty = s.dirty || l.upper
 	s.cover = nil
 	return s
+}
+
+// unknowns stand for how far the places of numbers have moved since the loop began.
+type unknowns struct {
+	places regSet
+	of     [numPlaces]symbol
+}
+
+// moves reports whether p depends on them.
+func (a *analysis) moves(p poly, u *unknowns) bool {
+	for r := range u.places.all {
+		if a.syms.polyDependsOn(p, u.of[r]) {
+			return true
+		}
+	}
+	return false
+}
+
+// solved is p with the closed forms that there are for unknowns.
+func (a *analysis) solved(p poly, t *trial, u *unknowns, entry *state) poly {
+	for r := range u.places.all {
+		if t.steps[r] && a.syms.polyDependsOn(p, u.of[r]) {
+			p = a.syms.substitute(p, u.of[r], t.forms[r].minus(entry.at(r).p))
+		}
+	}
+	return p
 }
 
 // moves is by how much each register differs at a back edge.
@@ -65,31 +90,29 @@ type moves struct {
 // back, a trial for each way back that differs.
 func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 	s := a.head(l, entry)
-	var unknown [numPlaces]symbol
-	for r := range Reg(numPlaces) {
-		if v := s.at(r); l.writes.has(r) && v.number() {
-			unknown[r] = a.syms.fresh("moved")
-			a.moving = append(a.moving, unknown[r])
-			v.p = v.p.plus(a.syms.poly(unknown[r]))
+	u := unknowns{}
+	for r := range l.writes.all {
+		if v := s.at(r); v.number() {
+			u.of[r] = a.syms.fresh("moved")
+			u.places.add(r)
+			a.moving = append(a.moving, u.of[r])
+			v.p = v.p.plus(a.syms.poly(u.of[r]))
 			s.set(r, v)
 		}
 	}
-	var tied [numPlaces]bool
-	for r := range Reg(numPlaces) {
+	var tied regSet
+	for r := range u.places.all {
 		v := entry.at(r)
-		if unknown[r] == 0 || v.k != vInt {
+		if v.k != vInt {
 			continue
 		}
-		if p, ok := a.tie(entry, unknown, v.p); ok {
-			v.p, tied[r] = p, true
+		if p, ok := a.tie(entry, &u, v.p); ok {
+			v.p = p
+			tied.add(r)
 			s.set(r, v)
 		}
 	}
-	for r := range tied {
-		if tied[r] {
-			unknown[r] = 0
-		}
-	}
+	u.places = u.places.andNot(tied)
 	start := s.clone()
 	l.begin = start
 	base := s.known
@@ -100,26 +123,16 @@ func (a *analysis) guess(l *loop, entry *state) ([]*trial, error) {
 	var trials []*trial
 	for _, b := range backs {
 		m := moves{s: b}
-		for r := range unknown {
-			if unknown[r] == 0 {
-				continue
-			}
-			v, w := b.at(Reg(r)), start.at(Reg(r))
+		for r := range u.places.all {
+			v, w := b.at(r), start.at(r)
 			if v.k == w.k && v.region == w.region {
 				m.by[r], m.known[r] = v.p.minus(w.p), true
 			}
 		}
-		t := a.solve(l, entry, &m, unknown, base, start)
-		for r := range tied {
-			if form := start.at(Reg(r)).p; tied[r] {
-				for q := range unknown {
-					if unknown[q] != 0 && t.steps[q] {
-						form = a.syms.substitute(form, unknown[q], t.forms[q].minus(entry.at(Reg(q)).p))
-					}
-				}
-				if !slices.ContainsFunc(unknown[:], func(u symbol) bool { return u != 0 && a.syms.polyDependsOn(form, u) }) {
-					t.forms[r], t.steps[r] = form, true
-				}
+		t := a.solve(l, entry, &m, &u, base, start)
+		for r := range tied.all {
+			if form := a.solved(start.at(r).p, t, &u, entry); !a.moves(form, &u) {
+				t.forms[r], t.steps[r] = form, true
 			}
 		}
 		if len(trials) < maxTrials && !a.sameTrial(trials, t) {
@@ -150,7 +163,7 @@ func (a *analysis) sameTrial(ts []*trial, t *trial) bool {
 // tie writes p, which holds integers read from streams at places where pointers
 // are at the entry of a loop, as read where they are at its head: a value that is
 // read ahead moves with its pointer.
-func (a *analysis) tie(entry *state, unknown [numPlaces]symbol, p poly) (poly, bool) {
+func (a *analysis) tie(entry *state, u *unknowns, p poly) (poly, bool) {
 	found := false
 	for _, t := range p.terms() {
 		for m := t.m; m != 0; m >>= 16 {
@@ -158,13 +171,13 @@ func (a *analysis) tie(entry *state, unknown [numPlaces]symbol, p poly) (poly, b
 			if e.kind != element {
 				continue
 			}
-			for q := range Reg(numPlaces) {
+			for q := range u.places.all {
 				v := entry.at(q)
-				if unknown[q] == 0 || v.k != vPtr || v.region != e.region {
+				if v.k != vPtr || v.region != e.region {
 					continue
 				}
 				if _, ok := v.p.minus(e.pos).isConst(); ok {
-					p = a.syms.substitute(p, symbol(m), a.elementAt(e.region, e.pos.plus(a.syms.poly(unknown[q])), e.width))
+					p = a.syms.substitute(p, symbol(m), a.elementAt(e.region, e.pos.plus(a.syms.poly(u.of[q])), e.width))
 					found = true
 					break
 				}
@@ -183,43 +196,30 @@ func (a *analysis) quietly(l *loop, s *state) ([]*state, []edge, error) {
 }
 
 // solve makes closed forms of moves.
-func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]symbol, base *fact, start *state) *trial {
+func (a *analysis) solve(l *loop, entry *state, m *moves, u *unknowns, base *fact, start *state) *trial {
 	t := &trial{i: a.syms.fresh("i_" + l.name)}
-	depends := func(p poly) bool {
-		for _, u := range unknown {
-			if u != 0 && a.syms.polyDependsOn(p, u) {
-				return true
-			}
-		}
-		return false
-	}
 	for changed := true; changed; {
 		changed = false
-		for r := range unknown {
-			if unknown[r] == 0 || t.steps[r] || !m.known[r] {
+		for r := range u.places.all {
+			if t.steps[r] || !m.known[r] {
 				continue
 			}
-			by := m.by[r]
-			for q := range unknown {
-				if t.steps[q] {
-					by = a.syms.substitute(by, unknown[q], t.forms[q].minus(entry.at(Reg(q)).p))
-				}
-			}
-			if depends(by) {
+			by := a.solved(m.by[r], t, u, entry)
+			if a.moves(by, u) {
 				continue
 			}
 			if total, ok := a.sumOver(by, t); ok {
-				t.forms[r], t.steps[r], changed = entry.at(Reg(r)).p.plus(total), true, true
+				t.forms[r], t.steps[r], changed = entry.at(r).p.plus(total), true, true
 			}
 		}
 	}
 	// A condition on the way back bounds a register that moves by a constant.
-	for r := range unknown {
+	for r := range u.places.all {
 		step, ok := m.by[r].isConst()
 		if !ok || !m.known[r] || step == 0 || !t.steps[r] {
 			continue
 		}
-		v := start.at(Reg(r)).p
+		v := start.at(r).p
 		for f := m.s.known; f != base && f != nil; f = f.prev {
 			sign := int64(1)
 			if step > 0 {
@@ -227,15 +227,15 @@ func (a *analysis) solve(l *loop, entry *state, m *moves, unknown [numPlaces]sym
 			}
 			// f.p is sign*v - limit >= 0, and limit is free of what changes.
 			limit := v.scaled(sign).minus(f.p)
-			if depends(limit) {
+			if a.moves(limit, u) {
 				continue
 			}
 			// At the next head, sign*v >= limit - |step|.
 			bound := limit.plusConst(sign * step)
-			if a.proves(entry.known, entry.at(Reg(r)).p.scaled(sign).minus(bound)) {
+			if a.proves(entry.known, entry.at(r).p.scaled(sign).minus(bound)) {
 				t.facts = append(t.facts, t.forms[r].scaled(sign).minus(bound))
 				// |step|*i <= |entry - bound|
-				room := entry.at(Reg(r)).p.scaled(sign).minus(bound)
+				room := entry.at(r).p.scaled(sign).minus(bound)
 				trips := a.tripsOf(room, -sign*step)
 				if t.trips == nil || len(trips.terms()) < len(t.trips.terms()) {
 					t.trips = trips
@@ -263,15 +263,15 @@ func (a *analysis) tryLoop(l *loop, entry *state, t *trial) ([]edge, error) {
 		return forms
 	}
 	s := a.head(l, entry)
-	for r := range Reg(numPlaces) {
-		if v := s.at(r); l.writes.has(r) && v.number() {
+	for r := range l.writes.all {
+		if v := s.at(r); v.number() {
 			// In round 0 it is what it is on the way in.
 			if t.steps[r] && a.syms.substitute(t.forms[r], t.i, nil).equal(entry.at(r).p) {
 				v.p = t.forms[r]
 				s.set(r, v)
 			} else {
 				t.steps[r] = false
-				s.set(r, value{k: vAny})
+				s.set(r, value{})
 			}
 		}
 	}
@@ -353,21 +353,16 @@ func (a *analysis) holds(l *loop, head, b *state, t *trial, want [numPlaces]poly
 // mismatch says what of b is not as the next round wants it, or nothing.
 func (a *analysis) mismatch(l *loop, head, b *state, t *trial, want [numPlaces]poly, next poly) string {
 	live := a.blocks[l.head].live
-	for r := range Reg(numPlaces) {
-		if !live.has(r) || !l.writes.has(r) {
-			continue
-		}
+	for r := range live.and(l.writes).and(head.defined).all {
 		h, v := head.at(r), b.at(r)
-		name := a.placeName(r)
 		switch {
-		case h.k == vUndefined:
-		case v.k == vUndefined:
-			return name + " is undefined"
+		case !b.defined.has(r):
+			return a.placeName(r) + " is undefined"
 		case h.k == vAny:
 		case h.k != v.k || h.region != v.region:
-			return name + " is no longer what it was"
+			return a.placeName(r) + " is no longer what it was"
 		case t.steps[r] && !a.provesZero(b.known, v.p.minus(want[r])):
-			return name + " is " + a.format(v.p) + " where the rounds before suggest " + a.format(want[r])
+			return a.placeName(r) + " is " + a.format(v.p) + " where the rounds before suggest " + a.format(want[r])
 		}
 	}
 	for _, f := range t.facts {
@@ -437,7 +432,7 @@ func (a *analysis) eliminate(s *state, t *trial) bool {
 
 // replace puts p for x in all that s holds.
 func (a *analysis) replace(s *state, x symbol, p poly) {
-	for r := range Reg(numPlaces) {
+	for r := range s.defined.all {
 		v := s.at(r)
 		if a.syms.polyDependsOn(v.p, x) || a.syms.polyDependsOn(v.q, x) {
 			v.p, v.q = a.syms.substitute(v.p, x, p), a.syms.substitute(v.q, x, p)

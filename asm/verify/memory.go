@@ -47,7 +47,7 @@ func (a *analysis) access(in *Inst, s *state, o *Operand, write bool) (value, er
 			return unknown, a.errorAt(in, o.Symbol, "writes a vector over an argument")
 		}
 		v := s.at(numRegs + Reg(i))
-		if in.Width == a.slots[i].size || v.k == vUndefined {
+		if in.Width == a.slots[i].size {
 			return v, nil
 		}
 		return a.narrowed(s, v, in.Width), nil
@@ -168,13 +168,12 @@ func (a *analysis) checkAccess(in *Inst, s *state, v value, write bool) error {
 		return a.errorAt(in, r.name, "touches %s [%s, %s) of %s, which has %s: not proved to lie within", what, a.format(at), a.format(end), r.name, a.format(r.length))
 	}
 	if in.Align > 1 {
-		_, ok := v.p.divided(in.Align)
-		if !ok || r.align == 0 || r.align%in.Align != 0 {
+		if !v.p.dividedBy(in.Align) || r.align == 0 || r.align%in.Align != 0 {
 			return a.errorAt(in, r.name, "needs an address that is a multiple of %d; %s + %s is not proved to be one", in.Align, r.name, a.format(v.p))
 		}
 	}
 	if r.arg {
-		a.count(in, r.name, write)
+		a.count(r.name, write)
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
 package verify
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -427,7 +427,7 @@ func (p poly) format(name func(symbol) string) string {
 		}
 		sep := ""
 		if c != 1 || t.m == 0 {
-			fmt.Fprint(&b, c)
+			b.WriteString(strconv.FormatInt(c, 10))
 			sep = "*"
 		}
 		t.m.each(func(s symbol) {

@@ -56,12 +56,12 @@ func (p *Proof) begin(a *analysis, absent string) {
 	p.Cases = append(p.Cases, c)
 }
 
-// count notes that an instruction touches an argument.
-func (a *analysis) count(in *Inst, arg string, write bool) {
-	if a.counted[in] {
+// count notes that the instruction that is looked at touches an argument.
+func (a *analysis) count(arg string, write bool) {
+	if a.effects[a.at]&touches != 0 {
 		return
 	}
-	a.counted[in] = true
+	a.effects[a.at] |= touches
 	c := &a.proof.Cases[len(a.proof.Cases)-1]
 	i := slices.IndexFunc(c.Accesses, func(x Accesses) bool { return x.Arg == arg })
 	if write {
@@ -78,7 +78,7 @@ func (a *analysis) noteLoop(l *loop, head *state, t *trial) {
 		return
 	}
 	n := Loop{Name: l.name, Rounds: a.format(t.trips), Counter: a.syms.info[t.i].name}
-	for r := range Reg(numPlaces) {
+	for r := range l.writes.all {
 		v := head.at(r)
 		if !t.steps[r] || !v.number() {
 			continue

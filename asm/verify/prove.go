@@ -68,9 +68,10 @@ const (
 	glances  = 3
 )
 
-// maxWork bounds the steps of all proofs of a kernel. Kernels need some thousands;
-// a listing that needs more is none of ours.
-const maxWork = 1_000_000
+// maxWork bounds the steps of all proofs of a kernel, and thereby its polynomials.
+// Kernels need some hundreds, few of them thousands; a listing that needs so many
+// is none of ours.
+const maxWork = 100_000
 
 // tooMuch is what search panics with beyond maxWork; Check turns it into an error.
 type tooMuch struct{}

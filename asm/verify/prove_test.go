@@ -2,6 +2,7 @@ package verify
 
 import (
 	"cmp"
+	"go/ast"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -114,7 +115,7 @@ func TestProofsHold(t *testing.T) {
 
 // TestWhatMustBeProved: shapes of proofs that kernels need.
 func TestWhatMustBeProved(t *testing.T) {
-	a := &analysis{answers: map[question]answer{}, syms: newSymbols(), names: map[string]poly{}}
+	a := &analysis{answers: map[question]answer{}, syms: newSymbols(), names: map[string]poly{}, parsed: map[string]ast.Expr{}}
 	for _, name := range []string{"n", "k", "i", "j", "G", "W", "q", "e", "r", "R"} {
 		a.names[name] = a.syms.poly(a.syms.fresh(name))
 	}

@@ -6,14 +6,13 @@ import "slices"
 type valueKind uint8
 
 const (
-	vUndefined valueKind = iota
-	vAny                 // defined, and nothing else
-	vInt                 // p
-	vPtr                 // p bytes into a region
-	vLesser              // min(p, q), which may be negative
-	vBits                // an integer whose low p bits are set
-	vMask                // a mask of q lanes, the first p of them set
-	vBytes               // the q bytes from p on in a region, the first one lowest, then zeros
+	vAny    valueKind = iota // nothing
+	vInt                     // p
+	vPtr                     // p bytes into a region
+	vLesser                  // min(p, q), which may be negative
+	vBits                    // an integer whose low p bits are set
+	vMask                    // a mask of q lanes, the first p of them set
+	vBytes                   // the q bytes from p on in a region, the first one lowest, then zeros
 )
 
 type value struct {
@@ -47,10 +46,11 @@ const (
 
 // state is what is known at a place of the program, on some path to it.
 type state struct {
-	banks [numPlaces / bankSize]*bank
-	own   uint16 // the banks that no other state has
-	flag  flagKind
-	diff  poly // fNumber, fZero
+	defined regSet // the places that have been written
+	banks   [numPlaces / bankSize]*bank
+	own     uint16 // the banks that no other state has
+	flag    flagKind
+	diff    poly // fNumber, fZero
 	// Of a comparison, what was compared: a conditional move of one of them is
 	// their minimum or maximum.
 	left, right value
@@ -61,14 +61,14 @@ type state struct {
 }
 
 // A bank is the values of some places, which states share until one of them
-// writes one.
+// writes one. Where there is none, nothing is known of them.
 type bank [bankSize]value
 
 const bankSize = 8
 
-// at is the value of a place.
+// at is the value of a place; of one that has not been written it is any.
 func (s *state) at(r Reg) value {
-	if b := s.banks[r/bankSize]; b != nil {
+	if b := s.banks[r/bankSize]; b != nil && s.defined.has(r) {
 		return b[r%bankSize]
 	}
 	return value{}
@@ -76,7 +76,11 @@ func (s *state) at(r Reg) value {
 
 // set changes the value of a place.
 func (s *state) set(r Reg, v value) {
+	s.defined.add(r)
 	i := r / bankSize
+	if v.k == vAny && (s.banks[i] == nil || s.banks[i][r%bankSize].k == vAny) {
+		return
+	}
 	if s.own>>i&1 == 0 {
 		b := &bank{}
 		if s.banks[i] != nil {
@@ -90,6 +94,7 @@ func (s *state) set(r Reg, v value) {
 
 // drop forgets the places that are not live: nothing reads them.
 func (s *state) drop(live regSet) {
+	s.defined = s.defined.and(live)
 	for i := range s.banks {
 		if b := Reg(i * bankSize); live[b>>6]>>(b&63)&(1<<bankSize-1) == 0 {
 			s.banks[i] = nil
@@ -137,13 +142,13 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 	a.hasty = true
 	defer func() { a.hasty = false }()
 	live := a.blocks[block].live
+	both := live.and(s.defined).and(t.defined)
 	// What tells the states apart is looked for first.
-	for r := range Reg(numPlaces) {
-		if !live.has(r) || r >= FirstVec && r < numRegs || s.shares(t, r) {
+	for r := range both.all {
+		if r >= FirstVec && r < numRegs || s.shares(t, r) {
 			continue
 		}
-		v, w := s.at(r), t.at(r)
-		if !v.equal(w) && v.k != vUndefined && w.k != vUndefined {
+		if v, w := s.at(r), t.at(r); !v.equal(w) {
 			if v.k != w.k || v.region != w.region || !v.number() {
 				return nil, false
 			}
@@ -153,24 +158,22 @@ func (a *analysis) merged(block int, s, t *state) (*state, bool) {
 		}
 	}
 	m := s.clone()
-	m.drop(live)
+	m.drop(both)
 	m.known = common(s.known, t.known)
 	m.dirty = s.dirty || t.dirty
 	m.flag, m.diff, m.left, m.right = fUnknown, nil, value{}, value{}
 	if s.flag == fUndefined || t.flag == fUndefined {
 		m.flag = fUndefined
 	}
-	for r := range Reg(numPlaces) {
-		if !live.has(r) || s.shares(t, r) {
+	for r := range both.all {
+		if s.shares(t, r) {
 			continue
 		}
 		v, w := s.at(r), t.at(r)
 		switch {
 		case v.equal(w):
-		case v.k == vUndefined || w.k == vUndefined:
-			m.set(r, value{})
 		case r >= FirstVec && r < numRegs:
-			m.set(r, value{k: vAny})
+			m.set(r, value{})
 		default:
 			p, ok := a.mergedPoly(r, s, t)
 			if !ok {

@@ -114,7 +114,7 @@ func (a *analysis) fold(s *state, sums []stepped) {
 		if !ok {
 			continue
 		}
-		for r := range Reg(numPlaces) {
+		for r := range s.defined.all {
 			v := s.at(r)
 			if !v.number() || v.p == nil {
 				continue

@@ -248,7 +248,7 @@ func (t *symbols) substituted(u, s symbol, q poly) poly {
 
 // name is what a symbol is called in proofs and errors.
 func (t *symbols) name(s symbol, regions []region) string {
-	i := t.info[s]
+	i := &t.info[s]
 	show := func(p poly) string { return t.format(p, regions) }
 	switch i.kind {
 	case element:

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"go/ast"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,7 +9,7 @@ import (
 
 // TestPolynomialText: what proofs and errors print.
 func TestPolynomialText(t *testing.T) {
-	a := &analysis{syms: newSymbols(), names: map[string]poly{}}
+	a := &analysis{syms: newSymbols(), names: map[string]poly{}, parsed: map[string]ast.Expr{}}
 	for _, name := range []string{"n", "k"} {
 		a.names[name] = a.syms.poly(a.syms.fresh(name))
 	}

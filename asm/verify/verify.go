@@ -14,6 +14,7 @@ package verify
 
 import (
 	"fmt"
+	"go/ast"
 	"strings"
 )
 
@@ -35,6 +36,7 @@ type analysis struct {
 	fn      *Func
 	syms    *symbols
 	names   map[string]poly // of the contract
+	parsed  map[string]ast.Expr
 	regions []region
 	slots   []slot
 	initial []value // of the slots
@@ -56,8 +58,8 @@ type analysis struct {
 	untried []try // of the searches that are under way
 	work    int   // steps of proofs so far
 	proof   *Proof
-	counted map[*Inst]bool
-	effects map[*Inst]effects
+	at      int       // the instruction that is looked at
+	effects []effects // of each
 	cost    poly
 }
 
@@ -73,6 +75,7 @@ type Prover struct {
 	syms    *symbols
 	answers map[question]answer
 	untried []try
+	parsed  map[string]ast.Expr // the expressions of contracts so far
 }
 
 // Check is the function Check.
@@ -103,14 +106,14 @@ func (p *Prover) Check(f *Func, c *Contract, tables []Table) (proof *Proof, err 
 	if len(optional) > 2 {
 		return nil, fmt.Errorf("verify: contract of %s: %s may both be nil", f.Name, strings.Join(optional[1:], " and "))
 	}
-	seen := make(map[*Inst]effects, len(f.Insts))
+	seen := make([]effects, len(f.Insts))
 	for _, nilArg := range optional {
 		if p.syms == nil {
-			p.syms, p.answers = newSymbols(), map[question]answer{}
+			p.syms, p.answers, p.parsed = newSymbols(), map[question]answer{}, map[string]ast.Expr{}
 		}
 		p.syms.reset()
 		clear(p.answers)
-		a := &analysis{fn: f, effects: seen, syms: p.syms, proof: proof, byName: map[string]int{}, counted: map[*Inst]bool{}, answers: p.answers, untried: p.untried[:0]}
+		a := &analysis{fn: f, effects: seen, syms: p.syms, parsed: p.parsed, proof: proof, byName: map[string]int{}, answers: p.answers, untried: p.untried[:0]}
 		if err := a.check(c, tables, nilArg); err != nil {
 			return nil, err
 		}
@@ -159,6 +162,9 @@ func (a *analysis) check(c *Contract, tables []Table, absent string) error {
 		s.set(numRegs+Reg(i), v)
 	}
 	a.proof.begin(a, absent)
+	for i := range a.effects {
+		a.effects[i] &^= touches
+	}
 	_, _, err := a.run(nil, s)
 	return err
 }
