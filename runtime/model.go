@@ -48,7 +48,7 @@ type Model struct {
 //
 // A damaged file gives an error with the path and the offset. A kernel that is
 // missing gives a *MissingKernelError. SPARSEGEN_ISA (generic, avx2, avx512,
-// neon) caps the instruction set of this and later sessions; a name that this
+// neon, sve) caps the instruction set of this and later sessions; a name that this
 // architecture does not have is an error.
 func Open(path string, sets ...Set) (*Model, error) {
 	return open(path, sets, func() (*sgp.File, error) { return sgp.Open(path) })

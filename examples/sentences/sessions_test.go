@@ -152,7 +152,7 @@ func TestEmbeddingsDoNotDependOnTheInstructionSet(t *testing.T) {
 	for _, v := range variants {
 		t.Setenv("SPARSEGEN_ISA", "generic")
 		want := embedOnKernels(t, v.pattern, texts)
-		for _, isa := range []runtime.ISA{runtime.AVX2, runtime.AVX512, runtime.NEON} {
+		for _, isa := range []runtime.ISA{runtime.AVX2, runtime.AVX512, runtime.NEON, runtime.SVE} {
 			if !isa.Available() {
 				t.Logf("this machine has no %v", isa)
 				continue
