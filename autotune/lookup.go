@@ -21,6 +21,8 @@ const (
 	Nearby   Source = "the record of a similar shape"
 	OtherCPU Source = "a record of another kind of machine"
 	Model    Source = "the cost model"
+	// Objected is where the model was asked after all.
+	Objected Source = "the cost model, which objects to the record of a similar shape"
 )
 
 // Found is what a lookup gives.
@@ -71,7 +73,7 @@ func (l *Lookup) Find(p codegen.Problem, density float64, batch int, isa runtime
 				}
 				if ms, err := l.validate(rec, p, isa); err == nil {
 					// The rivals' times are those of another shape.
-					best, at = Found{step.source, rec, []codegen.Measured{{Config: ms[0].Config, Ratio: 1, Elsewhere: true}}, why}, d
+					best, at = Found{step.source, rec, []codegen.Measured{{Config: ms[0].Config, Ratio: 1, Elsewhere: true, From: string(step.source)}}, why}, d
 				}
 			}
 		}

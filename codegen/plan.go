@@ -135,6 +135,7 @@ type LayerPlan struct {
 	Density    float64
 	Choices    []Choice
 	Considered []Considered
+	Objected   []Measured // what was measured elsewhere and passed over, one for each batch
 }
 
 // Considered is one candidate with its estimates.
@@ -177,6 +178,7 @@ type Measured struct {
 	// Elsewhere says that it was measured for another shape or machine. The model
 	// may then object.
 	Elsewhere bool
+	From      string // where it was found, for LayerPlan.Objected
 }
 
 // Objection is how much slower than its own choice the model may expect what was
@@ -279,7 +281,11 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 	for i := range bs {
 		if len(measured[i]) > 0 {
 			j := of(measured[i][0].Config)
-			if j >= 0 && !(measured[i][0].Elsewhere && forms[j].t[i] > Objection*forms[pick[i]].t[i]) {
+			switch {
+			case j < 0:
+			case measured[i][0].Elsewhere && forms[j].t[i] > Objection*forms[pick[i]].t[i]:
+				plan.Objected = append(plan.Objected, measured[i][0])
+			default:
 				pick[i], isMeasured[i] = j, true
 			}
 		}

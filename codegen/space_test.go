@@ -113,7 +113,7 @@ func TestMeasurementsDecide(t *testing.T) {
 		case 1:
 			return []Measured{{Config: row, Ratio: 1}}
 		case 2: // the model knows better than another shape's record
-			return []Measured{{Config: Config{Op: runtime.PanelDense, MR: 1, KB: 32}, Ratio: 1, Elsewhere: true}}
+			return []Measured{{Config: Config{Op: runtime.PanelDense, MR: 1, KB: 32}, Ratio: 1, Elsewhere: true, From: "there"}}
 		case 8:
 			return []Measured{{Config: narrow, Ratio: 1}, {Config: wide, Ratio: 1.01}}
 		case 16:
@@ -125,6 +125,8 @@ func TestMeasurementsDecide(t *testing.T) {
 	}
 	vs, plan, err := planTuned(p, m, mask, runtime.AVX2, nil, tuned)
 	require.NoError(t, err)
+	require.Len(t, plan.Objected, 1)
+	require.Equal(t, "there", plan.Objected[0].From)
 	at := func(batch int) (Config, bool) {
 		for i, v := range vs {
 			if v.BatchMin <= batch && batch <= v.BatchMax {

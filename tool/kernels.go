@@ -204,6 +204,7 @@ func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions
 		}
 		packed.Layers = append(packed.Layers, one.Layers...)
 		for _, r := range r {
+			m.tuned.objected(r.Plan)
 			reports = append(reports, packReport{LayerReport: r})
 		}
 	}

@@ -55,6 +55,14 @@ func (t *tuned) choose() codegen.Tuned {
 	}
 }
 
+// objected counts the choices of a plan that the model took back.
+func (t *tuned) objected(plan *codegen.LayerPlan) {
+	for _, m := range plan.Objected {
+		t.used[autotune.Source(m.From)]--
+		t.used[autotune.Objected]++
+	}
+}
+
 // say prints a line on where the choices came from, one on each record that was
 // passed over, and the command that would improve them.
 func (t *tuned) say(c Console, spec string) {
@@ -65,7 +73,7 @@ func (t *tuned) say(c Console, spec string) {
 		return
 	}
 	text, better := "", false
-	for _, s := range []autotune.Source{autotune.Exact, autotune.Nearby, autotune.OtherCPU, autotune.Model} {
+	for _, s := range []autotune.Source{autotune.Exact, autotune.Nearby, autotune.OtherCPU, autotune.Model, autotune.Objected} {
 		if n := t.used[s]; n > 0 {
 			if text != "" {
 				text += ", "
