@@ -31,7 +31,7 @@ func (d Drift) String() string {
 // without records, and reports where the choice does not hold: by the same guard by
 // which it replaced the default. Checked is the number of records that were.
 func Check(ctx context.Context, linears []Linear, o Options) (drifts []Drift, checked int, err error) {
-	unlock, err := lockDevice(ctx, o.note)
+	unlock, err := Lock(ctx, o.note)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// lockDevice waits until nobody else on this machine measures. The lock goes with
+// Lock waits until nobody else on this machine measures. The lock goes with
 // the process, however that ends.
-func lockDevice(ctx context.Context, note func(string, ...any)) (unlock func(), err error) {
+func Lock(ctx context.Context, note func(string, ...any)) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(os.TempDir(), "sparsegen-tune.lock"), os.O_CREATE|os.O_RDONLY, 0o644)
 	if err != nil {
 		return nil, err

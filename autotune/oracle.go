@@ -35,7 +35,7 @@ const (
 // interleaved rounds, by whose fastest samples the choices are judged. Records are
 // neither used nor written.
 func Oracle(ctx context.Context, linears []Linear, repeats int, o Options) (*OracleReport, error) {
-	unlock, err := lockDevice(ctx, o.note)
+	unlock, err := Lock(ctx, o.note)
 	if err != nil {
 		return nil, err
 	}

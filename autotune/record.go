@@ -65,6 +65,9 @@ func Load(dir string) *Records {
 		if strings.HasPrefix(filepath.Base(file), ".") {
 			continue // a journal
 		}
+		if filepath.Base(file) == "gpu.jsonl" {
+			continue // of a GPU: package gputune
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			r.note("%v; its records are left out", err)

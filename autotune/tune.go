@@ -98,7 +98,7 @@ type tuner struct {
 // compares, and keeps records of the choices. It goes on where an earlier one was
 // stopped. Another tuning on this machine is waited for.
 func Tune(ctx context.Context, linears []Linear, o Options) (*Summary, error) {
-	unlock, err := lockDevice(ctx, o.note)
+	unlock, err := Lock(ctx, o.note)
 	if err != nil {
 		return nil, err
 	}

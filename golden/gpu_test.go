@@ -99,7 +99,7 @@ func TestPrintedPTX(t *testing.T) {
 // TestManifestPTX compares a hash of each kernel that the spec needs on any target.
 func TestManifestPTX(t *testing.T) {
 	_, m := gpuSpec(t)
-	ks, err := gpuplan.Kernels(m.Layers, gpuplan.Targets())
+	ks, err := gpuplan.Kernels(m.Layers, gpuplan.Targets(), nil)
 	require.NoError(t, err)
 	families := map[string]bool{}
 	var b bytes.Buffer

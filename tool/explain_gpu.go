@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/sparsegen/sparsegen/autotune/gputune"
 	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/ptx/kernels"
 )
@@ -15,7 +16,7 @@ var errNoGPULayer = errors.New("no layer runs on a GPU; write bf16 or f16 for it
 
 // explainPTX prints the GPU kernels that the layers may use.
 func explainPTX(w io.Writer, o ExplainOptions) error {
-	_, m, err := o.module()
+	path, m, err := o.module()
 	if err != nil {
 		return err
 	}
@@ -25,7 +26,7 @@ func explainPTX(w io.Writer, o ExplainOptions) error {
 	if err := supported(m); err != nil {
 		return err
 	}
-	ks, err := gpuKernels(m)
+	ks, err := gpuKernels(m, gputune.Load(tunedFolder(path)).Choice)
 	if err != nil {
 		return err
 	}

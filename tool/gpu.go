@@ -72,7 +72,7 @@ func (g *gpuProgram) open(name string, m *ir.Module, packed *sgp.Model) (*runtim
 	if err := sgp.WriteFile(path, packed); err != nil {
 		return nil, err
 	}
-	ks, err := gpuKernels(m)
+	ks, err := gpuKernels(m, g.tuned.gpu.Choice)
 	if err != nil {
 		return nil, err
 	}

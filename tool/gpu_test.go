@@ -5,13 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/autotune/gputune"
+	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/codegen/gpuplan/plantest"
+	"github.com/sparsegen/sparsegen/internal/weights"
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/runtime/cuda"
 	"github.com/sparsegen/sparsegen/runtime/cuda/cudatest"
@@ -187,4 +192,107 @@ func TestColons(t *testing.T) {
 		_, err := parseTargets(bad)
 		require.ErrorContains(t, err, "--target "+bad, bad)
 	}
+}
+
+// TestTuneOnGPU: a tuning leaves a record for each step and number of tokens, finds
+// them again, leaves out a kernel that computes nothing, and what pack then plans
+// runs and is right.
+func TestTuneOnGPU(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	values := make([]float32, 64*64)
+	for i := range values {
+		if i%4 < 2 {
+			values[i] = float32(i%37-18) / 8
+		}
+	}
+	require.NoError(t, weights.WriteSafetensors(filepath.Join(dir, "m.safetensors"), []weights.Entry{weights.Float32Entry("w", []int{64, 64}, values)}, nil))
+	spec := filepath.Join(dir, "m.sg")
+	require.NoError(t, os.WriteFile(spec, []byte(`sparsegen 1
+weights "m.safetensors"
+layer one(x bf16[t, 64]) (y bf16[t, 64]) where t in 1..8 { y = x + (linear(x, w"w" : nm(2,4)) | relu) }
+target ptx(sm_90a)
+`), 0o666))
+	_, m, err := readSpec(spec)
+	require.NoError(t, err)
+	kind := cudatest.H200
+	kind.Memory, kind.L2 = 64<<20, 64<<10
+	f := cudatest.New(kind)
+	plan, err := gpuplan.Plan(m.Layers[0], ptx.SM90a())
+	require.NoError(t, err)
+	trials, left, err := plan.Trials()
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.Len(t, trials, 1)
+	broken := ""
+	for _, c := range trials[0].Candidates {
+		k, err := c.Build()
+		require.NoError(t, err)
+		if c.Config != trials[0].Default && broken == "" {
+			broken = c.Name()
+			continue // computes nothing
+		}
+		f.Kernels[k.Name] = plantest.Fast(k, c.Config)
+	}
+	gpu := func() (*cuda.Device, error) {
+		sys, err := cuda.New(f.Driver())
+		if err != nil {
+			return nil, err
+		}
+		return sys.Open(0)
+	}
+	o := TuneOptions{Source: Source{Spec: spec}, GPU: gpu}
+	var out, log bytes.Buffer
+	require.NoError(t, Tune(t.Context(), Console{Out: &out, Log: &log}, o))
+	require.Equal(t, "1 problems on fake-h200: 0 had a record, 1 tuned; 0 changed, the tuned ones together 1.00× as fast as before\n", out.String())
+	require.Contains(t, log.String(), "a bug in sparsegen: linear [64, 64] nm24, bf16, 8 tokens, relu, residual, sm_90a, "+broken)
+	require.Zero(t, f.Live(), "all that was made on the device is gone")
+
+	out.Reset()
+	require.NoError(t, Tune(t.Context(), Console{Out: &out, Log: &log}, o))
+	require.Equal(t, "1 problems on fake-h200: 1 had a record, 0 tuned\n", out.String())
+
+	// A record decides: gen has the kernel, pack plans it, and it runs.
+	path := filepath.Join(dir, "tuned", "fake-h200", gputune.File)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var rec gputune.Record
+	require.NoError(t, json.Unmarshal(text, &rec))
+	require.Equal(t, trials[0].Default.Name(), rec.Config)
+	require.Len(t, rec.Timings, rec.Raced)
+	other := rec.Timings[len(rec.Timings)-1].Config
+	require.NotEqual(t, rec.Config, other)
+	for _, c := range trials[0].Candidates {
+		if c.Name() == other {
+			k, err := c.Build()
+			require.NoError(t, err)
+			h := fnv.New64a()
+			fmt.Fprint(h, k.PTX)
+			rec.Config, rec.Kernel = other, fmt.Sprintf("%016x", h.Sum64())
+		}
+	}
+	text, err = json.Marshal(rec)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o666))
+	ran := ""
+	for name, k := range f.Kernels {
+		f.Kernels[name] = func(l *cudatest.Launch) error {
+			ran = name
+			return k(l)
+		}
+	}
+	out.Reset()
+	require.NoError(t, Run(t.Context(), Console{Out: &out, Log: &log}, RunOptions{Source: o.Source, Random: 5, Check: true, GPU: gpu}))
+	require.Equal(t, other, ran)
+	require.Contains(t, out.String(), "relative error")
+
+	// A record of another text, or a line that is none, decides nothing.
+	rec.Kernel = "0123456789abcdef"
+	text, err = json.Marshal(rec)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append(text, "\n{\n"...), 0o666))
+	log.Reset()
+	require.NoError(t, Run(t.Context(), Console{Out: &out, Log: &log}, RunOptions{Source: o.Source, Random: 5, Check: true, GPU: gpu}))
+	require.Equal(t, trials[0].Default.Name(), ran)
+	require.Len(t, gputune.Load(filepath.Join(dir, "tuned")).Notes, 1)
 }

@@ -103,7 +103,7 @@ func kernelFiles(m *ir.Module, t *tuned, o codegen.EmitOptions) ([]File, error) 
 	if err != nil {
 		return nil, err
 	}
-	texts, err := gpuKernels(m)
+	texts, err := gpuKernels(m, t.gpu.Choice)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +128,15 @@ func kernelFiles(m *ir.Module, t *tuned, o codegen.EmitOptions) ([]File, error) 
 	return files, nil
 }
 
-// gpuKernels are the kernels that a module's layers need on its GPU targets.
-func gpuKernels(m *ir.Module) ([]gpu.Kernel, error) {
+// gpuKernels are the kernels that a module's layers need on its GPU targets, without
+// measurements and with them.
+func gpuKernels(m *ir.Module, tuned gpuplan.Tuned) ([]gpu.Kernel, error) {
 	targets, err := gpuTargets(m)
 	if err != nil {
 		return nil, err
 	}
 	_, layers := runsOn(m)
-	return gpuplan.Kernels(layers, targets)
+	return gpuplan.Kernels(layers, targets, tuned)
 }
 
 // planLevel is the level that a model is planned for: the one that is asked for,
@@ -213,7 +214,7 @@ func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions
 
 // packGPU plans and packs one layer for a GPU.
 func packGPU(m *model, l *ir.Layer, target ptx.Target, prune bool) (*sgp.Layer, []packReport, error) {
-	plan, err := gpuplan.Plan(l, target)
+	plan, err := gpuplan.PlanTuned(l, target, m.tuned.gpu.Choice)
 	if err != nil {
 		return nil, nil, err
 	}

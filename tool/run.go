@@ -85,7 +85,7 @@ func Run(ctx context.Context, c Console, o RunOptions) error {
 	}
 	sim := &simulator{}
 	if simulated {
-		if o.GPU, err = sim.open(m.Module, cudasim.Options{}); err != nil {
+		if o.GPU, err = sim.open(m.Module, m.tuned.gpu.Choice, cudasim.Options{}); err != nil {
 			return err
 		}
 	}

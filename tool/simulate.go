@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 
+	"github.com/sparsegen/sparsegen/codegen/gpuplan"
 	"github.com/sparsegen/sparsegen/ir"
 	"github.com/sparsegen/sparsegen/ptx/ptxsim"
 	"github.com/sparsegen/sparsegen/runtime/cuda"
@@ -19,8 +20,8 @@ import (
 type simulator struct{ dev *cudasim.Device }
 
 // open returns a way to open the simulator with the kernels of a module.
-func (s *simulator) open(m *ir.Module, o cudasim.Options) (OpenGPU, error) {
-	ks, err := gpuKernels(m)
+func (s *simulator) open(m *ir.Module, tuned gpuplan.Tuned, o cudasim.Options) (OpenGPU, error) {
+	ks, err := gpuKernels(m, tuned)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func explainTrace(ctx context.Context, c Console, o ExplainOptions) error {
 	out := bufio.NewWriter(c.Out)
 	t := &tracer{w: out}
 	sim := &simulator{}
-	open, err := sim.open(m.Module, cudasim.Options{Start: t.start, Trace: t.event, Done: t.done})
+	open, err := sim.open(m.Module, m.tuned.gpu.Choice, cudasim.Options{Start: t.start, Trace: t.event, Done: t.done})
 	if err != nil {
 		return err
 	}

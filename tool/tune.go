@@ -26,6 +26,7 @@ type TuneOptions struct {
 	Again  bool          // measure what has a record already
 	// Calibrate measures what the machine can do even if that was measured before.
 	Calibrate bool
+	GPU       OpenGPU // for layers that run on one
 	// Workers is the folder of compiled candidates; "" is one in the user's cache.
 	Workers string
 }
@@ -39,6 +40,20 @@ func Tune(ctx context.Context, c Console, o TuneOptions) error {
 		return err
 	}
 	defer m.Close()
+	only, err := o.only(m.Layers)
+	if err != nil {
+		return err
+	}
+	cpu, onGPU := runsOn(m.Module)
+	if only != nil {
+		others := func(l *ir.Layer) bool { return !only(l.Name) }
+		cpu, onGPU = slices.DeleteFunc(cpu, others), slices.DeleteFunc(onGPU, others)
+	}
+	if len(onGPU) > 0 {
+		if err := o.tuneGPU(ctx, c, m, onGPU); err != nil || len(cpu) == 0 {
+			return err
+		}
+	}
 	linears, options, p, err := o.prepare(c, m)
 	if err != nil {
 		return err
@@ -217,7 +232,8 @@ func (o TuneOptions) prepare(c Console, m *model) (linears []autotune.Linear, a 
 func (o TuneOptions) options(c Console, m *model) (linears []autotune.Linear, a autotune.Options, p *progress, err error) {
 	p = newProgress(c, 0)
 	a = autotune.Options{Dir: tunedFolder(m.path), Budget: o.Budget, Again: o.Again, Calibrate: o.Calibrate, Cache: o.Workers, Report: p.report, Note: p.note}
-	if a.Only, err = o.only(m); err != nil {
+	cpu, _ := runsOn(m.Module)
+	if a.Only, err = o.only(cpu); err != nil {
 		return nil, a, p, err
 	}
 	o.Layers = ""
@@ -229,7 +245,7 @@ func (o TuneOptions) options(c Console, m *model) (linears []autotune.Linear, a 
 }
 
 // only tells the layers that o.Layers names.
-func (o TuneOptions) only(m *model) (func(string) bool, error) {
+func (o TuneOptions) only(layers []*ir.Layer) (func(string) bool, error) {
 	if o.Layers == "" {
 		return nil, nil
 	}
@@ -237,9 +253,8 @@ func (o TuneOptions) only(m *model) (func(string) bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--layers %s: %w", o.Layers, err)
 	}
-	cpu, _ := runsOn(m.Module)
-	if !slices.ContainsFunc(cpu, func(l *ir.Layer) bool { return name.MatchString(l.Name) }) {
-		return nil, fmt.Errorf("--layers %s: no layer with weights on the CPU to tune", o.Layers)
+	if !slices.ContainsFunc(layers, func(l *ir.Layer) bool { return name.MatchString(l.Name) }) {
+		return nil, fmt.Errorf("--layers %s: no layer has such a name", o.Layers)
 	}
 	return name.MatchString, nil
 }
@@ -250,7 +265,8 @@ func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.I
 	if err := supported(m.Module); err != nil {
 		return nil, 0, nil, err
 	}
-	only, err := o.only(m)
+	cpu, _ := runsOn(m.Module)
+	only, err := o.only(cpu)
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -269,7 +285,6 @@ func (o TuneOptions) linears(m *model) (linears []autotune.Linear, isa runtime.I
 			isas = append(isas, i)
 		}
 	}
-	cpu, _ := runsOn(m.Module)
 	for _, l := range cpu {
 		if only != nil && !only(l.Name) {
 			continue

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sparsegen/sparsegen/autotune"
+	"github.com/sparsegen/sparsegen/autotune/gputune"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -13,6 +14,7 @@ import (
 type tuned struct {
 	records *autotune.Records
 	lookup  *autotune.Lookup
+	gpu     *gputune.Records
 	machine string // the kind of machine whose records count first
 
 	used  map[autotune.Source]int // problems, by where their choice is from
@@ -24,7 +26,7 @@ type tuned struct {
 // first by name: packing on a machine without records gives the same file as on
 // any other.
 func loadTuned(spec, machine string) (*tuned, error) {
-	t := &tuned{records: autotune.Load(tunedFolder(spec)), machine: machine, used: map[autotune.Source]int{}}
+	t := &tuned{records: autotune.Load(tunedFolder(spec)), gpu: gputune.Load(tunedFolder(spec)), machine: machine, used: map[autotune.Source]int{}}
 	names := t.records.Machines()
 	switch {
 	case machine != "":
@@ -66,7 +68,7 @@ func (t *tuned) objected(plan *codegen.LayerPlan) {
 // say prints a line on where the choices came from, one on each record that was
 // passed over, and the command that would improve them.
 func (t *tuned) say(c Console, spec string) {
-	for _, line := range slices.Concat(t.records.Notes, t.stale) {
+	for _, line := range slices.Concat(t.records.Notes, t.gpu.Notes, t.stale) {
 		fmt.Fprintln(c.Log, line)
 	}
 	if len(t.used) == 0 {

@@ -153,7 +153,7 @@ func TestCompactionMustPay(t *testing.T) {
 		require.Equal(t, c.compact, len(layer.Ops) > 1, "%+v: %s", c, reports[0].Plan.Note)
 		require.Equal(t, c.compact, reports[0].Plan.Compact != nil)
 		require.Contains(t, reports[0].Plan.Note, fmt.Sprintf("something in %d of %d rows", c.rows, c.out))
-		ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{ptx.SM90a()})
+		ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{ptx.SM90a()}, nil)
 		require.NoError(t, err)
 		for _, op := range layer.Ops {
 			for _, v := range op.Linear.Variants {
@@ -237,7 +237,7 @@ func TestGatherKernelsAreGenerated(t *testing.T) {
 		"channel(rows) & channel(cols)": {"gather_f16_pdl", "gather_f16_residual_pdl"},
 	} {
 		m := load(t, fmt.Sprintf(compacted, "f16", 256, 256, pattern, "relu"))
-		ks, err := gpuplan.Kernels([]*ir.Layer{m.Layers[0]}, []ptx.Target{ptx.SM90a()})
+		ks, err := gpuplan.Kernels([]*ir.Layer{m.Layers[0]}, []ptx.Target{ptx.SM90a()}, nil)
 		require.NoError(t, err)
 		var got []string
 		for _, k := range ks {

@@ -26,7 +26,7 @@ import (
 // offers with the kernels that it was made from.
 func TestEmittedListIsTheKernels(t *testing.T) {
 	m := load(t, fmt.Sprintf(mlp, "bf16"))
-	ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{ptx.SM90a(), ptx.SM80()})
+	ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{ptx.SM90a(), ptx.SM80()}, nil)
 	require.NoError(t, err)
 	o := codegen.EmitOptions{Package: "kernels", Spec: "spec.sg", GPUPacking: gpuplan.Fingerprint()}
 	emitted, err := gpuplan.Emit(ks, o)

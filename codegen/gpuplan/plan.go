@@ -24,6 +24,8 @@ type LayerPlan struct {
 	Target ptx.Target
 	DType  gpu.DType
 	Steps  []StepPlan
+
+	tuned Tuned
 }
 
 // StepPlan is how a step runs.
@@ -47,6 +49,7 @@ type StepPlan struct {
 
 	linear kernels.Linear
 	target ptx.Target
+	tuned  Tuned
 }
 
 // Builder is a configuration of a kernel.
@@ -78,6 +81,7 @@ func (s *StepPlan) Builders() []Builder {
 type Choice struct {
 	TokensMin, TokensMax int
 	Config               kernels.Config
+	Measured             bool    // by a tuner; otherwise the model chose
 	Cycles               float64 // expected at TokensMax on kernels.Reference
 	Bytes                int64   // of the packed weights
 	Considered           []kernels.Candidate
@@ -85,8 +89,10 @@ type Choice struct {
 
 // Plan chooses the kernels of a layer for a target, from the spec alone. The layer
 // has no part that Check reports.
-func Plan(l *ir.Layer, t ptx.Target) (*LayerPlan, error) {
-	plan := &LayerPlan{Layer: l, Target: t, DType: types[l.Inputs[0].DType]}
+func Plan(l *ir.Layer, t ptx.Target) (*LayerPlan, error) { return plan(l, t, nil) }
+
+func plan(l *ir.Layer, t ptx.Target, tuned Tuned) (*LayerPlan, error) {
+	plan := &LayerPlan{Layer: l, Target: t, DType: types[l.Inputs[0].DType], tuned: tuned}
 	steps, bad := Steps(l)
 	if len(bad) > 0 {
 		return nil, fmt.Errorf("%s: %s", bad[0].Pos, bad[0].Msg)
@@ -149,7 +155,7 @@ func planStep(s Step, p codegen.Problem, plan *LayerPlan) (StepPlan, error) {
 	if s.Linear.Bias != nil {
 		l.Bias = gpu.F32
 	}
-	sp.linear, sp.target = l, plan.Target
+	sp.linear, sp.target, sp.tuned = l, plan.Target, plan.tuned
 	var err error
 	if sp.Choices, err = sp.choose(l, 0); err != nil {
 		return sp, err
@@ -181,7 +187,11 @@ func (s *StepPlan) choose(l kernels.Linear, blocks int) ([]Choice, error) {
 		if err != nil {
 			return nil, &NoKernelError{err, "the targets of GPU kernels are " + targetNames()}
 		}
-		segments = append(segments, Choice{TokensMin: low, TokensMax: tokens, Config: cs[0].Config, Cycles: cs[0].Cycles, Considered: cs})
+		c, measured := s.tuned.measured(l, s.problem(tokens, blocks), cs)
+		if !measured {
+			c = cs[0]
+		}
+		segments = append(segments, Choice{TokensMin: low, TokensMax: tokens, Config: c.Config, Measured: measured, Cycles: c.Cycles, Considered: cs})
 		low = tokens + 1
 	}
 	return settle(segments, s.Out, s.In, blocks)
@@ -248,6 +258,9 @@ func settle(segments []Choice, outs, in, blocks int) ([]Choice, error) {
 		best := s.Cycles
 		rank := 0 // 2: the kernel of the range before, 1: weights that are there already
 		for _, c := range s.Considered {
+			if s.Measured && c.Config != s.Config {
+				continue
+			}
 			if c.Cycles > best*worthPacking {
 				break
 			}
@@ -264,6 +277,7 @@ func settle(segments []Choice, outs, in, blocks int) ([]Choice, error) {
 		if rank == 2 {
 			last := &out[len(out)-1]
 			last.TokensMax, last.Cycles, last.Considered = s.TokensMax, s.Cycles, s.Considered
+			last.Measured = last.Measured && s.Measured
 			continue
 		}
 		var err error
@@ -327,8 +341,9 @@ func mostOfFour(n, m int) int {
 }
 
 // Kernels builds the kernels that the layers may need on the targets, each once,
-// in the order of targets and names.
-func Kernels(layers []*ir.Layer, targets []ptx.Target) ([]gpu.Kernel, error) {
+// in the order of targets and names. With measurements they are those of PlanTuned
+// and of Plan: what was packed before still runs.
+func Kernels(layers []*ir.Layer, targets []ptx.Target, tuned Tuned) ([]gpu.Kernel, error) {
 	built := map[string]gpu.Kernel{}
 	var names []string
 	for _, l := range layers {
@@ -337,7 +352,15 @@ func Kernels(layers []*ir.Layer, targets []ptx.Target) ([]gpu.Kernel, error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, s := range plan.Steps {
+			steps := plan.Steps
+			if tuned != nil {
+				measured, err := PlanTuned(l, t, tuned)
+				if err != nil {
+					return nil, err
+				}
+				steps = append(steps, measured.Steps...)
+			}
+			for _, s := range steps {
 				for _, c := range s.Builders() {
 					name := t.String() + "_" + c.Name()
 					if _, ok := built[name]; ok {

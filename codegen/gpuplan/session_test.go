@@ -85,7 +85,7 @@ func packed(t testing.TB, m *ir.Module, target ptx.Target, weights codegen.Weigh
 		require.Len(t, reports, len(plan.Steps))
 		model.Layers = append(model.Layers, *layer)
 	}
-	ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{target})
+	ks, err := gpuplan.Kernels(m.Layers, []ptx.Target{target}, nil)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "model.sgp")
 	require.NoError(t, sgp.WriteFile(path, model))

@@ -9,6 +9,7 @@
 package cudatest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,6 +25,7 @@ type Spec struct {
 	SMs       int
 	SharedMax int
 	Memory    uint64
+	L2        int            // bytes of the second-level cache; 0: 50 MiB
 	Clusters  map[uint32]int // resident clusters by their size
 }
 
@@ -261,7 +263,7 @@ func (f *Fake) bindDevices(d *driver.Driver) {
 				return r
 			}
 			values := map[driver.DeviceAttr]int{
-				driver.AttrSMs: x.SMs, driver.AttrL2Bytes: 50 << 20, driver.AttrCCMajor: x.CC[0], driver.AttrCCMinor: x.CC[1],
+				driver.AttrSMs: x.SMs, driver.AttrL2Bytes: cmp.Or(x.L2, 50<<20), driver.AttrCCMajor: x.CC[0], driver.AttrCCMinor: x.CC[1],
 				driver.AttrSharedOptin: x.SharedMax,
 			}
 			value, ok := values[a]

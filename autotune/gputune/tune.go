@@ -1,0 +1,249 @@
+package gputune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sparsegen/sparsegen/autotune"
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/codegen/gpuplan"
+	"github.com/sparsegen/sparsegen/ptx/kernels"
+	"github.com/sparsegen/sparsegen/runtime/cuda"
+)
+
+// Options steer Tune.
+type Options struct {
+	Dir     string // the folder of the records
+	Weights codegen.Weights
+	Prune   bool          // weights that do not fit their pattern are pruned
+	Budget  time.Duration // no race starts after it; 0: none
+	Again   bool          // measure what has a record already
+	// Report is told how far the tuning is, and Note what went wrong on the way, a
+	// line each; either may be nil.
+	Report func(autotune.Progress)
+	Note   func(string)
+}
+
+// Summary is what a tuning did.
+type Summary struct {
+	GPU      string
+	Problems int
+	Known    int // had a record
+	Tuned    int
+	Changed  int // of these, where the default was replaced
+	Noisy    int
+	Refused  int
+	Left     int      // beyond the budget
+	Whole    []string // tensors whose form the weights decide: not tuned
+	Bugs     []string
+	Gain     float64 // geometric mean over the tuned ones of the time before over the time after
+}
+
+// Of a race at most so many take part, none that the model expects to take longer
+// than the best by more than a factor.
+const (
+	mostRaced  = 12
+	hopelessly = 2
+)
+
+// Tune races the candidates of each step of the plans at each number of tokens that
+// a plan compares, and keeps records of the choices.
+func Tune(ctx context.Context, dev *cuda.Device, plans []*gpuplan.LayerPlan, o Options) (sum *Summary, err error) {
+	note := func(format string, args ...any) {
+		if o.Note != nil {
+			o.Note(fmt.Sprintf(format, args...))
+		}
+	}
+	unlock, err := autotune.Lock(ctx, note)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	info, err := dev.Info()
+	if err != nil {
+		return nil, err
+	}
+	sum = &Summary{GPU: kindOf(info.Name), Gain: 1}
+	records := Load(o.Dir)
+	for _, n := range records.Notes {
+		note("%s", n)
+	}
+	var trials []gpuplan.Trial
+	seen := map[Problem]bool{}
+	for _, p := range plans {
+		all, left, err := p.Trials()
+		if err != nil {
+			return nil, err
+		}
+		sum.Whole = append(sum.Whole, left...)
+		for _, t := range all {
+			q := problemOf(t.Linear, t.Problem)
+			if seen[q] {
+				continue
+			}
+			seen[q] = true
+			sum.Problems++
+			if _, known := records.exact(sum.GPU, t.Linear, t.Problem); known && !o.Again {
+				sum.Known++
+				continue
+			}
+			trials = append(trials, t)
+		}
+	}
+	b, err := newBench(dev)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	dir, err := os.MkdirTemp("", "sparsegen-tune-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	p := &packing{weights: o.Weights, prune: o.Prune}
+	gains, begin := 0.0, time.Now()
+	for i := range trials {
+		if o.Budget > 0 && time.Since(begin) > o.Budget {
+			sum.Left = len(trials) - i
+			break
+		}
+		t := &trials[i]
+		if o.Report != nil {
+			o.Report(autotune.Progress{Done: sum.Known + i, Total: sum.Problems, What: fmt.Sprintf("race %s at %d tokens", t.Name(), t.Problem.Tokens)})
+		}
+		before := clocks(ctx)
+		race, entrants, err := b.race(ctx, t, p, dir, func(c kernels.Config, why error) {
+			text := fmt.Sprintf("a bug in sparsegen: %v, %s on %s: %v; it is left out, please report this line", problemOf(t.Linear, t.Problem), c.Name(), info.Name, why)
+			sum.Bugs = append(sum.Bugs, text)
+			note("%s", text)
+		})
+		if err != nil {
+			return sum, err
+		}
+		v := race.Verdict()
+		if v.Refused {
+			sum.Refused++
+			note("%v: two runs of the same kernel differ by %.1f %%, which is too much for a record", problemOf(t.Linear, t.Problem), 100*v.Noise)
+			continue
+		}
+		rec := record(t, race, v, entrants)
+		rec.GPU = GPU{Name: info.Name, SMs: info.SMs, Driver: info.Driver, Clocks: strings.Trim(before+" | "+clocks(ctx), "| ")}
+		if v.Winner != 0 {
+			sum.Changed++
+			gains -= math.Log(1 - v.Gain)
+		}
+		if v.Noisy {
+			sum.Noisy++
+		}
+		sum.Tuned++
+		if err := records.save(rec); err != nil {
+			return sum, err
+		}
+	}
+	if sum.Tuned > 0 {
+		sum.Gain = math.Exp(gains / float64(sum.Tuned))
+	}
+	return sum, nil
+}
+
+// clocks are what nvidia-smi says of the clocks, temperature and power of the first
+// GPU, or "".
+func clocks(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw", "--format=csv,noheader", "--id=0").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// entrants are the candidates of a race: the default first, then the model's best.
+func entrantsOf(t *gpuplan.Trial) []kernels.Config {
+	list := []kernels.Config{t.Default}
+	for _, c := range t.Candidates {
+		if len(list) < mostRaced && c.Config != t.Default && c.Cycles <= hopelessly*t.Candidates[0].Cycles {
+			list = append(list, c.Config)
+		}
+	}
+	return list
+}
+
+// race runs the race of a trial. Entrant len(entrants) is the default once more,
+// with buffers of its own.
+func (b *bench) race(ctx context.Context, t *gpuplan.Trial, p *packing, dir string, bug func(kernels.Config, error)) (_ *autotune.Race, _ []*entrant, err error) {
+	x, err := operandsOf(t, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []*entrant
+	defer func() {
+		for _, e := range all {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	for i, c := range append(entrantsOf(t), t.Default) {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		e, err := b.enter(t, c, p, x, dir)
+		var wrong *wrongError
+		switch {
+		case err == nil:
+			all = append(all, e)
+		case i == 0 || !errors.As(err, &wrong):
+			return nil, nil, fmt.Errorf("%s at %d tokens, %s: %w", t.Name(), t.Problem.Tokens, c.Name(), err)
+		default:
+			bug(c, err)
+		}
+	}
+	alias := len(all) - 1
+	h := fnv.New64a()
+	fmt.Fprint(h, problemOf(t.Linear, t.Problem))
+	race := autotune.NewRace(len(all), 0, alias, h.Sum64())
+	for order := race.Next(); order != nil; order = race.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		samples := make([]autotune.Sample, len(order))
+		for i, id := range order {
+			ns, err := b.sample(all[id].graph)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", all[id].config.Name(), err)
+			}
+			samples[i] = autotune.Sample{Entrant: id, NS: ns, Runs: 1}
+		}
+		race.Add(samples)
+	}
+	return race, all[:alias], nil
+}
+
+// record is what a race found.
+func record(t *gpuplan.Trial, race *autotune.Race, v autotune.Verdict, entrants []*entrant) Record {
+	rec := Record{
+		Problem: problemOf(t.Linear, t.Problem), Config: entrants[v.Winner].config.Name(), Default: t.Default.Name(), P: 1,
+		Noise: round4(v.Noise), Quality: "ok", Raced: len(entrants), Kernel: hashOf(entrants[v.Winner].kernel), Date: time.Now().UTC().Format(time.DateOnly),
+	}
+	if v.Noisy {
+		rec.Quality = "noisy"
+	}
+	if v.Winner != 0 {
+		rec.Gain, rec.P = round4(v.Gain), v.P
+	}
+	ranking := race.Ranking()
+	for _, e := range slices.Clip(ranking) {
+		at := race.Timing(e)
+		rec.Timings = append(rec.Timings, autotune.Entry{Config: entrants[e].config.Name(), Min: math.Round(at.Min), Median: math.Round(at.Median), Samples: at.Samples})
+	}
+	return rec
+}
+
+func round4(x float64) float64 { return math.Round(x*1e4) / 1e4 }
