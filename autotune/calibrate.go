@@ -129,7 +129,7 @@ func (t *tuner) fastest(ctx context.Context, c calibration) (float64, error) {
 	}
 	best := math.Inf(1)
 	for range 30 {
-		samples, err := t.round(ctx, j, order, bytes)
+		samples, err := t.round(ctx, j, order, bytes, fewestCopies)
 		if err != nil {
 			return 0, err
 		}

@@ -113,7 +113,7 @@ func (r *Race) Add(samples []Sample) {
 	for _, s := range samples {
 		r.minimum[s.Entrant] = min(r.minimum[s.Entrant], s.NS)
 		r.counts[s.Entrant]++
-		r.spent += s.NS * float64(s.Runs)
+		r.spent += s.NS * float64(s.Runs+1) // with the run before the clock starts
 		if b, ok := best[s.Entrant]; !ok || s.NS < b {
 			best[s.Entrant] = s.NS
 		}

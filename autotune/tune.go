@@ -60,9 +60,17 @@ type Summary struct {
 // blockTime is the least time of a sample.
 const blockTime = 20 * time.Microsecond
 
-// warmCopies is in how many places of memory a candidate's weights lie while they
-// are timed in the caches.
-const warmCopies = 4
+// In how many places of memory a candidate's weights lie while they are timed in the
+// caches: the smaller they are, the more of them, as many as share so many bytes.
+const (
+	fewestCopies = 4
+	mostCopies   = 16
+	copyBytes    = 4 << 20
+)
+
+func warmCopies(c *candidate) int {
+	return min(max(copyBytes/max(c.Bytes(), 1), fewestCopies), mostCopies)
+}
 
 // rotation is how many times the last cache all copies in turn would fill, where
 // they are to be read from memory: caches that replace at random keep some lines
@@ -442,7 +450,7 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 		for _, e := range order[:race.Alive()] {
 			bytes += candidateOf(e).Bytes()
 		}
-		samples, err := t.round(ctx, j, order, bytes)
+		samples, err := t.round(ctx, j, order, bytes, warmCopies(entrants[0]))
 		if err != nil {
 			return lost(err)
 		}
@@ -459,9 +467,10 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 	return race, nil, nil
 }
 
-// round times a round of entrants, whose weights have so many bytes together.
-func (t *tuner) round(ctx context.Context, j job, order []int, bytes int) ([]Sample, error) {
-	r := worker.Round{Order: order, Copies: warmCopies}
+// round times a round of entrants, whose weights have so many bytes together, with
+// so many copies where they stay in the caches.
+func (t *tuner) round(ctx context.Context, j job, order []int, bytes, copies int) ([]Sample, error) {
+	r := worker.Round{Order: order, Copies: copies}
 	if j.problem.Weights == "cold" { // so many that they push each other out of the last cache
 		r.Cold, r.Cache = true, t.llc
 		r.Copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))
