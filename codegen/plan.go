@@ -290,16 +290,12 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 			}
 		}
 	}
+	fewest(pick, measured, isMeasured, of)
 	// A packed form is worth its memory only where the neighbouring one is
 	// clearly slower, and never slower than the dense one.
 	for i := 1; i < len(bs); i++ {
 		if isMeasured[i] {
-			for _, t := range measured[i] {
-				if t.Ratio <= worthTuning && t.Config == forms[pick[i-1]].c {
-					pick[i] = pick[i-1]
-				}
-			}
-			continue
+			continue // fewest saw to it
 		}
 		stay, change := forms[pick[i-1]].t[i], forms[pick[i]].t[i]
 		if stay <= change*worthPacking && (pick[i] == pick[i-1] || pays(pick[i-1], i)) {
@@ -328,6 +324,36 @@ func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 		low = b + 1
 	}
 	return vs, plan, nil
+}
+
+// fewest lets the measured batches share forms: it cuts them into as few runs of
+// neighbours as can have one form each that is within worthTuning of the best at
+// every batch of the run. Taking the form that reaches furthest, again and again,
+// gives the fewest: no other cut can be further on after as many runs.
+func fewest(pick []int, measured [][]Measured, isMeasured []bool, of func(Config) int) {
+	within := func(i int, c Config) bool {
+		return isMeasured[i] && slices.ContainsFunc(measured[i], func(m Measured) bool { return m.Config == c && m.Ratio <= worthTuning })
+	}
+	for i := 0; i < len(pick); {
+		if !isMeasured[i] {
+			i++
+			continue
+		}
+		form, end := pick[i], i
+		for _, m := range measured[i] { // the fastest first: it stays where none reaches further
+			j := of(m.Config)
+			last := i
+			for last < len(pick) && within(last, m.Config) {
+				last++
+			}
+			if j >= 0 && last > end {
+				form, end = j, last
+			}
+		}
+		for end = max(end, i+1); i < end; i++ {
+			pick[i] = form
+		}
+	}
 }
 
 // dense reports whether c stores every element of the kept rows and columns.

@@ -138,10 +138,68 @@ func TestMeasurementsDecide(t *testing.T) {
 	c, measured := at(2)
 	require.NotEqual(t, runtime.PanelDense, c.Op)
 	require.False(t, measured)
-	for batch, want := range map[int]Config{1: row, 5: narrow, 8: narrow, 16: narrow, 17: wide, 32: wide} {
+	for batch, want := range map[int]Config{1: row, 5: wide, 8: wide, 16: wide, 17: wide, 32: wide} {
 		c, measured := at(batch)
 		require.Equal(t, want, c, "batch %d", batch)
 		require.True(t, measured, "batch %d", batch)
+	}
+}
+
+// TestFewestForms: no other cut of the batches into runs with one form each, within
+// 2 % of the best, has fewer runs; where batches are not measured the model's choice
+// stays.
+func TestFewestForms(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 2000 {
+		n, forms := 1+rng.IntN(8), 2+rng.IntN(4)
+		measured, is, pick := make([][]Measured, n), make([]bool, n), make([]int, n)
+		ok := make([][]bool, n)
+		for i := range n {
+			pick[i], ok[i] = rng.IntN(forms), make([]bool, forms)
+			if is[i] = rng.IntN(8) > 0; !is[i] {
+				continue
+			}
+			ok[i][pick[i]] = true
+			measured[i] = []Measured{{Config: Config{MR: pick[i]}, Ratio: 1}}
+			for _, f := range rng.Perm(forms) {
+				if f != pick[i] {
+					ratio := 1 + 0.04*rng.Float64()
+					ok[i][f] = ratio <= worthTuning
+					measured[i] = append(measured[i], Measured{Config: Config{MR: f}, Ratio: ratio})
+				}
+			}
+		}
+		// least[i][f] is the fewest runs of the batches up to i, the last with form f.
+		before := slices.Clone(pick)
+		const never = 1 << 20
+		least := make([][]int, n)
+		for i := range n {
+			least[i] = slices.Repeat([]int{never}, forms)
+			for f := range forms {
+				if !(ok[i][f] || !is[i] && f == before[i]) {
+					continue
+				}
+				for g := range forms {
+					switch {
+					case i == 0:
+						least[i][f] = 1
+					case f == g && is[i] && is[i-1]:
+						least[i][f] = min(least[i][f], least[i-1][g])
+					default:
+						least[i][f] = min(least[i][f], least[i-1][g]+1)
+					}
+				}
+			}
+		}
+		fewest(pick, measured, is, func(c Config) int { return c.MR })
+		runs := 0
+		for i := range n {
+			require.True(t, ok[i][pick[i]] || !is[i] && pick[i] == before[i])
+			if i == 0 || pick[i] != pick[i-1] || !is[i] || !is[i-1] {
+				runs++
+			}
+		}
+		require.Equal(t, slices.Min(least[n-1]), runs)
 	}
 }
 
