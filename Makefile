@@ -17,7 +17,7 @@ QEMU_ARM64          = $(shell command -v qemu-aarch64-static || command -v qemu-
 # What the peers of bench need, as the C compiler finds it.
 BENCH_READY         = for h in cblas.h dnnl.h xnnpack.h pthreadpool.h libxsmm.h; do echo "\#include <$$h>"; done | cc -E - >/dev/null 2>&1
 
-.PHONY: all demo test lint build unit race isa arm64 gorgonia bench-build bench generate torture mutants fuzz fuzz-module fuzz-bundle kernel-check gpu clean
+.PHONY: all demo test lint build unit race isa arm64 arm64-full gorgonia bench-build bench generate torture mutants fuzz fuzz-module fuzz-bundle kernel-check gpu clean
 
 all: test
 
@@ -56,15 +56,29 @@ isa:
 	@for i in generic avx2 avx512; do \
 		echo "kernels capped at $$i"; SPARSEGEN_ISA=$$i $(GO) test -count=1 $(KERNEL_TESTS) || exit 1; done
 
-# The runtime on another architecture, where an emulator is at hand. (The tests
-# of asm/goref and codegen run the generated kernels on it by themselves.) The emulator reports a
-# memory fault without its address, which the skipped test needs.
+# The runtime on another architecture, where an emulator is at hand, some kernels
+# as other cores than that of the tests of codegen, which run generated kernels on it by
+# themselves, and the example with its real model, where that is in the cache. The
+# emulator reports a memory fault without its address, which the skipped test needs.
 arm64:
 ifeq ($(QEMU_ARM64),)
 	@echo "skip the arm64 run: no qemu-aarch64 (Debian: qemu-user-static)"
 else
 	GOARCH=arm64 $(GO) test -exec $(QEMU_ARM64) -skip TestTruncatedWhileMapped ./runtime
+	$(GO) test ./codegen -run '^TestEmulated$$' -names '^(panelGrouped_f32_m4_t8|lanesNM_f32_s16_b1_n2m4|deltaTile|mapTanh)' -calls 4 -cpus neoverse-n1,max
+	cd examples && GOARCH=arm64 $(GO) test -short -exec $(QEMU_ARM64) ./sentences
 endif
+
+## arm64-full: every kernel as three kinds of cores, 20,000 cases of torture, every
+## test of the example and the mutants of NEON kernels, under an emulator: hours
+# The tests of the example's module load a C library, which is where Debian's
+# libc6-arm64-cross puts it; those of its program are static.
+ARM64_LIBC = /usr/aarch64-linux-gnu
+arm64-full:
+	$(GO) test ./codegen -count=1 -timeout 2h -v -run '^TestEmulated$$' -every -calls 100 -cpus max,neoverse-n1,cortex-a53
+	$(GO) run ./cmd/sparsegen torture --arch arm64 --exec $(QEMU_ARM64) --cases 20000
+	$(GO) test ./codegen -count=1 -timeout 2h -v -run '^TestMutants$$/neon' -sites 160
+	cd examples && QEMU_LD_PREFIX=$(ARM64_LIBC) GOARCH=arm64 $(GO) test -count=1 -timeout 2h -exec $(QEMU_ARM64) $(if $(wildcard $(ARM64_LIBC)/lib/ld-linux-aarch64.so.1),./...,./sentences)
 
 # Skips by itself where there is no C compiler or no cuda.h.
 gorgonia:

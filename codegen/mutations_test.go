@@ -223,12 +223,20 @@ var mutationsARM64 = map[string]func(line string) (string, bool){
 }
 
 var equivalentARM64 = []equivalence{
+	{runtime.LanesDense, "dropped", `JMP slabs`, "slabs one by one do what several at a time leave"},
+	{runtime.LanesRow, "dropped", `VDUP V1\.S\[0\], V1\.S4`, "only the lowest lane is stored"},
 	{runtime.CopyTile, "immediate", `CMP \$(2[37]|1[159]|7), `, "groups of fewer vectors copy what a larger one leaves"},
+	{runtime.CopyTile, "dropped", `CMP \$(2[37]|1[159]|7), `, "groups of fewer vectors copy what a larger one leaves"},
 	{runtime.CopyTile, "immediate", `CMP \$4, |(ADD|SUB) \$(4|16), `, "the last strip has fewer than four columns, and nothing follows it"},
+	{runtime.CopyTile, "dropped", `BGE full|ADD \$16, `, "the last strip has fewer than four columns, and nothing follows it"},
 	{runtime.CopyTile, "displacement", `FMOVQ \(R\d+\), `, "the last strip has fewer than four columns"},
 	{runtime.TransTile, "dropped", `CMP R\d+, R\d+`, "a mask of more than four lanes is one of four"},
+	{runtime.TransTile, "dropped", `VMOVI \$0`, "the load of the first lane sets the others to 0"},
 	{runtime.TransTile, "immediate", `MOVZ \$4, `, "a mask of more than four lanes is one of four"},
 	{runtime.UntransTile, "immediate", `CMP \$[34], `, "a mask of four or more lanes is a whole vector"},
 	{runtime.MapSigmoid, "dropped", `BLE end`, "a tail of no element does nothing"},
 	{runtime.MapTanh, "dropped", `BLE end`, "a tail of no element does nothing"},
+	{runtime.MapTanh, "dropped", `VBIT V0\.B16, V1\.B16, V\d+|fcmgt`, "exp's own bounds, within which tanh's keep it"},
+	{runtime.MapTanh, "register", `VBIT V0\.B16, V1\.B16, V\d+`, "exp's own bounds, within which tanh's keep it"},
+	{runtime.MapTanh, "displacement", `FMOVQ \d+\(R2\), F1`, "exp's own bounds, within which tanh's keep it"},
 }

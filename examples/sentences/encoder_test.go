@@ -34,6 +34,23 @@ func modelDir(t testing.TB) string {
 	return filepath.Join(cache.Path(pkg), "dist")
 }
 
+// some is the first n of a list where tests are to be short, as they are under an
+// emulator, and else all of it.
+func some[T any](list []T, n int) []T {
+	if testing.Short() {
+		return list[:n]
+	}
+	return list
+}
+
+// slow skips a test that computes much in plain Go where tests are to be short.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("much plain Go, which is slow under an emulator")
+	}
+}
+
 // oracle is one sentence as the model's own JavaScript implementation encodes
 // it; testdata/reference.js made the file.
 type oracle struct {
@@ -105,7 +122,7 @@ func requireNearlyEqual(t *testing.T, want, got []float32, what string) {
 // Plain Go and the generated kernels both give what the model's own JavaScript
 // implementation gives.
 func TestEmbeddingsEqualTheModelsOwn(t *testing.T) {
-	rows := readOracle(t)
+	rows := some(readOracle(t), 2)
 	var texts []string
 	for _, o := range rows {
 		texts = append(texts, o.Text)
@@ -173,6 +190,7 @@ var (
 // 0.93 for half of each matrix and 0.85 for 2:4; not every sentence does.
 // README.md states the ranges.
 func TestPrunedEmbeddingsStayNearTheDenseOnes(t *testing.T) {
+	slow(t)
 	texts := slices.Concat(shortSentences, longSentences)
 	dense := embedOnKernels(t, "dense", texts)
 	type span struct {
@@ -213,6 +231,7 @@ func TestPrunedEmbeddingsStayNearTheDenseOnes(t *testing.T) {
 
 // The patterns of use.sg keep what the definitions say, on the model's weights.
 func TestPatternsPruneAsDefined(t *testing.T) {
+	slow(t)
 	dir := modelDir(t)
 	for pattern, want := range map[string]func([]float32, int) error{
 		"nm(2,4)":                    keep2of4,
@@ -341,6 +360,7 @@ func TestEncodeErrors(t *testing.T) {
 
 // What was encoded before leaves no trace in the scratch memory.
 func TestEncodeDoesNotDependOnEarlierSentences(t *testing.T) {
+	slow(t)
 	dir := modelDir(t)
 	const short, long = "A bird.", "The longer one of two sentences goes first and fills the memory."
 	require.Equal(t, embedAll(t, dir, nil, []string{short})[0], embedAll(t, dir, nil, []string{long, short})[1])
@@ -349,7 +369,7 @@ func TestEncodeDoesNotDependOnEarlierSentences(t *testing.T) {
 func TestAttentionAgainstItsFormula(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	e := NewEncoder(tinyModel(t, rng), &recorder{rng: rng})
-	for _, n := range []int{1, 2, 7, maxTokens} {
+	for _, n := range some([]int{1, 2, 7, maxTokens}, 3) {
 		const w = embedWidth
 		qkv := make([]float32, n*3*w)
 		for i := range qkv {
@@ -413,7 +433,11 @@ func TestProgram(t *testing.T) {
 	require.Regexp(t, `^2 +0\.\d{3} +1\.000 +0\.\d{3}  A kitten$`, lines[4])
 
 	out.Reset()
-	require.NoError(t, run(t.Context(), []string{"-model", dir, "-packed", packed}, &out, &log))
+	var sentences []string // the program's own
+	if testing.Short() {
+		sentences = defaultSentences[:2]
+	}
+	require.NoError(t, run(t.Context(), append([]string{"-model", dir, "-packed", packed}, sentences...), &out, &log))
 	require.Regexp(t, `(?m)^1 +1\.000 +0\.8[23]\d .* how old are you\?$`, out.String())
 	require.NotContains(t, out.String(), "to dense")
 
