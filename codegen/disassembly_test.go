@@ -90,7 +90,7 @@ func meant(t *testing.T, binary string, files []File, kernels int) {
 var (
 	place   = regexp.MustCompile(`[0-9a-f]+ <[^>+]*(?:\+0x([0-9a-f]+))?>`)
 	hex     = regexp.MustCompile(`#(-?)0x([0-9a-f]+)(, lsl #12$)?`)
-	span    = regexp.MustCompile(`v(\d+)(\.\w+)-v(\d+)\.\w+`)
+	several = regexp.MustCompile(`v(\d+)(\.\w+)-v(\d+)\.\w+`)
 	comment = regexp.MustCompile(`\s*//.*`)
 )
 
@@ -101,8 +101,8 @@ func inDecimal(text string) string {
 		at, _ := strconv.ParseUint(place.FindStringSubmatch(s)[1], 16, 64) // none is 0
 		return strconv.FormatUint(at/4, 10)
 	})
-	text = span.ReplaceAllStringFunc(text, func(s string) string {
-		m := span.FindStringSubmatch(s)
+	text = several.ReplaceAllStringFunc(text, func(s string) string {
+		m := several.FindStringSubmatch(s)
 		from, _ := strconv.Atoi(m[1])
 		var list []string
 		for v := from; ; v = (v + 1) % 32 {

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// noOffset drops offsets of 0, which are not shown.
+var noOffset = strings.NewReplacer(", #0]", "]", ", #0, mul vl]", "]")
+
 // Disassembly is, for each function of emitted assembly, what GNU objdump should
 // show of it once it is linked: one instruction an entry, numbers in decimal. A jump
 // to instruction 7 of its function reads "b.ne 7". Addresses that the linker
@@ -30,10 +33,22 @@ func Disassembly(text []byte) (map[string][]string, error) {
 		}
 	}
 	for name, list := range functions {
+		jumps := map[int]string{}
 		for i, s := range list {
-			if rest, at, ok := strings.Cut(s, "@"); ok {
-				list[i] = fmt.Sprintf("%s%d", rest, labels[name][at])
+			rest, label, ok := strings.Cut(s, "@")
+			if !ok {
+				continue
 			}
+			at := labels[name][label]
+			for range list { // Go's assembler follows a jump to a jump
+				if next, ok := strings.CutPrefix(list[min(at, len(list)-1)], "b @"); ok {
+					at = labels[name][next]
+				}
+			}
+			jumps[i] = fmt.Sprintf("%s%d", rest, at)
+		}
+		for i, s := range jumps {
+			list[i] = s
 		}
 	}
 	return functions, nil
@@ -57,9 +72,12 @@ func shown(code string) ([]string, error) {
 	if f.jumps() {
 		symbol = "@" + symbol
 	}
-	s := strings.ReplaceAll(f.render(f.gnu, values, symbol), ", #0]", "]")
+	s := strings.TrimSuffix(noOffset.Replace(f.render(f.gnu, values, symbol)), ", all, mul #1")
 	if rest, ok := strings.CutPrefix(s, "movz "); ok {
 		s = "mov " + rest
+	}
+	if f.name == "sel.z" && values[0] == values[3] { // another name of the same word
+		s = fmt.Sprintf("mov z%d.s, p%d/m, z%d.s", values[0], values[1], values[2])
 	}
 	return []string{s}, nil
 }
