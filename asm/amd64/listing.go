@@ -22,7 +22,7 @@ type Listing struct {
 func ParseListing(text []byte) (*Listing, error) {
 	// One slice holds the instructions of all functions: there are as many as
 	// lines at most.
-	p := &parser{tables: map[string]*verify.Table{}, insts: make([]verify.Inst, 0, bytes.Count(text, []byte("\n"))+1)}
+	p := &parser{tables: map[string]*verify.Table{}, seen: map[string]verify.Inst{}, insts: make([]verify.Inst, 0, bytes.Count(text, []byte("\n"))+1)}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -42,6 +42,7 @@ type parser struct {
 	tables map[string]*verify.Table
 	order  []string
 	insts  []verify.Inst
+	seen   map[string]verify.Inst // by their text: kernels repeat themselves
 }
 
 func (p *parser) line(n int, line string) error {
@@ -73,11 +74,17 @@ func (p *parser) line(n int, line string) error {
 		f.Labels[name] = len(f.Insts)
 		return nil
 	}
-	i, err := instruction(first, rest)
-	if err != nil {
-		return err
+	code = strings.TrimSpace(code)
+	i, ok := p.seen[code]
+	if !ok {
+		var err error
+		if i, err = instruction(first, rest); err != nil {
+			return err
+		}
+		i.Text = code
+		p.seen[code] = i
 	}
-	i.Line, i.Text = n, strings.TrimSpace(code)
+	i.Line = n
 	p.insts = append(p.insts, i)
 	f.Insts = p.insts[len(p.insts)-len(f.Insts)-1 : len(p.insts) : len(p.insts)]
 	return nil

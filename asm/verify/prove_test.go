@@ -142,3 +142,12 @@ func TestWhatMustBeProved(t *testing.T) {
 		require.False(t, a.proves(f, goal.scaled(-1).plusConst(-1)), "not %s", c.goal)
 	}
 }
+
+// TestClampBelowNothing: what is no more than 0 and no less is 0.
+func TestClampBelowNothing(t *testing.T) {
+	syms := newSymbols()
+	n := syms.poly(syms.fresh("n"))
+	require.Nil(t, syms.clampBelow(n, syms.constant(0)))
+	require.NotNil(t, syms.clampBelow(n, syms.constant(1)))
+	require.False(t, syms.clampOf(n).equal(syms.clampBelow(n, n)))
+}
