@@ -106,7 +106,7 @@ func (t *tuner) fastest(ctx context.Context, c calibration) (float64, error) {
 		return 0, err
 	}
 	defer f.remove()
-	j := job{c.batch, problemOf(f.linear.Problem, 1, c.batch, t.ISA)}
+	j := job{batch: c.batch, problem: problemOf(f.linear.Problem, 1, c.batch, t.ISA)}
 	j.problem.Weights = map[bool]string{false: "warm", true: "cold"}[c.cold]
 	var files []worker.File
 	var order []int

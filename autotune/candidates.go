@@ -45,7 +45,7 @@ type field struct {
 	isa        runtime.ISA
 	limits     limits
 	candidates []*candidate
-	defaults   map[int]codegen.Config // by batch: the plan without records
+	plan       []codegen.Choice // without records
 	dir        string
 	files      int
 }
@@ -55,19 +55,15 @@ type field struct {
 // that a sample of the rows shows to be beyond the limits at every batch. The
 // configurations in must stay.
 func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string, lim limits, must []codegen.Config) (*field, error) {
-	f := &field{linear: l, isa: isa, limits: lim, dir: dir, defaults: map[int]codegen.Config{}}
+	f := &field{linear: l, isa: isa, limits: lim, dir: dir}
 	_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, isa, nil)
 	if err != nil {
 		return nil, err
 	}
+	f.plan = plan.Choices
 	chosen := map[codegen.Config]bool{}
-	for _, b := range l.Problem.Batches() {
-		for _, c := range plan.Choices {
-			if c.BatchMin <= b && b <= c.BatchMax {
-				f.defaults[b] = c.Config
-				chosen[c.Config] = true
-			}
-		}
+	for _, c := range plan.Choices {
+		chosen[c.Config] = true
 	}
 	var space []codegen.Config
 	for _, c := range codegen.Space(l.Problem) {
@@ -183,6 +179,12 @@ func (l Linear) sample() (Linear, bool) {
 	return s, true
 }
 
+// planned is the choice at a batch of the plan without records.
+func (f *field) planned(batch int) codegen.Config {
+	i := slices.IndexFunc(f.plan, func(c codegen.Choice) bool { return batch <= c.BatchMax })
+	return f.plan[i].Config
+}
+
 func btoi(b bool) int {
 	if b {
 		return 1
@@ -204,7 +206,7 @@ func (f *field) at(batch int, seeds []codegen.Config) []*candidate {
 	slices.SortStableFunc(all, func(a, b estimated) int { return cmp.Compare(a.cycles, b.cycles) })
 	var list []*candidate
 	for i, e := range all {
-		isDefault := e.c.Config == f.defaults[batch]
+		isDefault := e.c.Config == f.planned(batch)
 		if !isDefault && !slices.Contains(seeds, e.c.Config) && (i >= f.limits.most || e.cycles > f.limits.slower*all[0].cycles) {
 			continue
 		}

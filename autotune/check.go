@@ -59,7 +59,7 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 				drifts = append(drifts, Drift{Layer: l.Layer, Problem: q, Config: rec.Config, Why: err.Error()})
 				continue
 			}
-			jobs[i] = append(jobs[i], job{b, q})
+			jobs[i] = append(jobs[i], job{batch: b, problem: q})
 		}
 	}
 	if len(jobs) == 0 {
@@ -109,7 +109,7 @@ func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*Drift, error) {
 		name := c.Config.String()
 		if name == rec.Config {
 			entrants = slices.Insert(entrants, 0, c)
-		} else if slices.Contains(names, name) || c.Config == f.defaults[j.batch] {
+		} else if slices.Contains(names, name) || c.Config == f.planned(j.batch) {
 			entrants = append(entrants, c)
 		}
 	}

@@ -32,7 +32,11 @@ type Regret struct {
 	Naive      Choice   `json:"naive"`    // each candidate alone, median
 	Transfer   Choice   `json:"transfer"` // the record of the nearest other problem, or the default
 	Rank       float64  `json:"rank"`     // rank correlation of the model's estimates with the times
-	Times      []Timed  `json:"times"`    // all candidates
+	// Between is, of a batch that the planner does not compare, the next larger one
+	// that it does, whose choice serves it: Bucket.
+	Between int     `json:"between,omitempty"`
+	Bucket  *Choice `json:"bucket,omitempty"`
+	Times   []Timed `json:"times"` // all candidates
 }
 
 // Timed is a candidate in the oracle's rounds.
@@ -111,7 +115,27 @@ func (rep *OracleReport) judge() {
 		}
 	}
 	rep.transfer()
+	rep.buckets()
 	rep.sumUp()
+}
+
+// buckets judges, at batches between two compared ones, the choice of the larger.
+func (rep *OracleReport) buckets() {
+	for i := range rep.Problems {
+		r := &rep.Problems[i]
+		r.Bucket = nil
+		for _, other := range rep.Problems {
+			q := r.Problem
+			q.Batch, q.Weights = r.Between, other.Problem.Weights
+			if q != other.Problem {
+				continue
+			}
+			if t, ran := r.timed(other.Tuned[0].Config); ran {
+				c := r.cost(Choice{Config: t.Config})
+				r.Bucket = &c
+			}
+		}
+	}
 }
 
 // timed is a configuration's line.
@@ -161,6 +185,12 @@ func (rep *OracleReport) sumUp() {
 		{"naive", func(r Regret) []Choice { return []Choice{r.Naive} }},
 		{"transfer", func(r Regret) []Choice { return []Choice{r.Transfer} }},
 		{"model", func(r Regret) []Choice { return []Choice{r.Default} }},
+		{"bucket", func(r Regret) []Choice {
+			if r.Bucket == nil {
+				return nil
+			}
+			return []Choice{*r.Bucket}
+		}},
 	} {
 		s := PolicyShare{Policy: p.name}
 		var ratios, regrets, took []float64
@@ -179,7 +209,9 @@ func (rep *OracleReport) sumUp() {
 			s.Geomean, s.P95, s.Max = round4(geomean(ratios)-1), at(regrets, 0.95), at(regrets, 1)
 			s.Median, s.P95Took = at(took, 0.5), at(took, 0.95)
 		}
-		rep.Policies = append(rep.Policies, s)
+		if s.Choices > 0 {
+			rep.Policies = append(rep.Policies, s)
+		}
 	}
 }
 

@@ -48,6 +48,11 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 	t.records = &Records{byMA: map[string][]Record{}}
 	t.lookup = NewLookup(t.records, t.env.Microarch)
 	jobs := t.jobs(linears)
+	if t.Between {
+		for i, l := range linears {
+			jobs[i] = t.between(l, jobs[i])
+		}
+	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	if err := t.start(ctx, linears); err != nil {
 		return nil, err
@@ -99,11 +104,24 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 	return rep, nil
 }
 
+// between adds a batch in the middle between each two neighbours.
+func (t *tuner) between(l Linear, jobs []job) []job {
+	var all []job
+	for i, j := range jobs {
+		if i > 0 && j.batch > jobs[i-1].batch+1 {
+			m := (jobs[i-1].batch + j.batch) / 2
+			all = append(all, job{batch: m, problem: problemOf(l.Problem, l.Mask.Density(), m, t.ISA), between: j.batch})
+		}
+		all = append(all, j)
+	}
+	return all
+}
+
 // regret judges the policies on one problem: those of f's candidates that race, by
 // those of wide.
 func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) (*Regret, error) {
 	entrants := f.at(j.batch, nil)
-	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants)}
+	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants), Between: j.between}
 	for k := range repeats {
 		start := time.Now()
 		j := j

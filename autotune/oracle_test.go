@@ -54,6 +54,40 @@ func TestOracleJudges(t *testing.T) {
 	}
 }
 
+// TestOracleBetween: what the choice for the next larger batch costs at a batch that
+// the planner does not compare, and reports that are kept are judged the same.
+func TestOracleBetween(t *testing.T) {
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 512, 32, 64)
+	b := &fake{t: t, rng: rand.New(rand.NewPCG(1, 2)), ns: preferPanels}
+	tn := newTuner(Options{Dir: t.TempDir(), ISA: runtime.AVX2, Levels: []runtime.ISA{runtime.AVX2}, Between: true})
+	tn.env.Microarch, tn.bench, tn.worker = "test-1", b, "fake"
+	rep, err := tn.oracle(context.Background(), []Linear{l}, 1)
+	require.NoError(t, err)
+	require.Len(t, rep.Problems, 3)
+	require.Equal(t, []int{32, 48, 64}, []int{rep.Problems[0].Problem.Batch, rep.Problems[1].Problem.Batch, rep.Problems[2].Problem.Batch})
+	require.Nil(t, rep.Problems[0].Bucket)
+	require.Equal(t, 64, rep.Problems[1].Between)
+	require.NotNil(t, rep.Problems[1].Bucket)
+	require.Equal(t, rep.Problems[2].Tuned[0].Config, rep.Problems[1].Bucket.Config)
+	require.Equal(t, "bucket", rep.Policies[4].Policy)
+	require.Equal(t, 1, rep.Policies[4].Choices)
+
+	// Two halves of a report are the whole.
+	halves := []OracleReport{{Machine: rep.Machine, Problems: rep.Problems[:1]}, {Machine: rep.Machine, Problems: rep.Problems[1:]}}
+	whole, err := MergeOracles(halves)
+	require.NoError(t, err)
+	require.Equal(t, rep.Problems, whole.Problems)
+	require.Equal(t, rep.Policies, whole.Policies)
+
+	halves[1].Machine.Microarch = "test-2"
+	_, err = MergeOracles(halves)
+	require.ErrorContains(t, err, "measured on test-1 and on test-2")
+	damaged := rep.Problems[0]
+	damaged.Naive.Config = "panelDense mr=9 kb=1"
+	_, err = MergeOracles([]OracleReport{{Problems: []Regret{damaged}}})
+	require.ErrorContains(t, err, `no time of "panelDense mr=9 kb=1"`)
+}
+
 func TestRankCorrelation(t *testing.T) {
 	require.Equal(t, 1.0, rankCorrelation([]float64{1, 2, 3, 4}, []float64{10, 20, 30, 50}))
 	require.Equal(t, -1.0, rankCorrelation([]float64{1, 2, 3, 4}, []float64{9, 8, 7, 6}))

@@ -29,6 +29,8 @@ type Options struct {
 	// Calibrate measures the machine's roofs even where they were measured before.
 	Calibrate bool
 	Cache     string // folder of compiled workers
+	// Between has Oracle look at batches between those that the planner compares too.
+	Between bool
 	// Report, where it is set, is told how far the tuning is, and Note what went
 	// wrong on the way, a line each.
 	Report func(Progress)
@@ -81,6 +83,7 @@ const rotation = 3
 type job struct {
 	batch   int
 	problem Problem
+	between int // the next compared batch, of one that is not; 0
 }
 
 // tuner is a tuning under way.
@@ -226,7 +229,7 @@ func (t *tuner) jobs(linears []Linear) map[int][]job {
 				t.sum.Known++
 				continue
 			}
-			jobs[i] = append(jobs[i], job{b, q})
+			jobs[i] = append(jobs[i], job{batch: b, problem: q})
 		}
 	}
 	switch len(stale) {
@@ -375,8 +378,8 @@ func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 				entrants = append(entrants, c)
 			}
 		}
-		if len(entrants) == 0 || entrants[0].Config != f.defaults[j.batch] {
-			return fmt.Errorf("layer %s: the planner's own choice, %v, does not run on this machine", f.linear.Layer, f.defaults[j.batch])
+		if len(entrants) == 0 || entrants[0].Config != f.planned(j.batch) {
+			return fmt.Errorf("layer %s: the planner's own choice, %v, does not run on this machine", f.linear.Layer, f.planned(j.batch))
 		}
 		meter := startMeter()
 		r, lost, err := t.race(ctx, f, j, entrants)

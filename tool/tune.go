@@ -116,9 +116,12 @@ func TuneCompile(ctx context.Context, c Console, o TuneOptions) error {
 // OracleOptions are the options of TuneOracle.
 type OracleOptions struct {
 	TuneOptions
-	Repeat int      // races of each problem
-	From   []string // reports to be judged together; nothing is measured then
-	JSON   bool
+	Repeat int // races of each problem
+	// Between also judges, at batches between those that a plan compares, the choice
+	// that serves them.
+	Between bool
+	From    []string // reports to be judged together; nothing is measured then
+	JSON    bool
 }
 
 // TuneOracle judges the choices of the race, of the naive policy, of transfer and of
@@ -188,6 +191,7 @@ func (o OracleOptions) oracle(ctx context.Context, c Console) (*autotune.OracleR
 	if err != nil {
 		return nil, err
 	}
+	options.Between = o.Between
 	r, err := autotune.Oracle(ctx, linears, o.Repeat, options)
 	p.end()
 	return r, err

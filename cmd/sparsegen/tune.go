@@ -30,8 +30,8 @@ A tuning may be stopped at any time and goes on where it was.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Spec = first(args)
 			switch {
-			case (o.JSON || len(o.From) > 0) && !oracle:
-				return fmt.Errorf("--json and --from belong to --oracle")
+			case (o.JSON || o.Between || len(o.From) > 0) && !oracle:
+				return fmt.Errorf("--json, --between and --from belong to --oracle")
 			case oracle:
 				return tool.TuneOracle(cmd.Context(), c, o)
 			case compile:
@@ -51,6 +51,7 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.BoolVar(&o.Calibrate, "calibrate", false, "measure again what the machine can do: multiply-adds and bandwidths")
 	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
 	f.IntVar(&o.Repeat, "repeat", 3, "--oracle: how often each race is repeated")
+	f.BoolVar(&o.Between, "between", false, "--oracle: also at batches between those that a plan compares")
 	f.BoolVar(&o.JSON, "json", false, "--oracle: print JSON")
 	f.StringSliceVar(&o.From, "from", nil, "--oracle: judge what these `files` hold, printed with --json, and measure nothing")
 	f.BoolVar(&compile, "compile-only", false, "compile the candidates and print where they are: a machine without Go tunes with a copy")
