@@ -104,6 +104,9 @@ func (j *journal) begin(p Problem, worker string, entrants []string) ([][]Sample
 	return rounds, nil
 }
 
+// forget has the next begin start a race anew.
+func (j *journal) forget(p Problem) { delete(j.races, p) }
+
 func (j *journal) round(samples []Sample) error { return j.write(entry{Round: samples}) }
 
 func (j *journal) write(e entry) error {

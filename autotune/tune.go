@@ -370,8 +370,8 @@ func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool)
 
 // tuneJob races the candidates of one problem and keeps the record.
 func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
-	const attempts = 5 // crashes of different candidates
-	for range attempts {
+	const crashes = 5 // of different candidates
+	for range crashes {
 		var entrants []*candidate
 		for _, c := range f.at(j.batch, t.seeds(f.linear, j)) {
 			if !t.crashed[f.linear.Tensor+" "+c.Config.String()] {
@@ -401,9 +401,26 @@ type loss struct {
 	why       string
 }
 
-// race runs one race, from where the journal has it on. Entrant len(entrants) is the
-// default once more.
+// attempts is how often a race is run whose noise refuses a conclusion: each time the
+// weights lie elsewhere in memory.
+const attempts = 2
+
+// race races entrants until a conclusion is allowed, but no more than attempts times.
 func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
+	for k := 1; ; k++ {
+		r, lost, err := t.raceOnce(ctx, f, j, entrants)
+		if err != nil || lost != nil || !r.Verdict().Refused || k == attempts {
+			return r, lost, err
+		}
+		if t.journal != nil {
+			t.journal.forget(j.problem)
+		}
+	}
+}
+
+// raceOnce runs one race, from where the journal has it on. Entrant len(entrants) is
+// the default once more.
+func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
 	alias := len(entrants)
 	files, free, err := f.filesOf(entrants) // the alias is in memory of its own
 	if err != nil {
