@@ -201,7 +201,7 @@ func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
 		return err
 	}
 	if o.ISA != "" {
-		isa, err := runtime.ParseISA(o.ISA)
+		isa, err := levelOf(o.ISA)
 		if err != nil {
 			return fmt.Errorf("--isa: %w", err)
 		}
@@ -233,20 +233,27 @@ func explainCode(ctx context.Context, c Console, o ExplainOptions) error {
 		}
 		return nil
 	}
+	pure := true
 	for _, f := range files {
-		if !strings.HasSuffix(f.Name, "_amd64.s") {
+		if !strings.HasSuffix(f.Name, ".s") {
 			continue
 		}
+		pure = false
 		if o.Print == "asm" {
-			_, err := c.Out.Write(f.Data)
+			if _, err := c.Out.Write(f.Data); err != nil {
+				return err
+			}
+		} else if err := printBytes(ctx, c.Out, f); err != nil {
 			return err
 		}
-		return printBytes(ctx, c.Out, f)
 	}
-	return errors.New("the spec's targets have no assembly; its kernels are pure Go")
+	if pure {
+		return errors.New("the spec's targets have no assembly; its kernels are pure Go")
+	}
+	return nil
 }
 
-// printBytes assembles a file and prints each instruction beside its bytes.
+// printBytes assembles a file, of which the name says for what, and prints each instruction beside its bytes.
 func printBytes(ctx context.Context, w io.Writer, f codegen.File) error {
 	dir, err := os.MkdirTemp("", "sparsegen-*")
 	if err != nil {

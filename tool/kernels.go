@@ -139,8 +139,36 @@ func gpuKernels(m *ir.Module, tuned gpuplan.Tuned) ([]gpu.Kernel, error) {
 	return gpuplan.Kernels(layers, targets, tuned)
 }
 
-// planLevel is the level that a model is planned for: the one that is asked for,
-// or this machine's best of the module's.
+// levelOf is the level of a name, on whichever architecture.
+func levelOf(name string) (runtime.ISA, error) {
+	for _, isa := range codegen.ISAs() {
+		if isa.String() == name {
+			return isa, nil
+		}
+	}
+	return runtime.ParseISA(name)
+}
+
+// fileLevel is planLevel for a file, which another machine may open: the level that
+// is asked for may be of any architecture, and where this machine has none of the
+// module's, it is the lowest of them.
+func fileLevel(m *ir.Module, asked string) (runtime.ISA, error) {
+	if asked != "" {
+		return levelOf(asked)
+	}
+	best, err := planLevel(m, "")
+	if err != nil || best != runtime.Generic {
+		return best, err
+	}
+	isas, err := levels(m)
+	if err != nil || len(isas) == 0 {
+		return best, err
+	}
+	return isas[0], nil
+}
+
+// planLevel is the level that a model is planned for to run here: the one that is
+// asked for, or this machine's best of the module's.
 func planLevel(m *ir.Module, asked string) (runtime.ISA, error) {
 	if asked != "" {
 		return runtime.ParseISA(asked)

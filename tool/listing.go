@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// assemble runs the Go assembler for amd64 and returns its listing.
+// assemble runs the Go assembler for the architecture that the name of a file says
+// and returns its listing.
 func assemble(ctx context.Context, file, object string) ([]byte, error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -23,7 +24,8 @@ func assemble(ctx context.Context, file, object string) ([]byte, error) {
 	}
 	include := filepath.Join(strings.TrimSpace(string(root)), "pkg", "include")
 	cmd := exec.CommandContext(ctx, "go", "tool", "asm", "-S", "-p", "kernels", "-I", include, "-o", object, file)
-	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64")
+	arch := strings.TrimSuffix(file[strings.LastIndexByte(file, '_')+1:], ".s")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH="+arch)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	listing, err := cmd.Output()

@@ -111,7 +111,7 @@ func plannedFor(m *ir.Module, asked string) (isa runtime.ISA, names string, err 
 	cpu, onGPU := runsOn(m)
 	switch {
 	case len(cpu) > 0:
-		if isa, err = planLevel(m, asked); err != nil {
+		if isa, err = fileLevel(m, asked); err != nil {
 			return 0, "", err
 		}
 		names = isa.String()

@@ -32,9 +32,9 @@ spread is the distance of the quartiles over the median.`,
 	layerFlag(cmd, &o.Layer, "layer (default: all)")
 	f.IntSliceVarP(&o.Batches, "batch", "b", nil, "batch sizes (default: 1, 8, 32, 128 as far as the spec allows)")
 	f.DurationVar(&o.Time, "time", 500*time.Millisecond, "time for each layer and batch")
-	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2 or avx512")
+	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2, avx512, neon or sve")
 	sourceFlags(cmd, &o.Source)
 	f.BoolVar(&o.JSON, "json", false, "print JSON")
-	oneOf(cmd, "isa", "generic", "avx2", "avx512")
+	oneOf(cmd, "isa", "generic", "avx2", "avx512", "neon", "sve")
 	return cmd
 }

@@ -35,7 +35,7 @@ func explainCmd(c tool.Console) *cobra.Command {
 	f.StringVarP(&o.Print, "print", "p", "plan", "ir, plan, asm, bytes, proof, ptx or trace")
 	f.StringVar(&o.ISA, "isa", "", "plan: instruction set to plan for; asm, bytes, proof: only its kernels")
 	sourceFlags(cmd, &o.Source)
-	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "isa", "avx2", "avx512", "neon", "sve")
 	oneOf(cmd, "print", "ir", "plan", "asm", "bytes", "proof", "ptx", "trace")
 	return cmd
 }

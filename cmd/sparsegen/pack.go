@@ -26,8 +26,8 @@ instead of refusing it.`,
 	specArg(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.Out, "out", "o", "", "output `file` (default: the spec's name with .sgp)")
-	f.StringVar(&o.ISA, "isa", "", "instruction set to plan for: avx2 or avx512 (default: this machine's best of the spec's)")
+	f.StringVar(&o.ISA, "isa", "", "instruction set to plan for: avx2, avx512, neon or sve (default: this machine's best of the spec's)")
 	sourceFlags(cmd, &o.Source)
-	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "isa", "avx2", "avx512", "neon", "sve")
 	return cmd
 }

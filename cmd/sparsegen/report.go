@@ -25,8 +25,8 @@ sparsegen tune ran, and its rooflines.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.Out, "out", "o", "", "output `file` (default: the spec's name with .html)")
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
-	f.StringVar(&o.ISA, "isa", "", "instruction set to plan for: avx2 or avx512 (default: this machine's best of the spec's)")
+	f.StringVar(&o.ISA, "isa", "", "instruction set to plan for: avx2, avx512, neon or sve (default: this machine's best of the spec's)")
 	sourceFlags(cmd, &o.Source)
-	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "isa", "avx2", "avx512", "neon", "sve")
 	return cmd
 }

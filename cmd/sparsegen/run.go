@@ -36,9 +36,9 @@ within its error bound. Exit status 1 where one does not.`,
 	f.StringArrayVarP(&o.In, "in", "i", nil, "input `file`; repeat for several inputs")
 	f.IntVar(&o.Random, "random", 0, "`rows` of normally distributed inputs in place of --in")
 	f.StringArrayVarP(&o.Out, "out", "o", nil, "output `file`; repeat for several outputs")
-	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2 or avx512")
+	f.StringVar(&o.ISA, "isa", "", "cap the instruction set: generic, avx2, avx512, neon or sve")
 	sourceFlags(cmd, &o.Source)
 	f.BoolVar(&o.Check, "check", false, "compare with the float64 reference")
-	oneOf(cmd, "isa", "generic", "avx2", "avx512")
+	oneOf(cmd, "isa", "generic", "avx2", "avx512", "neon", "sve")
 	return cmd
 }

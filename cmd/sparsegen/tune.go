@@ -46,7 +46,7 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f := cmd.Flags()
 	f.DurationVar(&o.Budget, "budget", time.Minute, "time after which no further race starts; 0 is no limit")
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
-	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2 or avx512 (default: this machine's best of the spec's)")
+	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2, avx512, neon or sve (default: this machine's best of the spec's)")
 	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
 	f.BoolVar(&o.Calibrate, "calibrate", false, "measure again what the machine can do: multiply-adds and bandwidths")
 	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
@@ -59,7 +59,7 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.BoolVar(&check, "check", false, "measure the committed choices again and report those that are no longer the best")
 	cmd.MarkFlagsMutuallyExclusive("oracle", "check", "compile-only")
 	sourceFlags(cmd, &o.Source)
-	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "isa", "avx2", "avx512", "neon", "sve")
 	cmd.AddCommand(tuneExplainCmd(c))
 	return cmd
 }
@@ -77,8 +77,8 @@ func tuneExplainCmd(c tool.Console) *cobra.Command {
 			return tool.TuneExplain(c, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.ISA, "isa", "", "instruction set: avx2 or avx512 (default: this machine's best of the spec's)")
+	cmd.Flags().StringVar(&o.ISA, "isa", "", "instruction set: avx2, avx512, neon or sve (default: this machine's best of the spec's)")
 	sourceFlags(cmd, &o.Source)
-	oneOf(cmd, "isa", "avx2", "avx512")
+	oneOf(cmd, "isa", "avx2", "avx512", "neon", "sve")
 	return cmd
 }
