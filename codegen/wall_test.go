@@ -50,12 +50,20 @@ func TestNoMnemonicOutsideItsFolder(t *testing.T) {
 	}
 	require.Contains(t, known, "VFMADD231PS")
 	require.Contains(t, known, "FLDPQ")
+	// What Go's assembler lacks is a word, with the name that GNU's has for it.
+	for _, f := range files {
+		for _, m := range regexp.MustCompile(`(?m)^\tWORD \S+ // ([a-z0-9]{4,})`).FindAllSubmatch(f.Data, -1) {
+			known[string(m[1])] = true
+		}
+	}
+	require.Contains(t, known, "fmla")
+	require.Contains(t, known, "whilelt")
 	// Words of English or of Go's own vocabulary.
 	for _, w := range []string{"RET", "WORD", "ADD", "SUB", "MUL"} {
 		delete(known, w)
 	}
-	word := regexp.MustCompile(`[A-Z][A-Z0-9]+`)
-	register := regexp.MustCompile(`\b[XYZ]([12]?[0-9]|3[01])\b|\b[xyz]mm[0-9]*\b`)
+	word := regexp.MustCompile(`[A-Z][A-Z0-9]+|\b[a-z][a-z0-9]+\b`)
+	register := regexp.MustCompile(`\b[XYZR]([12]?[0-9]|3[01])\b|\bV[0-9]+\.[BHSD]|\b[xyz]mm[0-9]*\b`)
 	for _, dir := range []string{".", "../asm", "../asm/goref", "../asm/verify", "../patterns", "../ir", "../runtime"} {
 		for name := range sources(t, dir) {
 			text, err := os.ReadFile(name)
