@@ -75,7 +75,7 @@ endif
 # libc6-arm64-cross puts it; those of its program are static.
 ARM64_LIBC = /usr/aarch64-linux-gnu
 arm64-full:
-	$(GO) test ./codegen -count=1 -timeout 2h -v -run '^TestEmulated$$' -every -calls 100 -cpus max,neoverse-n1,cortex-a53
+	$(GO) test ./codegen -count=1 -timeout 2h -v -run '^TestEmulated$$' -every -calls 100 -cpus max,neoverse-n1,cortex-a53,max:128,max:256
 	$(GO) run ./cmd/sparsegen torture --arch arm64 --exec $(QEMU_ARM64) --cases 20000
 	$(GO) test ./codegen -count=1 -timeout 2h -v -run '^TestMutants$$/neon' -sites 160
 	cd examples && QEMU_LD_PREFIX=$(ARM64_LIBC) GOARCH=arm64 $(GO) test -count=1 -timeout 2h -exec $(QEMU_ARM64) $(if $(wildcard $(ARM64_LIBC)/lib/ld-linux-aarch64.so.1),./...,./sentences)

@@ -88,6 +88,13 @@ func TestBuildRefusesWhatHasNoKernel(t *testing.T) {
 			require.ErrorContains(t, err, c.want, "%v on %s", c.key, m.Name)
 		}
 	}
+	for _, key := range []runtime.KernelKey{
+		{Op: runtime.LanesRow, S: 8}, {Op: runtime.LanesWindow, S: 16}, {Op: runtime.LanesMask, S: 32, NB: 1},
+		{Op: runtime.LanesNM, S: 16, NB: 1, N: 2, M: 8}, {Op: runtime.TransTile}, {Op: runtime.UntransTile},
+	} {
+		_, err := Build(key, machines[runtime.SVE])
+		require.ErrorContains(t, err, "on sve", "%v needs a number of lanes", key)
+	}
 	_, err := Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: 99}}, EmitOptions{Package: "p"})
 	require.ErrorContains(t, err, "no machine for instruction set isa99")
 	_, err = Emit([]Kernel{{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 30, T: 64}, ISA: runtime.AVX512}}, EmitOptions{Package: "p"})

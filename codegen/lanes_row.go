@@ -15,7 +15,7 @@ import (
 // operand in memory.
 func row(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
-	if k.S != 8 || mc.Lanes > 8 {
+	if k.S != 8 || mc.Lanes > 8 || mc.Scalable {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	r := &rows{Builder: b, byter: b.ByteInit()}

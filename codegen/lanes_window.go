@@ -14,7 +14,7 @@ import (
 // permutations and a blend for eight elements instead of a load for each.
 func window(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
-	if k.S != 16 || mc.Lanes > 8 {
+	if k.S != 16 || mc.Lanes > 8 || mc.Scalable {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	w := &windows{Builder: b, zero: b.Vec()}
