@@ -112,7 +112,7 @@ type server struct {
 	answers *json.Encoder
 
 	contenders map[int]*contender
-	in, out    [][]float32 // of all contenders
+	operands   []operands // of all contenders
 	block      int64
 	other      []byte // see evict
 }
@@ -133,7 +133,7 @@ func (s *server) serve(in io.Reader, out io.Writer) error {
 		case r.Open != nil:
 			s.close()
 			goruntime.GC()
-			s.block, s.contenders, s.in, s.out = r.Open.Block, map[int]*contender{}, nil, nil
+			s.block, s.contenders, s.operands = r.Open.Block, map[int]*contender{}, nil
 			err = s.each(r.Open.Files, func(f File) Result { return s.open(r.Open, f) })
 		case r.Round != nil:
 			end.Samples, err = s.round(r.Round)
