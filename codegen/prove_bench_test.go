@@ -1,24 +1,34 @@
 package codegen
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/sparsegen/sparsegen/asm/amd64"
 )
 
-// BenchmarkProve is the time of a proof, on average over every kernel.
+// BenchmarkProve is the time of a proof, on average over every kernel of a level.
+// A kernel for SVE is proved once for each vector length, and a proof is of one.
 func BenchmarkProve(b *testing.B) {
-	kernels := kernelsFor("amd64", everyKernel(b))
-	files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
-	require.NoError(b, err)
-	l, err := amd64.ParseListing(files[0].Data)
-	require.NoError(b, err)
-	b.ReportAllocs()
-	for b.Loop() {
-		_, err := prove(l.Funcs, l.Tables, kernels)
-		require.NoError(b, err)
+	for _, isa := range ISAs() {
+		b.Run(isa.String(), func(b *testing.B) {
+			var kernels []Kernel
+			for _, k := range everyKernel(b) {
+				if k.ISA == isa {
+					kernels = append(kernels, k)
+				}
+			}
+			files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
+			require.NoError(b, err)
+			at := slices.IndexFunc(architectures, func(a architecture) bool { return a.name == isa.Arch() })
+			funcs, tables, err := architectures[at].parse(files[0].Data)
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, err := prove(funcs, tables, kernels)
+				require.NoError(b, err)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(funcs)), "µs/proof")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(kernels)), "µs/kernel")
 }

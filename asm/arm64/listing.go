@@ -24,7 +24,7 @@ type Listing struct {
 // ParseListing reads the assembly that Emit prints; instruction words it decodes
 // by the table. What it does not understand is an error with its line.
 func ParseListing(text []byte) (*Listing, error) {
-	p := &parser{tables: map[string]*verify.Table{}}
+	p := &parser{tables: map[string]*verify.Table{}, seen: map[string]decoded{}}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		n++
@@ -33,8 +33,9 @@ func ParseListing(text []byte) (*Listing, error) {
 		}
 	}
 	l := &Listing{}
+	seen := map[sighting][]verify.Inst{}
 	for _, f := range p.funcs {
-		funcs, err := f.meaning()
+		funcs, err := f.meaning(seen)
 		if err != nil {
 			return nil, err
 		}
@@ -50,6 +51,13 @@ type parser struct {
 	funcs  []*function
 	tables map[string]*verify.Table
 	order  []string
+	seen   map[string]decoded // by their text: kernels repeat themselves
+}
+
+// sighting is an instruction at a length of vectors.
+type sighting struct {
+	text   string
+	length int64
 }
 
 // function is a function of the listing before it is known how long vectors are.
@@ -66,8 +74,8 @@ type listed struct {
 }
 
 // meaning is what f does: of a function with vectors of any length, what it does
-// at each that there is.
-func (f *function) meaning() ([]*verify.Func, error) {
+// at each that there is. What was seen before is not made out again.
+func (f *function) meaning(seen map[sighting][]verify.Inst) ([]*verify.Func, error) {
 	lengths := []int64{0}
 	if slices.ContainsFunc(f.insts, func(i listed) bool { return i.scalable() }) {
 		lengths = vectorLengths
@@ -76,20 +84,27 @@ func (f *function) meaning() ([]*verify.Func, error) {
 	for _, length := range lengths {
 		g := f.Func
 		g.Bits, g.Labels = 8*length, map[string]int{}
+		meanings := make([][]verify.Inst, len(f.insts))
 		at := make([]int, len(f.insts)+1)
 		for i, d := range f.insts {
-			at[i] = len(g.Insts)
-			d.length = length
-			meaning, err := d.meaning()
-			if err != nil {
-				return nil, fmt.Errorf("arm64: line %d: %s: %w", d.line, d.name, err)
+			meaning, ok := seen[sighting{d.text, length}]
+			if !ok {
+				d.length = length
+				var err error
+				if meaning, err = d.meaning(); err != nil {
+					return nil, fmt.Errorf("arm64: line %d: %s: %w", d.line, d.name, err)
+				}
+				seen[sighting{d.text, length}] = meaning
 			}
-			for _, in := range meaning {
+			meanings[i], at[i+1] = meaning, at[i]+len(meaning)
+		}
+		g.Insts = make([]verify.Inst, 0, at[len(f.insts)])
+		for i, d := range f.insts {
+			for _, in := range meanings[i] {
 				in.Line, in.Text = d.line, d.text
 				g.Insts = append(g.Insts, in)
 			}
 		}
-		at[len(f.insts)] = len(g.Insts)
 		for name, i := range f.Labels {
 			g.Labels[name] = at[i]
 		}
@@ -123,11 +138,15 @@ func (p *parser) line(n int, line string) error {
 		f.Labels[name] = len(f.insts)
 		return nil
 	}
-	form, values, symbol, err := parseLine(code)
-	if err != nil {
-		return err
+	d, ok := p.seen[code]
+	if !ok {
+		var err error
+		if d.form, d.values, d.symbol, err = parseLine(code); err != nil {
+			return err
+		}
+		p.seen[code] = d
 	}
-	f.insts = append(f.insts, listed{decoded{form: form, values: values, symbol: symbol}, n, strings.TrimSpace(line)})
+	f.insts = append(f.insts, listed{d, n, strings.TrimSpace(line)})
 	return nil
 }
 

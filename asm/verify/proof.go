@@ -105,7 +105,11 @@ func Joined(proofs []*Proof) []*Proof {
 		if n := len(all); n > 0 && all[n-1].Kernel == p.Kernel {
 			q := all[n-1]
 			q.Cases = append(q.Cases, p.Cases...)
-			q.Idle = slices.DeleteFunc(q.Idle, func(i Idle) bool { return !slices.Contains(p.Idle, i) })
+			idle := make(map[Idle]bool, len(p.Idle))
+			for _, i := range p.Idle {
+				idle[i] = true
+			}
+			q.Idle = slices.DeleteFunc(q.Idle, func(i Idle) bool { return !idle[i] })
 			continue
 		}
 		all = append(all, p)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,10 @@ ptx(sm_80), or --target gives it: their kernels are written as sparsegen_*.ptx.`
 			o.Spec = first(args)
 			if o.Package == "" {
 				o.Fallback = os.Getenv("GOPACKAGE") // go generate sets it
+			}
+			if os.Getenv("GOGC") == "" {
+				// The heap is small and short-lived; the collector ran every few milliseconds.
+				debug.SetGCPercent(400)
 			}
 			return tool.Gen(cmd.Context(), c, o)
 		},
