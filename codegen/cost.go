@@ -13,7 +13,8 @@ import (
 
 // core describes the machine that a plan is made for. The figures are typical of
 // x86-64 server cores since 2020; those of AVX2 were corrected by the benchmarks'
-// grid on a Zen 3, those of AVX-512 were only checked on a Xeon. Those of NEON are
+// grid on a Zen 3, those of AVX-512 in part by the tuner's oracle on a Xeon (tiles,
+// decoding, shuffles). Those of NEON are
 // what manufacturers publish of cores like Neoverse N1 and Cortex-A76; nothing of
 // them was measured. Those of SVE are of cores like Neoverse V1, whose vectors have
 // 256 bits, and a model as well: no plan knows the length that a machine has.
@@ -30,21 +31,34 @@ type core struct {
 	l2Size     int
 	l3Size     int        // what others who share it leave of it
 	tile       []tileCost // ascending; see tileFactor
+	decode     decodeCost
 }
+
+// decodeCost is the cycles that forms which decode their weights take for it.
+type decodeCost struct {
+	expand float64 // LanesMask: to expand a vector
+	group  float64 // LanesRow: eight elements
+	step   float64 // LanesWindow: a step of a slab
+	delta  float64 // DeltaTile: an element, beside each tile
+}
+
+// typicalDecode was measured on the Zen 3.
+var typicalDecode = decodeCost{expand: 2.9, group: 8.4, step: 4.6, delta: 1.1}
 
 var cores = map[runtime.ISA]core{
 	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
 		l2: 28, l3: 16, dram: 6, l2Size: 512 << 10, l3Size: 12 << 20,
-		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}},
+		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}, decode: typicalDecode},
 	runtime.NEON: {lanes: 4, fma: 2, load: 2, shuffle: 1, issue: 4, latency: 4, mispredict: 11,
 		l2: 20, l3: 10, dram: 5, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}},
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}, decode: typicalDecode},
 	runtime.SVE: {lanes: 8, fma: 2, load: 2, shuffle: 1, issue: 5, latency: 4, mispredict: 11,
 		l2: 30, l3: 12, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}},
-	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.7, issue: 5, latency: 4, mispredict: 16,
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}, decode: typicalDecode},
+	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.84, issue: 5, latency: 4, mispredict: 16,
 		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{16 << 10, 1.12}, {32 << 10, 1.25}, {64 << 10, 1.65}}},
+		tile:   []tileCost{{16 << 10, 1.2}, {32 << 10, 1.3}, {64 << 10, 1.5}, {1 << 30, 2.2}},
+		decode: decodeCost{expand: 3, group: 7.4, step: 6.5, delta: 1.33}},
 }
 
 // stream is the cycles to stream n bytes of a working set of size bytes.
@@ -313,15 +327,14 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				(t*sv*2+2*sv+(t*tables+1)/g)/m.issue, m.latency/g)
 		case runtime.LanesMask:
 			steps = float64(k)
-			expand := 2.9 // cycles a vector
-			perStep = max(sv*expand+t*sv/m.fma, m.latency)
+			perStep = max(sv*m.decode.expand+t*sv/m.fma, m.latency)
 		case runtime.LanesRow:
 			sum := 0.0
 			for _, n := range l.Cnt {
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1) // groups of eight elements
-			perStep = 8.4
+			perStep = m.decode.group
 			turn = 8 * 12 // rows whose lengths could not be foreseen
 		case runtime.LanesWindow:
 			sum := 0.0
@@ -329,7 +342,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1) // groups of eight steps
-			perStep = 8 * 4.6
+			perStep = 8 * m.decode.step
 			turn = 2 * 22
 		}
 		compute += slabs * (steps*perStep + turn)
@@ -348,7 +361,7 @@ func estimateDeltaTile(v sgp.Variant, p Problem, batch int, isa runtime.ISA, m c
 	}
 	size := streamBytes(v)
 	tiles := float64((batch + t - 1) / t)
-	work := max(sum*8*1.1, m.stream(size, size))
+	work := max(sum*8*m.decode.delta, m.stream(size, size))
 	if p.In*t*4 > 28<<10 {
 		work *= 1.15
 	}
