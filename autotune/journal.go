@@ -26,7 +26,8 @@ type journaled struct {
 	rounds   [][]Sample
 }
 
-// entry is a line: the start of a race, or a round of the race that started last.
+// entry is a line: the start of a race, or of its going on where worker and entrants are
+// those of before, or a round of the race of the line before.
 type entry struct {
 	Problem  *Problem `json:"problem,omitempty"`
 	Worker   string   `json:"worker,omitempty"` // the program: other kernels make another race
@@ -57,8 +58,10 @@ func openJournal(path string) (*journal, error) {
 		whole += len(lines.Bytes()) + 1
 		switch {
 		case e.Problem != nil:
-			now = &journaled{e.Worker, e.Entrants, nil}
-			j.races[*e.Problem] = now
+			if now = j.races[*e.Problem]; !now.is(e.Worker, e.Entrants) {
+				now = &journaled{e.Worker, e.Entrants, nil}
+				j.races[*e.Problem] = now
+			}
 		case now != nil && len(e.Round) > 0:
 			now.rounds = append(now.rounds, e.Round)
 		}
@@ -86,26 +89,24 @@ func openJournal(path string) (*journal, error) {
 	return j, nil
 }
 
+// is reports whether the race is one by this worker among these entrants.
+func (r *journaled) is(worker string, entrants []string) bool {
+	return r != nil && r.worker == worker && slices.Equal(r.entrants, entrants)
+}
+
 // begin starts a race and gives the rounds that it has behind it.
-func (j *journal) begin(p Problem, worker string, entrants []string) ([][]Sample, error) {
-	old := j.races[p]
-	var rounds [][]Sample
-	if old != nil && old.worker == worker && slices.Equal(old.entrants, entrants) {
+func (j *journal) begin(p Problem, worker string, entrants []string) (rounds [][]Sample, err error) {
+	if old := j.races[p]; old.is(worker, entrants) {
 		rounds = old.rounds
 	}
-	if err := j.write(entry{Problem: &p, Worker: worker, Entrants: entrants}); err != nil {
-		return nil, err
-	}
-	for _, r := range rounds {
-		if err := j.write(entry{Round: r}); err != nil {
-			return nil, err
-		}
-	}
-	return rounds, nil
+	return rounds, j.write(entry{Problem: &p, Worker: worker, Entrants: entrants})
 }
 
 // forget has the next begin start a race anew.
-func (j *journal) forget(p Problem) { delete(j.races, p) }
+func (j *journal) forget(p Problem) error {
+	delete(j.races, p)
+	return j.write(entry{Problem: &p})
+}
 
 func (j *journal) round(samples []Sample) error { return j.write(entry{Round: samples}) }
 

@@ -21,6 +21,10 @@ func Lock(ctx context.Context, note func(string, ...any)) (unlock func(), err er
 	for said := false; ; {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
+			left, _ := filepath.Glob(filepath.Join(escape(os.TempDir()), Scratch)) // the pattern is well-formed
+			for _, dir := range left {
+				_ = os.RemoveAll(dir) // unless it is another user's
+			}
 			return func() { _ = f.Close() }, nil // which unlocks
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {

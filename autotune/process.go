@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,12 +53,9 @@ type process struct {
 	clock   string
 }
 
-func newProcess(binary string) (*process, error) {
-	f, err := os.CreateTemp("", "sparsegen-marker-*")
-	if err != nil {
-		return nil, err
-	}
-	return &process{binary: binary, marker: f.Name(), limit: 60 * time.Second}, f.Close()
+// newProcess is a worker that keeps its marker in the folder dir.
+func newProcess(binary, dir string) *process {
+	return &process{binary: binary, marker: filepath.Join(dir, "marker"), limit: 60 * time.Second}
 }
 
 func (p *process) start() error {
@@ -206,5 +204,5 @@ func (p *process) close() error {
 		}
 		p.cmd = nil
 	}
-	return os.Remove(p.marker)
+	return nil
 }

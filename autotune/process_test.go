@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,11 +17,23 @@ import (
 	"github.com/sparsegen/sparsegen/autotune/worker"
 )
 
-// TestMain lets the test binary stand for a worker that misbehaves.
+// TestMain lets the test binary stand for a worker that misbehaves, and for a tuning.
 func TestMain(m *testing.M) {
 	mode := os.Getenv("AUTOTUNE_TEST_WORKER")
 	if mode == "" {
 		os.Exit(m.Run())
+	}
+	if where, ok := strings.CutPrefix(mode, "tune "); ok {
+		var dir, cache, count string
+		_, err := fmt.Sscan(where, &dir, &cache, &count)
+		if err == nil {
+			err = tuneToBeKilled(dir, cache, count)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
@@ -53,8 +66,7 @@ func startWorker(t *testing.T, mode string) *process {
 	t.Setenv("AUTOTUNE_TEST_WORKER", mode)
 	self, err := os.Executable()
 	require.NoError(t, err)
-	p, err := newProcess(self)
-	require.NoError(t, err)
+	p := newProcess(self, t.TempDir())
 	t.Cleanup(func() { require.NoError(t, p.close()) })
 	return p
 }

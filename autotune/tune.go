@@ -59,6 +59,10 @@ type Summary struct {
 	Races    []time.Duration
 }
 
+// Scratch is the name, as os.MkdirTemp takes it, of a tuning's folder of temporary
+// files. Those that killed tunings left are removed by the next Lock.
+const Scratch = "sparsegen-race-*"
+
 // blockTime is the least time of a sample.
 const blockTime = 20 * time.Microsecond
 
@@ -142,6 +146,9 @@ func (t *tuner) load() {
 
 // start compiles the candidates of all ops and makes the bench ready.
 func (t *tuner) start(ctx context.Context, linears []Linear) (err error) {
+	if t.temp, err = os.MkdirTemp("", Scratch); err != nil {
+		return err
+	}
 	if t.bench == nil {
 		t.report("compile the candidates")
 		start := time.Now()
@@ -152,22 +159,16 @@ func (t *tuner) start(ctx context.Context, linears []Linear) (err error) {
 		t.sum.Build = time.Since(start)
 		t.begin = t.now() // the budget is for races
 		t.worker = filepath.Base(binary)
-		p, err := newProcess(binary)
-		if err != nil {
-			return err
-		}
-		t.bench = p
+		t.bench = newProcess(binary, t.temp)
 	}
-	t.temp, err = os.MkdirTemp("", "sparsegen-tune-*")
-	return err
+	return nil
 }
 
 // stop releases what start made.
-func (t *tuner) stop() error {
-	if t.bench == nil {
-		return nil
+func (t *tuner) stop() (err error) {
+	if t.bench != nil {
+		err = t.bench.close()
 	}
-	err := t.bench.close()
 	if t.temp != "" {
 		err = errors.Join(err, os.RemoveAll(t.temp))
 	}
@@ -413,7 +414,9 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 			return r, lost, err
 		}
 		if t.journal != nil {
-			t.journal.forget(j.problem)
+			if err := t.journal.forget(j.problem); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 }
@@ -538,8 +541,7 @@ func (t *tuner) conclude(f *field, j job, entrants []*candidate, r *Race, load C
 		if t.journal == nil {
 			return nil
 		}
-		_, err := t.journal.begin(j.problem, "", nil) // the next tuning starts this race anew
-		return err
+		return t.journal.forget(j.problem)
 	}
 	winner := entrants[v.Winner]
 	hash, err := t.lookup.kernelHash(winner.Config, f.linear.Problem.TokenMajor, t.ISA)

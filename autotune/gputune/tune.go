@@ -103,7 +103,7 @@ func Tune(ctx context.Context, dev *cuda.Device, plans []*gpuplan.LayerPlan, o O
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	dir, err := os.MkdirTemp("", "sparsegen-tune-*")
+	dir, err := os.MkdirTemp("", autotune.Scratch)
 	if err != nil {
 		return nil, err
 	}
