@@ -41,7 +41,7 @@ type Model struct {
 	sessions map[*Session]struct{}
 }
 
-// Open maps the packed model at path, checks all of it, and checks that the
+// Open reads or maps the packed model at path, checks all of it, and checks that the
 // kernels of sets, as generated packages offer them, suffice for every layer:
 //
 //	m, err := runtime.Open("model.sgp", model.Kernels())
@@ -56,8 +56,8 @@ func Open(path string, sets ...Set) (*Model, error) {
 
 // OpenBytes is Open of a packed model that is in memory already, such as one that
 // is embedded into the program. name stands for the path in errors. data must not
-// change until the model is closed; weights are used where they lie in it, which
-// need not be aligned to more than 4 bytes.
+// change until the model is closed: weights are used where they lie in it, unless it
+// fills huge pages (Linux, from 1 MiB on) and is copied into those.
 func OpenBytes(name string, data []byte, sets ...Set) (*Model, error) {
 	return open(name, sets, func() (*sgp.File, error) { return sgp.Parse(name, data) })
 }

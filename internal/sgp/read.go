@@ -14,12 +14,12 @@ import (
 )
 
 // File is an open packed model. The slices of its Model must not be used after
-// Close: the values among them are mapped from the file, read-only.
+// Close: they lie in memory of the file's own, or the values among them are mapped
+// from the file, read-only.
 type File struct {
 	Model *Model
 	Path  string
 
-	data    []byte // the whole file
 	release func() error
 }
 
@@ -37,8 +37,8 @@ func (e *FormatError) Error() string {
 // Unwrap gives the cause.
 func (e *FormatError) Unwrap() error { return e.Err }
 
-// Open maps the packed model at path, compares every checksum and validates the
-// model. A file that is damaged gives a *FormatError.
+// Open reads or maps the packed model at path, compares every checksum and validates
+// the model. A file that is damaged gives a *FormatError.
 func Open(path string) (*File, error) {
 	if !littleEndian() {
 		return nil, errBigEndian
@@ -59,25 +59,36 @@ func Open(path string) (*File, error) {
 	if err := r.header(); err != nil {
 		return nil, err
 	}
-	data, release, err := mapFile(f, r.size)
-	if err != nil {
-		return nil, err
+	return r.open(func() ([]byte, func() error, error) { return mapFile(f, r.size) })
+}
+
+// open reads what is behind the header: into huge pages where there are such, else
+// where place has it.
+func (r *reader) open(place func() ([]byte, func() error, error)) (*File, error) {
+	huge, err := newHugePages(r.size)
+	release := huge.free
+	if r.data, r.private = huge.bytes, err == nil; err != nil {
+		if r.data, release, err = place(); err != nil {
+			return nil, err
+		}
 	}
-	r.data = data
 	m, err := r.model()
+	if err == nil && r.private {
+		err = huge.protect()
+	}
 	if err != nil {
 		return nil, errors.Join(err, release())
 	}
-	return &File{Model: m, Path: path, data: data, release: release}, nil
+	return &File{Model: m, Path: r.path, release: release}, nil
 }
 
-// Close unmaps the file.
+// Close releases the model's memory.
 func (f *File) Close() error {
 	if f.release == nil {
 		return nil
 	}
 	release := f.release
-	f.release, f.data, f.Model = nil, nil, nil
+	f.release, f.Model = nil, nil
 	return release()
 }
 
@@ -86,7 +97,10 @@ type reader struct {
 	file io.ReaderAt
 	path string
 	size int64
-	data []byte // mapped; its bytes may change or vanish at any time
+	// data is as long as the file. If it is private, check reads the file into it;
+	// else it is mapped, and its bytes may change or vanish at any time.
+	data    []byte
+	private bool
 
 	version     uint32
 	fingerprint uint64
@@ -184,7 +198,7 @@ func (r *reader) model() (*Model, error) {
 	end := r.structureAt + int64(len(r.structure))
 	for i := range r.sections {
 		s := &r.sections[i]
-		if s.region == indexRegion {
+		if s.region == indexRegion && !r.private {
 			s.bytes = alignedBytes(int(s.length))
 			if _, err := r.file.ReadAt(s.bytes, s.offset); err != nil {
 				return nil, r.errorf(s.offset, "%w", err)
@@ -265,6 +279,8 @@ func (r *reader) verify(jobs []chunk) error {
 	return first
 }
 
+const becameShorter = "the file became shorter while it was read"
+
 func (r *reader) check(c chunk) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -272,9 +288,17 @@ func (r *reader) check(c chunk) (err error) {
 			if !IsFault(p) {
 				panic(p)
 			}
-			err = r.errorf(c.offset, "the file became shorter while it was read")
+			err = r.errorf(c.offset, becameShorter)
 		}
 	}()
+	if r.private {
+		switch _, err := r.file.ReadAt(c.bytes, c.offset); {
+		case errors.Is(err, io.EOF):
+			return r.errorf(c.offset, becameShorter)
+		case err != nil:
+			return r.errorf(c.offset, "%w", err)
+		}
+	}
 	if c.zero {
 		for i, b := range c.bytes {
 			if b != 0 {

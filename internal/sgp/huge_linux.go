@@ -1,0 +1,48 @@
+package sgp
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+)
+
+// hugePage is the size of a large page of x86-64, and of arm64 where pages have
+// 4096 bytes.
+const hugePage = 2 << 20
+
+// hugePages is memory in large pages, as far as the system gives such: weights that
+// come from memory are read up to a tenth faster out of them than out of a mapped
+// file, and a third faster than out of small pages. Which sets of a cache they take
+// is the same in every run.
+type hugePages struct {
+	bytes []byte
+	all   []byte // with what lies before the first boundary
+}
+
+var errSmallPages = errors.New("not for huge pages")
+
+// newHugePages maps n bytes. It fails where they would not fill half of a large page,
+// or would take more than a quarter of the machine's memory, in which a mapped file is
+// better off: the system can take that back.
+func newHugePages(n int64) (h hugePages, err error) {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return h, err
+	}
+	if n < hugePage/2 || uint64(n) > uint64(info.Totalram)*uint64(info.Unit)/4 {
+		return h, errSmallPages
+	}
+	size := (int(n) + hugePage - 1) / hugePage * hugePage
+	if h.all, err = syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON); err != nil {
+		return h, err
+	}
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(h.all))) % hugePage)
+	h.bytes = h.all[skip : skip+int(n) : skip+int(n)]
+	_ = syscall.Madvise(h.all, syscall.MADV_HUGEPAGE) // without, the pages are small
+	return h, nil
+}
+
+// protect makes the memory read-only.
+func (h hugePages) protect() error { return syscall.Mprotect(h.all, syscall.PROT_READ) }
+
+func (h hugePages) free() error { return syscall.Munmap(h.all) }

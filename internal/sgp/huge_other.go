@@ -1,0 +1,14 @@
+//go:build !linux
+
+package sgp
+
+import "errors"
+
+// hugePages is memory in large pages, which no system but Linux gives to whom asks.
+type hugePages struct{ bytes []byte }
+
+func newHugePages(int64) (hugePages, error) { return hugePages{}, errors.ErrUnsupported }
+
+func (hugePages) protect() error { return nil }
+
+func (hugePages) free() error { return nil }
