@@ -102,7 +102,9 @@ func (g *group) enterAll(a *arena, ours Ours, set settings) (field []*contender,
 			enter(source{peer.Name, func() (peers.Runner, error) { return peer.Prepare(w, p) }}, "", w, ref)
 		}
 	}
+	var untuned Ours
 	if ours != nil {
+		untuned = ours.Untuned()
 		enter(source{oursDenseName, func() (peers.Runner, error) {
 			return ours.Prepare(w, p.Out, p.In, dense.Spec, p.Layout, p.Batch)
 		}}, "", w, ref)
@@ -132,6 +134,11 @@ func (g *group) enterAll(a *arena, ours Ours, set settings) (field []*contender,
 			return ours.Prepare(w, p.Out, p.In, c.Pattern.Spec, p.Layout, p.Batch)
 		}
 		enter(source{oursName, func() (peers.Runner, error) { return prepare() }}, c.Pattern.Label, w, ref)
+		if untuned != nil {
+			enter(source{oursUntunedName, func() (peers.Runner, error) {
+				return untuned.Prepare(w, p.Out, p.In, c.Pattern.Spec, p.Layout, p.Batch)
+			}}, c.Pattern.Label, w, ref)
+		}
 		if set.Variants {
 			for _, s := range variants(prepare) {
 				enter(s, c.Pattern.Label, w, ref)

@@ -3,6 +3,7 @@
 // says which of the project's performance floors were reached.
 //
 //	go run . -json out.json          the whole grid: a table, JSON, the floors
+//	go run . -tune -tuned records    the same after tuning: plans follow what was measured
 //	go run . -quick -run linear/384  a first impression of some cases
 //
 // It is a module of its own because it links C libraries. It must not be
@@ -47,6 +48,8 @@ type options struct {
 	floors bool
 	json   string
 	dlmc   string
+	tune   bool
+	tuned  string
 	set    settings
 }
 
@@ -74,10 +77,14 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	pool := f.Int64("pool", 256, "megabytes of weights that a contender rotates through in cold cases; more than the last-level cache")
 	f.Uint64Var(&o.set.Seed, "seed", 1, "seed of weights, activations and the order of the rounds")
 	f.BoolVar(&o.set.Variants, "variants", false, "also race the kernels that the planner did not choose")
+	f.BoolVar(&o.tune, "tune", false, "before the race, tune what has no record in the folder of -tuned")
+	f.StringVar(&o.tuned, "tuned", "", "plan by the tuner's records in this `folder`")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
 	switch {
+	case o.tune && o.tuned == "":
+		return nil, errors.New("-tune: say with -tuned where the records are")
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case o.set.Rounds < 1 || o.set.Rounds > 10000:
@@ -130,6 +137,16 @@ func run(args []string, stdout, stderr io.Writer, ours Ours) int {
 		return ok
 	}
 
+	if ours != nil && o.tune {
+		if err := ours.Tune(cases, o.set.Seed, o.tuned, stderr); err != nil {
+			return fail(err)
+		}
+	}
+	if ours != nil && o.tuned != "" {
+		if err := ours.UseRecords(o.tuned); err != nil {
+			return fail(err)
+		}
+	}
 	peers.Pin()
 	report := &Report{Schema: schema, Time: time.Now().UTC(), Machine: thisMachine(), Libraries: libraries(ours), Settings: o.set}
 	report.header(stdout)

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,6 +20,10 @@ import (
 type plain struct{ wrong bool }
 
 func (plain) Library() string { return "plain Go" }
+
+func (plain) Tune([]Case, uint64, string, io.Writer) error { return nil }
+func (plain) UseRecords(folder string) error               { return fmt.Errorf("%s has no records", folder) }
+func (plain) Untuned() Ours                                { return nil }
 
 func (o plain) Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error) {
 	r := &plainRunner{p: peers.Problem{Out: out, In: in, Batch: batch, Layout: layout}, pattern: pattern, wrong: o.wrong}
@@ -185,4 +191,17 @@ func TestRunRefusesOtherThreads(t *testing.T) {
 	code := run([]string{"-dlmc", "none", "-rounds", "1", "-budget", "0", "-run", `linear/384x1536/b8/nm\(2,4\)`}, &out, &errs, crowd{})
 	require.Equal(t, findings, code)
 	require.Contains(t, errs.String(), "linear/384x1536/b8/nm(2,4): ours: uses other threads")
+}
+
+// TestTunedNeedsRecords: plans do not silently fall back to the model.
+func TestTunedNeedsRecords(t *testing.T) {
+	var log bytes.Buffer
+	require.Equal(t, usage, run([]string{"-tune"}, io.Discard, &log, plain{}))
+	require.Contains(t, log.String(), "-tuned")
+	log.Reset()
+	require.Equal(t, usage, run([]string{"-quick", "-run", "linear/384x1536/b8/dense", "-dlmc", "", "-tune", "-tuned", "empty"}, io.Discard, &log, plain{}))
+	require.Contains(t, log.String(), "empty has no records")
+	g, err := newGenerated()
+	require.NoError(t, err)
+	require.ErrorContains(t, g.UseRecords(t.TempDir()), "has no records of")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 
 	"github.com/sparsegen/sparsegen/bench/peers"
@@ -17,6 +18,13 @@ type Ours interface {
 	// Prepare is called several times for one matrix where the weights are to
 	// come from memory; each call packs its own copy. It does not keep w.
 	Prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (OursRunner, error)
+	// Tune measures the candidates of cases that have no record in folder yet, and
+	// keeps what it finds there.
+	Tune(cases []Case, seed uint64, folder string, log io.Writer) error
+	// UseRecords lets later calls of Prepare follow the records in folder.
+	UseRecords(folder string) error
+	// Untuned plans without records. It is nil where there are none.
+	Untuned() Ours
 }
 
 // OursRunner is one prepared product.
@@ -34,8 +42,9 @@ type Variant struct {
 }
 
 const (
-	oursName      = "ours"
-	oursDenseName = "ours-dense"
+	oursName        = "ours"
+	oursDenseName   = "ours-dense"
+	oursUntunedName = "ours-untuned"
 )
 
 // variantName is the contender's name of a variant.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/sparsegen/sparsegen/autotune"
 	"github.com/sparsegen/sparsegen/bench/kernels"
 	"github.com/sparsegen/sparsegen/bench/peers"
 	"github.com/sparsegen/sparsegen/codegen"
@@ -19,6 +20,8 @@ import (
 // Open, Session.Run, on one thread.
 type generated struct {
 	isa runtime.ISA
+	// tuned gives the tuner's measurements to the planner; nil: there are none.
+	tuned codegen.Tuned
 	// chosen remembers the planner's choice: cold cases pack one matrix many
 	// times.
 	chosen map[planKey]*codegen.LayerPlan
@@ -47,7 +50,7 @@ func newGenerated() (*generated, error) {
 		}
 		isa = min(isa, limit)
 	}
-	return &generated{isa, map[planKey]*codegen.LayerPlan{}}, nil
+	return &generated{isa: isa, chosen: map[planKey]*codegen.LayerPlan{}}, nil
 }
 
 func (g *generated) Library() string { return "sparsegen, " + g.isa.String() }
@@ -79,23 +82,31 @@ func sumOfBits(w []float32) (sum uint64) {
 	return sum
 }
 
-func (g *generated) prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int, only func(codegen.Config) bool) (*generatedRunner, error) {
+// linearOf is the op that a case measures: a pruned weight is 0 in w.
+func linearOf(w []float32, out, in int, pattern string, layout peers.Layout, batch int) (autotune.Linear, error) {
 	p, err := patterns.Parse(pattern)
 	if err != nil {
-		return nil, err
+		return autotune.Linear{}, err
 	}
 	m := patterns.Matrix{Rows: out, Cols: in, Stride: in, Data: w}
 	mask := patterns.MaskOf(m)
-	if pattern == "dense" {
+	if pattern == dense.Spec {
 		if mask, err = p.Prune(m); err != nil {
-			return nil, err
+			return autotune.Linear{}, err
 		}
 	}
-	problem := codegen.Problem{
+	return autotune.Linear{Layer: pattern, Tensor: "w", Matrix: m, Mask: mask, Problem: codegen.Problem{
 		Out: out, In: in, BatchMin: batch, BatchMax: batch,
 		TokenMajor: layout == peers.TokenMajor, Levels: p.Levels(out, in),
+	}}, nil
+}
+
+func (g *generated) prepare(w []float32, out, in int, pattern string, layout peers.Layout, batch int, only func(codegen.Config) bool) (*generatedRunner, error) {
+	op, err := linearOf(w, out, in, pattern, layout, batch)
+	if err != nil {
+		return nil, err
 	}
-	variants, plan, err := codegen.Plan(problem, m, mask, g.isa, only)
+	variants, plan, err := codegen.PlanTuned(op.Problem, op.Matrix, op.Mask, g.isa, only, g.tuned)
 	if err != nil {
 		return nil, err
 	}

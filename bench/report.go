@@ -114,7 +114,7 @@ func cell(r *Result, name string) string {
 	if e.VsOpenBLAS != nil {
 		s += fmt.Sprintf(" %5.2f×", e.VsOpenBLAS.Median)
 	}
-	if e.SkipsZeros != nil && *e.SkipsZeros < 0.5 && e.Name != oursName {
+	if e.SkipsZeros != nil && *e.SkipsZeros < 0.5 && !strings.HasPrefix(e.Name, oursName) {
 		s += "*"
 	}
 	return s

@@ -311,7 +311,7 @@ func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions) (*sgp.Li
 	if lin.Bias, err = Vector(op.Bias, weights); err != nil {
 		return nil, r, err
 	}
-	lin.Variants, r.Plan, err = planTuned(p, m, mask, o.ISA, o.Only, o.Tuned)
+	lin.Variants, r.Plan, err = PlanTuned(p, m, mask, o.ISA, o.Only, o.Tuned)
 	if err != nil {
 		return nil, r, atPos(op.Pos, "%v", err)
 	}

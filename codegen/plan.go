@@ -197,11 +197,11 @@ const worthTuning = 1.02
 // only limits the choice (nil allows all); isa is the level that the plan is
 // made for.
 func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool) ([]sgp.Variant, *LayerPlan, error) {
-	return planTuned(p, m, mask, isa, only, nil)
+	return PlanTuned(p, m, mask, isa, only, nil)
 }
 
-// planTuned is Plan with measurements, which decide where there are any.
-func planTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
+// PlanTuned is Plan with measurements, which decide where there are any.
+func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
 	isa = levelOf(isa)
 	plan := &LayerPlan{Problem: p, Density: mask.Density()}
 	bs := p.batches()

@@ -21,9 +21,13 @@ func main() {
 			log.Fatal(err)
 		}
 		for _, tokenMajor := range []bool{false, true} {
-			ks = append(ks, codegen.Problem{
+			problem := codegen.Problem{
 				Out: 64, In: 64, BatchMin: 1, BatchMax: 1 << 12, TokenMajor: tokenMajor, Levels: p.Levels(64, 64),
-			}.Kernels()...)
+			}
+			ks = append(ks, problem.Kernels()...)
+			for _, c := range codegen.Space(problem) { // what a tuning may choose
+				ks = append(ks, c.Kernels(tokenMajor)...)
+			}
 		}
 	}
 	files, err := codegen.Emit(ks, codegen.EmitOptions{Package: "kernels", Spec: "the benchmarks' grid"})
