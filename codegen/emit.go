@@ -50,7 +50,7 @@ type architecture struct {
 	emit     func(funcs []*asm.Func, pkg, header, constraint string) (text, stubs []byte, err error)
 	// parse reads text back: each function, once for each length that its vectors may
 	// have.
-	parse func(text []byte) ([]*verify.Func, []verify.Table, error)
+	parse func(text []byte) (*verify.Listing, error)
 }
 
 // architectures are those that have an assembler here.
@@ -60,26 +60,14 @@ var architectures = []architecture{
 		func(fs []*asm.Func, pkg, header, constraint string) ([]byte, []byte, error) {
 			return amd64.Emit(fs, amd64.Options{Package: pkg, Header: header, Constraint: constraint})
 		},
-		func(text []byte) ([]*verify.Func, []verify.Table, error) {
-			l, err := amd64.ParseListing(text)
-			if err != nil {
-				return nil, nil, err
-			}
-			return l.Funcs, l.Tables, nil
-		},
+		amd64.ParseListing,
 	},
 	{
 		"arm64", map[runtime.ISA]asm.Machine{runtime.NEON: arm64.NEON, runtime.SVE: arm64.SVE},
 		func(fs []*asm.Func, pkg, header, constraint string) ([]byte, []byte, error) {
 			return arm64.Emit(fs, arm64.Options{Package: pkg, Header: header, Constraint: constraint})
 		},
-		func(text []byte) ([]*verify.Func, []verify.Table, error) {
-			l, err := arm64.ParseListing(text)
-			if err != nil {
-				return nil, nil, err
-			}
-			return l.Funcs, l.Tables, nil
-		},
+		arm64.ParseListing,
 	},
 }
 
@@ -197,11 +185,11 @@ func recorded(a architecture, ks []Kernel) ([]*asm.Func, error) {
 
 // provedText reads the assembly of kernels back and proves them.
 func provedText(a architecture, text []byte, ks []Kernel) ([]*verify.Proof, error) {
-	funcs, tables, err := a.parse(text)
+	l, err := a.parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("codegen: kernels cannot be proved safe: %w", err)
 	}
-	return prove(funcs, tables, ks)
+	return prove(l.Funcs, l.Tables, ks)
 }
 
 // TextHash identifies the machine code of kernels up to a level of its

@@ -141,13 +141,13 @@ func fuzzProve(f *testing.F, arch string) {
 	}
 	tables, _, _ = strings.Cut("DATA "+tables, "\n//")
 	f.Fuzz(func(t *testing.T, text string) {
-		funcs, data, err := a.parse([]byte(text + "\n" + tables))
-		if err != nil || len(funcs) == 0 {
+		l, err := a.parse([]byte(text + "\n" + tables))
+		if err != nil || len(l.Funcs) == 0 {
 			return
 		}
 		for _, k := range kernels {
-			funcs[0].Name = functionName(k.Key, machines[k.ISA])
-			_, _ = prove(funcs[:1], data, []Kernel{k})
+			l.Funcs[0].Name = functionName(k.Key, machines[k.ISA])
+			_, _ = prove(l.Funcs[:1], l.Tables, []Kernel{k})
 		}
 	})
 }

@@ -21,14 +21,14 @@ func BenchmarkProve(b *testing.B) {
 			files, err := Emit(kernels, EmitOptions{Package: "kern", Spec: "every.sg"})
 			require.NoError(b, err)
 			at := slices.IndexFunc(architectures, func(a architecture) bool { return a.name == isa.Arch() })
-			funcs, tables, err := architectures[at].parse(files[0].Data)
+			l, err := architectures[at].parse(files[0].Data)
 			require.NoError(b, err)
 			b.ReportAllocs()
 			for b.Loop() {
-				_, err := prove(funcs, tables, kernels)
+				_, err := prove(l.Funcs, l.Tables, kernels)
 				require.NoError(b, err)
 			}
-			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(funcs)), "µs/proof")
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(l.Funcs)), "µs/proof")
 		})
 	}
 }

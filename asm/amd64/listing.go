@@ -11,162 +11,39 @@ import (
 	"github.com/sparsegen/sparsegen/asm/verify"
 )
 
-// A Listing is emitted assembly, read back for verification.
-type Listing struct {
-	Funcs  []*verify.Func
-	Tables []verify.Table
-}
-
 // ParseListing reads the assembly that Emit prints. What it does not understand
 // is an error with its line.
-func ParseListing(text []byte) (*Listing, error) {
+func ParseListing(text []byte) (*verify.Listing, error) {
 	// One slice holds the instructions of all functions: there are as many as
 	// lines at most.
-	p := &parser{tables: map[string]*verify.Table{}, seen: map[string]verify.Inst{}, insts: make([]verify.Inst, 0, bytes.Count(text, []byte("\n"))+1)}
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		n++
-		if err := p.line(n, strings.TrimRight(line, "\n")); err != nil {
-			return nil, fmt.Errorf("amd64: line %d: %w", n, err)
+	insts := make([]verify.Inst, 0, bytes.Count(text, []byte("\n"))+1)
+	seen := map[string]verify.Inst{} // by their text: kernels repeat themselves
+	l, err := verify.ReadListing(text, func(f *verify.Func, n int, code, _ string) error {
+		i, ok := seen[code]
+		if !ok {
+			name, rest, _ := strings.Cut(code, " ")
+			var err error
+			if i, err = instruction(name, strings.TrimSpace(rest)); err != nil {
+				return err
+			}
+			i.Text = code
+			seen[code] = i
 		}
+		i.Line = n
+		insts = append(insts, i)
+		f.Insts = insts[len(insts)-len(f.Insts)-1 : len(insts) : len(insts)]
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("amd64: %w", err)
 	}
-	l := &Listing{Funcs: p.funcs}
-	for _, name := range p.order {
-		l.Tables = append(l.Tables, *p.tables[name])
+	for _, f := range l.Funcs {
+		f.RegName = regName
+		for _, r := range reserved {
+			f.Reserved = append(f.Reserved, registers[r].reg)
+		}
 	}
 	return l, nil
-}
-
-type parser struct {
-	funcs  []*verify.Func
-	tables map[string]*verify.Table
-	order  []string
-	insts  []verify.Inst
-	seen   map[string]verify.Inst // by their text: kernels repeat themselves
-}
-
-func (p *parser) line(n int, line string) error {
-	code, _, _ := strings.Cut(line, "//")
-	code = strings.TrimRight(code, " \t")
-	first, rest, _ := strings.Cut(strings.TrimSpace(code), " ")
-	rest = strings.TrimSpace(rest)
-	switch {
-	case first == "", strings.TrimSpace(code) == `#include "textflag.h"`:
-		return nil
-	case first == "TEXT":
-		return p.text(n, rest)
-	case first == "DATA":
-		return p.data(rest)
-	case first == "GLOBL":
-		return p.globl(rest)
-	}
-	if len(p.funcs) == 0 {
-		return fmt.Errorf("%s before any function", first)
-	}
-	f := p.funcs[len(p.funcs)-1]
-	if name, ok := strings.CutSuffix(first, ":"); ok {
-		if _, twice := f.Labels[name]; twice {
-			return fmt.Errorf("label %s a second time", name)
-		}
-		if rest != "" {
-			return fmt.Errorf("%s behind a label", rest)
-		}
-		f.Labels[name] = len(f.Insts)
-		return nil
-	}
-	code = strings.TrimSpace(code)
-	i, ok := p.seen[code]
-	if !ok {
-		var err error
-		if i, err = instruction(first, rest); err != nil {
-			return err
-		}
-		i.Text = code
-		p.seen[code] = i
-	}
-	i.Line = n
-	p.insts = append(p.insts, i)
-	f.Insts = p.insts[len(p.insts)-len(f.Insts)-1 : len(p.insts) : len(p.insts)]
-	return nil
-}
-
-// text reads what follows TEXT: ·name(SB), NOSPLIT, $frame-args.
-func (p *parser) text(n int, rest string) error {
-	f := &verify.Func{Line: n, Labels: map[string]int{}, RegName: regName}
-	fields := strings.Split(rest, ", ")
-	name, ok := strings.CutSuffix(strings.TrimPrefix(fields[0], "·"), "(SB)")
-	frame, args, ok2 := strings.Cut(strings.TrimPrefix(fields[len(fields)-1], "$"), "-")
-	if !ok || !ok2 || len(fields) < 2 {
-		return fmt.Errorf("TEXT %s: want ·name(SB), flags, $frame-arguments", rest)
-	}
-	f.Name = name
-	var err error
-	if f.Frame, err = strconv.ParseInt(frame, 10, 32); err != nil {
-		return err
-	}
-	if f.Args, err = strconv.ParseInt(args, 10, 32); err != nil {
-		return err
-	}
-	for _, r := range reserved {
-		f.Reserved = append(f.Reserved, registers[r].reg)
-	}
-	p.funcs = append(p.funcs, f)
-	return nil
-}
-
-// table finds the table that a symbol such as name<>+8(SB) lies in.
-func (p *parser) table(symbol string) (t *verify.Table, at int64, err error) {
-	o, err := parseOperand(symbol)
-	if err != nil || o.Kind != verify.Memory || o.Base != verify.NoReg {
-		return nil, 0, fmt.Errorf("%s: want name<>+offset(SB)", symbol)
-	}
-	t = p.tables[o.Symbol]
-	if t == nil {
-		t = &verify.Table{Name: o.Symbol}
-		p.tables[o.Symbol] = t
-		p.order = append(p.order, o.Symbol)
-	}
-	return t, o.Disp, nil
-}
-
-// data reads name<>+8(SB)/4, $0x3f800000.
-func (p *parser) data(rest string) error {
-	symbol, rest, ok := strings.Cut(rest, "/")
-	size, word, ok2 := strings.Cut(rest, ", $")
-	n, err := strconv.Atoi(size)
-	if !ok || !ok2 || err != nil || n != 4 && n != 8 {
-		return fmt.Errorf("DATA %s: want a symbol of 4 or 8 bytes", symbol)
-	}
-	t, at, err := p.table(symbol)
-	if err != nil {
-		return err
-	}
-	w, err := strconv.ParseUint(word, 0, 64)
-	if err != nil {
-		return err
-	}
-	if at != int64(len(t.Data)) {
-		return fmt.Errorf("DATA %s: does not follow what lies before it", symbol)
-	}
-	for range n {
-		t.Data = append(t.Data, byte(w))
-		w >>= 8
-	}
-	return nil
-}
-
-// globl reads name<>(SB), flags, $size.
-func (p *parser) globl(rest string) error {
-	fields := strings.Split(rest, ", ")
-	t, _, err := p.table(fields[0])
-	if err != nil {
-		return err
-	}
-	size, err := strconv.Atoi(strings.TrimPrefix(fields[len(fields)-1], "$"))
-	if err != nil || size != len(t.Data) {
-		return fmt.Errorf("GLOBL %s: %d bytes of data, declared %s", t.Name, len(t.Data), fields[len(fields)-1])
-	}
-	return nil
 }
 
 func instruction(name, rest string) (verify.Inst, error) {
@@ -372,14 +249,8 @@ func parseOperand(s string) (o verify.Operand, err error) {
 		if base == "FP" {
 			o.Kind = verify.Slot
 		}
-		plus := strings.LastIndexByte(at, '+')
-		if plus < 0 {
-			plus = len(at)
-			at += "+0"
-		}
-		o.Symbol = strings.TrimSuffix(at[:plus], "<>")
-		o.Disp, err = strconv.ParseInt(at[plus+1:], 10, 32)
-		if indexed || o.Symbol == "" {
+		o.Symbol, o.Disp, err = verify.SplitSymbol(at)
+		if indexed {
 			return o, fmt.Errorf("operand %q", s)
 		}
 		return o, err

@@ -3,6 +3,8 @@ package arm64
 import (
 	"fmt"
 	"strings"
+
+	"github.com/sparsegen/sparsegen/asm/verify"
 )
 
 // noOffset drops offsets of 0, which are not shown.
@@ -65,7 +67,7 @@ func shown(code string) ([]string, error) {
 		if f.name == "adr" {
 			return []string{fmt.Sprintf("adrp x%d", values[0]), fmt.Sprintf("add x%[1]d, x%[1]d", values[0])}, nil
 		}
-		_, at, err := splitSymbol(symbol)
+		_, at, err := verify.SplitSymbol(symbol)
 		op := map[string]string{"ldr.arg": "ldr x", "str.arg": "str x", "ldr.s.arg": "ldr s"}[f.name]
 		return []string{fmt.Sprintf("%s%d, [sp, #%d]", op, values[0], at+8)}, err // above the link register's place
 	}

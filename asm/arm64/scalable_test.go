@@ -45,7 +45,7 @@ func move(mask bool) *asm.Func {
 // TestEachLength: one text is proved for each length of vectors, and a mistake at
 // one of them is named with it.
 func TestEachLength(t *testing.T) {
-	listing := func(f *asm.Func) *Listing {
+	listing := func(f *asm.Func) *verify.Listing {
 		text, _, err := Emit([]*asm.Func{f}, Options{Package: "p", Header: "h"})
 		require.NoError(t, err)
 		l, err := ParseListing(text)

@@ -117,7 +117,7 @@ func (d *decoded) memory() (verify.Operand, error) {
 	case d.at("arg") >= 0:
 		o.Kind = verify.Slot
 		var err error
-		o.Symbol, o.Disp, err = splitSymbol(d.symbol)
+		o.Symbol, o.Disp, err = verify.SplitSymbol(d.symbol)
 		return o, err
 	case d.at("symbol") >= 0:
 		o.Symbol = d.symbol

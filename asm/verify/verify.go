@@ -6,7 +6,8 @@
 //
 // It interprets the listing over polynomials in the integers of the contract.
 // What an instruction does it learns from Inst, which a package of the target
-// fills in from its table of semantics. A kernel's contract is data, too.
+// fills in from its table of semantics; ReadListing reads what is the same for
+// every target. A kernel's contract is data, too.
 //
 // It must not import codegen, goref, runtime or a package of a target, nor know
 // a kernel family or a mnemonic.
