@@ -1,7 +1,6 @@
 package codegen
 
 import (
-	"debug/elf"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -33,48 +32,16 @@ func meant(t *testing.T, binary string, files []File, kernels int) {
 	require.NoError(t, err)
 	require.Len(t, want, kernels)
 
-	file, err := elf.Open(binary)
-	require.NoError(t, err)
-	defer file.Close()
-	symbols, err := file.Symbols()
-	require.NoError(t, err)
-	function := func(symbol string) string {
-		symbol = strings.TrimSuffix(symbol, ".abi0")
-		return symbol[strings.LastIndexByte(symbol, '.')+1:]
-	}
-	var low, high uint64
-	for _, s := range symbols {
-		if want[function(s.Name)] == nil || !strings.HasSuffix(s.Name, ".abi0") {
-			continue
-		}
-		if low == 0 || s.Value < low {
-			low = s.Value
-		}
-		high = max(high, s.Value+s.Size)
-	}
-	require.NotZero(t, low, "no kernel in the binary")
-	out, err := exec.CommandContext(t.Context(), objdump, "-d", "-w", "--no-show-raw-insn",
-		fmt.Sprintf("--start-address=%#x", low), fmt.Sprintf("--stop-address=%#x", high), binary).Output()
-	require.NoError(t, err)
-	head := regexp.MustCompile(`^[0-9a-f]+ <(.*)>:`)
-	instruction := regexp.MustCompile(`^ *[0-9a-f]+:\t(.*)`)
-	found, name := map[string][]string{}, ""
-	for line := range strings.Lines(string(out)) {
-		if m := head.FindStringSubmatch(line); m != nil {
-			name = function(m[1])
-		} else if m := instruction.FindStringSubmatch(line); m != nil && name != "" {
-			found[name] = append(found[name], inDecimal(m[1]))
-		}
-	}
+	shown := Objdump(t, objdump, binary, func(kernel string) bool { return want[kernel] != nil })
 	instructions := 0
 	for name, list := range want {
-		got := found[name]
+		got := shown[name]
 		require.GreaterOrEqual(t, len(got), len(list), name)
 		for _, rest := range got[len(list):] { // the linker's padding
 			require.Contains(t, []string{"nop", "udf #0"}, rest, name)
 		}
 		for i, w := range list {
-			g := got[i]
+			g := inDecimal(got[i])
 			if !strings.Contains(w, ", #") && (strings.HasPrefix(w, "adrp ") || strings.HasPrefix(w, "add ")) && strings.HasPrefix(g, w+", ") {
 				continue // an address that the linker chose
 			}
@@ -96,7 +63,7 @@ var (
 
 // inDecimal is objdump's text of an instruction as arm64.Disassembly has it.
 func inDecimal(text string) string {
-	text = strings.Join(strings.Fields(comment.ReplaceAllString(text, "")), " ")
+	text = comment.ReplaceAllString(text, "")
 	text = place.ReplaceAllStringFunc(text, func(s string) string {
 		at, _ := strconv.ParseUint(place.FindStringSubmatch(s)[1], 16, 64) // none is 0
 		return strconv.FormatUint(at/4, 10)

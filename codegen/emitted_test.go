@@ -1,12 +1,8 @@
 package codegen_test
 
 import (
-	"bytes"
-	"debug/elf"
-	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	goruntime "runtime"
 	"strings"
 	"testing"
@@ -74,12 +70,6 @@ var sameInstruction = map[string]string{
 	"imulq": "imul", "vmovq": "vmovq",
 }
 
-// function is the Go name in a symbol such as path%2eof.kernel.abi0.
-func function(symbol string) string {
-	symbol = strings.TrimSuffix(symbol, ".abi0")
-	return symbol[strings.LastIndexByte(symbol, '.')+1:]
-}
-
 // disassembly takes all kernels at once: GNU objdump must find in
 // the linked binary, function by function, the instructions that were printed.
 // That is a check on Go's assembler, on the encodings avo chose, and on the
@@ -121,46 +111,17 @@ func disassembly(t *testing.T, binary string, text []byte, kernels int) {
 		require.Equal(t, counts[name], sum, name)
 	}
 
-	file, err := elf.Open(binary)
-	require.NoError(t, err)
-	defer file.Close()
-	symbols, err := file.Symbols()
-	require.NoError(t, err)
-	var low, high uint64
-	for _, s := range symbols {
-		if printed[function(s.Name)] == nil || !strings.HasSuffix(s.Name, ".abi0") {
-			continue
-		}
-		if low == 0 || s.Value < low {
-			low = s.Value
-		}
-		high = max(high, s.Value+s.Size)
-	}
-	require.NotZero(t, low, "no kernel in the binary")
-	out, err := exec.CommandContext(t.Context(), objdump, "-d", "--no-show-raw-insn", "-w",
-		fmt.Sprintf("--start-address=%#x", low), fmt.Sprintf("--stop-address=%#x", high), binary).Output()
-	require.NoError(t, err)
-	found := map[string]map[string]int{}
-	head := regexp.MustCompile(`^[0-9a-f]+ <(.*)>:`)
-	name = ""
-	for line := range bytes.Lines(out) {
-		if symbol := head.FindSubmatch(line); symbol != nil {
-			name = function(string(symbol[1]))
-			found[name] = map[string]int{}
-			continue
-		}
-		_, instruction, ok := strings.Cut(string(line), ":\t")
-		if !ok || name == "" {
-			continue
-		}
-		op := strings.Fields(instruction)[0]
-		if s, ok := sameInstruction[op]; ok {
-			op = s
-		}
-		found[name][op]++
-	}
+	shown := codegen.Objdump(t, objdump, binary, func(kernel string) bool { return printed[kernel] != nil })
 	for name, ops := range printed {
-		delete(found[name], "int3") // the linker's padding between functions
-		require.Equal(t, ops, found[name], name)
+		found := map[string]int{}
+		for _, instruction := range shown[name] {
+			op := strings.Fields(instruction)[0]
+			if s, ok := sameInstruction[op]; ok {
+				op = s
+			}
+			found[op]++
+		}
+		delete(found, "int3") // the linker's padding between functions
+		require.Equal(t, ops, found, name)
 	}
 }
