@@ -105,6 +105,18 @@ func (p *program) sources(list []operand) ([]src, error) {
 	return out, nil
 }
 
+// operands reads the operands of an instruction that makes a register of n others.
+func (p *program) operands(i *instr, n int) (d dst, s []src, err error) {
+	if err = i.want(n + 1); err != nil {
+		return
+	}
+	if d, err = p.result(i.args[0]); err != nil {
+		return
+	}
+	s, err = p.sources(i.args[1:])
+	return
+}
+
 // predicate reads a predicate register.
 func (w *warp) predicate(r int, m uint32) uint32 {
 	w.unknown(m&^w.predInit[r], "a predicate")

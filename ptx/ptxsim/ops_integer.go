@@ -206,14 +206,7 @@ func makeWide(p *program, i *instr) error {
 }
 
 func makeCarry(p *program, i *instr) error {
-	if err := i.want(3); err != nil {
-		return err
-	}
-	d, err := p.result(i.args[0])
-	if err != nil {
-		return err
-	}
-	s, err := p.sources(i.args[1:])
+	d, s, err := p.operands(i, 2)
 	if err != nil {
 		return err
 	}
@@ -320,14 +313,7 @@ func makeFunnel(p *program, i *instr) error {
 }
 
 func makeInsert(p *program, i *instr) error {
-	if err := i.want(5); err != nil {
-		return err
-	}
-	d, err := p.result(i.args[0])
-	if err != nil {
-		return err
-	}
-	s, err := p.sources(i.args[1:])
+	d, s, err := p.operands(i, 4)
 	if err != nil {
 		return err
 	}

@@ -91,12 +91,17 @@ func makeLoad(p *program, i *instr) error {
 	return nil
 }
 
-// values reads what a store writes.
-func (p *program) values(o operand) ([]src, error) {
-	if o.kind == opVec {
-		return p.sources(o.list)
+// stored reads the first operands of a store: where it writes, and what.
+func (p *program) stored(i *instr) (addr src, values []src, err error) {
+	if addr, err = p.at(i.args[0]); err != nil {
+		return
 	}
-	return p.sources([]operand{o})
+	list := i.args[1:2]
+	if i.args[1].kind == opVec {
+		list = i.args[1].list
+	}
+	values, err = p.sources(list)
+	return
 }
 
 func makeStore(p *program, i *instr) error {
@@ -104,11 +109,7 @@ func makeStore(p *program, i *instr) error {
 		return err
 	}
 	size, where := sizes[i.typ()], i.space()
-	addr, err := p.at(i.args[0])
-	if err != nil {
-		return err
-	}
-	get, err := p.values(i.args[1])
+	addr, get, err := p.stored(i)
 	if err != nil {
 		return err
 	}
@@ -140,11 +141,7 @@ func makeStoreAsync(p *program, i *instr) error {
 		return err
 	}
 	size := sizes[i.typ()]
-	addr, err := p.at(i.args[0])
-	if err != nil {
-		return err
-	}
-	get, err := p.values(i.args[1])
+	addr, get, err := p.stored(i)
 	if err != nil {
 		return err
 	}
@@ -283,11 +280,7 @@ func makeReduceVector(p *program, i *instr) error {
 	}
 	typ := i.typ()
 	size := sizes[typ]
-	addr, err := p.at(i.args[0])
-	if err != nil {
-		return err
-	}
-	get, err := p.values(i.args[1])
+	addr, get, err := p.stored(i)
 	if err != nil {
 		return err
 	}

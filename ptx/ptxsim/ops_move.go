@@ -6,11 +6,7 @@ var moveRows = []row{
 	{"mov.{b16,u16,s16,b32,u32,s32,f32,b64,u64,s64,f64,pred}", makeMov},
 	{"cvta{.to,}.{global,shared,local,const,param}.u64", makeAddress},
 	{"mapa{.shared::cluster,}.{u32,u64}", func(p *program, i *instr) error {
-		d, err := p.result(i.args[0])
-		if err != nil {
-			return err
-		}
-		s, err := p.sources(i.args[1:])
+		d, s, err := p.operands(i, 2)
 		if err != nil {
 			return err
 		}

@@ -132,14 +132,7 @@ func map1(p *program, i *instr, size int, f func(a uint64) uint64) error {
 }
 
 func map2(p *program, i *instr, size int, f func(a, b uint64) uint64) error {
-	if err := i.want(3); err != nil {
-		return err
-	}
-	d, err := p.result(i.args[0])
-	if err != nil {
-		return err
-	}
-	s, err := p.sources(i.args[1:])
+	d, s, err := p.operands(i, 2)
 	if err != nil {
 		return err
 	}
@@ -168,14 +161,7 @@ func map3(p *program, i *instr, size int, f func(a, b, c uint64) uint64) error {
 }
 
 func mapN(p *program, i *instr, n, size int, f func(a, b, c uint64) uint64) error {
-	if err := i.want(n + 1); err != nil {
-		return err
-	}
-	d, err := p.result(i.args[0])
-	if err != nil {
-		return err
-	}
-	s, err := p.sources(i.args[1:])
+	d, s, err := p.operands(i, n)
 	if err != nil {
 		return err
 	}
