@@ -97,47 +97,33 @@ func (l *lowerer) bcastN(i *asm.Inst) error {
 	return nil
 }
 
-// loadMask loads as many lanes as the mask says, one by one unless it is all.
-func (l *lowerer) loadMask(i *asm.Inst) {
+// accessMask loads or stores as many lanes as the mask says, one by one unless it
+// is all.
+func (l *lowerer) accessMask(i *asm.Inst) {
+	reg, all, first, other := i.A, "str.q", "str.s", "st1.s[]"
+	load := i.Op == asm.OpLoadMask
+	if load {
+		reg, all, first, other = i.Dst, "ldr.q", "ldr.s", "ld1.s[]"
+	}
 	full, end := l.newLabel("full"), l.newLabel("end")
-	d, k, base := l.r(i.Dst), l.r(i.Mask), l.at(i.Mem)
+	v, k, base := l.r(reg), l.r(i.Mask), l.at(i.Mem)
 	l.compare(k, 4)
 	l.emitAt("b.ge", full)
-	l.emit("movi.0", d)
+	if load {
+		l.emit("movi.0", v)
+	}
 	for lane := range int64(3) {
 		l.compare(k, lane)
 		l.emitAt("b.le", end)
 		if lane == 0 {
-			l.emit("ldr.s", d, base, 0)
+			l.emit(first, v, base, 0)
 		} else {
-			l.emit("ld1.s[]", d, lane, l.moved(base, 4*lane))
+			l.emit(other, v, lane, l.moved(base, 4*lane))
 		}
 	}
 	l.emitAt("b", end)
 	l.label(full)
-	l.emit("ldr.q", d, base, 0)
-	l.label(end)
-	l.forget()
-}
-
-// storeMask is loadMask's sister.
-func (l *lowerer) storeMask(i *asm.Inst) {
-	full, end := l.newLabel("full"), l.newLabel("end")
-	a, k, base := l.r(i.A), l.r(i.Mask), l.at(i.Mem)
-	l.compare(k, 4)
-	l.emitAt("b.ge", full)
-	for lane := range int64(3) {
-		l.compare(k, lane)
-		l.emitAt("b.le", end)
-		if lane == 0 {
-			l.emit("str.s", a, base, 0)
-		} else {
-			l.emit("st1.s[]", a, lane, l.moved(base, 4*lane))
-		}
-	}
-	l.emitAt("b", end)
-	l.label(full)
-	l.emit("str.q", a, base, 0)
+	l.emit(all, v, base, 0)
 	l.label(end)
 	l.forget()
 }

@@ -356,10 +356,8 @@ func (l *lowerer) inst(n int, i *asm.Inst) error {
 		l.choose(i)
 	case asm.OpBcastN:
 		return l.bcastN(i)
-	case asm.OpLoadMask:
-		l.loadMask(i)
-	case asm.OpStoreMask:
-		l.storeMask(i)
+	case asm.OpLoadMask, asm.OpStoreMask:
+		l.accessMask(i)
 	case asm.OpLoadAfter:
 		d := l.vec()
 		l.access("ldr.q", 16, d, i.Mem)
