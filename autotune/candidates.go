@@ -37,6 +37,7 @@ type candidate struct {
 	codegen.Packed
 	same []codegen.Config // that give the same kernels on the same bytes
 	file string           // where it is written, or ""
+	twin string           // another one with the same content, or ""
 }
 
 // field is the candidates of one linear op.
@@ -266,8 +267,10 @@ func (f *field) writeModel(v sgp.Variant, p codegen.Problem) (string, error) {
 // remove deletes the candidates' files.
 func (f *field) remove() {
 	for _, c := range f.candidates {
-		if c.file != "" {
-			_ = os.Remove(c.file) // its folder goes too, later
+		for _, file := range []string{c.file, c.twin} {
+			if file != "" {
+				_ = os.Remove(file) // its folder goes too, later
+			}
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Choice is what a policy chose for a problem, and what that costs.
 type Choice struct {
 	Config string  `json:"config"`
-	NS     float64 `json:"ns"`     // its fastest sample in the oracle's rounds
+	NS     float64 `json:"ns"`     // in the oracle's rounds
 	Regret float64 `json:"regret"` // NS over the oracle's, less 1
 	Took   float64 `json:"took_s"` // to choose, in seconds; 0 for what measures nothing
 
@@ -43,7 +43,7 @@ type Regret struct {
 type Timed struct {
 	Config string   `json:"config"`
 	Same   []string `json:"same,omitempty"` // configurations of the same kernels on the same bytes
-	NS     float64  `json:"ns"`             // its fastest sample
+	NS     float64  `json:"ns"`             // in units of the default's of the same rounds, times that one's fastest sample
 	Cycles float64  `json:"cycles"`         // the model's estimate
 }
 

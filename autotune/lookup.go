@@ -105,7 +105,7 @@ func (l *Lookup) validate(rec Record, p codegen.Problem, isa runtime.ISA) ([]cod
 	for _, f := range rec.finalists() {
 		o, err := codegen.ParseConfig(f.Config)
 		if err == nil && o != c && o.Legal(p, isa) == nil {
-			ms = append(ms, codegen.Measured{Config: o, Ratio: max(1, f.Min/rec.chosen().Min)})
+			ms = append(ms, codegen.Measured{Config: o, Ratio: max(1, f.Median/rec.chosen().Median)})
 		}
 	}
 	return ms, nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"time"
 
@@ -32,7 +31,7 @@ const (
 
 // Oracle measures what tuning is worth: for each problem of the ops the race, repeated,
 // and the naive policy choose among the same candidates, and then all of them run in
-// interleaved rounds, by whose fastest samples the choices are judged. Records are
+// interleaved rounds, by which the choices are judged. Records are
 // neither used nor written.
 func Oracle(ctx context.Context, linears []Linear, repeats int, o Options) (*OracleReport, error) {
 	unlock, err := Lock(ctx, o.note)
@@ -40,7 +39,9 @@ func Oracle(ctx context.Context, linears []Linear, repeats int, o Options) (*Ora
 		return nil, err
 	}
 	defer unlock()
-	return newTuner(o).oracle(ctx, linears, repeats)
+	t := newTuner(o)
+	t.elsewhere = true // a repeated race has nothing of the one before
+	return t.oracle(ctx, linears, repeats)
 }
 
 func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep *OracleReport, err error) {
@@ -139,11 +140,10 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) 
 		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
 		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[v.Winner].Config.String(), Took: took, Verdict: &v})
 	}
-	files, free, err := f.filesOf(entrants)
+	files, err := f.filesOf(entrants)
 	if err != nil {
 		return nil, err
 	}
-	free()
 	start := time.Now()
 	naive, err := t.naive(ctx, j, files[:len(entrants)])
 	if err != nil {
@@ -155,10 +155,9 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) 
 		own = append(own, c.Config)
 	}
 	entrants = wide.at(j.batch, own)
-	if files, free, err = wide.filesOf(entrants); err != nil {
+	if files, err = wide.filesOf(entrants); err != nil {
 		return nil, err
 	}
-	defer free()
 	best, err := t.exhaust(ctx, j, files, entrants)
 	if err != nil {
 		return nil, err
@@ -175,21 +174,22 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) 
 	return reg, nil
 }
 
-// filesOf are the files of entrants and, last, of the first one once more, which free
-// removes.
-func (f *field) filesOf(entrants []*candidate) (files []worker.File, free func(), err error) {
+// filesOf are the files of entrants and, last, of the first one once more.
+func (f *field) filesOf(entrants []*candidate) (files []worker.File, err error) {
 	for i, c := range entrants {
 		path, err := f.write(c)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		files = append(files, worker.File{ID: i, Path: path})
 	}
-	twin, err := f.writeModel(entrants[0].Variant, f.linear.Problem)
-	if err != nil {
-		return nil, nil, err
+	first := entrants[0]
+	if first.twin == "" {
+		if first.twin, err = f.writeModel(first.Variant, f.linear.Problem); err != nil {
+			return nil, err
+		}
 	}
-	return append(files, worker.File{ID: len(entrants), Path: twin}), func() { _ = os.Remove(twin) }, nil // its folder goes too
+	return append(files, worker.File{ID: len(entrants), Path: first.twin}), nil
 }
 
 // naive is the candidate that wins by the naive policy.
@@ -215,13 +215,15 @@ func (t *tuner) naive(ctx context.Context, j job, files []worker.File) (int, err
 	return winner, nil
 }
 
-// exhaust is the fastest sample of each candidate in the oracle's rounds, and of the
-// default once more.
+// exhaust is the time of each candidate in the oracle's rounds, and of the default
+// once more: the default's fastest sample, times the middle of the rounds' ratios to
+// the default.
 func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrants []*candidate) ([]float64, error) {
 	if _, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime)}); err != nil {
 		return nil, err
 	}
-	best := slices.Repeat([]float64{math.Inf(1)}, len(files))
+	ratios := make([][]float64, len(files))
+	fastest := math.Inf(1)
 	var alive []int
 	bytes := 0
 	for i := range files {
@@ -235,17 +237,26 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 		if err != nil {
 			return nil, err
 		}
+		own := samples[slices.Index(alive, 0)].NS
+		fastest = min(fastest, own)
 		for _, s := range samples {
-			best[s.Entrant] = min(best[s.Entrant], s.NS)
+			ratios[s.Entrant] = append(ratios[s.Entrant], s.NS/own)
 		}
 		if round == oracleTrial {
-			least := slices.Min(best)
-			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && best[i] > oracleFar*least })
+			least := 1.0
+			for _, xs := range ratios {
+				least = min(least, median(xs))
+			}
+			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && median(ratios[i]) > oracleFar*least })
 			bytes = 0
 			for _, i := range alive {
 				bytes += entrants[i%len(entrants)].Bytes()
 			}
 		}
 	}
-	return best, nil
+	times := make([]float64, len(files))
+	for i, xs := range ratios {
+		times[i] = fastest * median(xs)
+	}
+	return times, nil
 }

@@ -1,9 +1,11 @@
 package autotune
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
 // stage is a part of a race: at the end of round until, entrants stay that are
@@ -13,13 +15,18 @@ type stage struct {
 	samples int // of each entrant a round
 	slack   float64
 	most    int
+	settle  time.Duration // before a sample's clock starts, on a CPU
 }
+
+// settleTime is how long a candidate runs before its clock starts, from when on caches
+// and branch predictors hardly know the others any more.
+const settleTime = time.Millisecond
 
 // stages are the eliminations. Nobody leaves before four samples.
 var stages = []stage{
-	{2, 2, 1.40, 48},
-	{6, 1, 1.10, 16},
-	{16, 1, 1.03, 6},
+	{2, 2, 1.40, 48, 0},
+	{6, 1, 1.10, 16, settleTime / 4},
+	{16, 1, 1.03, 6, settleTime},
 }
 
 const (
@@ -33,6 +40,8 @@ const (
 	// raceTime is the time, in nanoseconds of all samples, from which a race is
 	// brought to its end.
 	raceTime = 1e9
+	// wideLead is that of the fastest from which a play-off ends early.
+	wideLead = 0.01
 
 	// significance is the probability of error at which the default is replaced,
 	// leastGain the gain that it takes at least.
@@ -44,8 +53,8 @@ const (
 	refused = 0.05
 )
 
-// Sample is one measurement of an entrant: nanoseconds a run, the mean of a block
-// of runs.
+// Sample is one measurement of an entrant: nanoseconds a run, and the number of runs
+// that it took.
 type Sample struct {
 	Entrant int
 	NS      float64
@@ -104,7 +113,7 @@ func (r *Race) stage() stage {
 			return s
 		}
 	}
-	return stage{r.last, 1, math.Inf(1), r.entrants}
+	return stage{r.last, 1, math.Inf(1), r.entrants, settleTime}
 }
 
 // Add takes the samples of a round.
@@ -113,7 +122,7 @@ func (r *Race) Add(samples []Sample) {
 	for _, s := range samples {
 		r.minimum[s.Entrant] = min(r.minimum[s.Entrant], s.NS)
 		r.counts[s.Entrant]++
-		r.spent += s.NS * float64(s.Runs+1) // with the run before the clock starts
+		r.spent += s.NS * float64(s.Runs)
 		if b, ok := best[s.Entrant]; !ok || s.NS < b {
 			best[s.Entrant] = s.NS
 		}
@@ -130,6 +139,9 @@ func (r *Race) Add(samples []Sample) {
 		r.last += playoff // minima come closer to what they stand for
 		r.longer++
 	}
+	if r.round >= stages[len(stages)-1].until+leastPlayoff && r.round < r.last && r.isClear() {
+		r.last = r.round
+	}
 	if r.spent > raceTime && r.round >= stages[len(stages)-1].until {
 		r.last = min(r.last, max(r.round, stages[len(stages)-1].until+leastPlayoff))
 	}
@@ -137,50 +149,71 @@ func (r *Race) Add(samples []Sample) {
 
 // eliminate ends a stage.
 func (r *Race) eliminate(s stage) {
+	score := r.scores()
 	fastest := r.order()
 	keep := map[int]bool{r.fallback: true, r.alias: true}
 	for i, e := range fastest {
-		if i < s.most && r.minimum[e] <= s.slack*r.minimum[fastest[0]] {
+		if i < s.most && score[e] <= s.slack*score[fastest[0]] {
 			keep[e] = true
 		}
 	}
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !keep[e] })
 }
 
-// order is the entrants still in the race, without the alias, the fastest first.
-func (r *Race) order() []int { return r.byTime(r.alive) }
+// scores are the times of those still in the race, in units of their rounds' medians:
+// the middle of all rounds, the smaller one of two. For some of the rounds a machine may be
+// half as fast as for the others, and change in the middle of a round: fastest samples
+// would then say who ran at a good moment.
+func (r *Race) scores() map[int]float64 {
+	ratios := map[int][]float64{}
+	for i := range r.round {
+		var times []float64
+		for _, e := range r.alive {
+			if t := r.rounds[e][i]; t > 0 {
+				times = append(times, t)
+			}
+		}
+		if len(times) == 0 {
+			continue
+		}
+		pace := median(times)
+		for _, e := range r.alive {
+			if t := r.rounds[e][i]; t > 0 {
+				ratios[e] = append(ratios[e], t/pace)
+			}
+		}
+	}
+	score := map[int]float64{}
+	for e, xs := range ratios {
+		slices.Sort(xs)
+		score[e] = xs[(len(xs)-1)/2]
+	}
+	return score
+}
 
-// Ranking is all entrants that ran, without the alias: those that stayed longest
-// first, and among these the fastest.
+// order is the entrants still in the race, without the alias, the fastest first.
+func (r *Race) order() []int {
+	score := r.scores()
+	es := slices.DeleteFunc(slices.Clone(r.alive), func(e int) bool { return e == r.alias })
+	slices.SortStableFunc(es, func(a, b int) int { return cmp.Compare(score[a], score[b]) })
+	return es
+}
+
+// Ranking is all entrants that ran, without the alias: those that stayed to the end
+// first, the fastest of them before, and then those that stayed longer, and among
+// these the fastest.
 func (r *Race) Ranking() []int {
-	var all []int
+	all := r.order()
+	last := len(all)
 	for e := range r.entrants {
-		if r.counts[e] > 0 {
+		if r.counts[e] > 0 && e != r.alias && !slices.Contains(all[:last], e) {
 			all = append(all, e)
 		}
 	}
-	all = r.byTime(all)
-	slices.SortStableFunc(all, func(a, b int) int { return r.counts[b] - r.counts[a] })
-	return all
-}
-
-func (r *Race) byTime(entrants []int) []int {
-	var es []int
-	for _, e := range entrants {
-		if e != r.alias {
-			es = append(es, e)
-		}
-	}
-	slices.SortStableFunc(es, func(a, b int) int {
-		switch {
-		case r.minimum[a] < r.minimum[b]:
-			return -1
-		case r.minimum[a] > r.minimum[b]:
-			return 1
-		}
-		return 0
+	slices.SortStableFunc(all[last:], func(a, b int) int {
+		return cmp.Or(cmp.Compare(r.counts[b], r.counts[a]), cmp.Compare(r.minimum[a], r.minimum[b]))
 	})
-	return es
+	return all
 }
 
 // Drop takes an entrant out of the race.
@@ -197,7 +230,7 @@ func (r *Race) Round() (done, of int) { return r.round, r.last }
 // Verdict is what a race found.
 type Verdict struct {
 	Winner  int     `json:"-"`                 // the default, unless another is faster beyond doubt
-	Fastest int     `json:"-"`                 // by its fastest sample
+	Fastest int     `json:"-"`                 // by its score
 	Noise   float64 `json:"noise"`             // gap between the default and itself
 	Gain    float64 `json:"gain"`              // of the fastest over the default: the share of the time that it saves
 	P       float64 `json:"p"`                 // of the sign test, fastest against default
@@ -206,7 +239,23 @@ type Verdict struct {
 }
 
 // noise is the gap between the default and itself.
-func (r *Race) noise() float64 { return math.Abs(r.minimum[r.alias]/r.minimum[r.fallback] - 1) }
+func (r *Race) noise() float64 {
+	ratios := r.against(r.alias)
+	if len(ratios) == 0 {
+		return 0
+	}
+	return math.Abs(median(ratios) - 1)
+}
+
+// against are the ratios of an entrant's times to the default's, by rounds.
+func (r *Race) against(e int) (ratios []float64) {
+	for i, d := range r.rounds[r.fallback] {
+		if t := r.rounds[e][i]; d > 0 && t > 0 {
+			ratios = append(ratios, t/d)
+		}
+	}
+	return ratios
+}
 
 // undecided reports whether more rounds may replace the default: the gain is enough,
 // but not yet beyond doubt.
@@ -215,30 +264,42 @@ func (r *Race) undecided() bool {
 	return v.Fastest != r.fallback && v.P >= significance && v.Gain > max(leastGain, v.Noise)
 }
 
+// isClear reports whether further rounds would hardly change the verdict: nobody gains
+// half of what it takes, or the fastest leads by much and beyond doubt.
+func (r *Race) isClear() bool {
+	v := r.Verdict()
+	switch {
+	case v.Noisy:
+		return false
+	case v.Gain <= leastGain/2:
+		return true
+	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
+		return false
+	}
+	fastest, score := r.order(), r.scores()
+	return score[fastest[1]] >= (1+wideLead)*score[fastest[0]]
+}
+
 // Verdict judges the race as it stands.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
 	v.Noise = r.noise()
 	v.Refused, v.Noisy = v.Noise > refused, v.Noise > noisy
-	if v.Fastest == r.fallback {
+	ratios := r.against(v.Fastest)
+	if v.Fastest == r.fallback || len(ratios) == 0 {
 		return v
 	}
-	var ratios []float64
-	wins := 0
-	for i, d := range r.rounds[r.fallback] {
-		if w := r.rounds[v.Fastest][i]; d > 0 && w > 0 && w != d {
-			ratios = append(ratios, w/d)
-			if w < d {
-				wins++
-			}
+	wins, n := 0, 0
+	for _, x := range ratios {
+		if x < 1 {
+			wins++
+		}
+		if x != 1 {
+			n++
 		}
 	}
-	if len(ratios) == 0 {
-		return v
-	}
-	v.P = signTest(wins, len(ratios))
-	// The smaller of what the minima and the middle of the rounds say.
-	v.Gain = 1 - max(r.minimum[v.Fastest]/r.minimum[r.fallback], median(ratios))
+	v.P = signTest(wins, n)
+	v.Gain = 1 - median(ratios)
 	if v.P < significance && v.Gain > max(leastGain, v.Noise) && !v.Refused {
 		v.Winner = v.Fastest
 	}

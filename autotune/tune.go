@@ -106,7 +106,9 @@ type tuner struct {
 	done    int
 	gains   []float64
 	crashed map[string]bool // op and configuration
-	temp    string
+	// elsewhere has the weights of each race lie elsewhere in memory.
+	elsewhere bool
+	temp      string
 }
 
 // Tune races the candidates of each linear op at each batch that the planner
@@ -409,7 +411,7 @@ const attempts = 2
 // race races entrants until a conclusion is allowed, but no more than attempts times.
 func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
 	for k := 1; ; k++ {
-		r, lost, err := t.raceOnce(ctx, f, j, entrants)
+		r, lost, err := t.raceOnce(ctx, f, j, entrants, k > 1 || t.elsewhere)
 		if err != nil || lost != nil || !r.Verdict().Refused || k == attempts {
 			return r, lost, err
 		}
@@ -422,14 +424,14 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 }
 
 // raceOnce runs one race, from where the journal has it on. Entrant len(entrants) is
-// the default once more.
-func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
+// the default once more. What the race before left of the candidates' weights in memory is
+// used, unless they are to lie elsewhere.
+func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candidate, elsewhere bool) (*Race, *loss, error) {
 	alias := len(entrants)
-	files, free, err := f.filesOf(entrants) // the alias is in memory of its own
+	files, err := f.filesOf(entrants) // the alias is in memory of its own
 	if err != nil {
 		return nil, nil, err
 	}
-	defer free()
 	names := make([]string, len(entrants))
 	for i, c := range entrants {
 		names[i] = c.Config.String()
@@ -461,7 +463,7 @@ func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candi
 	if race.Next() == nil {
 		return race, nil, nil
 	}
-	results, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime)})
+	results, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime), Elsewhere: elsewhere})
 	if err != nil {
 		return lost(err)
 	}
@@ -473,7 +475,7 @@ func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candi
 		for _, e := range order[:race.Alive()] {
 			bytes += candidateOf(e).Bytes()
 		}
-		samples, err := t.round(ctx, j, order, bytes, warmCopies(entrants[0]))
+		samples, err := t.settled(ctx, j, order, bytes, warmCopies(entrants[0]), race.stage().settle)
 		if err != nil {
 			return lost(err)
 		}
@@ -493,7 +495,12 @@ func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candi
 // round times a round of entrants, whose weights have so many bytes together, with
 // so many copies where they stay in the caches.
 func (t *tuner) round(ctx context.Context, j job, order []int, bytes, copies int) ([]Sample, error) {
-	r := worker.Round{Order: order, Copies: copies}
+	return t.settled(ctx, j, order, bytes, copies, settleTime)
+}
+
+// settled is round where each candidate runs for some time before its clock starts.
+func (t *tuner) settled(ctx context.Context, j job, order []int, bytes, copies int, settle time.Duration) ([]Sample, error) {
+	r := worker.Round{Order: order, Copies: copies, Settle: int64(settle)}
 	if j.problem.Weights == "cold" { // so many that they push each other out of the last cache
 		r.Cold, r.Cache = true, t.llc
 		r.Copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))

@@ -164,7 +164,7 @@ func TestStoppedTuningGoesOn(t *testing.T) {
 	dir := t.TempDir()
 	_, _, err := tuned(t, dir, whole, Options{}, l)
 	require.NoError(t, err)
-	for _, stop := range []int{1, 57, 100} {
+	for _, stop := range []int{1, 29, 50} {
 		dir := t.TempDir()
 		first := &fake{stop: stop}
 		_, _, err := tuned(t, dir, first, Options{}, l)
@@ -201,7 +201,7 @@ func TestRefusedRaceStartsAnew(t *testing.T) {
 	sum, notes, err := tuned(t, dir, quiet, Options{}, l)
 	require.NoError(t, err)
 	require.Empty(t, notes)
-	require.Equal(t, []int{1, 56}, []int{sum.Tuned, quiet.rounds})
+	require.Equal(t, []int{1, 28}, []int{sum.Tuned, quiet.rounds})
 }
 
 // TestTornJournals: a journal cut at any byte is read as far as it goes.

@@ -1,8 +1,8 @@
 package worker
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -10,6 +10,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -26,7 +27,8 @@ type contender struct {
 	sessions []*runtime.Session
 	operands []operands // the server's
 	next     int        // the copy whose turn it is
-	runs     int        // a sample; 0: not known yet
+	runs     int        // a block; 0: not known yet
+	last     int64      // time of the last run, in ns
 }
 
 // elements is the size of a tensor at a batch.
@@ -103,14 +105,23 @@ func (s *server) open(o *Open, f File) (r Result) {
 	if err != nil {
 		return fail(err)
 	}
-	c := &contender{path: f.Path, kernels: s.kernels, isa: isa, batch: o.Batch}
-	if c.packed, err = os.ReadFile(f.Path); err == nil {
-		err = c.add()
-	}
+	packed, err := os.ReadFile(f.Path)
 	if err != nil {
 		return fail(err)
 	}
+	c := s.before[f.Path] // of the same op at another batch
+	delete(s.before, f.Path)
+	if c == nil || !bytes.Equal(c.packed, packed) {
+		if c != nil {
+			c.close()
+		}
+		c = &contender{path: f.Path, packed: packed, kernels: s.kernels}
+	}
 	s.contenders[f.ID] = c
+	c.isa, c.batch, c.next, c.runs, c.last = isa, o.Batch, 0, 0, 0
+	if err := c.copies(max(len(c.models), 1)); err != nil {
+		return fail(err)
+	}
 	l := c.models[0].Layers()[0]
 	if s.operands == nil { // they are the same for all candidates
 		s.operands = placed(l, o.Batch)
@@ -123,7 +134,7 @@ func (s *server) open(o *Open, f File) (r Result) {
 		}
 	}
 	begin := now()
-	if err := c.run(1, true); err != nil {
+	if err := c.run(1, false); err != nil {
 		return fail(err)
 	}
 	r.Once = float64(now() - begin)
@@ -133,36 +144,50 @@ func (s *server) open(o *Open, f File) (r Result) {
 
 // add opens a further copy of the weights.
 func (c *contender) add() error {
-	const page = 4096 // as a file is mapped
-	room := make([]byte, len(c.packed)+page)
-	room = room[-uintptr(unsafe.Pointer(unsafe.SliceData(room)))%page:][:len(c.packed)]
-	copy(room, c.packed)
+	room := c.packed
+	if !sgp.Copies(int64(len(room))) {
+		const page = 4096 // as a file is mapped
+		room = make([]byte, len(c.packed)+page)
+		room = room[-uintptr(unsafe.Pointer(unsafe.SliceData(room)))%page:][:len(c.packed)]
+		copy(room, c.packed)
+	}
 	m, err := runtime.OpenBytes(c.path, room, c.kernels)
-	if err != nil {
-		return err
+	if err == nil {
+		c.models = append(c.models, m)
 	}
-	s, err := m.NewSession(m.Layers()[0].Name, runtime.MaxBatch(c.batch), runtime.WithISA(c.isa), runtime.Threads(1))
-	if err != nil {
-		return errors.Join(err, m.Close())
-	}
-	c.models, c.sessions = append(c.models, m), append(c.sessions, s)
-	return nil
+	return err
 }
 
-// copies makes as many copies of the weights.
+// copies makes as many copies of the weights, each with a session.
 func (c *contender) copies(n int) error {
 	for len(c.models) < n {
 		if err := c.add(); err != nil {
 			return err
 		}
 	}
-	c.next %= max(n, 1)
-	for ; len(c.models) > max(n, 1); c.models, c.sessions = c.models[:len(c.models)-1], c.sessions[:len(c.sessions)-1] {
-		if err := c.models[len(c.models)-1].Close(); err != nil {
+	for _, m := range c.models[n:] {
+		if err := m.Close(); err != nil {
 			return err
 		}
 	}
+	c.models, c.sessions = c.models[:n], c.sessions[:min(n, len(c.sessions))]
+	for _, m := range c.models[len(c.sessions):] {
+		s, err := m.NewSession(m.Layers()[0].Name, runtime.MaxBatch(c.batch), runtime.WithISA(c.isa), runtime.Threads(1))
+		if err != nil {
+			return err
+		}
+		c.sessions = append(c.sessions, s)
+	}
+	c.next %= n
 	return nil
+}
+
+// rest ends the sessions and keeps the copies.
+func (c *contender) rest() {
+	for _, s := range c.sessions {
+		_ = s.Close() // it does not run
+	}
+	c.sessions = nil
 }
 
 // run runs n times: on the copies in turn, or on the one whose turn it is.
@@ -179,33 +204,51 @@ func (c *contender) run(n int, inTurn bool) error {
 	return nil
 }
 
-// sample times a block of runs that lasts at least block nanoseconds.
-func (c *contender) sample(block int64, cold bool) (Sample, error) {
-	if !cold {
-		// Others ran since: what this one keeps in the caches comes back before the
-		// clock starts.
-		if err := c.run(1, true); err != nil {
-			return Sample{}, err
+// What a run finds in the caches and in the branch predictors depends on who ran
+// before, and takes several runs to become what the same run leaves: so many runs come
+// before the clock starts, unless they take long.
+const mostSettle = 16
+
+// A sample is the fastest of so many blocks, or of one that takes as long.
+const (
+	blocks    = 3
+	longBlock = 300_000 // ns
+)
+
+// sample times blocks of runs that last at least block nanoseconds each, behind one run
+// and more of them up to settle nanoseconds: on the next copy of the weights, or, where
+// these are to come from memory, on all copies in turn. Where settle is 0, long runs are
+// timed at once.
+func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
+	s := Sample{NS: math.Inf(1)}
+	timed := func(n int) (took int64, err error) {
+		begin := now()
+		err = c.run(n, cold || s.Runs == 0)
+		s.Runs += n
+		return max(now()-begin, 1), err
+	}
+	var err error
+	if settle > 0 || c.last < longBlock {
+		for settled := int64(0); err == nil && s.Runs < mostSettle && (s.Runs == 0 || settled < settle); settled += c.last {
+			c.last, err = timed(1)
 		}
 	}
 	if c.runs == 0 {
-		begin := now()
-		if err := c.run(2, cold); err != nil {
-			return Sample{}, err
+		c.runs = int(max(1, (block+c.last-1)/c.last))
+	}
+	for k := 0; err == nil && k < blocks; k++ {
+		var took int64
+		runs := c.runs
+		if took, err = timed(runs); took < block/2 { // the first estimate was of a slow moment
+			c.runs = int(int64(runs)*block/took) + 1
 		}
-		once := max((now()-begin)/2, 1)
-		c.runs = int(max(1, (block+once-1)/once))
+		c.last = took / int64(runs)
+		s.NS = min(s.NS, float64(took)/float64(runs))
+		if took >= longBlock {
+			break
+		}
 	}
-	runs := c.runs
-	begin := now()
-	if err := c.run(runs, cold); err != nil {
-		return Sample{}, err
-	}
-	took := now() - begin
-	if took < block/2 { // the first estimate was of a slow moment
-		c.runs = int(int64(runs)*block/max(took, 1)) + 1
-	}
-	return Sample{NS: float64(took) / float64(runs), Runs: runs}, nil
+	return s, err
 }
 
 func (c *contender) close() {

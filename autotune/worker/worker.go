@@ -14,6 +14,7 @@ import (
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -45,6 +46,9 @@ type Open struct {
 	Batch int    `json:"batch"`
 	ISA   string `json:"isa"`
 	Block int64  `json:"block"` // least time of a sample, in ns
+	// Elsewhere has all weights lie elsewhere in memory than those of the Open before;
+	// else what the same files gave stays where it is.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // Round times one sample of each candidate, in this order.
@@ -55,6 +59,9 @@ type Round struct {
 	// in turn, or with Cold its runs, so that none finds its weights in a cache.
 	Copies int  `json:"copies"`
 	Cold   bool `json:"cold,omitempty"`
+	// Settle is the time in ns after which a candidate's caches and branch predictors
+	// count as its own: it runs for as long before the clock starts.
+	Settle int64 `json:"settle,omitempty"`
 	// Cache is the size in bytes of the last cache. With Cold, copies that are made
 	// leave it before the first sample.
 	Cache int `json:"cache,omitempty"`
@@ -78,11 +85,11 @@ type Result struct {
 	Once float64 `json:"once,omitempty"` // Open: the first run, in ns
 }
 
-// Sample is one block of runs.
+// Sample is the fastest of some blocks of runs, one behind the other.
 type Sample struct {
 	ID   int     `json:"id"`
-	NS   float64 `json:"ns"` // a run
-	Runs int     `json:"runs"`
+	NS   float64 `json:"ns"`   // a run
+	Runs int     `json:"runs"` // all of them, with those before the clock started
 }
 
 // Main serves requests until standard input ends. The file that os.Args[1] names
@@ -112,7 +119,8 @@ type server struct {
 	answers *json.Encoder
 
 	contenders map[int]*contender
-	operands   []operands // of all contenders
+	before     map[string]*contender // by path, of the last Open
+	operands   []operands            // of all contenders
 	block      int64
 	other      []byte // see evict
 }
@@ -131,9 +139,9 @@ func (s *server) serve(in io.Reader, out io.Writer) error {
 		case r.Gate != nil:
 			err = s.each(r.Gate.Files, func(f File) Result { return s.gate(r.Gate, f) })
 		case r.Open != nil:
-			s.close()
+			s.reopen(r.Open)
 			goruntime.GC()
-			s.block, s.contenders, s.operands = r.Open.Block, map[int]*contender{}, nil
+			s.block, s.operands = r.Open.Block, nil
 			err = s.each(r.Open.Files, func(f File) Result { return s.open(r.Open, f) })
 		case r.Round != nil:
 			end.Samples, err = s.round(r.Round)
@@ -204,7 +212,7 @@ func (s *server) round(r *Round) ([]Sample, error) {
 		if err := s.mark(id); err != nil {
 			return nil, err
 		}
-		sample, err := c.sample(s.block, r.Cold)
+		sample, err := c.sample(s.block, r.Settle, r.Cold)
 		if err != nil {
 			return nil, err
 		}
@@ -222,6 +230,20 @@ func (s *server) evict(n int) {
 	for i := 0; i < len(s.other); i += 64 {
 		s.other[i]++
 	}
+}
+
+// reopen closes the contenders, but for the copies of those that are asked for again.
+func (s *server) reopen(o *Open) {
+	s.before = map[string]*contender{}
+	for _, c := range s.contenders {
+		if !o.Elsewhere && slices.ContainsFunc(o.Files, func(f File) bool { return f.Path == c.path }) && s.before[c.path] == nil {
+			c.rest()
+			s.before[c.path] = c
+		} else {
+			c.close()
+		}
+	}
+	s.contenders = map[int]*contender{}
 }
 
 func (s *server) close() {

@@ -46,16 +46,7 @@ var sink float32
 
 // serve answers requests with dense as the Go kernel and f as the one for AVX2.
 func serve(t *testing.T, f runtime.LanesFunc, requests ...Request) []Answer {
-	if goruntime.GOARCH != "amd64" || !runtime.AVX2.Available() {
-		t.Skip("the levels of this machine are others")
-	}
-	key := runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}
-	marker, err := os.Create(filepath.Join(t.TempDir(), "marker"))
-	require.NoError(t, err)
-	defer marker.Close()
-	s := &server{marker: marker, kernels: runtime.Set{Packing: 7, Kernels: []runtime.Kernel{
-		{Key: key, ISA: runtime.Generic, Fn: runtime.LanesFunc(dense)}, {Key: key, ISA: runtime.AVX2, Fn: f},
-	}}}
+	s := serving(t, f)
 	var in, out bytes.Buffer
 	enc := json.NewEncoder(&in)
 	for _, r := range requests {
@@ -72,6 +63,20 @@ func serve(t *testing.T, f runtime.LanesFunc, requests ...Request) []Answer {
 		require.NoError(t, err)
 		answers = append(answers, a)
 	}
+}
+
+// serving is the server with these kernels.
+func serving(t *testing.T, f runtime.LanesFunc) *server {
+	if goruntime.GOARCH != "amd64" || !runtime.AVX2.Available() {
+		t.Skip("the levels of this machine are others")
+	}
+	key := runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}
+	marker, err := os.Create(filepath.Join(t.TempDir(), "marker"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, marker.Close()) })
+	return &server{marker: marker, kernels: runtime.Set{Packing: 7, Kernels: []runtime.Kernel{
+		{Key: key, ISA: runtime.Generic, Fn: runtime.LanesFunc(dense)}, {Key: key, ISA: runtime.AVX2, Fn: f},
+	}}}
 }
 
 // model writes a packed dense layer.
@@ -137,6 +142,48 @@ func TestRounds(t *testing.T) {
 		}
 		require.Equal(t, order, ids)
 	}
+}
+
+// TestReopened: a candidate that is opened again, at another batch or with other weights
+// in its file, computes what one that was opened for the first time does.
+func TestReopened(t *testing.T) {
+	a, b := model(t, 32, 20, 1), model(t, 32, 20, 2)
+	other, err := os.ReadFile(b)
+	require.NoError(t, err)
+	open := func(batch int, elsewhere bool, paths ...string) Request {
+		o := &Open{Batch: batch, ISA: "avx2", Block: 1000, Elsewhere: elsewhere}
+		for i, p := range paths {
+			o.Files = append(o.Files, File{i, p})
+		}
+		return Request{Open: o}
+	}
+	round := Request{Round: &Round{Order: []int{0}, Copies: 5}}
+	hashes := func(requests ...Request) (all []string) {
+		for _, a := range serve(t, dense, requests...) {
+			if r := a.Result; r != nil {
+				require.Empty(t, r.Err)
+				all = append(all, r.Hash)
+			}
+			require.Empty(t, a.Err)
+		}
+		return all
+	}
+	once := hashes(open(1, false, a), open(3, false, b))
+	again := hashes(open(3, false, a, b), round, open(1, false, b, a), round, open(3, true, b, a))
+	require.Equal(t, once[0], again[3])
+	require.Equal(t, once[1], again[1])
+	require.Equal(t, again[:2], []string{again[5], again[4]})
+
+	s := serving(t, dense)
+	o := open(1, false, a, b).Open
+	s.reopen(o)
+	first, second := s.open(o, o.Files[0]), s.open(o, o.Files[1])
+	require.NotEqual(t, first.Hash, second.Hash)
+	require.NoError(t, os.WriteFile(a, other, 0o666))
+	s.reopen(o)
+	require.Len(t, s.before, 2)
+	require.Equal(t, second.Hash, s.open(o, o.Files[0]).Hash, "by what is in the file, not by its name")
+	s.close()
 }
 
 func TestRequestsThatAreNone(t *testing.T) {

@@ -25,11 +25,7 @@ var errSmallPages = errors.New("not for huge pages")
 // or would take more than a quarter of the machine's memory, in which a mapped file is
 // better off: the system can take that back.
 func newHugePages(n int64) (h hugePages, err error) {
-	var info syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&info); err != nil {
-		return h, err
-	}
-	if n < hugePage/2 || uint64(n) > uint64(info.Totalram)*uint64(info.Unit)/4 {
+	if !Copies(n) {
 		return h, errSmallPages
 	}
 	size := (int(n) + hugePage - 1) / hugePage * hugePage
@@ -40,6 +36,12 @@ func newHugePages(n int64) (h hugePages, err error) {
 	h.bytes = h.all[skip : skip+int(n) : skip+int(n)]
 	_ = syscall.Madvise(h.all, syscall.MADV_HUGEPAGE) // without, the pages are small
 	return h, nil
+}
+
+// Copies reports whether Parse of n bytes makes a copy of its own.
+func Copies(n int64) bool {
+	var info syscall.Sysinfo_t
+	return n >= hugePage/2 && syscall.Sysinfo(&info) == nil && uint64(n) <= uint64(info.Totalram)*uint64(info.Unit)/4
 }
 
 // protect makes the memory read-only.
