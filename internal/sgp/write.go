@@ -154,17 +154,20 @@ func (e *encoder) section(b []byte, isNil bool, d dtype, r region) {
 	e.sections = append(e.sections, &section{length: int64(len(b)), dtype: d, region: r, bytes: b})
 }
 
+// put writes a count and that many elements.
+func put[T any](e *encoder, s []T, write func(*T)) {
+	e.int(len(s))
+	for i := range s {
+		write(&s[i])
+	}
+}
+
 func (e *encoder) f32s(s []float32) { e.section(bytesOf(s), s == nil, f32, valueRegion) }
 func (e *encoder) u32s(s []uint32)  { e.section(bytesOf(s), s == nil, u32, indexRegion) }
 func (e *encoder) u16s(s []uint16)  { e.section(bytesOf(s), s == nil, u16, indexRegion) }
 
-func (e *encoder) int(n int) { e.structure = binary.AppendUvarint(e.structure, uint64(n)) }
-func (e *encoder) ints(s []int) {
-	e.int(len(s))
-	for _, n := range s {
-		e.int(n)
-	}
-}
+func (e *encoder) int(n int)    { e.structure = binary.AppendUvarint(e.structure, uint64(n)) }
+func (e *encoder) ints(s []int) { put(e, s, func(n *int) { e.int(*n) }) }
 func (e *encoder) float(f float32) {
 	e.structure = binary.LittleEndian.AppendUint32(e.structure, math.Float32bits(f))
 }
@@ -186,28 +189,24 @@ func (e *encoder) model(m *Model) {
 	if e.version >= gpuVersion {
 		e.structure = binary.LittleEndian.AppendUint64(e.structure, m.GPUFingerprint)
 	}
-	e.int(len(m.Layers))
-	for i := range m.Layers {
-		l := &m.Layers[i]
-		e.string(l.Name)
-		if e.version >= gpuVersion {
-			e.string(l.Target)
-			e.string(l.Type)
-		}
-		e.int(l.BatchMin)
-		e.int(l.BatchMax)
-		e.int(len(l.Values))
-		for _, v := range l.Values {
-			e.string(v.Name)
-			e.ints(v.Dims)
-		}
-		e.ints(l.Inputs)
-		e.ints(l.Outputs)
-		e.int(len(l.Ops))
-		for j := range l.Ops {
-			e.op(&l.Ops[j])
-		}
+	put(e, m.Layers, e.layer)
+}
+
+func (e *encoder) layer(l *Layer) {
+	e.string(l.Name)
+	if e.version >= gpuVersion {
+		e.string(l.Target)
+		e.string(l.Type)
 	}
+	e.int(l.BatchMin)
+	e.int(l.BatchMax)
+	put(e, l.Values, func(v *Value) {
+		e.string(v.Name)
+		e.ints(v.Dims)
+	})
+	e.ints(l.Inputs)
+	e.ints(l.Outputs)
+	put(e, l.Ops, e.op)
 }
 
 func (e *encoder) op(op *Op) {
@@ -230,25 +229,7 @@ func (e *encoder) op(op *Op) {
 	e.int(int(lin.Act))
 	e.float(lin.Lo)
 	e.float(lin.Hi)
-	e.int(len(lin.Variants))
-	for i := range lin.Variants {
-		v := &lin.Variants[i]
-		e.int(v.BatchMin)
-		e.int(v.BatchMax)
-		switch {
-		case v.Panel != nil:
-			e.int(formPanel)
-			e.panel(v.Panel)
-		case v.Lanes != nil:
-			e.int(formLanes)
-			e.lanes(v.Lanes)
-		default:
-			e.int(formGPU)
-			e.string(v.GPU.Kernel)
-			e.section(v.GPU.Weights, v.GPU.Weights == nil, u8, valueRegion)
-			e.u32s(v.GPU.Lists)
-		}
-	}
+	put(e, lin.Variants, e.variant)
 }
 
 const (
@@ -257,19 +238,33 @@ const (
 	formGPU // of gpuVersion
 )
 
-func (e *encoder) panel(p *Panel) {
-	e.int(p.KB)
-	e.u32s(p.Cols)
-	e.int(len(p.Segments))
-	for i := range p.Segments {
-		s := &p.Segments[i]
-		e.int(int(s.Kind))
-		e.int(s.MR)
-		e.u32s(s.Rows)
-		e.f32s(s.W)
-		e.u16s(s.Idx)
-		e.u16s(s.Runs)
+func (e *encoder) variant(v *Variant) {
+	e.int(v.BatchMin)
+	e.int(v.BatchMax)
+	switch {
+	case v.Panel != nil:
+		e.int(formPanel)
+		e.int(v.Panel.KB)
+		e.u32s(v.Panel.Cols)
+		put(e, v.Panel.Segments, e.segment)
+	case v.Lanes != nil:
+		e.int(formLanes)
+		e.lanes(v.Lanes)
+	default:
+		e.int(formGPU)
+		e.string(v.GPU.Kernel)
+		e.section(v.GPU.Weights, v.GPU.Weights == nil, u8, valueRegion)
+		e.u32s(v.GPU.Lists)
 	}
+}
+
+func (e *encoder) segment(s *Segment) {
+	e.int(int(s.Kind))
+	e.int(s.MR)
+	e.u32s(s.Rows)
+	e.f32s(s.W)
+	e.u16s(s.Idx)
+	e.u16s(s.Runs)
 }
 
 func (e *encoder) lanes(f *Lanes) {
