@@ -6,7 +6,6 @@ import (
 	"github.com/sparsegen/sparsegen/ptx"
 	"github.com/sparsegen/sparsegen/ptx/hopper"
 	"github.com/sparsegen/sparsegen/ptx/layout"
-	"github.com/sparsegen/sparsegen/ptx/tile"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
@@ -98,18 +97,15 @@ func (c Decode) room() int {
 		inbox = owned * (c.Split - 1) * 64 * c.TileN * 4
 	}
 	const barriers = 1024
-	return limit - c.epilogue().SharedBytes(c.TileN, c.consumers()) - inbox - barriers
+	return limit - c.gemm().epilogue().SharedBytes(c.TileN, c.consumers()) - inbox - barriers
 }
 
-func (c Decode) epilogue() *tile.Epilogue {
-	e := &tile.Epilogue{
-		Y: c.Y, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale,
-		Bias: c.Bias, Residual: c.Residual, Buffers: 1,
+// gemm is a matrix product with the same operands and epilogue.
+func (c Decode) gemm() GEMM {
+	return GEMM{
+		DType: c.DType, Form: c.Form, TileN: 256, Cluster: 1, Band: 1, Buffers: 1,
+		Y: c.Y, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual,
 	}
-	if c.Activation != Identity {
-		e.Act = c.Activation.apply
-	}
-	return e
 }
 
 // Name is the kernel's name: its configuration in short.
@@ -150,12 +146,7 @@ func (c Decode) check() error {
 	case c.Resident != 1 && c.Resident != 2:
 		return fmt.Errorf("%d resident blocks, want 1 or 2", c.Resident)
 	}
-	// Operands and epilogue are those of a GEMM.
-	g := GEMM{
-		DType: c.DType, Form: c.Form, TileN: 256, Cluster: 1, Band: 1, Buffers: 1,
-		Y: c.Y, TensorScale: c.TensorScale, OutScale: c.OutScale, TokenScale: c.TokenScale, Bias: c.Bias, Activation: c.Activation, Residual: c.Residual,
-	}
-	return g.check()
+	return c.gemm().check()
 }
 
 // Build returns the kernel.
@@ -202,7 +193,7 @@ func (c Decode) emit(cta *hopper.CTA) {
 		bs[i] = ring.Tensor(fmt.Sprintf("activations %d", i), x)
 	}
 	ring.Lay()
-	result := c.epilogue().Declare(cta, c.TileN, out, tokens)
+	result := c.gemm().epilogue().Declare(cta, c.TileN, out, tokens)
 	var inbox *hopper.Inbox
 	if c.Split > 1 {
 		inbox = cta.Inbox(c.TileN)
