@@ -3,7 +3,7 @@
 // against the portable vector builder.
 //
 // It must not contain a mnemonic of any instruction set, nor switch on the name
-// of a pattern.
+// of a pattern, nor import ptx, autotune, inspect or tool.
 package codegen
 
 import (

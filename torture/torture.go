@@ -12,7 +12,7 @@
 // case. Main is the program's main function, so that the program runs by itself on
 // a machine without Go.
 //
-// It must not import tool or cmd; nothing but those imports it.
+// It must not import tool or cmd; nothing but tool and tests imports it.
 package torture
 
 import (

@@ -10,6 +10,9 @@
 //
 // Exit status: 0 done, 1 findings (drift, a check that failed), 2 a fault of
 // usage or input.
+//
+// What a command does is package tool's, inspect's or prune's: this package must
+// not import codegen, asm, ptx, runtime or autotune.
 package main
 
 import (
