@@ -215,6 +215,10 @@ const (
 	longBlock = 300_000 // ns
 )
 
+// longRun is the time of a run beside which it no longer counts that its weights may
+// come from memory.
+const longRun = 1_000_000 // ns
+
 // sample times blocks of runs that last at least block nanoseconds each, behind one run
 // and more of them up to settle nanoseconds: on the next copy of the weights, or, where
 // these are to come from memory, on all copies in turn. Where settle is 0, long runs are
@@ -228,7 +232,7 @@ func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
 		return max(now()-begin, 1), err
 	}
 	var err error
-	if settle > 0 || c.last < longBlock {
+	if settle > 0 || c.last < longRun {
 		for settled := int64(0); err == nil && s.Runs < mostSettle && (s.Runs == 0 || settled < settle); settled += c.last {
 			c.last, err = timed(1)
 		}
