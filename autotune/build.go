@@ -32,18 +32,20 @@ func main() { worker.Main(kernels.Kernels()) }
 // for the given levels.
 func kernelsOf(problems []codegen.Problem, levels []sparse.ISA) []codegen.Kernel {
 	var ks []codegen.Kernel
-	// What calibrations need.
-	problems = append(slices.Clone(problems), calibration{out: 96, in: 256, batch: 1}.dense().Problem, calibration{out: 96, in: 256, batch: 96}.dense().Problem)
-	for _, p := range problems {
-		for _, c := range codegen.Space(p) {
-			for _, k := range c.Kernels(p.TokenMajor) {
-				for _, isa := range levels {
-					if k.ISA == isa {
-						ks = append(ks, k)
-					}
-				}
+	of := func(list []codegen.Kernel) {
+		for _, k := range list {
+			if slices.Contains(levels, k.ISA) {
+				ks = append(ks, k)
 			}
 		}
+	}
+	for _, p := range problems {
+		for _, c := range codegen.Space(p) {
+			of(c.Kernels(p.TokenMajor))
+		}
+	}
+	for _, isa := range levels { // what calibrations need
+		of(codegen.ProbeKernels(isa))
 	}
 	return codegen.Sort(ks)
 }

@@ -1,141 +1,147 @@
 package autotune
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"math"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
 	"github.com/sparsegen/sparsegen/codegen"
-	"github.com/sparsegen/sparsegen/internal/atomicfile"
-	"github.com/sparsegen/sparsegen/patterns"
-	"github.com/sparsegen/sparsegen/runtime"
 )
 
-// Roofs are what one core reaches with dense kernels of ours: the roofs of the
-// roofline model (S. Williams et al., 2009).
-type Roofs struct {
-	ISA    string  `json:"isa"`
-	GFlops float64 `json:"gflops"` // multiply-adds count as two
-	L2     float64 `json:"l2"`     // GB/s, weights from the second-level cache
-	L3     float64 `json:"l3"`     // from the third-level cache
-	Memory float64 `json:"memory"` // from memory
-}
+// A calibration goes through all probes again and again, so that what disturbs it for
+// a second or two does not decide, until of each probe so many passes agree.
+const (
+	agreeing          = 3
+	agreement         = 1.05 // the slowest of them over the fastest
+	mostPasses        = 16
+	calibrationRounds = 4              // a pass
+	calibrationCopies = 8              // of the weights, in other places of memory
+	calibrationBlock  = 10 * blockTime // the clock's own share has to be small
+)
 
-func roofsPath(dir, microarch string, isa runtime.ISA) string {
-	return filepath.Join(dir, microarch, fmt.Sprintf("roofs-%v.json", isa))
-}
-
-// LoadRoofs reads the roofs of a kind of machine that a tuning measured.
-func LoadRoofs(dir, microarch string, isa runtime.ISA) (Roofs, bool) {
-	var r Roofs
-	text, err := os.ReadFile(roofsPath(dir, microarch, isa))
-	ok := err == nil && json.Unmarshal(text, &r) == nil && r.GFlops > 0 && r.L2 > 0 && r.L3 > 0 && r.Memory > 0
-	return r, ok
-}
-
-// calibration is one dense layer whose time gives a roof.
-type calibration struct {
-	out, in, batch int
-	cold           bool
-	roof           *float64
-	work           float64 // of a run: flops or bytes
-}
-
-// calibrate measures the roofs and keeps them beside the records.
-func (t *tuner) calibrate(ctx context.Context) error {
-	r := Roofs{ISA: t.ISA.String()}
+// calibrate measures the core and keeps what it found beside the records.
+func (t *tuner) calibrate(ctx context.Context) (*Calibration, error) {
 	l2 := bytesOf(t.env.L2)
 	if l2 == 0 {
 		l2 = 512 << 10
 	}
-	// Half of the second-level cache; and an eighth of the third, but no less than
-	// three times the second.
-	half, eighth := l2/2/4/256, max(t.llc/8, 3*l2)/4/1024
-	half, eighth = half/16*16, eighth/16*16
-	for _, c := range []calibration{
-		{48, 128, 96, false, &r.GFlops, 2 * 48 * 128 * 96},
-		{96, 256, 96, false, &r.GFlops, 2 * 96 * 256 * 96},
-		{half, 256, 1, false, &r.L2, float64(4 * half * 256)},
-		{eighth, 1024, 1, false, &r.L3, float64(4 * eighth * 1024)},
-		{eighth, 1024, 1, true, &r.Memory, float64(4 * eighth * 1024)},
-	} {
-		ns, err := t.fastest(ctx, c)
-		if err != nil {
-			return err
+	probes := codegen.Probes(t.ISA, l2, t.llc)
+	f := &field{dir: t.temp, files: 1 << 24} // beside those of candidates
+	files := make([][]string, len(probes))
+	for i, p := range probes {
+		for _, form := range p.Forms {
+			path, err := f.writeModel(form.Variant, form.Problem)
+			if err != nil {
+				return nil, err
+			}
+			defer os.Remove(path)
+			files[i] = append(files[i], path)
 		}
-		*c.roof = max(*c.roof, round1(c.work/ns))
 	}
-	path := roofsPath(t.Dir, t.env.Microarch, t.ISA)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
+	passes := make([][]pass, len(probes))
+	clock := 0.0
+	for n, open := 1, true; open && n <= mostPasses; n++ {
+		open = false
+		for i, p := range probes {
+			t.report("measure what the core can do: pass %d, %s", n, p.Rate)
+			ns, cycle, err := t.probe(ctx, p, files[i])
+			if err != nil {
+				return nil, fmt.Errorf("calibration of %s: %w", p.Rate, err)
+			}
+			clock = max(clock, 1/cycle)
+			one := pass{cycles: ns}
+			for k := range ns {
+				ns[k] /= cycle
+				one.sum += ns[k]
+			}
+			passes[i] = append(passes[i], one)
+			open = open || len(agreed(passes[i])) < agreeing
+		}
 	}
-	return atomicfile.Write(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(r) })
+	c := &Calibration{ISA: t.ISA.String(), Clock: digits(clock, 3), Date: t.now().UTC().Format(time.DateOnly), Machine: t.env}
+	if p, ok := t.bench.(*process); ok {
+		c.Machine.Clock = p.clock
+	}
+	var unsure []string
+	for i, p := range probes {
+		good := agreed(passes[i])
+		if len(good) < agreeing {
+			unsure = append(unsure, p.Rate)
+			continue
+		}
+		cycles := make([]float64, len(p.Forms))
+		for k := range cycles {
+			var xs []float64
+			for _, g := range good {
+				xs = append(xs, g.cycles[k])
+			}
+			cycles[k] = median(xs)
+		}
+		c.Rates = p.Solve(cycles, c.Rates)
+	}
+	if len(unsure) > 0 {
+		t.note("calibration: of %d passes no %d agree on %s, and the built-in figures stay; run `sparsegen tune --calibrate` when the machine is quiet", mostPasses, agreeing, strings.Join(unsure, ", "))
+	}
+	return c, c.save(t.Dir, t.ISA)
 }
 
-// dense is a dense op with random weights.
-func (c calibration) dense() Linear {
-	rng := rand.New(rand.NewPCG(uint64(c.out), uint64(c.in)))
-	m := patterns.NewMatrix(c.out, c.in)
-	mask := patterns.NewMask(c.out, c.in)
-	for i := range m.Data {
-		m.Data[i] = float32(rng.NormFloat64())
-		mask.Set(i/c.in, i%c.in)
-	}
-	return Linear{
-		Layer: "calibration", Tensor: "calibration", Matrix: m, Mask: mask,
-		Problem: codegen.Problem{
-			Out: c.out, In: c.in, BatchMin: c.batch, BatchMax: c.batch, TokenMajor: true,
-			Levels: []patterns.Level{
-				{Kind: patterns.Dense, Axis: patterns.RowAxis, Size: c.out, Extent: c.out, Const: true},
-				{Kind: patterns.Dense, Axis: patterns.ColAxis, Size: c.in, Extent: c.in, Const: true},
-			},
-		},
-	}
+// pass is the cycles of a probe's forms, measured within a moment: their differences
+// mean something only where all are disturbed as little.
+type pass struct {
+	cycles []float64
+	sum    float64
 }
 
-// fastest is the time of the fastest dense candidate.
-func (t *tuner) fastest(ctx context.Context, c calibration) (float64, error) {
-	f, err := newField(ctx, c.dense(), t.ISA, t.temp, raced, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer f.remove()
-	j := job{batch: c.batch, problem: problemOf(f.linear.Problem, 1, c.batch, t.ISA)}
-	j.problem.Weights = map[bool]string{false: "warm", true: "cold"}[c.cold]
+// agreed is the fastest pass and those that are nearly as fast.
+func agreed(all []pass) []pass {
+	least := slices.MinFunc(all, func(a, b pass) int { return cmp.Compare(a.sum, b.sum) }).sum
+	return slices.DeleteFunc(slices.Clone(all), func(p pass) bool { return p.sum > agreement*least })
+}
+
+// probe is the fastest sample of each form of a probe, which lies in a file, in a pass, and of
+// a cycle, in nanoseconds.
+func (t *tuner) probe(ctx context.Context, p codegen.Probe, paths []string) (ns []float64, cycle float64, err error) {
+	j := job{batch: p.Batch, problem: Problem{Weights: "warm"}}
 	var files []worker.File
 	var order []int
 	bytes := 0
-	for i, e := range f.at(c.batch, nil) {
-		path, err := f.write(e)
-		if err != nil {
-			return 0, err
+	for i, form := range p.Forms {
+		files, order, bytes = append(files, worker.File{ID: i, Path: paths[i]}), append(order, i), bytes+codegen.Packed{Variant: form.Variant}.Bytes()
+		if form.Cold {
+			j.problem.Weights = "cold"
 		}
-		files, order, bytes = append(files, worker.File{ID: i, Path: path}), append(order, i), bytes+e.Bytes()
 	}
-	results, err := t.bench.open(ctx, worker.Open{Files: files, Batch: c.batch, ISA: t.ISA.String(), Block: int64(blockTime)})
+	results, err := t.bench.open(ctx, worker.Open{Files: files, Batch: p.Batch, ISA: t.ISA.String(), Block: int64(calibrationBlock), Elsewhere: true})
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	for _, r := range results {
 		if r.Err != "" {
-			return 0, fmt.Errorf("calibration: %s", r.Err)
+			return nil, 0, errors.New(r.Err)
 		}
 	}
-	best := math.Inf(1)
-	for range 30 {
-		samples, err := t.round(ctx, j, order, bytes, fewestCopies)
+	ns, cycle = slices.Repeat([]float64{math.Inf(1)}, len(files)), math.Inf(1)
+	for range calibrationRounds {
+		samples, err := t.round(ctx, j, order, bytes, calibrationCopies)
 		if err != nil {
-			return 0, err
+			return nil, 0, err
 		}
 		for _, s := range samples {
-			best = min(best, s.NS)
+			ns[s.Entrant] = min(ns[s.Entrant], s.NS)
 		}
+		once, err := t.bench.cycle(ctx)
+		if err != nil {
+			return nil, 0, err
+		}
+		cycle = min(cycle, once)
+		slices.Reverse(order)
 	}
-	return best, nil
+	return ns, cycle, nil
 }

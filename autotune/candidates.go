@@ -15,7 +15,6 @@ import (
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/patterns"
-	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // limits are the estimates by which candidates are left out of a race: those slower
@@ -40,10 +39,15 @@ type candidate struct {
 	twin string           // another one with the same content, or ""
 }
 
+// is reports whether c has the kernels and the bytes of a configuration.
+func (c *candidate) is(config string) bool {
+	return c.Config.String() == config || slices.ContainsFunc(c.same, func(s codegen.Config) bool { return s.String() == config })
+}
+
 // field is the candidates of one linear op.
 type field struct {
 	linear     Linear
-	isa        runtime.ISA
+	core       codegen.Core
 	limits     limits
 	candidates []*candidate
 	plan       []codegen.Choice // without records
@@ -55,9 +59,9 @@ type field struct {
 // leaves out those that are the same kernels on the same bytes as another, and those
 // that a sample of the rows shows to be beyond the limits at every batch. The
 // configurations in must stay.
-func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string, lim limits, must []codegen.Config) (*field, error) {
-	f := &field{linear: l, isa: isa, limits: lim, dir: dir}
-	_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, isa, nil)
+func newField(ctx context.Context, l Linear, core codegen.Core, dir string, lim limits, must []codegen.Config) (*field, error) {
+	f := &field{linear: l, core: core, limits: lim, dir: dir}
+	_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, core, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func newField(ctx context.Context, l Linear, isa runtime.ISA, dir string, lim li
 	}
 	var space []codegen.Config
 	for _, c := range codegen.Space(l.Problem) {
-		if !c.Hopeless(plan.Density) && c.Legal(l.Problem, isa) == nil {
+		if !c.Hopeless(plan.Density) && c.Legal(l.Problem, core.ISA()) == nil {
 			space = append(space, c)
 		}
 	}
@@ -137,7 +141,7 @@ func (f *field) promising(ctx context.Context, space []codegen.Config, stays fun
 		var cycles []float64
 		for _, p := range packed {
 			if p != nil {
-				cycles = append(cycles, p.Estimate(s.Problem, b, f.isa))
+				cycles = append(cycles, p.Estimate(s.Problem, b, f.core))
 			}
 		}
 		if len(cycles) == 0 {
@@ -147,7 +151,7 @@ func (f *field) promising(ctx context.Context, space []codegen.Config, stays fun
 		last := min(int(sampleError*float64(f.limits.most)), len(cycles)) - 1
 		for i, p := range packed {
 			if p != nil {
-				e := p.Estimate(s.Problem, b, f.isa)
+				e := p.Estimate(s.Problem, b, f.core)
 				in[i] = in[i] || e <= cycles[last] && e <= sampleError*f.limits.slower*cycles[0]
 			}
 		}
@@ -181,9 +185,12 @@ func (l Linear) sample() (Linear, bool) {
 }
 
 // planned is the choice at a batch of the plan without records.
-func (f *field) planned(batch int) codegen.Config {
-	i := slices.IndexFunc(f.plan, func(c codegen.Choice) bool { return batch <= c.BatchMax })
-	return f.plan[i].Config
+func (f *field) planned(batch int) codegen.Config { return choiceAt(f.plan, batch) }
+
+// choiceAt is the configuration of a plan at a batch.
+func choiceAt(plan []codegen.Choice, batch int) codegen.Config {
+	i := slices.IndexFunc(plan, func(c codegen.Choice) bool { return batch <= c.BatchMax })
+	return plan[i].Config
 }
 
 func btoi(b bool) int {
@@ -202,7 +209,7 @@ func (f *field) at(batch int, seeds []codegen.Config) []*candidate {
 	}
 	var all []estimated
 	for _, c := range f.candidates {
-		all = append(all, estimated{c, c.Estimate(f.linear.Problem, batch, f.isa)})
+		all = append(all, estimated{c, c.Estimate(f.linear.Problem, batch, f.core)})
 	}
 	slices.SortStableFunc(all, func(a, b estimated) int { return cmp.Compare(a.cycles, b.cycles) })
 	var list []*candidate

@@ -78,7 +78,7 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 			rec, _ := t.records.exact(t.env.Microarch, j.problem)
 			committed = append(committed, configsOf(rec.planned())...)
 		}
-		f, err := newField(ctx, l, t.ISA, t.temp, raced, committed)
+		f, err := newField(ctx, l, t.core, t.temp, raced, committed)
 		if err != nil {
 			return nil, checked, err
 		}
@@ -106,15 +106,14 @@ func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*Drift, error) {
 	names := append(rec.planned(), rec.Default)
 	var entrants []*candidate
 	for _, c := range f.at(j.batch, configsOf(names)) {
-		name := c.Config.String()
-		if name == rec.Config {
+		if c.is(rec.Config) {
 			entrants = slices.Insert(entrants, 0, c)
-		} else if slices.Contains(names, name) || c.Config == f.planned(j.batch) {
+		} else if slices.ContainsFunc(names, c.is) || c.Config == f.planned(j.batch) {
 			entrants = append(entrants, c)
 		}
 	}
 	d := Drift{Layer: f.linear.Layer, Problem: j.problem, Config: rec.Config}
-	if len(entrants) == 0 || entrants[0].Config.String() != rec.Config {
+	if len(entrants) == 0 || !entrants[0].is(rec.Config) {
 		d.Why = fmt.Sprintf("the weights no longer have the form of the committed %s", rec.Config)
 		return &d, nil
 	}

@@ -7,14 +7,13 @@ import (
 	"text/tabwriter"
 
 	"github.com/sparsegen/sparsegen/codegen"
-	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // Explain prints, for each record of an op on a kind of machine, the race as a table
 // and why its winner wins: what bounds it, and what its rivals do more of.
-func Explain(w io.Writer, l Linear, r *Records, microarch string, isa runtime.ISA) error {
+func Explain(w io.Writer, l Linear, r *Records, microarch string, core codegen.Core) error {
 	lookup := NewLookup(r, microarch)
-	density := l.Mask.Density()
+	density, isa := l.Mask.Density(), core.ISA()
 	fmt.Fprintf(w, "layer %s, %s: [%d, %d] %s, %.1f%% stored, %v on %s\n",
 		l.Layer, l.Tensor, l.Problem.Out, l.Problem.In, l.Problem.Structure(), 100*density, isa, microarch)
 	for _, b := range l.Problem.Batches() {
@@ -28,14 +27,14 @@ func Explain(w io.Writer, l Linear, r *Records, microarch string, isa runtime.IS
 			fmt.Fprintf(w, "%s, by %s: %v on %s\n", found.Record.Config, found.Source, found.Record.Problem, found.Record.Machine.Microarch)
 			continue
 		}
-		if err := explainRecord(w, l, found.Record, b, isa); err != nil {
+		if err := explainRecord(w, l, found.Record, b, core); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func explainRecord(w io.Writer, l Linear, rec Record, batch int, isa runtime.ISA) error {
+func explainRecord(w io.Writer, l Linear, rec Record, batch int, core codegen.Core) error {
 	fmt.Fprintf(w, "%s, %s weights, measured %s, noise %.1f %%\n", rec.Config, rec.Weights, rec.Date, 100*rec.Noise)
 	if rec.Config == rec.Default {
 		fmt.Fprintf(w, "  the plan without records stays: of %d candidates none was faster beyond doubt\n", rec.Raced)
@@ -55,23 +54,23 @@ func explainRecord(w io.Writer, l Linear, rec Record, batch int, isa runtime.ISA
 			continue
 		}
 		packed[t.Config] = p
-		bound := p.Bounds(l.Problem, batch, isa)[0]
+		bound := p.Bounds(l.Problem, batch, core)[0]
 		fmt.Fprintf(tw, "%.0f kB\t%s, %.0f cycles\n", float64(p.Bytes())/1e3, bound.Name, bound.Cycles)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	if win, ok := packed[rec.Config]; ok {
-		fmt.Fprintf(w, "  why: %s\n", reasons(l, rec, packed, win, batch, isa))
+		fmt.Fprintf(w, "  why: %s\n", reasons(l, rec, packed, win, batch, core))
 	}
 	return nil
 }
 
 // reasons says in words what bounds the winner and what its first rival does more
 // of.
-func reasons(l Linear, rec Record, packed map[string]codegen.Packed, win codegen.Packed, batch int, isa runtime.ISA) string {
-	bounds := win.Bounds(l.Problem, batch, isa)
-	estimate := win.Estimate(l.Problem, batch, isa)
+func reasons(l Linear, rec Record, packed map[string]codegen.Packed, win codegen.Packed, batch int, core codegen.Core) string {
+	bounds := win.Bounds(l.Problem, batch, core)
+	estimate := win.Estimate(l.Problem, batch, core)
 	parts := []string{fmt.Sprintf("%v is bound by %s, at least %.0f of the %.0f cycles that the model expects",
 		win.Config, bounds[0].Name, bounds[0].Cycles, estimate)}
 	for _, t := range rec.Timings {
@@ -81,7 +80,7 @@ func reasons(l Linear, rec Record, packed map[string]codegen.Packed, win codegen
 		}
 		text := fmt.Sprintf("%s takes %.2f× its time", t.Config, t.Min/rec.chosen().Min)
 		var more []string
-		for _, b := range rival.Bounds(l.Problem, batch, isa) {
+		for _, b := range rival.Bounds(l.Problem, batch, core) {
 			for _, o := range bounds {
 				if o.Name == b.Name && o.Cycles > 0 && b.Cycles > 1.02*o.Cycles {
 					more = append(more, fmt.Sprintf("%.2f× the cycles of %s", b.Cycles/o.Cycles, b.Name))
@@ -95,7 +94,7 @@ func reasons(l Linear, rec Record, packed map[string]codegen.Packed, win codegen
 			text += ": it has " + strings.Join(more, " and ")
 		} else {
 			text += fmt.Sprintf(" for no more work or bytes: what differs is in the order of the loops, of which the model expects %.2f×",
-				rival.Estimate(l.Problem, batch, isa)/estimate)
+				rival.Estimate(l.Problem, batch, core)/estimate)
 		}
 		parts = append(parts, text)
 		break

@@ -21,17 +21,22 @@ type Choice struct {
 
 // Regret is how far each policy's choice is from the best candidate of one problem.
 type Regret struct {
-	Layer      string   `json:"layer"`
-	Problem    Problem  `json:"problem"`
-	Candidates int      `json:"candidates"`
-	Noise      float64  `json:"noise"` // gap between the default and itself in the oracle's rounds
-	Oracle     string   `json:"oracle"`
-	OracleNS   float64  `json:"oracle_ns"`
-	Default    Choice   `json:"default"`  // the plan without records
-	Tuned      []Choice `json:"tuned"`    // the race, as often as it was repeated
-	Naive      Choice   `json:"naive"`    // each candidate alone, median
-	Transfer   Choice   `json:"transfer"` // the record of the nearest other problem, or the default
-	Rank       float64  `json:"rank"`     // rank correlation of the model's estimates with the times
+	Layer      string  `json:"layer"`
+	Problem    Problem `json:"problem"`
+	Candidates int     `json:"candidates"`
+	Noise      float64 `json:"noise"` // gap between the default and itself in the oracle's rounds
+	Oracle     string  `json:"oracle"`
+	OracleNS   float64 `json:"oracle_ns"`
+	Default    Choice  `json:"default"` // the plan without records
+	// Builtin is the plan by the model's built-in figures, and RankBuiltin the rank
+	// correlation of their estimates; nil and 0 where there is no calibration beside
+	// which they would count.
+	Builtin     *Choice  `json:"builtin,omitempty"`
+	RankBuiltin float64  `json:"rank_builtin,omitempty"`
+	Tuned       []Choice `json:"tuned"`    // the race, as often as it was repeated
+	Naive       Choice   `json:"naive"`    // each candidate alone, median
+	Transfer    Choice   `json:"transfer"` // the record of the nearest other problem, or the default
+	Rank        float64  `json:"rank"`     // rank correlation of the model's estimates with the times
 	// Between is, of a batch that the planner does not compare, the next larger one
 	// that it does, whose choice serves it: Bucket.
 	Between int     `json:"between,omitempty"`
@@ -45,6 +50,8 @@ type Timed struct {
 	Same   []string `json:"same,omitempty"` // configurations of the same kernels on the same bytes
 	NS     float64  `json:"ns"`             // in units of the default's of the same rounds, times that one's fastest sample
 	Cycles float64  `json:"cycles"`         // the model's estimate
+	// Builtin is the estimate by the built-in figures, where Cycles is by others.
+	Builtin float64 `json:"builtin,omitempty"`
 }
 
 // OracleReport is the regrets of all problems, with their summary.
@@ -79,7 +86,11 @@ func MergeOracles(reports []OracleReport) (*OracleReport, error) {
 			return nil, fmt.Errorf("measured on %s and on %s", all.Machine.Microarch, r.Machine.Microarch)
 		}
 		for _, p := range r.Problems {
-			for _, c := range append(slices.Clone(p.Tuned), p.Default, p.Naive) {
+			choices := append(slices.Clone(p.Tuned), p.Default, p.Naive)
+			if p.Builtin != nil {
+				choices = append(choices, *p.Builtin)
+			}
+			for _, c := range choices {
 				if t, ok := p.timed(c.Config); !ok || !(t.NS > 0) {
 					return nil, fmt.Errorf("%v: no time of %q", p.Problem, c.Config)
 				}
@@ -104,11 +115,16 @@ func (rep *OracleReport) judge() {
 		r := &rep.Problems[i]
 		best := slices.MinFunc(r.Times, func(a, b Timed) int { return cmp.Compare(a.NS, b.NS) })
 		r.Oracle, r.OracleNS = best.Config, best.NS
-		var ns, cycles []float64
+		var ns, cycles, builtin []float64
 		for _, t := range r.Times {
-			ns, cycles = append(ns, t.NS), append(cycles, t.Cycles)
+			ns, cycles, builtin = append(ns, t.NS), append(cycles, t.Cycles), append(builtin, t.Builtin)
 		}
 		r.Rank = round4(rankCorrelation(ns, cycles))
+		if r.Builtin != nil {
+			r.RankBuiltin = round4(rankCorrelation(ns, builtin))
+			c := r.cost(*r.Builtin)
+			r.Builtin = &c
+		}
 		r.Default, r.Naive = r.cost(r.Default), r.cost(r.Naive)
 		for k := range r.Tuned {
 			r.Tuned[k] = r.cost(r.Tuned[k])
@@ -185,12 +201,8 @@ func (rep *OracleReport) sumUp() {
 		{"naive", func(r Regret) []Choice { return []Choice{r.Naive} }},
 		{"transfer", func(r Regret) []Choice { return []Choice{r.Transfer} }},
 		{"model", func(r Regret) []Choice { return []Choice{r.Default} }},
-		{"bucket", func(r Regret) []Choice {
-			if r.Bucket == nil {
-				return nil
-			}
-			return []Choice{*r.Bucket}
-		}},
+		{"built-in model", func(r Regret) []Choice { return some(r.Builtin) }},
+		{"bucket", func(r Regret) []Choice { return some(r.Bucket) }},
 	} {
 		s := PolicyShare{Policy: p.name}
 		var ratios, regrets, took []float64
@@ -213,6 +225,30 @@ func (rep *OracleReport) sumUp() {
 			rep.Policies = append(rep.Policies, s)
 		}
 	}
+}
+
+// some is a choice that there may be.
+func some(c *Choice) []Choice {
+	if c == nil {
+		return nil
+	}
+	return []Choice{*c}
+}
+
+// Ranks are the means over all problems with three candidates or more of the rank
+// correlations of the model's estimates with the times: by the figures that plans are
+// made with, and where those are calibrated by the built-in ones, else 0.
+func (rep *OracleReport) Ranks() (used, builtin float64) {
+	n := 0.0
+	for _, r := range rep.Problems {
+		if len(r.Times) >= 3 {
+			used, builtin, n = used+r.Rank, builtin+r.RankBuiltin, n+1
+		}
+	}
+	if n == 0 {
+		return 0, 0
+	}
+	return used / n, builtin / n
 }
 
 // rankCorrelation is Spearman's, without a correction for ties; 0 where there are

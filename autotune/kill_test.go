@@ -108,9 +108,8 @@ func TestKilledTuningGoesOn(t *testing.T) {
 	root := t.TempDir()
 	dir, cache, temp, count := filepath.Join(root, "tuned"), filepath.Join(root, "cache"), filepath.Join(root, "temp"), filepath.Join(root, "count")
 	require.NoError(t, os.Mkdir(temp, 0o777))
-	roofs := roofsPath(dir, "test-1", bestLevel())
-	require.NoError(t, os.MkdirAll(filepath.Dir(roofs), 0o777))
-	require.NoError(t, os.WriteFile(roofs, []byte(`{"isa":"any","gflops":90,"l2":60,"l3":40,"memory":20}`), 0o666))
+	calibrated := &Calibration{ISA: bestLevel().String(), Clock: 2, Machine: Environment{Microarch: "test-1"}}
+	require.NoError(t, calibrated.save(dir, bestLevel()))
 	journalFile, recordFile := journalPath(dir, "test-1"), filepath.Join(dir, "test-1", "linear.jsonl")
 
 	start := func() (*exec.Cmd, *strings.Builder) {
@@ -232,7 +231,7 @@ func TestKilledTuningGoesOn(t *testing.T) {
 
 	left, err := filepath.Glob(filepath.Join(dir, "test-1", "*"))
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{roofs, recordFile}, left)
+	require.ElementsMatch(t, []string{calibrationPath(dir, "test-1", bestLevel()), recordFile}, left)
 	left, err = filepath.Glob(filepath.Join(temp, "*"))
 	require.NoError(t, err)
 	require.Equal(t, []string{filepath.Join(temp, "sparsegen-tune.lock")}, left)

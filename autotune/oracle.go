@@ -73,11 +73,22 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 			return nil, err
 		}
 		entering := time.Since(start).Seconds() / float64(len(jobs[i]))
+		var builtin []codegen.Choice // the plan by the built-in figures, where others are used
+		if t.calibrated {
+			_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, codegen.Builtin(t.ISA), nil)
+			if err != nil {
+				return nil, err
+			}
+			builtin = plan.Choices
+		}
 		var own []codegen.Config
+		for _, c := range builtin {
+			own = append(own, c.Config)
+		}
 		for _, c := range f.candidates {
 			own = append(own, c.Config)
 		}
-		wide, err := newField(ctx, l, t.ISA, t.temp, judged, own)
+		wide, err := newField(ctx, l, t.core, t.temp, judged, own)
 		if err != nil {
 			return nil, err
 		}
@@ -88,7 +99,7 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 				break
 			}
 			t.report("oracle of %s at batch %d", l.Layer, j.batch)
-			r, err := t.regret(ctx, f, wide, j, repeats)
+			r, err := t.regret(ctx, f, wide, j, repeats, builtin)
 			if err != nil {
 				return nil, err
 			}
@@ -119,8 +130,8 @@ func (t *tuner) between(l Linear, jobs []job) []job {
 }
 
 // regret judges the policies on one problem: those of f's candidates that race, by
-// those of wide.
-func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) (*Regret, error) {
+// those of wide. builtin is the plan by the built-in figures, where others are used.
+func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, builtin []codegen.Choice) (*Regret, error) {
 	entrants := f.at(j.batch, nil)
 	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants), Between: j.between}
 	for k := range repeats {
@@ -151,6 +162,10 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) 
 	}
 	reg.Naive = Choice{Config: entrants[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
 	var own []codegen.Config
+	if builtin != nil {
+		c := choiceAt(builtin, j.batch)
+		own, reg.Builtin = append(own, c), &Choice{Config: c.String()}
+	}
 	for _, c := range entrants {
 		own = append(own, c.Config)
 	}
@@ -163,7 +178,10 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int) 
 		return nil, err
 	}
 	for i, c := range entrants {
-		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.isa))}
+		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.core))}
+		if builtin != nil {
+			e.Builtin = round1(c.Estimate(f.linear.Problem, j.batch, codegen.Builtin(t.ISA)))
+		}
 		for _, s := range c.same {
 			e.Same = append(e.Same, s.String())
 		}

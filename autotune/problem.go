@@ -51,8 +51,11 @@ func problemOf(p codegen.Problem, density float64, batch int, isa runtime.ISA) P
 }
 
 // twoDigits rounds to two significant digits.
-func twoDigits(x float64) float64 {
-	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 2, 64), 64)
+func twoDigits(x float64) float64 { return digits(x, 2) }
+
+// digits rounds to n significant digits.
+func digits(x float64, n int) float64 {
+	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', n, 64), 64)
 	if err != nil { // not a number
 		return 0
 	}

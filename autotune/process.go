@@ -26,6 +26,7 @@ type bench interface {
 	gate(ctx context.Context, g worker.Gate) ([]worker.Result, error)
 	open(ctx context.Context, o worker.Open) ([]worker.Result, error)
 	round(ctx context.Context, r worker.Round) ([]worker.Sample, error)
+	cycle(ctx context.Context) (float64, error) // of the core, in ns
 	close() error
 }
 
@@ -191,6 +192,11 @@ func (p *process) open(ctx context.Context, o worker.Open) ([]worker.Result, err
 func (p *process) round(ctx context.Context, r worker.Round) (samples []worker.Sample, err error) {
 	err = p.do(ctx, worker.Request{Round: &r}, func(a worker.Answer) { samples = a.Samples })
 	return samples, err
+}
+
+func (p *process) cycle(ctx context.Context) (ns float64, err error) {
+	err = p.do(ctx, worker.Request{Cycle: true}, func(a worker.Answer) { ns = a.Cycle })
+	return ns, err
 }
 
 // close ends the worker.

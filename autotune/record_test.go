@@ -285,7 +285,7 @@ func TestExplainSaysWhy(t *testing.T) {
 	rec.Default, rec.Gain, rec.P, rec.Raced, rec.Date = "panelDense mr=4 kb=64", 0.28, 1e-9, 31, "2026-11-25"
 	require.NoError(t, Load(dir).Save(rec))
 	var out strings.Builder
-	require.NoError(t, Explain(&out, l, Load(dir), "test-1", runtime.AVX2))
+	require.NoError(t, Explain(&out, l, Load(dir), "test-1", codegen.Builtin(runtime.AVX2)))
 	text := out.String()
 	for _, want := range []string{
 		"layer ffn, ffn.weight: [64, 96] list, 20.0% stored, avx2 on test-1\n",

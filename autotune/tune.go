@@ -26,7 +26,7 @@ type Options struct {
 	// Only, where it is set, says which layers to tune. The others' candidates are
 	// compiled too: however a model is tuned, its worker is the same program.
 	Only func(layer string) bool
-	// Calibrate measures the machine's roofs even where they were measured before.
+	// Calibrate measures the core's figures even where they were measured before.
 	Calibrate bool
 	Cache     string // folder of compiled workers
 	// Between has Oracle look at batches between those that the planner compares too.
@@ -56,7 +56,9 @@ type Summary struct {
 	Bugs     []string
 	Gain     float64       // geometric mean over the tuned ones of the time before over the time after
 	Build    time.Duration // of the worker
-	Races    []time.Duration
+	// Calibration is what this tuning measured of the core; nil: it did not.
+	Calibration *Calibration
+	Races       []time.Duration
 }
 
 // Scratch is the name, as os.MkdirTemp takes it, of a tuning's folder of temporary
@@ -93,19 +95,22 @@ type job struct {
 // tuner is a tuning under way.
 type tuner struct {
 	Options
-	env     Environment
-	llc     int
-	records *Records
-	lookup  *Lookup
-	journal *journal
-	bench   bench
-	worker  string // name of the worker program
-	begin   time.Time
-	now     func() time.Time
-	sum     *Summary
-	done    int
-	gains   []float64
-	crashed map[string]bool // op and configuration
+	env  Environment
+	llc  int
+	core codegen.Core
+	// calibrated says that core was measured.
+	calibrated bool
+	records    *Records
+	lookup     *Lookup
+	journal    *journal
+	bench      bench
+	worker     string // name of the worker program
+	begin      time.Time
+	now        func() time.Time
+	sum        *Summary
+	done       int
+	gains      []float64
+	crashed    map[string]bool // op and configuration
 	// elsewhere has the weights of each race lie elsewhere in memory.
 	elsewhere bool
 	temp      string
@@ -142,6 +147,11 @@ func (t *tuner) load() {
 		t.note("%s", n)
 	}
 	t.lookup = NewLookup(t.records, t.env.Microarch)
+	c, err := LoadCalibration(t.Dir, t.env.Microarch, t.ISA)
+	if err != nil {
+		t.note("%v", err)
+	}
+	t.core, t.calibrated = c.Core(t.ISA), c != nil
 	t.crashed = map[string]bool{}
 	t.sum = &Summary{Machine: t.env, Gain: 1}
 }
@@ -191,11 +201,12 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.journal.close(err == nil && t.sum.Left == 0)) }()
-	if _, ok := LoadRoofs(t.Dir, t.env.Microarch, t.ISA); t.Calibrate || !ok {
-		t.report("measure what the machine can do")
-		if err := t.calibrate(ctx); err != nil {
+	if t.Calibrate || !t.calibrated {
+		t.report("measure what the core can do")
+		if t.sum.Calibration, err = t.calibrate(ctx); err != nil {
 			return t.sum, err
 		}
+		t.core = t.sum.Calibration.Core(t.ISA)
 	}
 	for i, l := range linears {
 		if err == nil && len(jobs[i]) > 0 {
@@ -288,7 +299,7 @@ func (t *tuner) enter(ctx context.Context, l Linear, jobs []job) (*field, error)
 	for _, j := range jobs {
 		seeds = append(seeds, t.seeds(l, j)...)
 	}
-	f, err := newField(ctx, l, t.ISA, t.temp, raced, seeds)
+	f, err := newField(ctx, l, t.core, t.temp, raced, seeds)
 	if err != nil {
 		return nil, err
 	}
@@ -331,7 +342,7 @@ func (t *tuner) bug(l Linear, c *candidate, what string) {
 // gate checks candidates on a corner of the matrix.
 func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool) error {
 	small := f.linear.small()
-	corner := &field{linear: small, isa: f.isa, dir: f.dir, files: 1 << 20}
+	corner := &field{linear: small, core: f.core, dir: f.dir, files: 1 << 20}
 	var files []worker.File
 	var who []*candidate
 	for _, c := range f.candidates {

@@ -27,6 +27,7 @@ type fake struct {
 	ns     func(v sgp.Variant) float64
 	broken func(v sgp.Variant) error // of one that crashes when it is opened
 	stop   int                       // rounds after which the bench fails; 0: none
+	exact  bool                      // no noise
 	rng    *rand.Rand
 
 	open_  map[int]float64
@@ -72,10 +73,17 @@ func (f *fake) round(_ context.Context, r worker.Round) (ss []worker.Sample, err
 	}
 	f.rounds++
 	for _, id := range r.Order {
-		ss = append(ss, worker.Sample{ID: id, NS: f.open_[id] * (1 + 0.01*f.rng.ExpFloat64()), Runs: 3})
+		noise := 0.01 * f.rng.ExpFloat64()
+		if f.exact {
+			noise = 0
+		}
+		ss = append(ss, worker.Sample{ID: id, NS: f.open_[id] * (1 + noise), Runs: 3})
 	}
 	return ss, nil
 }
+
+// cycle is that of two gigahertz.
+func (f *fake) cycle(context.Context) (float64, error) { return 0.5, nil }
 
 func (f *fake) close() error { return nil }
 
@@ -115,9 +123,7 @@ func tuned(t *testing.T, dir string, b *fake, o Options, linears ...Linear) (*Su
 	o.Note = func(line string) { notes = append(notes, line) }
 	env := Machine()
 	env.Microarch = "test-1"
-	roofs := roofsPath(dir, "test-1", runtime.AVX2)
-	require.NoError(t, os.MkdirAll(filepath.Dir(roofs), 0o777))
-	require.NoError(t, os.WriteFile(roofs, []byte(`{"isa":"avx2","gflops":90,"l2":60,"l3":40,"memory":20}`), 0o666))
+	require.NoError(t, (&Calibration{ISA: "avx2", Clock: 2, Machine: env}).save(dir, runtime.AVX2)) // nothing is to be measured
 	tn := &tuner{Options: o, env: env, bench: b, worker: "fake", now: func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) }}
 	sum, err := tn.run(context.Background(), linears)
 	return sum, notes, err
@@ -135,7 +141,7 @@ func TestTunedPlanFollowsTheRace(t *testing.T) {
 	sum, notes, err := tuned(t, dir, &fake{}, Options{}, l, l)
 	require.NoError(t, err)
 	require.Empty(t, notes)
-	require.Equal(t, []int{2, 2, 2}, []int{sum.Problems, sum.Tuned, sum.Changed}, "two equal layers are two batches")
+	require.Equal(t, []int{2, 2, 1}, []int{sum.Problems, sum.Tuned, sum.Changed}, "two equal layers are two batches, and one plan was the best")
 	records := Load(dir)
 	require.Empty(t, records.Notes)
 	require.NoFileExists(t, filepath.Join(dir, "test-1", ".journal.jsonl"))
@@ -144,7 +150,7 @@ func TestTunedPlanFollowsTheRace(t *testing.T) {
 	f := lookup.Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2)
 	require.Equal(t, Exact, f.Source)
 	require.Equal(t, 4, f.Measured[0].Config.MR)
-	require.Equal(t, 96, f.Measured[0].Config.KB)
+	require.GreaterOrEqual(t, f.Measured[0].Config.KB, 96, "of 96 columns")
 	require.Contains(t, records.Configs(l.Problem, []runtime.ISA{runtime.AVX2}), f.Measured[0].Config)
 
 	// Nothing is measured again, and what is written is the same.
@@ -160,13 +166,13 @@ func TestTunedPlanFollowsTheRace(t *testing.T) {
 // what is missing, and finds what one without a stop finds.
 func TestStoppedTuningGoesOn(t *testing.T) {
 	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 8, 16)
-	whole := &fake{}
+	whole := &fake{exact: true}
 	dir := t.TempDir()
 	_, _, err := tuned(t, dir, whole, Options{}, l)
 	require.NoError(t, err)
 	for _, stop := range []int{1, 29, 50} {
 		dir := t.TempDir()
-		first := &fake{stop: stop}
+		first := &fake{exact: true, stop: stop}
 		_, _, err := tuned(t, dir, first, Options{}, l)
 		require.ErrorIs(t, err, errStop)
 		require.Equal(t, stop, first.rounds)
@@ -176,7 +182,7 @@ func TestStoppedTuningGoesOn(t *testing.T) {
 		_, err = f.WriteString(`{"round":[{"Entrant":0,"NS":1`)
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
-		second := &fake{}
+		second := &fake{exact: true}
 		sum, notes, err := tuned(t, dir, second, Options{}, l)
 		require.NoError(t, err)
 		require.Empty(t, notes)
@@ -265,30 +271,6 @@ func TestCrashIsABug(t *testing.T) {
 	require.Contains(t, notes[0], `a bug in sparsegen: layer ffn, "ffn.weight" [64, 96], list, density 0.2, panelGrouped mr=4 kb=96 for avx2: signal: illegal instruction`)
 	require.Equal(t, 1, sum.Tuned)
 	require.NotContains(t, read(t, dir, "linear.jsonl"), "panelGrouped mr=4 kb=96")
-}
-
-// TestFirstTuningMeasuresRoofs: they are work over time, the fastest candidate's, and
-// the next tuning takes them from the file unless it is told to measure.
-func TestFirstTuningMeasuresRoofs(t *testing.T) {
-	dir := t.TempDir()
-	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 16, 16)
-	run := func(ns float64, o Options) Roofs {
-		o.Dir, o.ISA, o.Levels = dir, runtime.AVX2, []runtime.ISA{runtime.AVX2}
-		tn := newTuner(o)
-		tn.env = Environment{Microarch: "test-1", L2: "256K", L3: "4096K"}
-		tn.bench, tn.worker = &fake{t: t, ns: func(sgp.Variant) float64 { return ns }, rng: rand.New(rand.NewPCG(1, 1))}, "fake"
-		_, err := tn.run(context.Background(), []Linear{l})
-		require.NoError(t, err)
-		r, ok := LoadRoofs(dir, "test-1", runtime.AVX2)
-		require.True(t, ok)
-		return r
-	}
-	first := run(10000, Options{})
-	require.InDelta(t, 2*96*256*96/10000.0, first.GFlops, 3)
-	require.InDelta(t, 128*1024/10000.0, first.L2, 0.2)
-	require.InDelta(t, 768*1024/10000.0, first.L3, 1)
-	require.Equal(t, first, run(20000, Options{}))
-	require.InDelta(t, first.GFlops/2, run(20000, Options{Calibrate: true}).GFlops, 3)
 }
 
 func TestBudgetEndsATuning(t *testing.T) {

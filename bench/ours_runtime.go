@@ -22,6 +22,7 @@ type generated struct {
 	isa runtime.ISA
 	// tuned gives the tuner's measurements to the planner; nil: there are none.
 	tuned codegen.Tuned
+	rates codegen.Rates // measured ones of the core
 	// chosen remembers the planner's choice: cold cases pack one matrix many
 	// times.
 	chosen map[planKey]*codegen.LayerPlan
@@ -106,7 +107,7 @@ func (g *generated) prepare(w []float32, out, in int, pattern string, layout pee
 	if err != nil {
 		return nil, err
 	}
-	variants, plan, err := codegen.PlanTuned(op.Problem, op.Matrix, op.Mask, g.isa, only, g.tuned)
+	variants, plan, err := codegen.PlanTuned(op.Problem, op.Matrix, op.Mask, codegen.Builtin(g.isa).With(g.rates), only, g.tuned)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,13 @@ func (g *generated) UseRecords(folder string) error {
 	if len(records.All(machine)) == 0 {
 		return fmt.Errorf("%s has no records of %s", folder, machine)
 	}
+	calibration, err := autotune.LoadCalibration(folder, machine, g.isa)
+	if err != nil {
+		return err
+	}
+	if calibration != nil {
+		g.rates = calibration.Rates
+	}
 	lookup := autotune.NewLookup(records, machine)
 	g.tuned = func(p codegen.Problem, density float64, batch int, isa runtime.ISA) []codegen.Measured {
 		return lookup.Find(p, density, batch, isa).Measured

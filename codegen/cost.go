@@ -11,68 +11,6 @@ import (
 // of the memory hierarchy. Its figures are cycles of one core; only their ratios
 // decide. docs/tuning.md explains it.
 
-// core describes the machine that a plan is made for. The figures are typical of
-// x86-64 server cores since 2020; those of AVX2 were corrected by the benchmarks'
-// grid on a Zen 3, those of AVX-512 in part by the tuner's oracle on a Xeon (tiles,
-// decoding, shuffles). Those of NEON are
-// what manufacturers publish of cores like Neoverse N1 and Cortex-A76; nothing of
-// them was measured. Those of SVE are of cores like Neoverse V1, whose vectors have
-// 256 bits, and a model as well: no plan knows the length that a machine has.
-type core struct {
-	lanes      int     // float32 a vector
-	fma        float64 // vector multiply-adds a cycle
-	load       float64 // vector loads a cycle
-	shuffle    float64 // multiply-adds that one lane shuffle displaces
-	issue      float64 // instructions a cycle
-	latency    float64 // of a multiply-add, in cycles
-	mispredict float64 // cycles lost at a loop exit that could not be foreseen
-	l2, l3     float64 // bytes a cycle
-	dram       float64
-	l2Size     int
-	l3Size     int        // what others who share it leave of it
-	tile       []tileCost // ascending; see tileFactor
-	decode     decodeCost
-}
-
-// decodeCost is the cycles that forms which decode their weights take for it.
-type decodeCost struct {
-	expand float64 // LanesMask: to expand a vector
-	group  float64 // LanesRow: eight elements
-	step   float64 // LanesWindow: a step of a slab
-	delta  float64 // DeltaTile: an element, beside each tile
-}
-
-// typicalDecode was measured on the Zen 3.
-var typicalDecode = decodeCost{expand: 2.9, group: 8.4, step: 4.6, delta: 1.1}
-
-var cores = map[runtime.ISA]core{
-	runtime.AVX2: {lanes: 8, fma: 2, load: 2, shuffle: 0.75, issue: 5, latency: 4, mispredict: 14,
-		l2: 28, l3: 16, dram: 6, l2Size: 512 << 10, l3Size: 12 << 20,
-		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}}, decode: typicalDecode},
-	runtime.NEON: {lanes: 4, fma: 2, load: 2, shuffle: 1, issue: 4, latency: 4, mispredict: 11,
-		l2: 20, l3: 10, dram: 5, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}, decode: typicalDecode},
-	runtime.SVE: {lanes: 8, fma: 2, load: 2, shuffle: 1, issue: 5, latency: 4, mispredict: 11,
-		l2: 30, l3: 12, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}}, decode: typicalDecode},
-	runtime.AVX512: {lanes: 16, fma: 1.5, load: 1.5, shuffle: 0.84, issue: 5, latency: 4, mispredict: 16,
-		l2: 30, l3: 14, dram: 6, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile:   []tileCost{{16 << 10, 1.2}, {32 << 10, 1.3}, {64 << 10, 1.5}, {1 << 30, 2.2}},
-		decode: decodeCost{expand: 3, group: 7.4, step: 6.5, delta: 1.33}},
-}
-
-// stream is the cycles to stream n bytes of a working set of size bytes.
-func (m core) stream(n, size int) float64 {
-	switch {
-	case size <= m.l2Size*3/4:
-		return float64(n) / m.l2
-	case size <= m.l3Size:
-		return float64(n) / m.l3
-	default:
-		return float64(n) / m.dram
-	}
-}
-
 // streamBytes is the size of a variant's streams.
 func streamBytes(v sgp.Variant) int {
 	n := 0
@@ -94,29 +32,24 @@ const fewTokens = 4
 
 // estimate is the cycles of one run over batch columns of packed form v, whose
 // configuration is c.
-func estimate(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
-	m := cores[isa]
+func (m Core) estimate(c Config, v sgp.Variant, p Problem, batch int) float64 {
 	if batch <= fewTokens {
-		m.l3 = m.dram
+		m.L3 = m.Memory
 	}
-	return estimateOn(m, c, v, p, batch, isa)
+	return m.estimateWarm(c, v, p, batch)
 }
 
 // estimateWarm is estimate for weights that stay in the third-level cache, as those
 // of a program with little else to run do.
-func estimateWarm(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
-	return estimateOn(cores[isa], c, v, p, batch, isa)
-}
-
-func estimateOn(m core, c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA) float64 {
+func (m Core) estimateWarm(c Config, v sgp.Variant, p Problem, batch int) float64 {
 	const call = 60 // driver and argument set-up, once a kernel call
 	if v.Panel != nil {
-		return call + estimatePanel(c, v, p, batch, isa, m)
+		return call + estimatePanel(c, v, p, batch, m)
 	}
 	if c.Op == runtime.DeltaTile {
-		return call + estimateDeltaTile(v, p, batch, isa, m)
+		return call + estimateDeltaTile(v, p, batch, m)
 	}
-	return call + estimateLanes(c, v, p, batch, isa, m)
+	return call + estimateLanes(c, v, p, batch, m)
 }
 
 // cutTokens cuts batch as the lanes driver does: the widest that fits, and the
@@ -154,10 +87,10 @@ func cutTiles(batch int, widths []int) []int {
 	return cut
 }
 
-func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
+func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float64 {
 	widths := []int{m.lanes}
 	for _, l := range tileWidths[c.Op][c.MR] {
-		if l.isa == isa {
+		if l.isa == m.isa {
 			widths = l.widths
 			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB, m.lanes) {
 				widths = widths[1:]
@@ -192,42 +125,24 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 		} else if inPlace {
 			moved *= 0.5 // it still has to come
 		}
-		total += moved/m.load + 200
+		total += moved/m.Load + 200
 	}
 	return total
 }
 
-// tileFactor is what the loads from an activation tile of this size cost beyond
-// the count of them: measured over the benchmarks' grid. The tile shares the
-// first-level cache with the weights and the accumulators' rows.
-func (m core) tileFactor(bytes int) float64 {
-	for _, t := range m.tile {
-		if bytes <= t.bytes {
-			return t.factor
-		}
-	}
-	return 2
-}
-
-// tileCost is the factor of tiles up to a size.
-type tileCost struct {
-	bytes  int
-	factor float64
-}
-
-func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
+func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	cycles, nv := 0.0, float64(t/m.lanes)
 	mr := float64(s.MR)
 	panels := float64(len(s.Rows) / s.MR)
 	blocks := float64((k + kb - 1) / kb)
 	turn := 20.0 // cycles between panels, and for each vector of accumulators
-	perVec := 3 / m.load
+	perVec := 3 / m.Load
 	switch {
 	case s.Kind == sgp.Dense:
-		cycles = panels * float64(k) * max(mr*nv/m.fma, (nv+mr)/m.load, (mr*nv+nv+mr+4)/m.issue, m.latency/4)
+		cycles = panels * float64(k) * max(mr*nv/m.FMA, (nv+mr)/m.Load, (mr*nv+nv+mr+4)/m.Issue, m.Latency/4)
 	case s.MR == 1 || s.Kind == sgp.Step:
 		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
-		turn, perVec = 10*mr, 5/m.load
+		turn, perVec = 10*mr, 5/m.Load
 	default:
 		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
 		turn = 40
@@ -236,7 +151,7 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m core) float64 {
 }
 
 // runCycles is the cycles of a sparse segment's runs with nv vectors a column.
-func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
+func runCycles(s sgp.Segment, tile, nv float64, m Core) float64 {
 	type sum struct {
 		runs, entries, columns float64
 		shortest, longest      uint16
@@ -262,38 +177,44 @@ func runCycles(s sgp.Segment, tile, nv float64, m core) float64 {
 			continue
 		}
 		w, c := float64(weights), r.columns
-		fma, issued := 1.15*w*nv/m.fma, w*nv+w+4*c+3
+		fma, issued := 1.15*w*nv/m.FMA, w*nv+w+4*c+3
 		if w > c { // a shared column is loaded first
-			fma, issued = 1.3*w*nv/m.fma, issued+nv
+			fma, issued = 1.3*w*nv/m.FMA, issued+nv
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
 		// chain overlaps with its neighbours, the more the shorter it is.
 		exit := 2.0
 		if r.shortest < r.longest {
-			exit += m.mispredict * 0.6
+			exit += m.Mispredict * 0.6
 		}
-		chain := m.latency * r.entries / (r.entries + 8*r.runs)
+		chain := m.Latency * r.entries / (r.entries + 8*r.runs)
 		switch {
 		case s.Kind == sgp.Step && weights == 1:
-			exit = 2 + m.mispredict*0.35
+			exit = 2 + m.Mispredict*0.35
 		case s.Kind != sgp.Step && s.MR > 1:
-			chain = m.latency * 0.55
+			chain = m.Latency * 0.55
 		}
-		work := max(fma, tile*(c*nv+w)/m.load, issued/m.issue, chain)
+		work := max(fma, tile*(c*nv+w)/m.Load, issued/m.Issue, chain)
 		cycles += r.entries*work + r.runs*exit
 	}
 	return cycles
 }
 
-func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
-	l := v.Lanes
-	var tokens []int
-	runs := runtime.Generic // the level of the kernels, which serve higher ones too
+// runs is the lanes kernels of c that m runs: those of its level, or of one below.
+func (m Core) runs(c Config) (l ladder) {
 	for _, lad := range lanesTokens(c) {
-		if lad.isa.Arch() == isa.Arch() && lad.isa <= isa && lad.isa > runs {
-			runs, tokens, m.lanes = lad.isa, lad.widths, cores[lad.isa].lanes
+		if lad.isa.Arch() == m.isa.Arch() && lad.isa <= m.isa && lad.isa > l.isa {
+			l = lad
 		}
 	}
+	return l
+}
+
+func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, m Core) float64 {
+	l := v.Lanes
+	runs := m.runs(c)
+	tokens := runs.widths
+	m.lanes = vectorLanes(runs.isa)
 	k := p.In
 	if l.Cols != nil {
 		k = len(l.Cols)
@@ -306,7 +227,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 		t := float64(nb)
 		// Slabs in step share what a column costs once, and have their own chains.
 		key := runtime.KernelKey{Op: c.Op, S: uint8(c.S), NB: uint8(nb), N: uint8(c.N), M: uint8(c.M)}
-		g := float64(inStep(key, machines[runs], l.S/m.lanes))
+		g := max(1, min(float64(inStep(key, machines[runs.isa], l.S/m.lanes)), slabs))
 		var steps, perStep float64 // columns a slab; cycles a column
 		turn := 20.0               // between slabs
 		switch c.Op {
@@ -319,22 +240,22 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				}
 				steps = sum / max(slabs, 1)
 			}
-			perStep = max(t*sv/m.fma, (sv+t/g)/m.load, (t*sv+sv+(t+4)/g)/m.issue, m.latency/g)
+			perStep = max(t*sv/m.FMA, (sv+t/g)/m.Load, (t*sv+sv+(t+4)/g)/m.Issue, m.Latency/g)
 		case runtime.LanesNM:
 			steps = float64(k / l.M * l.N)
 			tables := max(1, float64(l.M/m.lanes))
-			perStep = max(t*sv*(1+m.shuffle*tables)/m.fma, (sv+t*tables/g)/m.load,
-				(t*sv*2+2*sv+(t*tables+1)/g)/m.issue, m.latency/g)
+			perStep = max(t*sv*(1+m.Shuffle*tables)/m.FMA, (sv+t*tables/g)/m.Load,
+				(t*sv*2+2*sv+(t*tables+1)/g)/m.Issue, m.Latency/g)
 		case runtime.LanesMask:
 			steps = float64(k)
-			perStep = max(sv*m.decode.expand+t*sv/m.fma, m.latency)
+			perStep = max(sv*m.Expand+t*sv/m.FMA, m.Latency)
 		case runtime.LanesRow:
 			sum := 0.0
 			for _, n := range l.Cnt {
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1) // groups of eight elements
-			perStep = m.decode.group
+			perStep = m.Group
 			turn = 8 * 12 // rows whose lengths could not be foreseen
 		case runtime.LanesWindow:
 			sum := 0.0
@@ -342,7 +263,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 				sum += float64(n)
 			}
 			steps = sum / max(slabs, 1) // groups of eight steps
-			perStep = 8 * m.decode.step
+			perStep = 8 * m.Step
 			turn = 2 * 22
 		}
 		compute += slabs * (steps*perStep + turn)
@@ -350,9 +271,9 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, isa runtime.IS
 	return max(compute, m.stream(size, size))
 }
 
-func estimateDeltaTile(v sgp.Variant, p Problem, batch int, isa runtime.ISA, m core) float64 {
+func estimateDeltaTile(v sgp.Variant, p Problem, batch int, m Core) float64 {
 	t := 8
-	if isa == runtime.AVX512 {
+	if m.isa == runtime.AVX512 {
 		t = 16
 	}
 	sum := 0.0
@@ -361,13 +282,14 @@ func estimateDeltaTile(v sgp.Variant, p Problem, batch int, isa runtime.ISA, m c
 	}
 	size := streamBytes(v)
 	tiles := float64((batch + t - 1) / t)
-	work := max(sum*8*m.decode.delta, m.stream(size, size))
+	const turn = 8 // between rows: of loop exits not foreseen what the next row does not hide
+	work := max(sum*8*m.Delta+turn*float64(p.Out), m.stream(size, size))
 	if p.In*t*4 > 28<<10 {
 		work *= 1.15
 	}
-	moved := float64(p.In) * 2 / m.load
+	moved := float64(p.In) * 2 / m.Load
 	if p.TokenMajor {
-		moved = (float64(p.In) + float64(p.Out)) * 3 / m.load
+		moved = (float64(p.In) + float64(p.Out)) * 3 / m.Load
 	}
 	return tiles * (work + moved)
 }

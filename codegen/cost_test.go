@@ -11,9 +11,9 @@ import (
 )
 
 // free is a core on which nothing takes time, but for what limit sets.
-func free(limit func(*core)) core {
+func free(limit func(*Core)) Core {
 	inf := math.Inf(1)
-	m := core{lanes: 8, fma: inf, load: inf, issue: inf, l2: inf, l3: inf, dram: inf}
+	m := Core{isa: runtime.AVX2, lanes: 8, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
 	limit(&m)
 	return m
 }
@@ -23,20 +23,20 @@ func free(limit func(*core)) core {
 // their end, which is 6 in all here.
 func TestRunCyclesByHand(t *testing.T) {
 	for what, c := range map[string]struct {
-		limit func(*core)
+		limit func(*Core)
 		runs  []uint16
 		want  float64
 	}{
-		"nothing":       {func(m *core) {}, []uint16{4, 4}, 6},
-		"no entries":    {func(m *core) { m.load = 1 }, []uint16{0, 0}, 2},
-		"multiply-adds": {func(m *core) { m.fma = 0.5 }, []uint16{4, 4}, 6 + 8*1.15*3/0.5},
+		"nothing":       {func(m *Core) {}, []uint16{4, 4}, 6},
+		"no entries":    {func(m *Core) { m.Load = 1 }, []uint16{0, 0}, 2},
+		"multiply-adds": {func(m *Core) { m.FMA = 0.5 }, []uint16{4, 4}, 6 + 8*1.15*3/0.5},
 		// Three vectors of the tile and a weight, at twice the price.
-		"loads": {func(m *core) { m.load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+1)/0.5},
+		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+1)/0.5},
 		// Three multiply-adds, a broadcast, four for the column, three for the loop.
-		"instructions": {func(m *core) { m.issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
-		"a chain":      {func(m *core) { m.latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+8*2.0)},
-		"loop exits":   {func(m *core) { m.mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
-		"equal exits":  {func(m *core) { m.mispredict = 10 }, []uint16{4, 4}, 6},
+		"instructions": {func(m *Core) { m.Issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
+		"a chain":      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+8*2.0)},
+		"loop exits":   {func(m *Core) { m.Mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
+		"equal exits":  {func(m *Core) { m.Mispredict = 10 }, []uint16{4, 4}, 6},
 	} {
 		got := runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 1, Runs: c.runs}, 2, 3, free(c.limit))
 		require.InDelta(t, c.want, got, 1e-9, what)
@@ -50,19 +50,19 @@ func TestRunCyclesByHand(t *testing.T) {
 func TestLanesCyclesByHand(t *testing.T) {
 	p := Problem{Out: 32, In: 64, BatchMin: 1, BatchMax: 1}
 	for _, c := range []struct {
-		limit func(*core)
+		limit func(*Core)
 		n, m  int
 		want  float64
 	}{
-		{func(m *core) {}, 2, 4, 2 * 20},
-		{func(m *core) { m.issue = 2 }, 2, 4, 2 * (32*(2*2+2*2+(1+1)/2.0)/2 + 20)},
-		{func(m *core) { m.issue = 1 }, 2, 32, 2 * (4*(2*2+2*2+4+1) + 20)},
-		{func(m *core) { m.load = 0.5 }, 2, 32, 2 * (4*(2+4)/0.5 + 20)},
-		{func(m *core) { m.fma, m.shuffle = 0.5, 0.75 }, 2, 32, 2 * (4*2*(1+0.75*4)/0.5 + 20)},
-		{func(m *core) { m.latency = 4 }, 1, 4, 2 * (16*4/2 + 20)},
+		{func(m *Core) {}, 2, 4, 2 * 20},
+		{func(m *Core) { m.Issue = 2 }, 2, 4, 2 * (32*(2*2+2*2+(1+1)/2.0)/2 + 20)},
+		{func(m *Core) { m.Issue = 1 }, 2, 32, 2 * (4*(2*2+2*2+4+1) + 20)},
+		{func(m *Core) { m.Load = 0.5 }, 2, 32, 2 * (4*(2+4)/0.5 + 20)},
+		{func(m *Core) { m.FMA, m.Shuffle = 0.5, 0.75 }, 2, 32, 2 * (4*2*(1+0.75*4)/0.5 + 20)},
+		{func(m *Core) { m.Latency = 4 }, 1, 4, 2 * (16*4/2 + 20)},
 	} {
 		v := sgp.Variant{Lanes: &sgp.Lanes{S: 16, N: c.n, M: c.m}}
-		got := estimateLanes(Config{Op: runtime.LanesNM, S: 16, N: c.n, M: c.m}, v, p, 1, runtime.AVX2, free(c.limit))
+		got := estimateLanes(Config{Op: runtime.LanesNM, S: 16, N: c.n, M: c.m}, v, p, 1, free(c.limit))
 		require.InDelta(t, c.want, got, 1e-9, "%d of %d", c.n, c.m)
 	}
 }

@@ -16,7 +16,7 @@ type Weights func(tensor string) (data []float32, shape []int, err error)
 
 // PackOptions steer Pack.
 type PackOptions struct {
-	ISA runtime.ISA // level to plan for; Generic: AVX2
+	Core Core // to plan for
 	// Only limits the configurations that the planner may choose.
 	Only func(Config) bool
 	// Prune makes each weight fit its pattern by dropping the smallest
@@ -311,7 +311,7 @@ func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions) (*sgp.Li
 	if lin.Bias, err = Vector(op.Bias, weights); err != nil {
 		return nil, r, err
 	}
-	lin.Variants, r.Plan, err = PlanTuned(p, m, mask, o.ISA, o.Only, o.Tuned)
+	lin.Variants, r.Plan, err = PlanTuned(p, m, mask, o.Core, o.Only, o.Tuned)
 	if err != nil {
 		return nil, r, atPos(op.Pos, "%v", err)
 	}

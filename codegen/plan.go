@@ -194,15 +194,14 @@ type Tuned func(p Problem, density float64, batch int, isa runtime.ISA) []Measur
 const worthTuning = 1.02
 
 // Plan chooses a configuration for each part of the batch range, and packs.
-// only limits the choice (nil allows all); isa is the level that the plan is
-// made for.
-func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool) ([]sgp.Variant, *LayerPlan, error) {
-	return PlanTuned(p, m, mask, isa, only, nil)
+// only limits the choice (nil allows all); core is what the plan is made for.
+func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, only func(Config) bool) ([]sgp.Variant, *LayerPlan, error) {
+	return PlanTuned(p, m, mask, core, only, nil)
 }
 
 // PlanTuned is Plan with measurements, which decide where there are any.
-func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.ISA, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
-	isa = levelOf(isa)
+func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
+	core = core.known()
 	plan := &LayerPlan{Problem: p, Density: mask.Density()}
 	bs := p.batches()
 	candidates := Candidates(p)
@@ -211,7 +210,7 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 		if tuned == nil {
 			break
 		}
-		measured[i] = tuned(p, plan.Density, b, isa)
+		measured[i] = tuned(p, plan.Density, b, core.isa)
 		for _, t := range measured[i] {
 			if t.Ratio <= worthTuning && !slices.Contains(candidates, t.Config) {
 				candidates = append(candidates, t.Config)
@@ -240,8 +239,8 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, isa runtime.IS
 		}
 		f := packed{c, v, make([]float64, len(bs)), make([]float64, len(bs))}
 		for i, b := range bs {
-			f.t[i] = estimate(c, v, p, b, isa)
-			f.warm[i] = estimateWarm(c, v, p, b, isa)
+			f.t[i] = core.estimate(c, v, p, b)
+			f.warm[i] = core.estimateWarm(c, v, p, b)
 		}
 		forms = append(forms, f)
 		plan.Considered = append(plan.Considered, Considered{Config: c, Bytes: streamBytes(v), Batch: bs, Cycles: f.t})

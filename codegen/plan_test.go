@@ -66,7 +66,7 @@ func TestPlanNeverAboveDense(t *testing.T) {
 				for _, tokenMajor := range []bool{true, false} {
 					for _, isa := range ISAs() {
 						p := Problem{Out: out, In: in, BatchMin: batch[0], BatchMax: batch[1], TokenMajor: tokenMajor, Levels: pattern.Levels(out, in)}
-						vs, plan, err := Plan(p, m, mask, isa, nil)
+						vs, plan, err := Plan(p, m, mask, Builtin(isa), nil)
 						require.NoError(t, err)
 						require.Len(t, plan.Choices, len(vs))
 						what := fmt.Sprintf("%s [%d, %d] batch %v tokenMajor %t %v", text, out, in, batch, tokenMajor, isa)
@@ -94,7 +94,7 @@ func TestPlanNeverAboveDense(t *testing.T) {
 									}
 								}
 								if f.Config.dense() {
-									warm = min(warm, estimateWarm(f.Config, pack(f.Config), p, b, isa))
+									warm = min(warm, Builtin(isa).estimateWarm(f.Config, pack(f.Config), p, b))
 								}
 							}
 							for i, v := range vs {
@@ -102,12 +102,12 @@ func TestPlanNeverAboveDense(t *testing.T) {
 									continue
 								}
 								chosen := plan.Choices[i].Config
-								cycles := estimate(chosen, v, p, b, isa)
+								cycles := Builtin(isa).estimate(chosen, v, p, b)
 								if chosen.dense() {
 									require.Equal(t, best, cycles, "%s: at %d %v is chosen, another dense form is better", what, b, chosen)
 								} else {
 									require.LessOrEqual(t, cycles, margin*best, "%s: at %d %v", what, b, chosen)
-									require.LessOrEqual(t, estimateWarm(chosen, v, p, b, isa), margin*warm, "%s: at %d %v", what, b, chosen)
+									require.LessOrEqual(t, Builtin(isa).estimateWarm(chosen, v, p, b), margin*warm, "%s: at %d %v", what, b, chosen)
 								}
 							}
 						}
@@ -142,7 +142,7 @@ func TestWarmTokenIsNotSlowerThanDense(t *testing.T) {
 			}
 		}
 		p := Problem{Out: c.out, In: c.in, BatchMin: 1, BatchMax: 1, TokenMajor: true, Levels: pattern.Levels(c.out, c.in)}
-		_, plan, err := Plan(p, m, patterns.MaskOf(m), runtime.AVX2, func(c Config) bool { return c.dense() || c.oneToken() })
+		_, plan, err := Plan(p, m, patterns.MaskOf(m), Builtin(runtime.AVX2), func(c Config) bool { return c.dense() || c.oneToken() })
 		require.NoError(t, err)
 		require.Equal(t, c.dense, plan.Choices[0].Config.dense(), "[%d, %d] at %d %%: %v", c.out, c.in, c.pruned, plan.Choices[0].Config)
 	}
@@ -177,7 +177,7 @@ func TestCandidatesHaveKernels(t *testing.T) {
 
 func TestPlanWithoutAForm(t *testing.T) {
 	m := patterns.NewMatrix(16, 16)
-	_, _, err := Plan(Problem{Out: 16, In: 16, BatchMin: 1, BatchMax: 4}, m, patterns.MaskOf(m), runtime.AVX2, func(Config) bool { return false })
+	_, _, err := Plan(Problem{Out: 16, In: 16, BatchMin: 1, BatchMax: 4}, m, patterns.MaskOf(m), Builtin(runtime.AVX2), func(Config) bool { return false })
 	require.ErrorContains(t, err, "no form for a [16, 16] matrix at batch 1 to 4")
 }
 
@@ -257,22 +257,22 @@ func TestBounds(t *testing.T) {
 	require.NoError(t, err)
 	f := Packed{c, v}
 	require.Equal(t, 4*512*512, f.Bytes())
-	core := coreOf(runtime.AVX2)
+	core := Builtin(runtime.AVX2)
 	require.Greater(t, f.Bytes(), core.l2Size*3/4)
-	many := f.Bounds(p, 64, runtime.AVX2)
+	many := f.Bounds(p, 64, core)
 	require.Len(t, many, 3)
 	require.Equal(t, Bound{"multiply-adds", 512 * 512 * 64 / 8.0 / 2}, many[0])
-	require.Contains(t, many, Bound{"reading the weights from the third-level cache", float64(f.Bytes()) / core.l3})
+	require.Contains(t, many, Bound{"reading the weights from the third-level cache", float64(f.Bytes()) / core.L3})
 	require.Contains(t, many, Bound{"moving activations", 1024 * 64 / 8.0 * 2 / 2})
-	one := f.Bounds(p, 1, runtime.AVX2)
-	require.Equal(t, Bound{"reading the weights from memory", float64(f.Bytes()) / core.dram}, one[0])
+	one := f.Bounds(p, 1, core)
+	require.Equal(t, Bound{"reading the weights from memory", float64(f.Bytes()) / core.Memory}, one[0])
 	require.Equal(t, []string{"multiply-adds", "moving activations"}, []string{one[1].Name, one[2].Name})
 	small := patterns.NewMatrix(64, 64)
 	copy(small.Data, m.Data)
 	v, err = c.Pack(small, patterns.MaskOf(small))
 	require.NoError(t, err)
 	f = Packed{c, v}
-	require.Contains(t, f.Bounds(p, 1, runtime.AVX2), Bound{"reading the weights from the second-level cache", float64(f.Bytes()) / core.l2})
+	require.Contains(t, f.Bounds(p, 1, core), Bound{"reading the weights from the second-level cache", float64(f.Bytes()) / core.L2})
 }
 
 // TestCandidatesAreMeasured: a tuner tries every K-block that the planner
@@ -290,4 +290,34 @@ func TestCandidatesAreMeasured(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPlanFollowsTheCore: figures that were measured decide between the forms that
+// they are about; fitted ones stay built in.
+func TestPlanFollowsTheCore(t *testing.T) {
+	pattern, err := patterns.Parse("unstructured(sparsity=0.9)")
+	require.NoError(t, err)
+	m := patterns.NewMatrix(512, 512)
+	rng := rand.New(rand.NewPCG(3, 1))
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	mask, err := pattern.Prune(m)
+	require.NoError(t, err)
+	chosen := func(batch int, core Core) Config {
+		p := Problem{Out: 512, In: 512, BatchMin: batch, BatchMax: batch, TokenMajor: true, Levels: pattern.Levels(512, 512)}
+		_, plan, err := Plan(p, m, mask, core, nil)
+		require.NoError(t, err)
+		return plan.Choices[0].Config
+	}
+	builtin := Builtin(runtime.AVX2)
+	require.Equal(t, runtime.LanesRow, chosen(1, builtin.With(Rates{Group: 2})).Op)
+	require.NotEqual(t, runtime.LanesRow, chosen(1, builtin.With(Rates{Group: 80})).Op)
+	require.Equal(t, runtime.DeltaTile, chosen(8, builtin.With(Rates{Delta: 0.5})).Op)
+	require.NotEqual(t, runtime.DeltaTile, chosen(8, builtin.With(Rates{Delta: 20})).Op)
+	require.Equal(t, builtin, builtin.With(Rates{Expand: 100, Step: 100, Mispredict: 100}))
+	require.Equal(t, builtin, Core{}.With(Rates{}))
+	slow := builtin
+	slow.Expand, slow.Step, slow.Group = 1000, 1000, 1000
+	require.Equal(t, runtime.LanesDense, chosen(1, slow).Op)
 }

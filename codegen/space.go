@@ -92,9 +92,10 @@ func (c Config) Legal(p Problem, isa runtime.ISA) error {
 func (p Problem) Batches() []int { return p.batches() }
 
 // Cold reports whether a run of p over batch columns has to expect its weights,
-// of so many bytes when dense, in memory and not in a cache.
+// of so many bytes when dense, in memory and not in a cache of the built-in core's
+// sizes: it is part of what a measurement is of, on every machine.
 func (p Problem) Cold(batch int, isa runtime.ISA) bool {
-	return batch <= fewTokens && 4*p.Out*p.In > coreOf(isa).l2Size*3/4
+	return batch <= fewTokens && 4*p.Out*p.In > Builtin(isa).l2Size*3/4
 }
 
 // Structure is a problem's structure in words, without its extents: what has to be
@@ -121,8 +122,8 @@ type Packed struct {
 }
 
 // Estimate is the model's estimate of one run over batch columns, in cycles.
-func (f Packed) Estimate(p Problem, batch int, isa runtime.ISA) float64 {
-	return estimate(f.Config, f.Variant, p, batch, levelOf(isa))
+func (f Packed) Estimate(p Problem, batch int, core Core) float64 {
+	return core.known().estimate(f.Config, f.Variant, p, batch)
 }
 
 // Bytes is the size of the streams that one run reads.
@@ -139,16 +140,6 @@ func (f Packed) Effective() Config {
 	return c
 }
 
-// levelOf is the level that the model knows for isa, and coreOf its figures.
-func levelOf(isa runtime.ISA) runtime.ISA {
-	if cores[isa].lanes == 0 {
-		return runtime.AVX2
-	}
-	return isa
-}
-
-func coreOf(isa runtime.ISA) core { return cores[levelOf(isa)] }
-
 // Hopeless reports whether the density alone rules c out.
 func (c Config) Hopeless(density float64) bool { return hopeless(c, density) }
 
@@ -161,10 +152,10 @@ type Bound struct {
 // Bounds are what the machine needs at least for one run of f, by resource,
 // the largest first: its roofline. Unlike Estimate they leave out every cost of
 // the kernel's own.
-func (f Packed) Bounds(p Problem, batch int, isa runtime.ISA) []Bound {
-	m := coreOf(isa)
+func (f Packed) Bounds(p Problem, batch int, core Core) []Bound {
+	m := core.known()
 	if batch <= fewTokens {
-		m.l3 = m.dram
+		m.L3 = m.Memory
 	}
 	stored := 0
 	if v := f.Variant.Panel; v != nil {
@@ -180,13 +171,13 @@ func (f Packed) Bounds(p Problem, batch int, isa runtime.ISA) []Bound {
 	switch {
 	case size <= m.l2Size*3/4:
 		where = "the second-level cache"
-	case size <= m.l3Size && m.l3 != m.dram:
+	case size <= m.l3Size && m.L3 != m.Memory:
 		where = "the third-level cache"
 	}
 	bs := []Bound{
-		{"multiply-adds", float64(stored) * float64(batch) / float64(m.lanes) / m.fma},
+		{"multiply-adds", float64(stored) * float64(batch) / float64(m.lanes) / m.FMA},
 		{"reading the weights from " + where, m.stream(size, size)},
-		{"moving activations", float64(p.In+p.Out) * float64(batch) / float64(m.lanes) * 2 / m.load},
+		{"moving activations", float64(p.In+p.Out) * float64(batch) / float64(m.lanes) * 2 / m.Load},
 	}
 	slices.SortStableFunc(bs, func(a, b Bound) int {
 		switch {

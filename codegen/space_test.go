@@ -123,7 +123,7 @@ func TestMeasurementsDecide(t *testing.T) {
 		}
 		return nil
 	}
-	vs, plan, err := PlanTuned(p, m, mask, runtime.AVX2, nil, tuned)
+	vs, plan, err := PlanTuned(p, m, mask, Builtin(runtime.AVX2), nil, tuned)
 	require.NoError(t, err)
 	require.Len(t, plan.Objected, 1)
 	require.Equal(t, "there", plan.Objected[0].From)
@@ -216,7 +216,7 @@ func TestMeasuredNearlyAsFast(t *testing.T) {
 	require.Contains(t, Candidates(p), dense)
 	require.NotContains(t, Candidates(p), other)
 	for ratio, want := range map[float64]bool{1.01: true, worthTuning: true, 1.021: false} {
-		_, plan, err := PlanTuned(p, m, patterns.MaskOf(m), runtime.AVX2, nil, func(Problem, float64, int, runtime.ISA) []Measured {
+		_, plan, err := PlanTuned(p, m, patterns.MaskOf(m), Builtin(runtime.AVX2), nil, func(Problem, float64, int, runtime.ISA) []Measured {
 			return []Measured{{Config: dense, Ratio: 1}, {Config: other, Ratio: ratio}}
 		})
 		require.NoError(t, err)

@@ -39,7 +39,7 @@ func somePage(t *testing.T) string {
 		Layer: "ffn<script>", Tensor: `a"b&c</svg>`, Matrix: m, Mask: mask,
 		Problem: codegen.Problem{Out: 64, In: 96, BatchMin: 1, BatchMax: 16, TokenMajor: true, Levels: pattern.Levels(64, 96)},
 	}
-	_, plan, err := codegen.Plan(l.Problem, m, mask, runtime.AVX2, nil)
+	_, plan, err := codegen.Plan(l.Problem, m, mask, codegen.Builtin(runtime.AVX2), nil)
 	require.NoError(t, err)
 	r := &Report{Spec: "model.sg", ISA: runtime.AVX2, Machine: "test-1", Roofs: &autotune.Roofs{GFlops: 90, L2: 60, L3: 40, Memory: 20}}
 	r.Add(l, "unstructured", plan, autotune.NewLookup(autotune.Load(t.TempDir()), "test-1"))

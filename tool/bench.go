@@ -114,7 +114,7 @@ func timingsOf(m *ir.Module, batches []int) ([]timing, error) {
 
 // measure packs the model dense too and races both.
 func (prog *program) measure(ctx context.Context, p *progress, timings []timing, o BenchOptions) ([]Measurement, error) {
-	dense, _, err := packModel(ctx, p, prog.model, codegen.PackOptions{ISA: prog.isa, Prune: prog.prune, Only: onlyDense})
+	dense, _, err := packModel(ctx, p, prog.model, codegen.PackOptions{Core: prog.tuned.core(prog.isa), Prune: prog.prune, Only: onlyDense})
 	if err != nil {
 		return nil, err
 	}

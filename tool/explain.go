@@ -91,11 +91,12 @@ func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
 		return err
 	}
 	p := newProgress(c, len(m.Layers))
-	_, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	_, reports, err := packModel(ctx, p, m, codegen.PackOptions{Core: m.tuned.core(isa), Prune: o.Prune})
 	p.end()
 	if err != nil {
 		return err
 	}
+	m.tuned.passedOver(c)
 	for i, r := range reports {
 		if i > 0 {
 			fmt.Fprintln(c.Out)
@@ -103,7 +104,7 @@ func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
 		if r.GPU != nil {
 			err = printGPUPlan(c.Out, r)
 		} else {
-			err = printPlan(c.Out, r.LayerReport, isa)
+			err = printPlan(c.Out, r.LayerReport, isa, m.tuned.figures(isa))
 		}
 		if err != nil {
 			return err
@@ -112,7 +113,7 @@ func explainPlan(ctx context.Context, c Console, o ExplainOptions) error {
 	return nil
 }
 
-func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
+func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA, figures string) error {
 	plan := r.Plan
 	layout := "feature-major"
 	if plan.Problem.TokenMajor {
@@ -136,7 +137,7 @@ func printPlan(w io.Writer, r codegen.LayerReport, isa runtime.ISA) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "  the cost model's estimates, in cycles:")
+	fmt.Fprintf(w, "  the cost model's estimates by %s, in cycles:\n", figures)
 	fmt.Fprint(tw, "  candidate\tpacked")
 	for _, k := range plan.Considered {
 		if k.Err == "" {

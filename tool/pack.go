@@ -84,7 +84,7 @@ func Pack(ctx context.Context, c Console, o PackOptions) error {
 		return err
 	}
 	p := newProgress(c, len(m.Layers))
-	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{Core: m.tuned.core(isa), Prune: o.Prune})
 	p.end()
 	if err != nil {
 		return err

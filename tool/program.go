@@ -64,7 +64,7 @@ func compile(ctx context.Context, p *progress, m *model, isa string) (*program, 
 	if prog.isa, err = planLevel(m.Module, isa); err != nil {
 		return nil, err
 	}
-	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: prog.isa, Prune: m.prune})
+	packed, reports, err := packModel(ctx, p, m, codegen.PackOptions{Core: m.tuned.core(prog.isa), Prune: m.prune})
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sparsegen/sparsegen/autotune"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/report"
@@ -35,13 +34,14 @@ func Report(ctx context.Context, c Console, o ReportOptions) error {
 		o.Out = strings.TrimSuffix(m.path, filepath.Ext(m.path)) + ".html"
 	}
 	p := newProgress(c, len(m.Layers))
-	_, reports, err := packModel(ctx, p, m, codegen.PackOptions{ISA: isa, Prune: o.Prune})
+	_, reports, err := packModel(ctx, p, m, codegen.PackOptions{Core: m.tuned.core(isa), Prune: o.Prune})
 	p.end()
 	if err != nil {
 		return err
 	}
 	r := &report.Report{Spec: filepath.Base(m.path), ISA: isa, Machine: m.tuned.machine}
-	if roofs, ok := autotune.LoadRoofs(tunedFolder(m.path), m.tuned.machine, isa); ok {
+	if cal := m.tuned.calibration(isa); cal != nil {
+		roofs := cal.Roofs(isa)
 		r.Roofs = &roofs
 	}
 	for _, l := range linears {

@@ -16,6 +16,7 @@ type tuned struct {
 	lookup  *autotune.Lookup
 	gpu     *gputune.Records
 	machine string // the kind of machine whose records count first
+	dir     string
 
 	used  map[autotune.Source]int // problems, by where their choice is from
 	stale []string
@@ -26,20 +27,44 @@ type tuned struct {
 // first by name: packing on a machine without records gives the same file as on
 // any other.
 func loadTuned(spec, machine string) (*tuned, error) {
-	t := &tuned{records: autotune.Load(tunedFolder(spec)), gpu: gputune.Load(tunedFolder(spec)), machine: machine, used: map[autotune.Source]int{}}
-	names := t.records.Machines()
+	t := &tuned{records: autotune.Load(tunedFolder(spec)), gpu: gputune.Load(tunedFolder(spec)), machine: machine, dir: tunedFolder(spec), used: map[autotune.Source]int{}}
+	names, calibrated := t.records.Machines(), autotune.Calibrated(t.dir)
 	switch {
 	case machine != "":
-		if !slices.Contains(names, machine) {
-			return nil, fmt.Errorf("--machine %s: %s has no records of it", machine, tunedFolder(spec))
+		if !slices.Contains(names, machine) && !slices.Contains(calibrated, machine) {
+			return nil, fmt.Errorf("--machine %s: %s has no records of it", machine, t.dir)
 		}
-	case slices.Contains(names, autotune.Machine().Microarch):
+	case slices.Contains(names, autotune.Machine().Microarch) || len(names) == 0 && slices.Contains(calibrated, autotune.Machine().Microarch):
 		t.machine = autotune.Machine().Microarch
 	case len(names) > 0:
 		t.machine = names[0]
+	case len(calibrated) > 0:
+		t.machine = calibrated[0]
 	}
 	t.lookup = autotune.NewLookup(t.records, t.machine)
 	return t, nil
+}
+
+// calibration is what was measured of the kind of machine at an instruction set
+// level, nil where nothing was.
+func (t *tuned) calibration(isa runtime.ISA) *autotune.Calibration {
+	c, err := autotune.LoadCalibration(t.dir, t.machine, codegen.Builtin(isa).ISA())
+	if err != nil && !slices.Contains(t.stale, err.Error()) {
+		t.stale = append(t.stale, err.Error())
+	}
+	return c
+}
+
+// core is what plans for an instruction set level are made for: the calibrated
+// core, else the built-in one.
+func (t *tuned) core(isa runtime.ISA) codegen.Core { return t.calibration(isa).Core(isa) }
+
+// figures says in words which ones core has.
+func (t *tuned) figures(isa runtime.ISA) string {
+	if c := t.calibration(isa); c != nil {
+		return fmt.Sprintf("the figures measured on %s", c.Machine.Microarch)
+	}
+	return fmt.Sprintf("the built-in figures of %v", codegen.Builtin(isa).ISA())
 }
 
 // choose is the planner's question. It is nil without records.
@@ -68,9 +93,7 @@ func (t *tuned) objected(plan *codegen.LayerPlan) {
 // say prints a line on where the choices came from, one on each record that was
 // passed over, and the command that would improve them.
 func (t *tuned) say(c Console, spec string) {
-	for _, line := range slices.Concat(t.records.Notes, t.gpu.Notes, t.stale) {
-		fmt.Fprintln(c.Log, line)
-	}
+	t.passedOver(c)
 	if len(t.used) == 0 {
 		return
 	}
@@ -89,6 +112,13 @@ func (t *tuned) say(c Console, spec string) {
 		fmt.Fprintf(c.Log, "; `sparsegen tune %s` would measure the rest", spec)
 	}
 	fmt.Fprintln(c.Log)
+}
+
+// passedOver prints a line on each record and calibration that does not count.
+func (t *tuned) passedOver(c Console) {
+	for _, line := range slices.Concat(t.records.Notes, t.gpu.Notes, t.stale) {
+		fmt.Fprintln(c.Log, line)
+	}
 }
 
 // recordedKernels are the kernels of the records' choices for layers: gen writes them

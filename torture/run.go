@@ -187,7 +187,7 @@ var errNoForm = errors.New("no form")
 // pack packs the case's layer as its configurations say.
 func (c *Case) pack(module *ir.Module, weights tensors) (*sgp.Model, error) {
 	isas := append(codegen.ISAs(), runtime.Generic)
-	o := codegen.PackOptions{ISA: isas[c.keep%uint64(len(isas))], Prune: c.prune, Only: c.only()}
+	o := codegen.PackOptions{Core: codegen.Builtin(isas[c.keep%uint64(len(isas))]), Prune: c.prune, Only: c.only()}
 	if c.configs != nil {
 		o.Only = func(f codegen.Config) bool { return f == c.configs[0] || !sparse(f) }
 	}

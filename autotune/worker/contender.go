@@ -123,10 +123,11 @@ func (s *server) open(o *Open, f File) (r Result) {
 		return fail(err)
 	}
 	l := c.models[0].Layers()[0]
-	if s.operands == nil { // they are the same for all candidates
-		s.operands = placed(l, o.Batch)
+	shapes := fmt.Sprint(l.Inputs, l.Outputs)
+	if s.operands[shapes] == nil { // they are the same for all candidates of a shape
+		s.operands[shapes] = placed(l, o.Batch)
 	}
-	c.operands = s.operands
+	c.operands = s.operands[shapes]
 	first := c.operands[0]
 	for _, y := range first.out { // what another left must not pass for this one's
 		for i := range y {

@@ -24,6 +24,7 @@ type Request struct {
 	Gate  *Gate  `json:"gate,omitempty"`
 	Open  *Open  `json:"open,omitempty"`
 	Round *Round `json:"round,omitempty"`
+	Cycle bool   `json:"cycle,omitempty"` // time a cycle of the core
 }
 
 // File is a candidate: a packed model with one layer of one op.
@@ -68,13 +69,14 @@ type Round struct {
 }
 
 // Answer is one line: a Result for each candidate of a Gate or an Open, then the
-// line that ends the request, with the samples of a Round.
+// line that ends the request, with the samples of a Round or the time of a Cycle.
 type Answer struct {
 	Result  *Result  `json:"result,omitempty"`
 	End     bool     `json:"end,omitempty"`
 	Clock   string   `json:"clock,omitempty"`
 	Samples []Sample `json:"samples,omitempty"`
-	Err     string   `json:"err,omitempty"` // the request was not understood
+	Cycle   float64  `json:"cycle,omitempty"` // in ns
+	Err     string   `json:"err,omitempty"`   // the request was not understood
 }
 
 // Result is what became of one candidate.
@@ -120,9 +122,10 @@ type server struct {
 
 	contenders map[int]*contender
 	before     map[string]*contender // by path, of the last Open
-	operands   []operands            // of all contenders
+	operands   map[string][]operands // of all contenders of a shape
 	block      int64
 	other      []byte // see evict
+	chain      uint64 // see cycle
 }
 
 func (s *server) serve(in io.Reader, out io.Writer) error {
@@ -141,13 +144,15 @@ func (s *server) serve(in io.Reader, out io.Writer) error {
 		case r.Open != nil:
 			s.reopen(r.Open)
 			goruntime.GC()
-			s.block, s.operands = r.Open.Block, nil
+			s.block = r.Open.Block
 			err = s.each(r.Open.Files, func(f File) Result { return s.open(r.Open, f) })
 		case r.Round != nil:
 			end.Samples, err = s.round(r.Round)
 			if err != nil {
 				end.Err, err = err.Error(), nil
 			}
+		case r.Cycle:
+			end.Cycle = s.cycle()
 		}
 		if err != nil && end.Err == "" {
 			return err
@@ -243,7 +248,7 @@ func (s *server) reopen(o *Open) {
 			c.close()
 		}
 	}
-	s.contenders = map[int]*contender{}
+	s.contenders, s.operands = map[int]*contender{}, map[string][]operands{}
 }
 
 func (s *server) close() {

@@ -72,7 +72,7 @@ func pack(model, out string) error {
 			best = max(best, k.ISA)
 		}
 	}
-	packed, _, err := codegen.Pack(m, tensors(file), codegen.PackOptions{ISA: best, Prune: true})
+	packed, _, err := codegen.Pack(m, tensors(file), codegen.PackOptions{Core: codegen.Builtin(best), Prune: true})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,180 @@
+package codegen
+
+import (
+	"fmt"
+
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// Core describes the core that a plan is made for: what the cost model knows of the
+// machine. The zero value is that of AVX2.
+type Core struct {
+	isa    runtime.ISA // level of the kernels; Generic: that of the zero value
+	lanes  int         // float32 a vector
+	l2Size int         // bytes
+	l3Size int         // what others who share it leave of it
+	tile   []tileCost  // ascending; see tileFactor
+	Rates
+}
+
+// Rates are a core's figures that can be measured: of kernels of ours over weights
+// and activations in the first-level cache, but for the bandwidths.
+type Rates struct {
+	FMA        float64 `json:"fma,omitempty"`        // vector multiply-adds a cycle
+	Load       float64 `json:"load,omitempty"`       // vector loads a cycle, broadcasts among them
+	Shuffle    float64 `json:"shuffle,omitempty"`    // multiply-adds that one lane shuffle displaces
+	Issue      float64 `json:"issue,omitempty"`      // instructions a cycle
+	Latency    float64 `json:"latency,omitempty"`    // cycles of a multiply-add
+	Mispredict float64 `json:"mispredict,omitempty"` // cycles lost at a loop exit that could not be foreseen
+	Expand     float64 `json:"expand,omitempty"`     // LanesMask: cycles to expand a vector
+	Group      float64 `json:"group,omitempty"`      // LanesRow: cycles for eight elements
+	Step       float64 `json:"step,omitempty"`       // LanesWindow: cycles for a step of a slab
+	Delta      float64 `json:"delta,omitempty"`      // DeltaTile: cycles for an element, beside each tile
+	L2         float64 `json:"l2,omitempty"`         // bytes a cycle from the second-level cache
+	L3         float64 `json:"l3,omitempty"`         // from the third-level cache
+	Memory     float64 `json:"memory,omitempty"`     // from memory
+}
+
+// Rate is one of the figures of Rates.
+type Rate struct {
+	Name, Unit string // as in JSON; in words
+	Value      float64
+	Fitted     bool // plans are made with the built-in figure, whatever was measured
+}
+
+// rate is a field of Rates, with what it can be on a core that exists.
+type rate struct {
+	name, unit string
+	of         func(*Rates) *float64
+	least      float64
+	most       float64
+	fitted     bool
+}
+
+// rates are the fields of Rates. The fitted ones stand for more than what their names say: forms
+// that expand or permute run one token, mostly over weights from memory, a core that
+// runs ahead through a loop exit hides a part of it, and the third-level cache serves
+// other cores too.
+var rates = []rate{
+	{"fma", "vector multiply-adds a cycle", func(r *Rates) *float64 { return &r.FMA }, 0.1, 16, false},
+	{"load", "vector loads a cycle", func(r *Rates) *float64 { return &r.Load }, 0.1, 16, false},
+	{"shuffle", "multiply-adds that a shuffle displaces", func(r *Rates) *float64 { return &r.Shuffle }, 0.01, 16, false},
+	{"issue", "instructions a cycle", func(r *Rates) *float64 { return &r.Issue }, 0.1, 32, false},
+	{"latency", "cycles of a multiply-add", func(r *Rates) *float64 { return &r.Latency }, 0.5, 64, false},
+	{"mispredict", "cycles lost at a loop exit not foreseen", func(r *Rates) *float64 { return &r.Mispredict }, 0.5, 200, true},
+	{"expand", "lanesMask: cycles to expand a vector", func(r *Rates) *float64 { return &r.Expand }, 0.05, 200, true},
+	{"group", "lanesRow: cycles for eight elements", func(r *Rates) *float64 { return &r.Group }, 0.5, 500, false},
+	{"step", "lanesWindow: cycles for a step", func(r *Rates) *float64 { return &r.Step }, 0.1, 500, true},
+	{"delta", "deltaTile: cycles for an element", func(r *Rates) *float64 { return &r.Delta }, 0.05, 200, false},
+	{"l2", "bytes a cycle from L2", func(r *Rates) *float64 { return &r.L2 }, 0.5, 1024, false},
+	{"l3", "bytes a cycle from L3", func(r *Rates) *float64 { return &r.L3 }, 0.1, 1024, true},
+	{"memory", "bytes a cycle from memory", func(r *Rates) *float64 { return &r.Memory }, 0.01, 1024, false},
+}
+
+// All are the figures of r in the order of its fields.
+func (r Rates) All() []Rate {
+	var all []Rate
+	for _, f := range rates {
+		all = append(all, Rate{f.name, f.unit, *f.of(&r), f.fitted})
+	}
+	return all
+}
+
+// Check reports a figure that no core has. One that is 0 was not measured.
+func (r Rates) Check() error {
+	for _, f := range rates {
+		if v := *f.of(&r); v != 0 && !(v >= f.least && v <= f.most) {
+			return fmt.Errorf("%s is %v (%s), and can be %v to %v", f.name, v, f.unit, f.least, f.most)
+		}
+	}
+	return nil
+}
+
+// ISA is the level of the kernels that are planned.
+func (c Core) ISA() runtime.ISA { return c.known().isa }
+
+// With is c with those figures of r that were measured, not 0, and are not fitted.
+func (c Core) With(r Rates) Core {
+	c = c.known()
+	for _, f := range rates {
+		if v := *f.of(&r); v != 0 && !f.fitted {
+			*f.of(&c.Rates) = v
+		}
+	}
+	return c
+}
+
+// Flops is the floating-point operations that c starts in a cycle, two a
+// multiply-add.
+func (c Core) Flops() float64 { c = c.known(); return 2 * c.FMA * float64(c.lanes) }
+
+// known is c, or the core that its zero value stands for.
+func (c Core) known() Core {
+	if c.lanes == 0 {
+		return cores[runtime.AVX2]
+	}
+	return c
+}
+
+// Builtin is a core that is typical of an instruction set level, AVX2 where the model knows no
+// such level. The figures are those of x86-64 server cores since 2020; those of AVX2 were
+// corrected by the benchmarks' grid on a Zen 3, those of AVX-512 in part by the
+// tuner's oracle on a Xeon (tiles, decoding, shuffles). Those of NEON are what
+// manufacturers publish of cores like Neoverse N1 and Cortex-A76; nothing of them
+// was measured. Those of SVE are of cores like Neoverse V1, whose vectors have 256
+// bits, and a model as well: no plan knows the length that a machine has.
+func Builtin(isa runtime.ISA) Core { return cores[isa].known() }
+
+// cores are the built-in ones.
+var cores = map[runtime.ISA]Core{
+	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
+		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}},
+		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
+			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 28, L3: 16, Memory: 6}},
+	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{16 << 10, 1.2}, {32 << 10, 1.3}, {64 << 10, 1.5}, {1 << 30, 2.2}},
+		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
+			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
+	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}},
+		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 4, Latency: 4, Mispredict: 11,
+			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 20, L3: 10, Memory: 5}},
+	runtime.SVE: {isa: runtime.SVE, lanes: 8, l2Size: 1 << 20, l3Size: 24 << 20,
+		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}},
+		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 5, Latency: 4, Mispredict: 11,
+			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 30, L3: 12, Memory: 6}},
+}
+
+// vectorLanes is float32 a vector of a level, which the kernels of another may be
+// planned at.
+func vectorLanes(isa runtime.ISA) int { return cores[isa].lanes }
+
+// tileFactor is what the loads from an activation tile of this size cost beyond
+// the count of them: measured over the benchmarks' grid. The tile shares the
+// first-level cache with the weights and the accumulators' rows.
+func (c Core) tileFactor(bytes int) float64 {
+	for _, t := range c.tile {
+		if bytes <= t.bytes {
+			return t.factor
+		}
+	}
+	return 2
+}
+
+// tileCost is the factor of tiles up to a size.
+type tileCost struct {
+	bytes  int
+	factor float64
+}
+
+// stream is the cycles to stream n bytes of a working set of size bytes.
+func (c Core) stream(n, size int) float64 {
+	switch {
+	case size <= c.l2Size*3/4:
+		return float64(n) / c.L2
+	case size <= c.l3Size:
+		return float64(n) / c.L3
+	default:
+		return float64(n) / c.Memory
+	}
+}
