@@ -222,20 +222,20 @@ const longRun = 1_000_000 // ns
 
 // sample times blocks of runs that last at least block nanoseconds each, behind one run
 // and more of them up to settle nanoseconds: on the next copy of the weights, or, where
-// these are to come from memory, on all copies in turn. Where settle is 0, long runs are
-// timed at once.
+// these are to come from memory, each timed run on the next one. Where settle is 0, long
+// runs are timed at once.
 func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
 	s := Sample{NS: math.Inf(1)}
-	timed := func(n int) (took int64, err error) {
+	timed := func(n int, inTurn bool) (took int64, err error) {
 		begin := now()
-		err = c.run(n, cold || s.Runs == 0)
+		err = c.run(n, inTurn || s.Runs == 0)
 		s.Runs += n
 		return max(now()-begin, 1), err
 	}
 	var err error
 	if settle > 0 || c.last < longRun {
 		for settled := int64(0); err == nil && s.Runs < mostSettle && (s.Runs == 0 || settled < settle); settled += c.last {
-			c.last, err = timed(1)
+			c.last, err = timed(1, false)
 		}
 	}
 	if c.runs == 0 {
@@ -244,7 +244,7 @@ func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
 	for k := 0; err == nil && k < blocks; k++ {
 		var took int64
 		runs := c.runs
-		if took, err = timed(runs); took < block/2 { // the first estimate was of a slow moment
+		if took, err = timed(runs, cold); took < block/2 { // the first estimate was of a slow moment
 			c.runs = int(int64(runs)*block/took) + 1
 		}
 		c.last = took / int64(runs)
