@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/sparsegen/sparsegen/autotune/internal/records"
 )
 
 // journal keeps the samples of races that are not over: a line for each round, on
@@ -47,7 +49,7 @@ func openJournal(path string) (*journal, error) {
 		return nil, err
 	}
 	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, maxLine)
+	lines.Buffer(nil, records.MaxLine)
 	var now *journaled
 	whole := 0 // bytes up to the last line that can be read
 	for lines.Scan() {

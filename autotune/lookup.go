@@ -66,7 +66,7 @@ func (l *Lookup) Find(p codegen.Problem, density float64, batch int, isa runtime
 	}{{Nearby, []string{l.microarch}}, {OtherCPU, others}} {
 		best, at := Found{}, 0.0
 		for _, name := range step.machines {
-			for _, rec := range l.records.byMA[name] {
+			for _, rec := range l.records.All(name) {
 				d := q.distance(rec.Problem)
 				if d == 0 && name == l.microarch || !(d <= nearest) || len(best.Measured) > 0 && d >= at {
 					continue
@@ -136,7 +136,7 @@ func (l *Lookup) kernelHash(c codegen.Config, tokenMajor bool, isa runtime.ISA) 
 func (r *Records) Configs(p codegen.Problem, isas []runtime.ISA) []codegen.Config {
 	var cs []codegen.Config
 	for _, name := range r.Machines() {
-		for _, rec := range r.byMA[name] {
+		for _, rec := range r.All(name) {
 			for _, text := range rec.planned() {
 				c, err := codegen.ParseConfig(text)
 				if err != nil || slices.Contains(cs, c) {

@@ -46,7 +46,7 @@ func Oracle(ctx context.Context, linears []Linear, repeats int, o Options) (*Ora
 
 func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep *OracleReport, err error) {
 	t.load()
-	t.records = &Records{byMA: map[string][]Record{}}
+	t.records = newRecords("")
 	t.lookup = NewLookup(t.records, t.env.Microarch)
 	jobs := t.jobs(linears)
 	if t.Between {

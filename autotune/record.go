@@ -1,18 +1,14 @@
 package autotune
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/sparsegen/sparsegen/autotune/internal/records"
 	"github.com/sparsegen/sparsegen/codegen"
-	"github.com/sparsegen/sparsegen/internal/atomicfile"
 )
 
 // Record is what was found for one problem on one kind of machine.
@@ -48,15 +44,19 @@ const Folder = "tuned"
 // Records are the records of a spec, by kind of machine.
 type Records struct {
 	dir  string
-	byMA map[string][]Record
+	byMA map[string]*records.List[Record]
 	// Notes has a line for each record that was left out, and why.
 	Notes []string
+}
+
+func newRecords(dir string) *Records {
+	return &Records{dir: dir, byMA: map[string]*records.List[Record]{}}
 }
 
 // Load reads the records beside a spec. Lines that are damaged are left out with a
 // note, and so are files that cannot be read.
 func Load(dir string) *Records {
-	r := &Records{dir: dir, byMA: map[string][]Record{}}
+	r := newRecords(dir)
 	files, err := filepath.Glob(filepath.Join(escape(dir), "*", "*.jsonl"))
 	if err != nil {
 		r.note("%s: %v", dir, err)
@@ -90,34 +90,19 @@ func (r *Records) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// maxLine bounds a record's length.
-const maxLine = 1 << 20
+// of is the list of a kind of machine.
+func (r *Records) of(microarch string) *records.List[Record] {
+	l := r.byMA[microarch]
+	if l == nil {
+		l = records.New(func(a, b Record) int { return a.Problem.compare(b.Problem) })
+		r.byMA[microarch] = l
+	}
+	return l
+}
 
 // read takes the records of a file.
 func (r *Records) read(file, microarch string, text []byte) {
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, maxLine)
-	n := 0
-	for lines.Scan() {
-		n++
-		line := lines.Bytes()
-		if len(bytes.TrimSpace(line)) == 0 {
-			continue
-		}
-		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			r.note("%s:%d: not a record (%v); left out", file, n, err)
-			continue
-		}
-		if err := rec.check(microarch); err != nil {
-			r.note("%s:%d: %v; left out", file, n, err)
-			continue
-		}
-		r.put(microarch, rec)
-	}
-	if err := lines.Err(); err != nil {
-		r.note("%s:%d: %v; the rest is left out", file, n+1, err)
-	}
+	r.Notes = append(r.Notes, r.of(microarch).Read(file, text, func(rec Record) error { return rec.check(microarch) })...)
 }
 
 // check reports what is wrong with a record by itself.
@@ -172,60 +157,36 @@ func (rec Record) planned() []string {
 	return cs
 }
 
-// put adds a record in place of one of the same problem.
-func (r *Records) put(microarch string, rec Record) {
-	list := r.byMA[microarch]
-	i, found := slices.BinarySearchFunc(list, rec.Problem, func(a Record, p Problem) int { return a.Problem.compare(p) })
-	if found {
-		list[i] = rec
-		return
-	}
-	r.byMA[microarch] = slices.Insert(list, i, rec)
-}
-
 // exact is the record of a problem on a kind of machine.
 func (r *Records) exact(microarch string, p Problem) (Record, bool) {
-	list := r.byMA[microarch]
-	i, found := slices.BinarySearchFunc(list, p, func(a Record, p Problem) int { return a.Problem.compare(p) })
-	if !found {
-		return Record{}, false
-	}
-	return list[i], true
+	return r.byMA[microarch].Find(Record{Problem: p})
 }
 
 // Machines are the kinds of machine that there are records of, by name.
 func (r *Records) Machines() []string {
 	var names []string
-	for name := range r.byMA {
-		names = append(names, name)
+	for name, l := range r.byMA {
+		if len(l.Records) > 0 {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names
 }
 
 // All are the records of a kind of machine, in order.
-func (r *Records) All(microarch string) []Record { return r.byMA[microarch] }
+func (r *Records) All(microarch string) []Record {
+	if l := r.byMA[microarch]; l != nil {
+		return l.Records
+	}
+	return nil
+}
 
 // Save adds a record and writes its file anew: it holds either the records of
 // before or those of now, whatever happens.
 func (r *Records) Save(rec Record) error {
 	microarch := rec.Machine.Microarch
-	r.put(microarch, rec)
-	dir := filepath.Join(r.dir, microarch)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(dir, rec.Op+".jsonl"), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		for _, one := range r.byMA[microarch] {
-			if one.Op != rec.Op {
-				continue
-			}
-			if err := enc.Encode(one); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	r.of(microarch).Put(rec)
+	same := slices.DeleteFunc(slices.Clone(r.All(microarch)), func(one Record) bool { return one.Op != rec.Op })
+	return records.Write(filepath.Join(r.dir, microarch, rec.Op+".jsonl"), same)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/autotune/internal/records"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
@@ -115,7 +116,7 @@ func TestRecordsThatHoldNoLonger(t *testing.T) {
 		"other packer":      {line(func(r *Record) { r.Kernels = r.Kernels[:20] + "0000000000000" }), "", "stale"},
 		"illegal":           {line(func(r *Record) { r.Config = "panelStep mr=7 kb=96" }), "", "no longer legal"},
 		"form of another":   {line(func(r *Record) { r.Config = "panelBlock mr=4 kb=96" }), "", "no longer legal"},
-		"too long to be so": {`{"op":"` + strings.Repeat("x", maxLine+10) + `"}`, "token too long", ""},
+		"too long to be so": {`{"op":"` + strings.Repeat("x", records.MaxLine+10) + `"}`, "token too long", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -195,10 +196,10 @@ func TestRecordsMerge(t *testing.T) {
 
 // FuzzRecords: no text makes reading records fail, and what is read is a record.
 func FuzzRecords(f *testing.F) {
-	f.Add([]byte(`{"op":"linear","out":1,"in":1,"batch":1,"config":"lanesDense s=16","machine":{"microarch":"m"},"timings":[{"config":"lanesDense s=16","min":1}]}`))
+	f.Add([]byte(`{"op":"linear","out":1,"in":1,"batch":1,"config":"lanesDense s=16","machine":{"microarch":"m"},"timings":[{"config":"lanesDense s=16","min":1,"median":1}]}`))
 	f.Add([]byte("{}\n[1,2]\n\x00"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		r := &Records{byMA: map[string][]Record{}}
+		r := newRecords("")
 		r.read("linear.jsonl", "m", text)
 		for _, rec := range r.All("m") {
 			require.NoError(t, rec.check("m"))

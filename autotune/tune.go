@@ -318,7 +318,7 @@ func (t *tuner) enter(ctx context.Context, l Linear, jobs []job) (*field, error)
 func (t *tuner) seeds(l Linear, j job) []codegen.Config {
 	var seeds []codegen.Config
 	for _, name := range t.records.Machines() {
-		for _, rec := range t.records.byMA[name] {
+		for _, rec := range t.records.All(name) {
 			if j.problem.distance(rec.Problem) > nearest {
 				continue
 			}

@@ -1,13 +1,9 @@
 package gputune
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/sparsegen/sparsegen/autotune"
-	"github.com/sparsegen/sparsegen/internal/atomicfile"
+	"github.com/sparsegen/sparsegen/autotune/internal/records"
 	"github.com/sparsegen/sparsegen/ptx/kernels"
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
@@ -103,7 +99,7 @@ const File = "gpu.jsonl"
 // Records are the records of a spec for GPUs, by kind.
 type Records struct {
 	dir    string
-	byGPU  map[string][]Record
+	byGPU  map[string]*records.List[Record]
 	hashes map[string]string // of the candidates' PTX, by target and name
 	// Notes has a line for each record that was left out, and why.
 	Notes []string
@@ -123,7 +119,7 @@ func kindOf(name string) string {
 // Load reads the records in the folders of dir. Damaged lines are left out with a
 // note.
 func Load(dir string) *Records {
-	r := &Records{dir: dir, byGPU: map[string][]Record{}, hashes: map[string]string{}}
+	r := &Records{dir: dir, byGPU: map[string]*records.List[Record]{}, hashes: map[string]string{}}
 	folders, err := os.ReadDir(dir)
 	if err != nil {
 		return r // no records
@@ -134,25 +130,8 @@ func Load(dir string) *Records {
 		if err != nil {
 			continue // of a CPU
 		}
-		lines := bufio.NewScanner(bytes.NewReader(text))
-		lines.Buffer(nil, 1<<20)
-		n := 0
-		for lines.Scan() {
-			n++
-			var rec Record
-			err := json.Unmarshal(lines.Bytes(), &rec)
-			if err == nil {
-				err = rec.check(f.Name())
-			}
-			if err != nil {
-				r.Notes = append(r.Notes, fmt.Sprintf("%s:%d: %v; left out", path, n, err))
-				continue
-			}
-			r.put(f.Name(), rec)
-		}
-		if err := lines.Err(); err != nil {
-			r.Notes = append(r.Notes, fmt.Sprintf("%s:%d: %v; the rest is left out", path, n+1, err))
-		}
+		kind := f.Name()
+		r.Notes = append(r.Notes, r.of(kind).Read(path, text, func(rec Record) error { return rec.check(kind) })...)
 	}
 	return r
 }
@@ -167,21 +146,23 @@ func (rec Record) check(kind string) error {
 	return nil
 }
 
-func (r *Records) put(kind string, rec Record) {
-	list := r.byGPU[kind]
-	i, found := slices.BinarySearchFunc(list, rec.Problem, func(a Record, p Problem) int { return a.Problem.compare(p) })
-	if found {
-		list[i] = rec
-		return
+// of is the list of a kind of GPU.
+func (r *Records) of(kind string) *records.List[Record] {
+	l := r.byGPU[kind]
+	if l == nil {
+		l = records.New(func(a, b Record) int { return a.Problem.compare(b.Problem) })
+		r.byGPU[kind] = l
 	}
-	r.byGPU[kind] = slices.Insert(list, i, rec)
+	return l
 }
 
 // Kinds are the kinds of GPU that there are records of, by name.
 func (r *Records) Kinds() []string {
 	var names []string
-	for name := range r.byGPU {
-		names = append(names, name)
+	for name, l := range r.byGPU {
+		if len(l.Records) > 0 {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names
@@ -190,32 +171,17 @@ func (r *Records) Kinds() []string {
 // save adds a record and writes its file anew.
 func (r *Records) save(rec Record) error {
 	kind := kindOf(rec.GPU.Name)
-	r.put(kind, rec)
-	path := filepath.Join(r.dir, kind, File)
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		for _, one := range r.byGPU[kind] {
-			if err := enc.Encode(one); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	r.of(kind).Put(rec)
+	return records.Write(filepath.Join(r.dir, kind, File), r.of(kind).Records)
 }
 
 // exact is a kind's record of a problem, if the choice is still what was measured.
 func (r *Records) exact(kind string, l kernels.Linear, p gpu.Problem) (Record, bool) {
-	q := problemOf(l, p)
-	list := r.byGPU[kind]
-	i, found := slices.BinarySearchFunc(list, q, func(a Record, p Problem) int { return a.Problem.compare(p) })
-	if !found || r.stale(list[i], l, p) != "" {
+	rec, found := r.byGPU[kind].Find(Record{Problem: problemOf(l, p)})
+	if !found || r.stale(rec, l, p) != "" {
 		return Record{}, false
 	}
-	return list[i], true
+	return rec, true
 }
 
 // Choice is the kernel that was measured for a problem: by its record, else by that
@@ -226,7 +192,7 @@ func (r *Records) Choice(l kernels.Linear, p gpu.Problem) string {
 	q := problemOf(l, p)
 	for _, kind := range r.Kinds() {
 		best, at := "", math.Inf(1)
-		for _, rec := range r.byGPU[kind] {
+		for _, rec := range r.byGPU[kind].Records {
 			if d := q.distance(rec.Problem); d <= 1 && d < at && r.stale(rec, l, p) == "" {
 				best, at = rec.Config, d
 			}
