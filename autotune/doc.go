@@ -9,9 +9,10 @@
 // stage (Race). The planner's choice is replaced only by what is faster beyond doubt (Verdict). A record is a
 // hint: it is checked again whenever it is read (Lookup).
 //
-// A sample is a minimum, which is robust where delays only ever add to a run's time:
+// A sample is the least of a few blocks, which is robust where delays only ever add to a run's time:
 // J. Chen and J. Revels, Robust benchmarking in noisy environments, 2016 (arXiv
 // 1608.04295).
 //
-// It must not import asm, ptx, inspect or tool, and nothing but tool imports it.
+// It must not import asm, ptx, inspect or tool, and nothing but tool, report, gputune and
+// the benchmarks imports it.
 package autotune

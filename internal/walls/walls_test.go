@@ -41,6 +41,7 @@ var walls = map[string]wall{
 	"asm/verify":                   {never: []string{"codegen", "asm/goref", "runtime", "asm/amd64", "asm/arm64"}},
 	"autotune":                     {never: []string{"ptx", "inspect", "tool"}, direct: []string{"asm"}, by: []string{"autotune", "report", "tool"}},
 	"autotune/gputune":             {never: []string{"inspect", "tool"}, by: []string{"tool"}},
+	"autotune/internal/records":    {only: []string{"internal/atomicfile"}},
 	"autotune/worker":              {never: []string{"ir", "codegen", "asm", "ptx", "autotune"}},
 	"cmd/sparsegen":                {direct: []string{"codegen", "asm", "ptx", "runtime", "autotune"}, by: none},
 	"codegen":                      {never: []string{"ptx", "autotune", "inspect", "tool"}},
