@@ -8,6 +8,8 @@
 //	gpu record FILE       what this GPU answers to ptx/ptxsim/probe, for the simulator's tests
 //
 // peers.py, beside it, races its kernels against torch and cuSPARSELt.
+//
+// It must not import codegen, asm or ir, and nothing imports it.
 package main
 
 import (

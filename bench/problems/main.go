@@ -7,6 +7,8 @@
 // transformers and of ResNet-50 as the Deep Learning Matrix Collection pruned them
 // (Gale et al. 2020), and the 1×1 convolutions of MobileNet v1 (Howard et al. 2017,
 // table 1). Where a source has no values they are random.
+//
+// It must not import codegen, autotune or runtime: the spec is all that it makes.
 package main
 
 import (

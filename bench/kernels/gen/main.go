@@ -1,4 +1,6 @@
 // Command gen writes the kernels of package bench/kernels.
+//
+// It must not import anything of sparsegen but codegen and patterns.
 package main
 
 import (
