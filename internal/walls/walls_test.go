@@ -39,10 +39,16 @@ var walls = map[string]wall{
 	"asm/goref":                    {never: []string{"ir", "codegen", "asm", "ptx"}},
 	"asm/goref/kerneltest":         {never: []string{"ir", "codegen", "asm", "ptx"}},
 	"asm/verify":                   {never: []string{"codegen", "asm/goref", "runtime", "asm/amd64", "asm/arm64"}},
-	"autotune":                     {never: []string{"ptx", "inspect", "tool"}, direct: []string{"asm"}, by: []string{"autotune", "report", "tool"}},
+	"autotune":                     {never: []string{"ptx", "inspect", "tool"}, direct: []string{"asm"}, by: []string{"autotune", "report", "tool", "bench"}},
 	"autotune/gputune":             {never: []string{"inspect", "tool"}, by: []string{"tool"}},
 	"autotune/internal/records":    {only: []string{"internal/atomicfile"}},
 	"autotune/worker":              {never: []string{"ir", "codegen", "asm", "ptx", "autotune"}},
+	"bench":                        {by: none},
+	"bench/gpu":                    {never: []string{"ir", "codegen", "asm"}, by: none},
+	"bench/kernels":                {only: []string{"runtime"}},
+	"bench/kernels/gen":            {only: []string{"codegen", "patterns"}, by: none},
+	"bench/peers":                  {only: none},
+	"bench/problems":               {never: []string{"codegen", "autotune", "runtime"}, by: none},
 	"cmd/sparsegen":                {direct: []string{"codegen", "asm", "ptx", "runtime", "autotune"}, by: none},
 	"codegen":                      {never: []string{"ptx", "autotune", "inspect", "tool"}},
 	"codegen/gpuplan":              {never: []string{"runtime/cuda", "github.com/ebitengine/purego"}},
@@ -95,8 +101,7 @@ type pkg struct {
 	imports []string // but for the standard library; those of this module without its path
 }
 
-// packages are those of this module and of the modules nested in it, but for the
-// programs that measure, in bench.
+// packages are those of this module and of the modules nested in it.
 func packages(t *testing.T) map[string]*pkg {
 	root := filepath.Join("..", "..")
 	all := map[string]*pkg{}
@@ -110,7 +115,7 @@ func packages(t *testing.T) map[string]*pkg {
 		}
 		name = filepath.ToSlash(name)
 		if d.IsDir() {
-			if name == "bench" || d.Name() == "testdata" || file != root && strings.HasPrefix(d.Name(), ".") {
+			if d.Name() == "testdata" || file != root && strings.HasPrefix(d.Name(), ".") {
 				return filepath.SkipDir
 			}
 			return nil
