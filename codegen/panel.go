@@ -24,7 +24,7 @@ var panelDenseArgs = []asm.Arg{
 	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "rows", Type: "*uint32"},
 	{Name: "x", Type: "*float32"}, {Name: "w", Type: "*float32"},
 	{Name: "bias", Type: "*float32"}, {Name: "lo", Type: "float32"}, {Name: "hi", Type: "float32"},
-	{Name: "n", Type: "int"}, {Name: "kb", Type: "int"},
+	{Name: "n", Type: "int"}, {Name: "kb", Type: "int"}, {Name: "ahead", Type: "*float32"}, {Name: "lda", Type: "uintptr"},
 }
 
 // panel builds the ops PanelGrouped, PanelBlock, PanelStep and PanelDense.
@@ -78,8 +78,8 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 	}
 
 	b.Loop("panel", n, func() {
-		if k.Op == runtime.PanelGrouped && mr == 1 {
-			fetchAhead(b, int(k.T)*4)
+		if k.Op == runtime.PanelDense || k.Op == runtime.PanelGrouped && mr == 1 {
+			fetchAhead(b, mr, int(k.T)*4)
 		}
 		load, ready := b.NewLabel("load"), b.NewLabel("ready")
 		b.JumpZ(bias, load)
@@ -102,12 +102,14 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 
 		switch k.Op {
 		case runtime.PanelDense:
-			kb, xp := b.Arg("kb"), b.Int()
+			xp := b.Int()
 			b.Mov(xp, x)
-			b.Loop("k", kb, func() {
-				column(s, acc, xv, 1<<mr-1, asm.At(xp, 0), asm.At(w, 0))
-				b.AddI(xp, int(k.T)*4)
-				b.AddI(w, 4*mr)
+			rounds(b, "k", b.Arg("kb"), denseRound, func(n int) {
+				for i := range n {
+					column(s, acc, xv, 1<<mr-1, asm.At(xp, i*int(k.T)*4), asm.At(w, i*4*mr))
+				}
+				b.AddI(xp, n*int(k.T)*4)
+				b.AddI(w, n*4*mr)
 			})
 		case runtime.PanelBlock:
 			at.run(acc, xv, 1<<mr-1, asm.At(runs, 0))
@@ -140,16 +142,40 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 	})
 }
 
-// fetchAhead hints at a row of what comes next, width bytes at ahead, which then
-// moves on.
-func fetchAhead(b *asm.Builder, width int) {
+// denseRound is the columns in a round of a dense kernel's loop: where another thread
+// has half of the core's issue slots, what the loop itself takes is time, and a
+// shorter count of rounds is foreseen to its end.
+const denseRound = 4
+
+// rounds is a loop over n >= 0 things, several in each round as long as there are as
+// many, then one by one; body passes count of them. Where the length of vectors is not
+// known all go one by one: no address is so many bytes and so many vectors away.
+func rounds(b *asm.Builder, stem string, n asm.Reg, several int, body func(count int)) {
+	if !b.Machine().Scalable {
+		whole, passed := b.Int(), b.Int()
+		b.Mov(whole, n)
+		b.ShrI(whole, log2(several))
+		b.Mov(passed, whole)
+		b.ShlI(passed, log2(several))
+		b.Sub(n, passed)
+		b.While(stem, whole, func() { body(several) })
+	}
+	b.While(stem, n, func() { body(1) })
+}
+
+// fetchAhead hints at some rows of what comes next, width bytes at ahead and then lda
+// bytes further. The line in which a row begins may be missed where another follows: it
+// has come with the columns before.
+func fetchAhead(b *asm.Builder, rows, width int) {
 	hinted, ld := b.NewLabel("hinted"), b.Arg("lda")
 	b.JumpZ(ld, hinted)
 	at := b.Arg("ahead")
-	for line := 0; line < width; line += 64 {
-		b.Prefetch(asm.At(at, line))
+	for range rows {
+		for line := (width - 8) % 64; line < width; line += 64 {
+			b.Prefetch(asm.At(at, line))
+		}
+		b.Add(at, ld)
 	}
-	b.Add(at, ld)
 	b.SetArg("ahead", at)
 	b.Label(hinted)
 }

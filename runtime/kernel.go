@@ -39,8 +39,8 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //	}
 //
 // y row r begins at y + r*ldy, x row k at x + k*ldx. ahead is a hint: for each
-// panel, T float32 there will be read soon, and then those lda bytes further, which
-// PanelGrouped with MR = 1 prefetches; with lda = 0 it means nothing. runs has 1<<MR - 1 counts a panel (PanelBlock:
+// panel row, T float32 there will be read soon, and then those lda bytes further, which
+// PanelDense and PanelGrouped with MR = 1 prefetch; with lda = 0 it means nothing. runs has 1<<MR - 1 counts a panel (PanelBlock:
 // one), in the order of s. A kernel may load one idx beyond the last; the packer
 // appends it.
 //
@@ -55,7 +55,7 @@ type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintp
 // PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
 //
 //	for k := range kb { acc[i][:] = fma(w[p][k][i], x[k][:], acc[i][:]) }
-type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int)
+type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr)
 
 // LanesFunc computes n slabs of S output rows for NB tokens; lanes are output
 // rows. x is token-major, token b at x + b*ldx; y likewise, slab j of token b

@@ -128,7 +128,7 @@ func closePanel(acc []float32, mr, t, p int, y *float32, ldy uintptr, rows *uint
 
 func interpretPanelDense(key KernelKey) PanelDenseFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		for p := range n {
 			openPanel(acc, mr, t, p, y, ldy, rows, bias)

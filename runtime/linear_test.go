@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -273,6 +274,73 @@ func TestReadInPlace(t *testing.T) {
 		x, want := transposed(tokens, b.batch, in), transposed(run(false, tokens, b.batch), b.batch, out)
 		require.Equal(t, want, run(true, x, b.batch))
 		require.Equal(t, want, run(true, x, b.batch, Threads(3)))
+	}
+}
+
+// TestFetchAhead: dense kernels are told where the rows lie that are packed next, if x
+// outgrows the second-level cache, and give the bits of a token-major run.
+func TestFetchAhead(t *testing.T) {
+	const in, out, mr, kb, wide, batchMax = 24, 9, 4, 10, 24, 5472
+	type call struct{ at, stride int } // in x; no stride is no hint
+	var calls []call
+	var first *float32 // x
+	set := testKernels()
+	for i, k := range set.Kernels {
+		if f, ok := k.Fn.(PanelDenseFunc); ok {
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+				if c := (call{}); lda == 0 {
+					calls = append(calls, c)
+				} else {
+					at := uintptr(unsafe.Pointer(ahead)) - uintptr(unsafe.Pointer(first))
+					calls = append(calls, call{int(at) / 4, int(lda) / 4})
+				}
+				f(y, ldy, rows, x, w, bias, lo, hi, n, kb, ahead, lda)
+			})
+		}
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	d := randomDense(rng, out, in, 1)
+	rows, _ := d.kept()
+	v := sgp.Variant{BatchMin: 1, BatchMax: batchMax, Panel: packPanel(d, sgp.Dense, mr, kb, rows, nil)}
+	lin := &sgp.Linear{Out: out, In: in, Bias: randomFloats(rng, out), Variants: []sgp.Variant{v}}
+	run := func(set Set, featureMajor bool, x []float32, batch int, opts ...Option) []float32 {
+		s, err := openModel(t, linearLayer(lin, featureMajor, batchMax), set).NewSession("l", opts...)
+		require.NoError(t, err)
+		defer s.Close()
+		y := randomFloats(rng, out*batch)
+		calls, first = nil, &x[0]
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+		return y
+	}
+	for batch, fetches := range map[int]bool{batchMax: true, batchMax - 11: false, batchMax - 1: true} {
+		require.Equal(t, fetches, sgp.FetchAhead(in, batch))
+		tokens := randomFloats(rng, in*batch)
+		want := transposed(run(set, false, tokens, batch), batch, out)
+		for _, c := range calls {
+			require.Zero(t, c)
+		}
+		x := transposed(tokens, batch, in)
+		require.Equal(t, want, run(testKernels(), true, x, batch, Threads(3)))
+		require.Equal(t, want, run(set, true, x, batch))
+		var told []call
+		for first := 0; first < batch; first += wide {
+			for k := 0; k < in; k += kb {
+				next, column := k+kb, first
+				if next >= in {
+					next, column = 0, first+wide
+				}
+				whole := call{next*batch + column, batch}
+				rest := call{(next+8)*batch + column, batch}
+				if column >= batch || !fetches {
+					whole = call{}
+				}
+				if whole == (call{}) || next+8 >= in { // the last block has four rows
+					rest = call{}
+				}
+				told = append(told, whole, rest)
+			}
+		}
+		require.Equal(t, told, calls)
 	}
 }
 

@@ -36,6 +36,7 @@ type tileLinear struct {
 	scratchRows int
 	perColumn   int  // stored elements: multiply-adds a batch column
 	listed      bool // every segment is panels of one row with listed columns
+	dense       bool // every segment is dense
 
 	// Of the run at hand.
 	c       *control
@@ -43,7 +44,9 @@ type tileLinear struct {
 	batch   int
 	tiles   []tile
 	inPlace bool           // kernels read whole tiles where they lie in x
+	fetch   bool           // kernels fetch what is packed next
 	groups  int            // each tile is this many units, by ranges of chunks
+	apart   int            // tiles from one to the next that the same worker computes
 	left    []atomic.Int32 // by tile: groups that are not finished
 }
 
@@ -82,7 +85,7 @@ type streamOffset struct{ w, idx, runs int }
 type tile struct{ first, cols, width int }
 
 func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (*tileLinear, error) {
-	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out, listed: true}
+	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out, listed: true, dense: true}
 	d.keep(p.Cols)
 	d.blocks = (d.k + d.kb - 1) / d.kb
 	covered := make([]bool, base.out)
@@ -99,6 +102,7 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 		d.segments = append(d.segments, segment{op: op, kind: s.Kind, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
 		d.perColumn += len(s.W)
 		d.listed = d.listed && op == PanelGrouped && s.MR == 1
+		d.dense = d.dense && op == PanelDense
 	}
 	d.setConstant(covered)
 	if err := d.bindWidths(l, keys, k); err != nil {
@@ -268,7 +272,7 @@ func (d *tileLinear) maxShared() int {
 }
 
 func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
-	d.c, d.x, d.y, d.groups = c, x, y, 1
+	d.c, d.x, d.y, d.groups, d.apart = c, x, y, 1, 1
 	if c.team == nil || d.perColumn*batch < c.share {
 		for u := range d.tiles {
 			if err := d.unit(0, u); err != nil {
@@ -281,6 +285,9 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 		// A unit has at least a tenth of what is worth sharing: each packs x anew.
 		d.groups = max(1, min(len(d.chunks), d.maxShared()/len(d.tiles), 10*d.perColumn*batch/len(d.tiles)/(c.share+1)))
 	}
+	if d.groups == 1 {
+		d.apart = d.threads
+	}
 	for i := range d.tiles {
 		d.left[i].Store(int32(d.groups))
 	}
@@ -292,7 +299,9 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 // costs each weight its load.
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
-	d.inPlace = d.listed && d.featureMajor && d.cols == nil && sgp.ReadInPlace(d.in, batch, d.widest(), d.perColumn)
+	rows := d.featureMajor && d.cols == nil
+	d.inPlace = rows && d.listed && sgp.ReadInPlace(d.in, batch, d.widest(), d.perColumn)
+	d.fetch = rows && d.dense && sgp.FetchAhead(d.in, batch)
 	n := (batch + d.widest() - 1) / d.widest()
 	for at := 0; at < batch; n-- {
 		want, width := (batch-at+n-1)/n, 0
@@ -333,9 +342,11 @@ func (d *tileLinear) unit(worker, u int) error {
 		from, ahead, left := input{&x[0], uintptr(w.t) * 4}, input{x: &x[0]}, 0
 		if d.inPlace && t.cols == w.t {
 			from = d.inputOf(t, b)
-			ahead, left = d.ahead(i, b)
 		} else {
 			d.load(x, t, w, b*d.kb, kb)
+		}
+		if d.inPlace && t.cols == w.t || d.fetch {
+			ahead, left = d.ahead(i, b)
 		}
 		for c := range chunks {
 			d.call(w, &chunks[c], y, stride, from, ahead, b, kb)
@@ -379,9 +390,9 @@ func (i input) plus(n int) input {
 func (d *tileLinear) ahead(i, b int) (input, int) {
 	if b++; b == d.blocks {
 		b = 0
-		i++
+		i += d.apart
 	}
-	if i == len(d.tiles) {
+	if i >= len(d.tiles) {
 		return input{x: &d.x[0]}, 0
 	}
 	return d.inputOf(d.tiles[i], b), min(d.kb, d.k-b*d.kb)
@@ -425,7 +436,7 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 	ld := uintptr(stride) * 4
 	switch s.op {
 	case PanelDense:
-		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb)
+		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
 	case DeltaTile:
 		w.delta(&y[c.first*s.mr*stride], ld, x.x, from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
 	default:

@@ -24,7 +24,7 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
+	PREFETCHT0 24(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -96,7 +96,7 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
+	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -174,7 +174,7 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
+	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -246,8 +246,8 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -331,8 +331,8 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -422,8 +422,8 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -501,9 +501,9 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
+	PREFETCHT0 152(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -599,9 +599,9 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -703,9 +703,9 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -789,10 +789,10 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
+	PREFETCHT0 152(R13)
+	PREFETCHT0 216(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -900,10 +900,10 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1017,10 +1017,10 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1110,11 +1110,11 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
+	PREFETCHT0 152(R13)
+	PREFETCHT0 216(R13)
+	PREFETCHT0 280(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1234,11 +1234,11 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1364,11 +1364,11 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1464,12 +1464,12 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
+	PREFETCHT0 152(R13)
+	PREFETCHT0 216(R13)
+	PREFETCHT0 280(R13)
+	PREFETCHT0 344(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1601,12 +1601,12 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1744,12 +1744,12 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -1851,13 +1851,13 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
+	PREFETCHT0 24(R13)
+	PREFETCHT0 88(R13)
+	PREFETCHT0 152(R13)
+	PREFETCHT0 216(R13)
+	PREFETCHT0 280(R13)
+	PREFETCHT0 344(R13)
+	PREFETCHT0 408(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2001,13 +2001,13 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2157,13 +2157,13 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2271,14 +2271,14 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2392,15 +2392,15 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2520,16 +2520,16 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
-	PREFETCHT0 576(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
+	PREFETCHT0 632(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2655,17 +2655,17 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
-	PREFETCHT0 576(R13)
-	PREFETCHT0 640(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
+	PREFETCHT0 632(R13)
+	PREFETCHT0 696(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2797,18 +2797,18 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
-	PREFETCHT0 576(R13)
-	PREFETCHT0 640(R13)
-	PREFETCHT0 704(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
+	PREFETCHT0 632(R13)
+	PREFETCHT0 696(R13)
+	PREFETCHT0 760(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -2946,19 +2946,19 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
-	PREFETCHT0 576(R13)
-	PREFETCHT0 640(R13)
-	PREFETCHT0 704(R13)
-	PREFETCHT0 768(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
+	PREFETCHT0 632(R13)
+	PREFETCHT0 696(R13)
+	PREFETCHT0 760(R13)
+	PREFETCHT0 824(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -3102,20 +3102,20 @@ panel1:
 	TESTQ      R12, R12
 	JZ         hinted2
 	MOVQ       ahead+88(FP), R13
-	PREFETCHT0 (R13)
-	PREFETCHT0 64(R13)
-	PREFETCHT0 128(R13)
-	PREFETCHT0 192(R13)
-	PREFETCHT0 256(R13)
-	PREFETCHT0 320(R13)
-	PREFETCHT0 384(R13)
-	PREFETCHT0 448(R13)
-	PREFETCHT0 512(R13)
-	PREFETCHT0 576(R13)
-	PREFETCHT0 640(R13)
-	PREFETCHT0 704(R13)
-	PREFETCHT0 768(R13)
-	PREFETCHT0 832(R13)
+	PREFETCHT0 56(R13)
+	PREFETCHT0 120(R13)
+	PREFETCHT0 184(R13)
+	PREFETCHT0 248(R13)
+	PREFETCHT0 312(R13)
+	PREFETCHT0 376(R13)
+	PREFETCHT0 440(R13)
+	PREFETCHT0 504(R13)
+	PREFETCHT0 568(R13)
+	PREFETCHT0 632(R13)
+	PREFETCHT0 696(R13)
+	PREFETCHT0 760(R13)
+	PREFETCHT0 824(R13)
+	PREFETCHT0 888(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+88(FP)
 
@@ -11319,9 +11319,9 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11330,30 +11330,66 @@ TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
 	ADDQ    AX, R9
 	VMOVUPS (R9), Y0
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Y1
-	VFMADD231PS  (R9), Y1, Y0
-	ADDQ         $+32, R9
+	VFMADD231PS  (R8), Y1, Y0
+	VBROADCASTSS 4(DX), Y1
+	VFMADD231PS  32(R8), Y1, Y0
+	VBROADCASTSS 8(DX), Y1
+	VFMADD231PS  64(R8), Y1, Y0
+	VBROADCASTSS 12(DX), Y1
+	VFMADD231PS  96(R8), Y1, Y0
+	ADDQ         $+128, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Y1
+	VFMADD231PS  (R8), Y1, Y0
+	ADDQ         $+32, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y1
 	VBROADCASTSS hi+52(FP), Y2
 	MOVQ         ldy+8(FP), R8
@@ -11369,9 +11405,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11380,14 +11416,23 @@ TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11395,18 +11440,49 @@ load2:
 	VMOVUPS (R9), Y0
 	VMOVUPS 32(R9), Y1
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (R9), Y2, Y0
-	VFMADD231PS  32(R9), Y2, Y1
-	ADDQ         $+64, R9
+	VFMADD231PS  (R8), Y2, Y0
+	VFMADD231PS  32(R8), Y2, Y1
+	VBROADCASTSS 4(DX), Y2
+	VFMADD231PS  64(R8), Y2, Y0
+	VFMADD231PS  96(R8), Y2, Y1
+	VBROADCASTSS 8(DX), Y2
+	VFMADD231PS  128(R8), Y2, Y0
+	VFMADD231PS  160(R8), Y2, Y1
+	VBROADCASTSS 12(DX), Y2
+	VFMADD231PS  192(R8), Y2, Y0
+	VFMADD231PS  224(R8), Y2, Y1
+	ADDQ         $+256, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Y2
+	VFMADD231PS  (R8), Y2, Y0
+	VFMADD231PS  32(R8), Y2, Y1
+	ADDQ         $+64, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y2
 	VBROADCASTSS hi+52(FP), Y3
 	MOVQ         ldy+8(FP), R8
@@ -11425,9 +11501,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11436,30 +11512,66 @@ TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
 	ADDQ    AX, R9
 	VMOVUPS (R9), Z0
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Z1
-	VFMADD231PS  (R9), Z1, Z0
-	ADDQ         $+64, R9
+	VFMADD231PS  (R8), Z1, Z0
+	VBROADCASTSS 4(DX), Z1
+	VFMADD231PS  64(R8), Z1, Z0
+	VBROADCASTSS 8(DX), Z1
+	VFMADD231PS  128(R8), Z1, Z0
+	VBROADCASTSS 12(DX), Z1
+	VFMADD231PS  192(R8), Z1, Z0
+	ADDQ         $+256, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Z1
+	VFMADD231PS  (R8), Z1, Z0
+	ADDQ         $+64, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z1
 	VBROADCASTSS hi+52(FP), Z2
 	MOVQ         ldy+8(FP), R8
@@ -11475,9 +11587,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11486,15 +11598,25 @@ TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 24(R9)
+	PREFETCHT0 88(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11503,19 +11625,54 @@ load2:
 	VMOVUPS 32(R9), Y1
 	VMOVUPS 64(R9), Y2
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Y3
-	VFMADD231PS  (R9), Y3, Y0
-	VFMADD231PS  32(R9), Y3, Y1
-	VFMADD231PS  64(R9), Y3, Y2
-	ADDQ         $+96, R9
+	VFMADD231PS  (R8), Y3, Y0
+	VFMADD231PS  32(R8), Y3, Y1
+	VFMADD231PS  64(R8), Y3, Y2
+	VBROADCASTSS 4(DX), Y3
+	VFMADD231PS  96(R8), Y3, Y0
+	VFMADD231PS  128(R8), Y3, Y1
+	VFMADD231PS  160(R8), Y3, Y2
+	VBROADCASTSS 8(DX), Y3
+	VFMADD231PS  192(R8), Y3, Y0
+	VFMADD231PS  224(R8), Y3, Y1
+	VFMADD231PS  256(R8), Y3, Y2
+	VBROADCASTSS 12(DX), Y3
+	VFMADD231PS  288(R8), Y3, Y0
+	VFMADD231PS  320(R8), Y3, Y1
+	VFMADD231PS  352(R8), Y3, Y2
+	ADDQ         $+384, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Y3
+	VFMADD231PS  (R8), Y3, Y0
+	VFMADD231PS  32(R8), Y3, Y1
+	VFMADD231PS  64(R8), Y3, Y2
+	ADDQ         $+96, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y3
 	VBROADCASTSS hi+52(FP), Y4
 	MOVQ         ldy+8(FP), R8
@@ -11537,9 +11694,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11548,14 +11705,24 @@ TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11563,18 +11730,49 @@ load2:
 	VMOVUPS (R9), Z0
 	VMOVUPS 64(R9), Z1
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (R9), Z2, Z0
-	VFMADD231PS  64(R9), Z2, Z1
-	ADDQ         $+128, R9
+	VFMADD231PS  (R8), Z2, Z0
+	VFMADD231PS  64(R8), Z2, Z1
+	VBROADCASTSS 4(DX), Z2
+	VFMADD231PS  128(R8), Z2, Z0
+	VFMADD231PS  192(R8), Z2, Z1
+	VBROADCASTSS 8(DX), Z2
+	VFMADD231PS  256(R8), Z2, Z0
+	VFMADD231PS  320(R8), Z2, Z1
+	VBROADCASTSS 12(DX), Z2
+	VFMADD231PS  384(R8), Z2, Z0
+	VFMADD231PS  448(R8), Z2, Z1
+	ADDQ         $+512, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Z2
+	VFMADD231PS  (R8), Z2, Z0
+	VFMADD231PS  64(R8), Z2, Z1
+	ADDQ         $+128, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z2
 	VBROADCASTSS hi+52(FP), Z3
 	MOVQ         ldy+8(FP), R8
@@ -11593,9 +11791,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11604,15 +11802,26 @@ TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11621,19 +11830,54 @@ load2:
 	VMOVUPS 64(R9), Z1
 	VMOVUPS 128(R9), Z2
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Z3
-	VFMADD231PS  (R9), Z3, Z0
-	VFMADD231PS  64(R9), Z3, Z1
-	VFMADD231PS  128(R9), Z3, Z2
-	ADDQ         $+192, R9
+	VFMADD231PS  (R8), Z3, Z0
+	VFMADD231PS  64(R8), Z3, Z1
+	VFMADD231PS  128(R8), Z3, Z2
+	VBROADCASTSS 4(DX), Z3
+	VFMADD231PS  192(R8), Z3, Z0
+	VFMADD231PS  256(R8), Z3, Z1
+	VFMADD231PS  320(R8), Z3, Z2
+	VBROADCASTSS 8(DX), Z3
+	VFMADD231PS  384(R8), Z3, Z0
+	VFMADD231PS  448(R8), Z3, Z1
+	VFMADD231PS  512(R8), Z3, Z2
+	VBROADCASTSS 12(DX), Z3
+	VFMADD231PS  576(R8), Z3, Z0
+	VFMADD231PS  640(R8), Z3, Z1
+	VFMADD231PS  704(R8), Z3, Z2
+	ADDQ         $+768, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Z3
+	VFMADD231PS  (R8), Z3, Z0
+	VFMADD231PS  64(R8), Z3, Z1
+	VFMADD231PS  128(R8), Z3, Z2
+	ADDQ         $+192, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z3
 	VBROADCASTSS hi+52(FP), Z4
 	MOVQ         ldy+8(FP), R8
@@ -11655,9 +11899,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11666,16 +11910,28 @@ TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	ADDQ         $+4, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11685,20 +11941,59 @@ load2:
 	VMOVUPS 128(R9), Z2
 	VMOVUPS 192(R9), Z3
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
+k6:
 	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (R9), Z4, Z0
-	VFMADD231PS  64(R9), Z4, Z1
-	VFMADD231PS  128(R9), Z4, Z2
-	VFMADD231PS  192(R9), Z4, Z3
-	ADDQ         $+256, R9
+	VFMADD231PS  (R8), Z4, Z0
+	VFMADD231PS  64(R8), Z4, Z1
+	VFMADD231PS  128(R8), Z4, Z2
+	VFMADD231PS  192(R8), Z4, Z3
+	VBROADCASTSS 4(DX), Z4
+	VFMADD231PS  256(R8), Z4, Z0
+	VFMADD231PS  320(R8), Z4, Z1
+	VFMADD231PS  384(R8), Z4, Z2
+	VFMADD231PS  448(R8), Z4, Z3
+	VBROADCASTSS 8(DX), Z4
+	VFMADD231PS  512(R8), Z4, Z0
+	VFMADD231PS  576(R8), Z4, Z1
+	VFMADD231PS  640(R8), Z4, Z2
+	VFMADD231PS  704(R8), Z4, Z3
+	VBROADCASTSS 12(DX), Z4
+	VFMADD231PS  768(R8), Z4, Z0
+	VFMADD231PS  832(R8), Z4, Z1
+	VFMADD231PS  896(R8), Z4, Z2
+	VFMADD231PS  960(R8), Z4, Z3
+	ADDQ         $+1024, R8
+	ADDQ         $+16, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VBROADCASTSS (DX), Z4
+	VFMADD231PS  (R8), Z4, Z0
+	VFMADD231PS  64(R8), Z4, Z1
+	VFMADD231PS  128(R8), Z4, Z2
+	VFMADD231PS  192(R8), Z4, Z3
+	ADDQ         $+256, R8
 	ADDQ         $+4, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z4
 	VBROADCASTSS hi+52(FP), Z5
 	MOVQ         ldy+8(FP), R8
@@ -11723,9 +12018,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11734,16 +12029,31 @@ TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VBROADCASTSS 4(DI), Y1
 	VBROADCASTSS 8(DI), Y2
 	VBROADCASTSS 12(DI), Y3
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11765,12 +12075,19 @@ load2:
 	ADDQ    AX, R9
 	VMOVUPS (R9), Y3
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Y4
+k6:
+	VMOVUPS      (R8), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(DX), Y5
@@ -11779,10 +12096,58 @@ k4:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 12(DX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+32, R9
+	VMOVUPS      32(R8), Y4
+	VBROADCASTSS 16(DX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 20(DX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 24(DX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 28(DX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      64(R8), Y4
+	VBROADCASTSS 32(DX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 36(DX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 40(DX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 44(DX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      96(R8), Y4
+	VBROADCASTSS 48(DX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 52(DX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 56(DX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 60(DX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $+128, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Y4
+	VBROADCASTSS (DX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $+32, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y4
 	VBROADCASTSS hi+52(FP), Y5
 	MOVQ         ldy+8(FP), R8
@@ -11819,9 +12184,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11830,8 +12195,23 @@ TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(DI), Y2
@@ -11841,9 +12221,9 @@ panel1:
 	VBROADCASTSS 12(DI), Y6
 	VMOVAPS      Y6, Y7
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11869,13 +12249,20 @@ load2:
 	VMOVUPS (R9), Y6
 	VMOVUPS 32(R9), Y7
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Y8
-	VMOVUPS      32(R9), Y9
+k6:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -11888,10 +12275,78 @@ k4:
 	VBROADCASTSS 12(DX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+64, R9
+	VMOVUPS      64(R8), Y8
+	VMOVUPS      96(R8), Y9
+	VBROADCASTSS 16(DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 20(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 24(DX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 28(DX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	VMOVUPS      128(R8), Y8
+	VMOVUPS      160(R8), Y9
+	VBROADCASTSS 32(DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 36(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 40(DX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 44(DX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	VMOVUPS      192(R8), Y8
+	VMOVUPS      224(R8), Y9
+	VBROADCASTSS 48(DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 52(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 56(DX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 60(DX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $+256, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Y8
+	VMOVUPS      32(R8), Y9
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 8(DX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 12(DX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $+64, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y8
 	VBROADCASTSS hi+52(FP), Y9
 	MOVQ         ldy+8(FP), R8
@@ -11940,9 +12395,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -11951,16 +12406,31 @@ TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VBROADCASTSS 4(DI), Z1
 	VBROADCASTSS 8(DI), Z2
 	VBROADCASTSS 12(DI), Z3
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -11982,59 +12452,98 @@ load2:
 	ADDQ    AX, R9
 	VMOVUPS (R9), Z3
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS          (R9), Z4
+k6:
+	VMOVUPS          (R8), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
 	VFMADD231PS.BCST 8(DX), Z4, Z2
 	VFMADD231PS.BCST 12(DX), Z4, Z3
-	ADDQ             $+64, R9
+	VMOVUPS          64(R8), Z4
+	VFMADD231PS.BCST 16(DX), Z4, Z0
+	VFMADD231PS.BCST 20(DX), Z4, Z1
+	VFMADD231PS.BCST 24(DX), Z4, Z2
+	VFMADD231PS.BCST 28(DX), Z4, Z3
+	VMOVUPS          128(R8), Z4
+	VFMADD231PS.BCST 32(DX), Z4, Z0
+	VFMADD231PS.BCST 36(DX), Z4, Z1
+	VFMADD231PS.BCST 40(DX), Z4, Z2
+	VFMADD231PS.BCST 44(DX), Z4, Z3
+	VMOVUPS          192(R8), Z4
+	VFMADD231PS.BCST 48(DX), Z4, Z0
+	VFMADD231PS.BCST 52(DX), Z4, Z1
+	VFMADD231PS.BCST 56(DX), Z4, Z2
+	VFMADD231PS.BCST 60(DX), Z4, Z3
+	ADDQ             $+256, R8
+	ADDQ             $+64, DX
+	DECQ             R10
+	JNZ              k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS          (R8), Z4
+	VFMADD231PS.BCST (DX), Z4, Z0
+	VFMADD231PS.BCST 4(DX), Z4, Z1
+	VFMADD231PS.BCST 8(DX), Z4, Z2
+	VFMADD231PS.BCST 12(DX), Z4, Z3
+	ADDQ             $+64, R8
 	ADDQ             $+16, DX
-	DECQ             R8
-	JNZ              k4
-	VBROADCASTSS     lo+48(FP), Z4
-	VBROADCASTSS     hi+52(FP), Z5
-	MOVQ             ldy+8(FP), R8
-	MOVL             (BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z0, Z4, Z0
-	VMINPS           Z0, Z5, Z0
-	VMOVUPS          Z0, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             4(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z1, Z4, Z1
-	VMINPS           Z1, Z5, Z1
-	VMOVUPS          Z1, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             8(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z2, Z4, Z2
-	VMINPS           Z2, Z5, Z2
-	VMOVUPS          Z2, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             12(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z3, Z4, Z3
-	VMINPS           Z3, Z5, Z3
-	VMOVUPS          Z3, (R9)
-	ADDQ             $+16, BX
-	DECQ             SI
-	JNZ              panel1
+	DECQ             R9
+	JNZ              k8
+
+k_end7:
+	VBROADCASTSS lo+48(FP), Z4
+	VBROADCASTSS hi+52(FP), Z5
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, (R9)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12043,8 +12552,27 @@ TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 24(R9)
+	PREFETCHT0 88(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	PREFETCHT0 88(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	PREFETCHT0 88(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	PREFETCHT0 88(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
@@ -12058,9 +12586,9 @@ panel1:
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12090,14 +12618,21 @@ load2:
 	VMOVUPS 32(R9), Y10
 	VMOVUPS 64(R9), Y11
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Y12
-	VMOVUPS      32(R9), Y13
-	VMOVUPS      64(R9), Y14
+k6:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VMOVUPS      64(R8), Y14
 	VBROADCASTSS (DX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -12114,10 +12649,98 @@ k4:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+96, R9
+	VMOVUPS      96(R8), Y12
+	VMOVUPS      128(R8), Y13
+	VMOVUPS      160(R8), Y14
+	VBROADCASTSS 16(DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 20(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 24(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 28(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      192(R8), Y12
+	VMOVUPS      224(R8), Y13
+	VMOVUPS      256(R8), Y14
+	VBROADCASTSS 32(DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 36(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 40(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 44(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      288(R8), Y12
+	VMOVUPS      320(R8), Y13
+	VMOVUPS      352(R8), Y14
+	VBROADCASTSS 48(DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 52(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 56(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 60(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+384, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VMOVUPS      64(R8), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(DX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(DX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+96, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y12
 	VBROADCASTSS hi+52(FP), Y13
 	MOVQ         ldy+8(FP), R8
@@ -12178,9 +12801,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12189,8 +12812,27 @@ TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DI), Z2
@@ -12200,9 +12842,9 @@ panel1:
 	VBROADCASTSS 12(DI), Z6
 	VMOVAPS      Z6, Z7
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12228,13 +12870,20 @@ load2:
 	VMOVUPS (R9), Z6
 	VMOVUPS 64(R9), Z7
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS          (R9), Z8
-	VMOVUPS          64(R9), Z9
+k6:
+	VMOVUPS          (R8), Z8
+	VMOVUPS          64(R8), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
 	VFMADD231PS.BCST (DX), Z9, Z1
 	VFMADD231PS.BCST 4(DX), Z8, Z2
@@ -12243,61 +12892,113 @@ k4:
 	VFMADD231PS.BCST 8(DX), Z9, Z5
 	VFMADD231PS.BCST 12(DX), Z8, Z6
 	VFMADD231PS.BCST 12(DX), Z9, Z7
-	ADDQ             $+128, R9
+	VMOVUPS          128(R8), Z8
+	VMOVUPS          192(R8), Z9
+	VFMADD231PS.BCST 16(DX), Z8, Z0
+	VFMADD231PS.BCST 16(DX), Z9, Z1
+	VFMADD231PS.BCST 20(DX), Z8, Z2
+	VFMADD231PS.BCST 20(DX), Z9, Z3
+	VFMADD231PS.BCST 24(DX), Z8, Z4
+	VFMADD231PS.BCST 24(DX), Z9, Z5
+	VFMADD231PS.BCST 28(DX), Z8, Z6
+	VFMADD231PS.BCST 28(DX), Z9, Z7
+	VMOVUPS          256(R8), Z8
+	VMOVUPS          320(R8), Z9
+	VFMADD231PS.BCST 32(DX), Z8, Z0
+	VFMADD231PS.BCST 32(DX), Z9, Z1
+	VFMADD231PS.BCST 36(DX), Z8, Z2
+	VFMADD231PS.BCST 36(DX), Z9, Z3
+	VFMADD231PS.BCST 40(DX), Z8, Z4
+	VFMADD231PS.BCST 40(DX), Z9, Z5
+	VFMADD231PS.BCST 44(DX), Z8, Z6
+	VFMADD231PS.BCST 44(DX), Z9, Z7
+	VMOVUPS          384(R8), Z8
+	VMOVUPS          448(R8), Z9
+	VFMADD231PS.BCST 48(DX), Z8, Z0
+	VFMADD231PS.BCST 48(DX), Z9, Z1
+	VFMADD231PS.BCST 52(DX), Z8, Z2
+	VFMADD231PS.BCST 52(DX), Z9, Z3
+	VFMADD231PS.BCST 56(DX), Z8, Z4
+	VFMADD231PS.BCST 56(DX), Z9, Z5
+	VFMADD231PS.BCST 60(DX), Z8, Z6
+	VFMADD231PS.BCST 60(DX), Z9, Z7
+	ADDQ             $+512, R8
+	ADDQ             $+64, DX
+	DECQ             R10
+	JNZ              k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS          (R8), Z8
+	VMOVUPS          64(R8), Z9
+	VFMADD231PS.BCST (DX), Z8, Z0
+	VFMADD231PS.BCST (DX), Z9, Z1
+	VFMADD231PS.BCST 4(DX), Z8, Z2
+	VFMADD231PS.BCST 4(DX), Z9, Z3
+	VFMADD231PS.BCST 8(DX), Z8, Z4
+	VFMADD231PS.BCST 8(DX), Z9, Z5
+	VFMADD231PS.BCST 12(DX), Z8, Z6
+	VFMADD231PS.BCST 12(DX), Z9, Z7
+	ADDQ             $+128, R8
 	ADDQ             $+16, DX
-	DECQ             R8
-	JNZ              k4
-	VBROADCASTSS     lo+48(FP), Z8
-	VBROADCASTSS     hi+52(FP), Z9
-	MOVQ             ldy+8(FP), R8
-	MOVL             (BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z0, Z8, Z0
-	VMINPS           Z0, Z9, Z0
-	VMOVUPS          Z0, (R9)
-	VMAXPS           Z1, Z8, Z1
-	VMINPS           Z1, Z9, Z1
-	VMOVUPS          Z1, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             4(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z2, Z8, Z2
-	VMINPS           Z2, Z9, Z2
-	VMOVUPS          Z2, (R9)
-	VMAXPS           Z3, Z8, Z3
-	VMINPS           Z3, Z9, Z3
-	VMOVUPS          Z3, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             8(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z4, Z8, Z4
-	VMINPS           Z4, Z9, Z4
-	VMOVUPS          Z4, (R9)
-	VMAXPS           Z5, Z8, Z5
-	VMINPS           Z5, Z9, Z5
-	VMOVUPS          Z5, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             12(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z6, Z8, Z6
-	VMINPS           Z6, Z9, Z6
-	VMOVUPS          Z6, (R9)
-	VMAXPS           Z7, Z8, Z7
-	VMINPS           Z7, Z9, Z7
-	VMOVUPS          Z7, 64(R9)
-	ADDQ             $+16, BX
-	DECQ             SI
-	JNZ              panel1
+	DECQ             R9
+	JNZ              k8
+
+k_end7:
+	VBROADCASTSS lo+48(FP), Z8
+	VBROADCASTSS hi+52(FP), Z9
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R9)
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R9)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (R9)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (R9)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 64(R9)
+	ADDQ         $+16, BX
+	DECQ         SI
+	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12306,8 +13007,31 @@ TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -12321,9 +13045,9 @@ panel1:
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12353,14 +13077,21 @@ load2:
 	VMOVUPS 64(R9), Z10
 	VMOVUPS 128(R9), Z11
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Z12
-	VMOVUPS      64(R9), Z13
-	VMOVUPS      128(R9), Z14
+k6:
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
 	VBROADCASTSS (DX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -12377,10 +13108,98 @@ k4:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+192, R9
+	VMOVUPS      192(R8), Z12
+	VMOVUPS      256(R8), Z13
+	VMOVUPS      320(R8), Z14
+	VBROADCASTSS 16(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 20(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 24(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 28(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	VMOVUPS      384(R8), Z12
+	VMOVUPS      448(R8), Z13
+	VMOVUPS      512(R8), Z14
+	VBROADCASTSS 32(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 36(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 40(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 44(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	VMOVUPS      576(R8), Z12
+	VMOVUPS      640(R8), Z13
+	VMOVUPS      704(R8), Z14
+	VBROADCASTSS 48(DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 52(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 56(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 60(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+768, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Z12
+	VMOVUPS      64(R8), Z13
+	VMOVUPS      128(R8), Z14
+	VBROADCASTSS (DX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(DX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(DX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 12(DX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+192, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z12
 	VBROADCASTSS hi+52(FP), Z13
 	MOVQ         ldy+8(FP), R8
@@ -12441,9 +13260,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12452,8 +13271,35 @@ TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -12471,9 +13317,9 @@ panel1:
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12507,15 +13353,22 @@ load2:
 	VMOVUPS 128(R9), Z14
 	VMOVUPS 192(R9), Z15
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Z16
-	VMOVUPS      64(R9), Z17
-	VMOVUPS      128(R9), Z18
-	VMOVUPS      192(R9), Z19
+k6:
+	VMOVUPS      (R8), Z16
+	VMOVUPS      64(R8), Z17
+	VMOVUPS      128(R8), Z18
+	VMOVUPS      192(R8), Z19
 	VBROADCASTSS (DX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -12536,10 +13389,118 @@ k4:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+256, R9
+	VMOVUPS      256(R8), Z16
+	VMOVUPS      320(R8), Z17
+	VMOVUPS      384(R8), Z18
+	VMOVUPS      448(R8), Z19
+	VBROADCASTSS 16(DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 20(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 24(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 28(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	VMOVUPS      512(R8), Z16
+	VMOVUPS      576(R8), Z17
+	VMOVUPS      640(R8), Z18
+	VMOVUPS      704(R8), Z19
+	VBROADCASTSS 32(DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 36(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 40(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 44(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	VMOVUPS      768(R8), Z16
+	VMOVUPS      832(R8), Z17
+	VMOVUPS      896(R8), Z18
+	VMOVUPS      960(R8), Z19
+	VBROADCASTSS 48(DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 52(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 56(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 60(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+1024, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Z16
+	VMOVUPS      64(R8), Z17
+	VMOVUPS      128(R8), Z18
+	VMOVUPS      192(R8), Z19
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(DX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 8(DX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 12(DX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+256, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z16
 	VBROADCASTSS hi+52(FP), Z17
 	MOVQ         ldy+8(FP), R8
@@ -12612,9 +13573,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12623,8 +13584,39 @@ TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	PREFETCHT0 312(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	PREFETCHT0 312(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	PREFETCHT0 312(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	PREFETCHT0 312(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -12646,9 +13638,9 @@ panel1:
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Z15, Z19
 	ADDQ         $+16, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12686,16 +13678,23 @@ load2:
 	VMOVUPS 192(R9), Z18
 	VMOVUPS 256(R9), Z19
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Z20
-	VMOVUPS      64(R9), Z21
-	VMOVUPS      128(R9), Z22
-	VMOVUPS      192(R9), Z23
-	VMOVUPS      256(R9), Z24
+k6:
+	VMOVUPS      (R8), Z20
+	VMOVUPS      64(R8), Z21
+	VMOVUPS      128(R8), Z22
+	VMOVUPS      192(R8), Z23
+	VMOVUPS      256(R8), Z24
 	VBROADCASTSS (DX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -12720,10 +13719,138 @@ k4:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+320, R9
+	VMOVUPS      320(R8), Z20
+	VMOVUPS      384(R8), Z21
+	VMOVUPS      448(R8), Z22
+	VMOVUPS      512(R8), Z23
+	VMOVUPS      576(R8), Z24
+	VBROADCASTSS 16(DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 20(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 24(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 28(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	VMOVUPS      640(R8), Z20
+	VMOVUPS      704(R8), Z21
+	VMOVUPS      768(R8), Z22
+	VMOVUPS      832(R8), Z23
+	VMOVUPS      896(R8), Z24
+	VBROADCASTSS 32(DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 36(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 40(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 44(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	VMOVUPS      960(R8), Z20
+	VMOVUPS      1024(R8), Z21
+	VMOVUPS      1088(R8), Z22
+	VMOVUPS      1152(R8), Z23
+	VMOVUPS      1216(R8), Z24
+	VBROADCASTSS 48(DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 52(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 56(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 60(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+1280, R8
+	ADDQ         $+64, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Z20
+	VMOVUPS      64(R8), Z21
+	VMOVUPS      128(R8), Z22
+	VMOVUPS      192(R8), Z23
+	VMOVUPS      256(R8), Z24
+	VBROADCASTSS (DX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(DX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(DX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 12(DX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+320, R8
 	ADDQ         $+16, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z20
 	VBROADCASTSS hi+52(FP), Z21
 	MOVQ         ldy+8(FP), R8
@@ -12808,9 +13935,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12819,8 +13946,27 @@ TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 24(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VBROADCASTSS 4(DI), Y1
 	VBROADCASTSS 8(DI), Y2
@@ -12828,9 +13974,9 @@ panel1:
 	VBROADCASTSS 16(DI), Y4
 	VBROADCASTSS 20(DI), Y5
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -12862,12 +14008,19 @@ load2:
 	ADDQ    AX, R9
 	VMOVUPS (R9), Y5
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Y6
+k6:
+	VMOVUPS      (R8), Y6
 	VBROADCASTSS (DX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 4(DX), Y7
@@ -12880,10 +14033,74 @@ k4:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 20(DX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+32, R9
+	VMOVUPS      32(R8), Y6
+	VBROADCASTSS 24(DX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 28(DX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 32(DX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 36(DX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 40(DX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 44(DX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	VMOVUPS      64(R8), Y6
+	VBROADCASTSS 48(DX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 52(DX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 56(DX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 60(DX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 64(DX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 68(DX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	VMOVUPS      96(R8), Y6
+	VBROADCASTSS 72(DX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 76(DX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 80(DX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 84(DX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 88(DX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 92(DX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $+128, R8
+	ADDQ         $+96, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Y6
+	VBROADCASTSS (DX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 4(DX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 8(DX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 12(DX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 16(DX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 20(DX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $+32, R8
 	ADDQ         $+24, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y6
 	VBROADCASTSS hi+52(FP), Y7
 	MOVQ         ldy+8(FP), R8
@@ -12934,9 +14151,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, FMA3
-TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, FMA3, MMX+
+TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -12945,8 +14162,27 @@ TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(DI), Y2
@@ -12960,9 +14196,9 @@ panel1:
 	VBROADCASTSS 20(DI), Y10
 	VMOVAPS      Y10, Y11
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -13000,13 +14236,20 @@ load2:
 	VMOVUPS (R9), Y10
 	VMOVUPS 32(R9), Y11
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Y12
-	VMOVUPS      32(R9), Y13
+k6:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (DX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -13025,10 +14268,102 @@ k4:
 	VBROADCASTSS 20(DX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+64, R9
+	VMOVUPS      64(R8), Y12
+	VMOVUPS      96(R8), Y13
+	VBROADCASTSS 24(DX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 28(DX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 32(DX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 36(DX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 40(DX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 44(DX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      128(R8), Y12
+	VMOVUPS      160(R8), Y13
+	VBROADCASTSS 48(DX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 52(DX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 56(DX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 60(DX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 64(DX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 68(DX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	VMOVUPS      192(R8), Y12
+	VMOVUPS      224(R8), Y13
+	VBROADCASTSS 72(DX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 76(DX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 80(DX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 84(DX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 88(DX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 92(DX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+256, R8
+	ADDQ         $+96, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      32(R8), Y13
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(DX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(DX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(DX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 16(DX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 20(DX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+64, R8
 	ADDQ         $+24, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Y12
 	VBROADCASTSS hi+52(FP), Y13
 	MOVQ         ldy+8(FP), R8
@@ -13097,9 +14432,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -13108,8 +14443,27 @@ TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VBROADCASTSS 4(DI), Z1
 	VBROADCASTSS 8(DI), Z2
@@ -13117,9 +14471,9 @@ panel1:
 	VBROADCASTSS 16(DI), Z4
 	VBROADCASTSS 20(DI), Z5
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -13151,75 +14505,122 @@ load2:
 	ADDQ    AX, R9
 	VMOVUPS (R9), Z5
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS          (R9), Z6
+k6:
+	VMOVUPS          (R8), Z6
 	VFMADD231PS.BCST (DX), Z6, Z0
 	VFMADD231PS.BCST 4(DX), Z6, Z1
 	VFMADD231PS.BCST 8(DX), Z6, Z2
 	VFMADD231PS.BCST 12(DX), Z6, Z3
 	VFMADD231PS.BCST 16(DX), Z6, Z4
 	VFMADD231PS.BCST 20(DX), Z6, Z5
-	ADDQ             $+64, R9
+	VMOVUPS          64(R8), Z6
+	VFMADD231PS.BCST 24(DX), Z6, Z0
+	VFMADD231PS.BCST 28(DX), Z6, Z1
+	VFMADD231PS.BCST 32(DX), Z6, Z2
+	VFMADD231PS.BCST 36(DX), Z6, Z3
+	VFMADD231PS.BCST 40(DX), Z6, Z4
+	VFMADD231PS.BCST 44(DX), Z6, Z5
+	VMOVUPS          128(R8), Z6
+	VFMADD231PS.BCST 48(DX), Z6, Z0
+	VFMADD231PS.BCST 52(DX), Z6, Z1
+	VFMADD231PS.BCST 56(DX), Z6, Z2
+	VFMADD231PS.BCST 60(DX), Z6, Z3
+	VFMADD231PS.BCST 64(DX), Z6, Z4
+	VFMADD231PS.BCST 68(DX), Z6, Z5
+	VMOVUPS          192(R8), Z6
+	VFMADD231PS.BCST 72(DX), Z6, Z0
+	VFMADD231PS.BCST 76(DX), Z6, Z1
+	VFMADD231PS.BCST 80(DX), Z6, Z2
+	VFMADD231PS.BCST 84(DX), Z6, Z3
+	VFMADD231PS.BCST 88(DX), Z6, Z4
+	VFMADD231PS.BCST 92(DX), Z6, Z5
+	ADDQ             $+256, R8
+	ADDQ             $+96, DX
+	DECQ             R10
+	JNZ              k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS          (R8), Z6
+	VFMADD231PS.BCST (DX), Z6, Z0
+	VFMADD231PS.BCST 4(DX), Z6, Z1
+	VFMADD231PS.BCST 8(DX), Z6, Z2
+	VFMADD231PS.BCST 12(DX), Z6, Z3
+	VFMADD231PS.BCST 16(DX), Z6, Z4
+	VFMADD231PS.BCST 20(DX), Z6, Z5
+	ADDQ             $+64, R8
 	ADDQ             $+24, DX
-	DECQ             R8
-	JNZ              k4
-	VBROADCASTSS     lo+48(FP), Z6
-	VBROADCASTSS     hi+52(FP), Z7
-	MOVQ             ldy+8(FP), R8
-	MOVL             (BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z0, Z6, Z0
-	VMINPS           Z0, Z7, Z0
-	VMOVUPS          Z0, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             4(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z1, Z6, Z1
-	VMINPS           Z1, Z7, Z1
-	VMOVUPS          Z1, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             8(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z2, Z6, Z2
-	VMINPS           Z2, Z7, Z2
-	VMOVUPS          Z2, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             12(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z3, Z6, Z3
-	VMINPS           Z3, Z7, Z3
-	VMOVUPS          Z3, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             16(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z4, Z6, Z4
-	VMINPS           Z4, Z7, Z4
-	VMOVUPS          Z4, (R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             20(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z5, Z6, Z5
-	VMINPS           Z5, Z7, Z5
-	VMOVUPS          Z5, (R9)
-	ADDQ             $+24, BX
-	DECQ             SI
-	JNZ              panel1
+	DECQ             R9
+	JNZ              k8
+
+k_end7:
+	VBROADCASTSS lo+48(FP), Z6
+	VBROADCASTSS hi+52(FP), Z7
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMOVUPS      Z0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+	VMOVUPS      Z1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z2, Z6, Z2
+	VMINPS       Z2, Z7, Z2
+	VMOVUPS      Z2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z3, Z6, Z3
+	VMINPS       Z3, Z7, Z3
+	VMOVUPS      Z3, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z4, Z6, Z4
+	VMINPS       Z4, Z7, Z4
+	VMOVUPS      Z4, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z5, Z6, Z5
+	VMINPS       Z5, Z7, Z5
+	VMOVUPS      Z5, (R9)
+	ADDQ         $+24, BX
+	DECQ         SI
+	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -13228,8 +14629,33 @@ TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(DI), Z2
@@ -13243,9 +14669,9 @@ panel1:
 	VBROADCASTSS 20(DI), Z10
 	VMOVAPS      Z10, Z11
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -13283,13 +14709,20 @@ load2:
 	VMOVUPS (R9), Z10
 	VMOVUPS 64(R9), Z11
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS          (R9), Z12
-	VMOVUPS          64(R9), Z13
+k6:
+	VMOVUPS          (R8), Z12
+	VMOVUPS          64(R8), Z13
 	VFMADD231PS.BCST (DX), Z12, Z0
 	VFMADD231PS.BCST (DX), Z13, Z1
 	VFMADD231PS.BCST 4(DX), Z12, Z2
@@ -13302,81 +14735,149 @@ k4:
 	VFMADD231PS.BCST 16(DX), Z13, Z9
 	VFMADD231PS.BCST 20(DX), Z12, Z10
 	VFMADD231PS.BCST 20(DX), Z13, Z11
-	ADDQ             $+128, R9
+	VMOVUPS          128(R8), Z12
+	VMOVUPS          192(R8), Z13
+	VFMADD231PS.BCST 24(DX), Z12, Z0
+	VFMADD231PS.BCST 24(DX), Z13, Z1
+	VFMADD231PS.BCST 28(DX), Z12, Z2
+	VFMADD231PS.BCST 28(DX), Z13, Z3
+	VFMADD231PS.BCST 32(DX), Z12, Z4
+	VFMADD231PS.BCST 32(DX), Z13, Z5
+	VFMADD231PS.BCST 36(DX), Z12, Z6
+	VFMADD231PS.BCST 36(DX), Z13, Z7
+	VFMADD231PS.BCST 40(DX), Z12, Z8
+	VFMADD231PS.BCST 40(DX), Z13, Z9
+	VFMADD231PS.BCST 44(DX), Z12, Z10
+	VFMADD231PS.BCST 44(DX), Z13, Z11
+	VMOVUPS          256(R8), Z12
+	VMOVUPS          320(R8), Z13
+	VFMADD231PS.BCST 48(DX), Z12, Z0
+	VFMADD231PS.BCST 48(DX), Z13, Z1
+	VFMADD231PS.BCST 52(DX), Z12, Z2
+	VFMADD231PS.BCST 52(DX), Z13, Z3
+	VFMADD231PS.BCST 56(DX), Z12, Z4
+	VFMADD231PS.BCST 56(DX), Z13, Z5
+	VFMADD231PS.BCST 60(DX), Z12, Z6
+	VFMADD231PS.BCST 60(DX), Z13, Z7
+	VFMADD231PS.BCST 64(DX), Z12, Z8
+	VFMADD231PS.BCST 64(DX), Z13, Z9
+	VFMADD231PS.BCST 68(DX), Z12, Z10
+	VFMADD231PS.BCST 68(DX), Z13, Z11
+	VMOVUPS          384(R8), Z12
+	VMOVUPS          448(R8), Z13
+	VFMADD231PS.BCST 72(DX), Z12, Z0
+	VFMADD231PS.BCST 72(DX), Z13, Z1
+	VFMADD231PS.BCST 76(DX), Z12, Z2
+	VFMADD231PS.BCST 76(DX), Z13, Z3
+	VFMADD231PS.BCST 80(DX), Z12, Z4
+	VFMADD231PS.BCST 80(DX), Z13, Z5
+	VFMADD231PS.BCST 84(DX), Z12, Z6
+	VFMADD231PS.BCST 84(DX), Z13, Z7
+	VFMADD231PS.BCST 88(DX), Z12, Z8
+	VFMADD231PS.BCST 88(DX), Z13, Z9
+	VFMADD231PS.BCST 92(DX), Z12, Z10
+	VFMADD231PS.BCST 92(DX), Z13, Z11
+	ADDQ             $+512, R8
+	ADDQ             $+96, DX
+	DECQ             R10
+	JNZ              k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS          (R8), Z12
+	VMOVUPS          64(R8), Z13
+	VFMADD231PS.BCST (DX), Z12, Z0
+	VFMADD231PS.BCST (DX), Z13, Z1
+	VFMADD231PS.BCST 4(DX), Z12, Z2
+	VFMADD231PS.BCST 4(DX), Z13, Z3
+	VFMADD231PS.BCST 8(DX), Z12, Z4
+	VFMADD231PS.BCST 8(DX), Z13, Z5
+	VFMADD231PS.BCST 12(DX), Z12, Z6
+	VFMADD231PS.BCST 12(DX), Z13, Z7
+	VFMADD231PS.BCST 16(DX), Z12, Z8
+	VFMADD231PS.BCST 16(DX), Z13, Z9
+	VFMADD231PS.BCST 20(DX), Z12, Z10
+	VFMADD231PS.BCST 20(DX), Z13, Z11
+	ADDQ             $+128, R8
 	ADDQ             $+24, DX
-	DECQ             R8
-	JNZ              k4
-	VBROADCASTSS     lo+48(FP), Z12
-	VBROADCASTSS     hi+52(FP), Z13
-	MOVQ             ldy+8(FP), R8
-	MOVL             (BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z0, Z12, Z0
-	VMINPS           Z0, Z13, Z0
-	VMOVUPS          Z0, (R9)
-	VMAXPS           Z1, Z12, Z1
-	VMINPS           Z1, Z13, Z1
-	VMOVUPS          Z1, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             4(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z2, Z12, Z2
-	VMINPS           Z2, Z13, Z2
-	VMOVUPS          Z2, (R9)
-	VMAXPS           Z3, Z12, Z3
-	VMINPS           Z3, Z13, Z3
-	VMOVUPS          Z3, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             8(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z4, Z12, Z4
-	VMINPS           Z4, Z13, Z4
-	VMOVUPS          Z4, (R9)
-	VMAXPS           Z5, Z12, Z5
-	VMINPS           Z5, Z13, Z5
-	VMOVUPS          Z5, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             12(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z6, Z12, Z6
-	VMINPS           Z6, Z13, Z6
-	VMOVUPS          Z6, (R9)
-	VMAXPS           Z7, Z12, Z7
-	VMINPS           Z7, Z13, Z7
-	VMOVUPS          Z7, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             16(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z8, Z12, Z8
-	VMINPS           Z8, Z13, Z8
-	VMOVUPS          Z8, (R9)
-	VMAXPS           Z9, Z12, Z9
-	VMINPS           Z9, Z13, Z9
-	VMOVUPS          Z9, 64(R9)
-	MOVQ             ldy+8(FP), R8
-	MOVL             20(BX), R9
-	IMULQ            R8, R9
-	ADDQ             AX, R9
-	VMAXPS           Z10, Z12, Z10
-	VMINPS           Z10, Z13, Z10
-	VMOVUPS          Z10, (R9)
-	VMAXPS           Z11, Z12, Z11
-	VMINPS           Z11, Z13, Z11
-	VMOVUPS          Z11, 64(R9)
-	ADDQ             $+24, BX
-	DECQ             SI
-	JNZ              panel1
+	DECQ             R9
+	JNZ              k8
+
+k_end7:
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	MOVQ         ldy+8(FP), R8
+	MOVL         (BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (R9)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (R9)
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (R9)
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMOVUPS      Z5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (R9)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (R9)
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(BX), R9
+	IMULQ        R8, R9
+	ADDQ         AX, R9
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, (R9)
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+	VMOVUPS      Z11, 64(R9)
+	ADDQ         $+24, BX
+	DECQ         SI
+	JNZ          panel1
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -13385,8 +14886,39 @@ TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -13406,9 +14938,9 @@ panel1:
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -13452,14 +14984,21 @@ load2:
 	VMOVUPS 64(R9), Z16
 	VMOVUPS 128(R9), Z17
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Z18
-	VMOVUPS      64(R9), Z19
-	VMOVUPS      128(R9), Z20
+k6:
+	VMOVUPS      (R8), Z18
+	VMOVUPS      64(R8), Z19
+	VMOVUPS      128(R8), Z20
 	VBROADCASTSS (DX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -13484,10 +15023,130 @@ k4:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+192, R9
+	VMOVUPS      192(R8), Z18
+	VMOVUPS      256(R8), Z19
+	VMOVUPS      320(R8), Z20
+	VBROADCASTSS 24(DX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 28(DX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 32(DX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 36(DX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 40(DX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 44(DX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	VMOVUPS      384(R8), Z18
+	VMOVUPS      448(R8), Z19
+	VMOVUPS      512(R8), Z20
+	VBROADCASTSS 48(DX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 52(DX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 56(DX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 60(DX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 64(DX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 68(DX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	VMOVUPS      576(R8), Z18
+	VMOVUPS      640(R8), Z19
+	VMOVUPS      704(R8), Z20
+	VBROADCASTSS 72(DX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 76(DX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 80(DX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 84(DX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 88(DX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 92(DX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	ADDQ         $+768, R8
+	ADDQ         $+96, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Z18
+	VMOVUPS      64(R8), Z19
+	VMOVUPS      128(R8), Z20
+	VBROADCASTSS (DX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 4(DX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 8(DX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 12(DX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 16(DX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 20(DX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	ADDQ         $+192, R8
 	ADDQ         $+24, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z18
 	VBROADCASTSS hi+52(FP), Z19
 	MOVQ         ldy+8(FP), R8
@@ -13574,9 +15233,9 @@ k4:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int)
-// Requires: AVX, AVX512F
-TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-72
+// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-88
 	MOVQ y+0(FP), AX
 	MOVQ x+24(FP), CX
 	MOVQ w+32(FP), DX
@@ -13585,8 +15244,45 @@ TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-72
 	MOVQ bias+40(FP), DI
 
 panel1:
+	MOVQ       lda+80(FP), R8
+	TESTQ      R8, R8
+	JZ         hinted2
+	MOVQ       ahead+72(FP), R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	PREFETCHT0 56(R9)
+	PREFETCHT0 120(R9)
+	PREFETCHT0 184(R9)
+	PREFETCHT0 248(R9)
+	ADDQ       R8, R9
+	MOVQ       R9, ahead+72(FP)
+
+hinted2:
 	TESTQ        DI, DI
-	JZ           load2
+	JZ           load3
 	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
@@ -13612,9 +15308,9 @@ panel1:
 	VMOVAPS      Z20, Z22
 	VMOVAPS      Z20, Z23
 	ADDQ         $+24, DI
-	JMP          ready3
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    ldy+8(FP), R8
 	MOVL    (BX), R9
 	IMULQ   R8, R9
@@ -13664,15 +15360,22 @@ load2:
 	VMOVUPS 128(R9), Z22
 	VMOVUPS 192(R9), Z23
 
-ready3:
-	MOVQ kb+64(FP), R8
-	MOVQ CX, R9
+ready4:
+	MOVQ  CX, R8
+	MOVQ  kb+64(FP), R9
+	MOVQ  R9, R10
+	SHRQ  $0x02, R10
+	MOVQ  R10, R11
+	SHLQ  $0x02, R11
+	SUBQ  R11, R9
+	TESTQ R10, R10
+	JZ    k_end5
 
-k4:
-	VMOVUPS      (R9), Z24
-	VMOVUPS      64(R9), Z25
-	VMOVUPS      128(R9), Z26
-	VMOVUPS      192(R9), Z27
+k6:
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VMOVUPS      128(R8), Z26
+	VMOVUPS      192(R8), Z27
 	VBROADCASTSS (DX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -13703,10 +15406,158 @@ k4:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+256, R9
+	VMOVUPS      256(R8), Z24
+	VMOVUPS      320(R8), Z25
+	VMOVUPS      384(R8), Z26
+	VMOVUPS      448(R8), Z27
+	VBROADCASTSS 24(DX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 28(DX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 32(DX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 36(DX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 40(DX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 44(DX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	VMOVUPS      512(R8), Z24
+	VMOVUPS      576(R8), Z25
+	VMOVUPS      640(R8), Z26
+	VMOVUPS      704(R8), Z27
+	VBROADCASTSS 48(DX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 52(DX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 56(DX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 60(DX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 64(DX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 68(DX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	VMOVUPS      768(R8), Z24
+	VMOVUPS      832(R8), Z25
+	VMOVUPS      896(R8), Z26
+	VMOVUPS      960(R8), Z27
+	VBROADCASTSS 72(DX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 76(DX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 80(DX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 84(DX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 88(DX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 92(DX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	ADDQ         $+1024, R8
+	ADDQ         $+96, DX
+	DECQ         R10
+	JNZ          k6
+
+k_end5:
+	TESTQ R9, R9
+	JZ    k_end7
+
+k8:
+	VMOVUPS      (R8), Z24
+	VMOVUPS      64(R8), Z25
+	VMOVUPS      128(R8), Z26
+	VMOVUPS      192(R8), Z27
+	VBROADCASTSS (DX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 4(DX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 8(DX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 12(DX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 16(DX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 20(DX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	ADDQ         $+256, R8
 	ADDQ         $+24, DX
-	DECQ         R8
-	JNZ          k4
+	DECQ         R9
+	JNZ          k8
+
+k_end7:
 	VBROADCASTSS lo+48(FP), Z24
 	VBROADCASTSS hi+52(FP), Z25
 	MOVQ         ldy+8(FP), R8

@@ -3378,7 +3378,7 @@ func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3430,7 +3430,7 @@ func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3482,7 +3482,7 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3534,7 +3534,7 @@ func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3586,7 +3586,7 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3638,7 +3638,7 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3690,7 +3690,7 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3742,7 +3742,7 @@ func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3794,7 +3794,7 @@ func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3846,7 +3846,7 @@ func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3898,7 +3898,7 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3950,7 +3950,7 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -4002,7 +4002,7 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*80)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -4054,7 +4054,7 @@ func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4106,7 +4106,7 @@ func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4158,7 +4158,7 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4210,7 +4210,7 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4262,7 +4262,7 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 //
 // Each output is one chain of fused multiply-adds that starts at bias or y and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int) {
+func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*6)

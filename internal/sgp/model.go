@@ -281,13 +281,21 @@ func NMWords(k, n, m int) int {
 // long; but a narrow one keeps few accumulators busy.
 func WidestTile(kb, lanes int) int { return max(48, (lanes<<12)/(4*max(kb, 1))) }
 
+// l2 is what a core has of second-level cache, at least.
+const l2 = 512 << 10
+
+// FetchAhead reports whether the kernels of a dense form should fetch the next tile's
+// part of a feature-major x [in, batch] while they work: it comes from beyond the
+// second-level cache, a line or two from each row, which hardware does not foresee.
+func FetchAhead(in, batch int) bool { return in*batch*4 >= l2 }
+
 // ReadInPlace reports whether panels of one row with listed columns, stored in
 // all, should read a feature-major x [in, batch] where it lies, in tiles of t
 // columns, instead of packing it: it comes from beyond the second-level cache, and
 // each of its rows is used only a few times. The rows must consist of whole cache
 // lines, and those of a tile must not fall into a few sets of the first-level cache.
 func ReadInPlace(in, batch, t, stored int) bool {
-	const line, l2, fewUses = 64, 512 << 10, 13
+	const line, fewUses = 64, 13
 	if in*batch*4 < l2 || stored >= fewUses*in || batch*4%line != 0 {
 		return false
 	}

@@ -68,7 +68,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	case runtime.PanelFunc:
 		f(y, ldy, rows, x, ldx, w, idx, runs, bias, c.lo, c.hi, c.n, x, ldx*uintptr(c.seed%2))
 	case runtime.PanelDenseFunc:
-		f(y, ldy, rows, x, w, bias, c.lo, c.hi, c.n, c.k)
+		f(y, ldy, rows, x, w, bias, c.lo, c.hi, c.n, c.k, x, 4*uintptr(c.key.T)*uintptr(c.seed%2))
 	case runtime.LanesFunc:
 		f(y, ldy, x, ldx, w, meta, cnt, c.k, bias, c.lo, c.hi, c.n)
 	case runtime.DeltaTileFunc:
