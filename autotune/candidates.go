@@ -15,6 +15,7 @@ import (
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/patterns"
+	"github.com/sparsegen/sparsegen/runtime"
 )
 
 // limits are the estimates by which candidates are left out of a race: those slower
@@ -200,8 +201,9 @@ func btoi(b bool) int {
 	return 0
 }
 
-// at is the candidates worth a race at a batch: by the model's estimate, and in any
-// case the default, which is the first, and the seeds.
+// at is the candidates worth a race at a batch: of each form the one that is best by the
+// model's estimate, unless it is far behind, then the others by theirs, and in any case the
+// default, which is the first, and the seeds.
 func (f *field) at(batch int, seeds []codegen.Config) []*candidate {
 	type estimated struct {
 		c      *candidate
@@ -212,10 +214,22 @@ func (f *field) at(batch int, seeds []codegen.Config) []*candidate {
 		all = append(all, estimated{c, c.Estimate(f.linear.Problem, batch, f.core)})
 	}
 	slices.SortStableFunc(all, func(a, b estimated) int { return cmp.Compare(a.cycles, b.cycles) })
+	near := func(e estimated) bool { return e.cycles <= f.limits.slower*all[0].cycles }
+	enters, forms := map[*candidate]bool{}, map[runtime.KernelOp]bool{}
+	for _, e := range all {
+		if near(e) && !forms[e.c.Config.Op] {
+			forms[e.c.Config.Op], enters[e.c] = true, true
+		}
+	}
+	for _, e := range all {
+		if near(e) && len(enters) < f.limits.most {
+			enters[e.c] = true
+		}
+	}
 	var list []*candidate
-	for i, e := range all {
+	for _, e := range all {
 		isDefault := e.c.Config == f.planned(batch)
-		if !isDefault && !slices.Contains(seeds, e.c.Config) && (i >= f.limits.most || e.cycles > f.limits.slower*all[0].cycles) {
+		if !isDefault && !enters[e.c] && !slices.Contains(seeds, e.c.Config) {
 			continue
 		}
 		if isDefault {

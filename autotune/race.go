@@ -16,6 +16,9 @@ type stage struct {
 	slack   float64
 	most    int
 	settle  time.Duration // before a sample's clock starts, on a CPU
+	// steady keeps one order for the whole stage: whoever ran last in one turn and first
+	// in the next would find its weights in the caches, and none of the others does.
+	steady bool
 }
 
 // settleTime is how long a candidate runs before its clock starts, from when on caches
@@ -24,9 +27,9 @@ const settleTime = time.Millisecond
 
 // stages are the eliminations. Nobody leaves before four samples.
 var stages = []stage{
-	{2, 2, 1.40, 48, 0},
-	{6, 1, 1.10, 16, settleTime / 4},
-	{16, 1, 1.03, 6, settleTime},
+	{2, 2, 1.40, 48, settleTime / 4, true},
+	{6, 1, 1.10, 16, settleTime, false},
+	{16, 1, 1.03, 6, settleTime, false},
 }
 
 const (
@@ -39,7 +42,7 @@ const (
 	mostLonger = 2
 	// raceTime is the time, in nanoseconds of all samples, from which a race is
 	// brought to its end.
-	raceTime = 1e9
+	raceTime = 1.6e9
 	// wideLead is that of the fastest from which a play-off ends early.
 	wideLead = 0.01
 
@@ -97,14 +100,14 @@ func (r *Race) Next() []int {
 	if r.round >= r.last || len(r.alive) == 0 {
 		return nil
 	}
-	rng := rand.New(rand.NewPCG(r.seed, uint64(r.round)))
-	var order []int
-	for range r.stage().samples {
-		turn := slices.Clone(r.alive)
-		rng.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
-		order = append(order, turn...)
+	s, turn := r.stage(), slices.Clone(r.alive)
+	round := r.round
+	if s.steady {
+		round = 0
 	}
-	return order
+	rng := rand.New(rand.NewPCG(r.seed, uint64(round)))
+	rng.Shuffle(len(turn), func(i, j int) { turn[i], turn[j] = turn[j], turn[i] })
+	return slices.Repeat(turn, s.samples)
 }
 
 func (r *Race) stage() stage {
@@ -113,7 +116,7 @@ func (r *Race) stage() stage {
 			return s
 		}
 	}
-	return stage{r.last, 1, math.Inf(1), r.entrants, settleTime}
+	return stage{r.last, 1, math.Inf(1), r.entrants, settleTime, false}
 }
 
 // Add takes the samples of a round.
@@ -161,12 +164,13 @@ func (r *Race) eliminate(s stage) {
 }
 
 // scores are the times of those still in the race, in units of their rounds' medians:
-// the middle of all rounds, the smaller one of two. For some of the rounds a machine may be
+// the middle of all rounds, the smaller one of two. The first stage's, which hardly settle, count
+// no longer once there are others. For some of the rounds a machine may be
 // half as fast as for the others, and change in the middle of a round: fastest samples
 // would then say who ran at a good moment.
 func (r *Race) scores() map[int]float64 {
 	ratios := map[int][]float64{}
-	for i := range r.round {
+	for i := r.settled(); i < r.round; i++ {
 		var times []float64
 		for _, e := range r.alive {
 			if t := r.rounds[e][i]; t > 0 {
@@ -189,6 +193,14 @@ func (r *Race) scores() map[int]float64 {
 		score[e] = xs[(len(xs)-1)/2]
 	}
 	return score
+}
+
+// settled is the first round that counts.
+func (r *Race) settled() int {
+	if first := stages[0].until; r.round > first {
+		return first
+	}
+	return 0
 }
 
 // order is the entrants still in the race, without the alias, the fastest first.
@@ -249,8 +261,8 @@ func (r *Race) noise() float64 {
 
 // against are the ratios of an entrant's times to the default's, by rounds.
 func (r *Race) against(e int) (ratios []float64) {
-	for i, d := range r.rounds[r.fallback] {
-		if t := r.rounds[e][i]; d > 0 && t > 0 {
+	for i := r.settled(); i < r.round; i++ {
+		if d, t := r.rounds[r.fallback][i], r.rounds[e][i]; d > 0 && t > 0 {
 			ratios = append(ratios, t/d)
 		}
 	}
@@ -268,15 +280,15 @@ func (r *Race) undecided() bool {
 // half of what it takes, or the fastest leads by much and beyond doubt.
 func (r *Race) isClear() bool {
 	v := r.Verdict()
+	fastest, score := r.order(), r.scores()
 	switch {
 	case v.Noisy:
 		return false
-	case v.Gain <= leastGain/2:
+	case max(v.Gain, 1-score[fastest[0]]/score[r.fallback]) <= leastGain/2:
 		return true
 	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
 		return false
 	}
-	fastest, score := r.order(), r.scores()
 	return score[fastest[1]] >= (1+wideLead)*score[fastest[0]]
 }
 

@@ -22,6 +22,7 @@ type contender struct {
 	kernels runtime.Set
 	isa     runtime.ISA
 	batch   int
+	between [][]byte // see shift
 
 	models   []*runtime.Model
 	sessions []*runtime.Session
@@ -143,8 +144,21 @@ func (s *server) open(o *Open, f File) (r Result) {
 	return r
 }
 
+// shift has what is allocated next begin some pages further on than it would: a physically
+// indexed cache holds what lies in a row in memory so well or so badly for all copies at once,
+// for as long as a race lasts, and another race finds another kernel faster by a twentieth.
+func (c *contender) shift() {
+	const page, most = 4096, 32 // as many as the sets of a second-level cache have room for
+	pages := make([]byte, page*(1+rand.IntN(most)))
+	for i := 0; i < len(pages); i += page {
+		pages[i] = 1 // or they take no memory
+	}
+	c.between = append(c.between, pages)
+}
+
 // add opens a further copy of the weights.
 func (c *contender) add() error {
+	c.shift()
 	room := c.packed
 	if !sgp.Copies(int64(len(room))) {
 		const page = 4096 // as a file is mapped
@@ -173,6 +187,7 @@ func (c *contender) copies(n int) error {
 	}
 	c.models, c.sessions = c.models[:n], c.sessions[:min(n, len(c.sessions))]
 	for _, m := range c.models[len(c.sessions):] {
+		c.shift()
 		s, err := m.NewSession(m.Layers()[0].Name, runtime.MaxBatch(c.batch), runtime.WithISA(c.isa), runtime.Threads(1))
 		if err != nil {
 			return err
