@@ -240,7 +240,7 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 	if _, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime)}); err != nil {
 		return nil, err
 	}
-	ratios := make([][]float64, len(files))
+	ns := make([][]float64, len(files))
 	fastest := math.Inf(1)
 	var alive []int
 	bytes := 0
@@ -255,26 +255,49 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 		if err != nil {
 			return nil, err
 		}
-		own := samples[slices.Index(alive, 0)].NS
-		fastest = min(fastest, own)
 		for _, s := range samples {
-			ratios[s.Entrant] = append(ratios[s.Entrant], s.NS/own)
+			ns[s.Entrant] = append(ns[s.Entrant], s.NS)
 		}
+		fastest = min(fastest, ns[0][round])
 		if round == oracleTrial {
-			least := 1.0
-			for _, xs := range ratios {
-				least = min(least, median(xs))
-			}
-			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && median(ratios[i]) > oracleFar*least })
+			ratios := ratiosTo(ns, alive)
+			least := slices.Min(ratios)
+			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && ratios[i] > oracleFar*least })
 			bytes = 0
 			for _, i := range alive {
 				bytes += entrants[i%len(entrants)].Bytes()
 			}
 		}
 	}
-	times := make([]float64, len(files))
-	for i, xs := range ratios {
-		times[i] = fastest * median(xs)
+	slices.Sort(alive)
+	for i, x := range ratiosTo(ns, alive) {
+		ns[i] = []float64{fastest * x}
 	}
-	return times, nil
+	return slices.Concat(ns...), nil
+}
+
+// ratiosTo are the middles of the ratios of each candidate's times to the first one's, in the
+// rounds that were undisturbed by the times of the candidates in alive.
+func ratiosTo(ns [][]float64, alive []int) []float64 {
+	var times [][]float64
+	for _, i := range alive {
+		times = append(times, ns[i])
+	}
+	count := undisturbed(times)
+	ratios := make([]float64, len(ns))
+	for i, ts := range ns {
+		var xs []float64
+		for _, r := range count {
+			if r < len(ts) {
+				xs = append(xs, ts[r]/ns[0][r])
+			}
+		}
+		if len(xs) == 0 { // it ran in disturbed rounds alone
+			for r, t := range ts {
+				xs = append(xs, t/ns[0][r])
+			}
+		}
+		ratios[i] = median(xs)
+	}
+	return ratios
 }

@@ -43,6 +43,9 @@ const (
 	// raceTime is the time, in nanoseconds of all samples, from which a race is
 	// brought to its end.
 	raceTime = 1.6e9
+	// disturbed is how much slower everything has to be than in other rounds for these to
+	// be preferred.
+	disturbed = 0.05
 	// wideLead is that of the fastest from which a play-off ends early.
 	wideLead = 0.01
 
@@ -73,7 +76,9 @@ type Race struct {
 
 	seed    uint64
 	round   int
+	start   int // the round at which the stages began, for the second time where it is not 0
 	alive   []int
+	started []int // who was left by the first stage
 	minimum []float64
 	rounds  [][]float64 // by entrant and round: its fastest sample of the round, 0 for none
 	counts  []int
@@ -112,7 +117,7 @@ func (r *Race) Next() []int {
 
 func (r *Race) stage() stage {
 	for _, s := range stages {
-		if r.round < s.until {
+		if r.round-r.start < s.until {
 			return s
 		}
 	}
@@ -133,21 +138,42 @@ func (r *Race) Add(samples []Sample) {
 	for i := range r.entrants {
 		r.rounds[i] = append(r.rounds[i], best[i])
 	}
-	s := r.stage()
+	s, end := r.stage(), r.start+stages[len(stages)-1].until // of the eliminations
 	r.round++
-	if r.round == s.until && r.round < r.last {
+	if r.round == r.start+s.until && r.round < r.last {
 		r.eliminate(s)
 	}
-	if r.round == r.last && r.longer < mostLonger && r.spent < raceTime && (r.noise() > noisy || r.undecided()) {
-		r.last += playoff // minima come closer to what they stand for
+	more := r.longer < mostLonger && r.spent < raceTime
+	switch {
+	case r.round == r.last && more && (r.noise() > noisy || r.undecided()):
+		r.last += playoff // medians come closer to what they stand for
 		r.longer++
-	}
-	if r.round >= stages[len(stages)-1].until+leastPlayoff && r.round < r.last && r.isClear() {
+	case r.round >= end+leastPlayoff && r.round < r.last && r.isClear():
 		r.last = r.round
 	}
-	if r.spent > raceTime && r.round >= stages[len(stages)-1].until {
-		r.last = min(r.last, max(r.round, stages[len(stages)-1].until+leastPlayoff))
+	if r.spent > raceTime && r.round >= end {
+		r.last = min(r.last, max(r.round, end+leastPlayoff))
 	}
+	if r.round == r.last && more && r.cutDisturbed(end) {
+		r.alive = slices.Clone(r.started)
+		r.start = r.round - stages[0].until
+		r.last = r.start + stages[len(stages)-1].until + playoff
+		r.longer++
+	}
+}
+
+// cutDisturbed reports whether the default, in the rounds after which others had to leave,
+// took longer than afterwards: something had the caches that is gone, and those who left may
+// be the faster ones without it.
+func (r *Race) cutDisturbed(end int) bool {
+	at := func(from, to int) float64 {
+		var ns []float64
+		for _, e := range []int{r.fallback, r.alias} {
+			ns = append(ns, r.rounds[e][from:to]...)
+		}
+		return median(ns)
+	}
+	return len(r.alive) < len(r.started) && at(r.start+stages[0].until, end) > (1+disturbed)*at(end, r.round)
 }
 
 // eliminate ends a stage.
@@ -161,16 +187,18 @@ func (r *Race) eliminate(s stage) {
 		}
 	}
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !keep[e] })
+	if r.round == stages[0].until {
+		r.started = slices.Clone(r.alive)
+	}
 }
 
 // scores are the times of those still in the race, in units of their rounds' medians:
-// the middle of all rounds, the smaller one of two. The first stage's, which hardly settle, count
-// no longer once there are others. For some of the rounds a machine may be
-// half as fast as for the others, and change in the middle of a round: fastest samples
+// the middle of the rounds that count, the smaller one of two. For some of the rounds a machine
+// may be half as fast as for the others, and change in the middle of a round: fastest samples
 // would then say who ran at a good moment.
 func (r *Race) scores() map[int]float64 {
 	ratios := map[int][]float64{}
-	for i := r.settled(); i < r.round; i++ {
+	for _, i := range r.counting() {
 		var times []float64
 		for _, e := range r.alive {
 			if t := r.rounds[e][i]; t > 0 {
@@ -195,12 +223,56 @@ func (r *Race) scores() map[int]float64 {
 	return score
 }
 
-// settled is the first round that counts.
-func (r *Race) settled() int {
-	if first := stages[0].until; r.round > first {
-		return first
+// counting are the rounds that count: the undisturbed ones behind the first stage, whose
+// samples hardly settle, or of it as long as there are no others.
+func (r *Race) counting() []int {
+	from := r.start + stages[0].until
+	if r.start == 0 && r.round <= from {
+		from = 0
 	}
-	return 0
+	var times [][]float64
+	for _, e := range r.alive {
+		times = append(times, r.rounds[e][from:])
+	}
+	is := undisturbed(times)
+	for k := range is {
+		is[k] += from
+	}
+	return is
+}
+
+// undisturbed are the rounds in which nobody else had the caches, the memory or the core, as
+// far as their pace tells: half of all at least, all where they hardly differ. times are those
+// of each entrant in each round; in some rounds it may have none, which is 0. A round's pace is
+// the middle of its entrants' times, each in units of its own median.
+func undisturbed(times [][]float64) []int {
+	if len(times) == 0 || len(times[0]) == 0 {
+		return nil
+	}
+	own := make([]float64, len(times))
+	for e, ts := range times {
+		own[e] = median(slices.DeleteFunc(slices.Clone(ts), func(t float64) bool { return t <= 0 }))
+	}
+	paces := make([]float64, len(times[0]))
+	for i := range paces {
+		var rs []float64
+		for e, ts := range times {
+			if ts[i] > 0 {
+				rs = append(rs, ts[i]/own[e])
+			}
+		}
+		paces[i] = median(rs)
+	}
+	sorted := slices.Sorted(slices.Values(paces))
+	n := len(sorted)
+	slowest := max((1+disturbed)*sorted[n/4], sorted[n/2])
+	var is []int
+	for i, p := range paces {
+		if p <= slowest {
+			is = append(is, i)
+		}
+	}
+	return is
 }
 
 // order is the entrants still in the race, without the alias, the fastest first.
@@ -261,7 +333,7 @@ func (r *Race) noise() float64 {
 
 // against are the ratios of an entrant's times to the default's, by rounds.
 func (r *Race) against(e int) (ratios []float64) {
-	for i := r.settled(); i < r.round; i++ {
+	for _, i := range r.counting() {
 		if d, t := r.rounds[r.fallback][i], r.rounds[e][i]; d > 0 && t > 0 {
 			ratios = append(ratios, t/d)
 		}

@@ -3,6 +3,7 @@ package autotune
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -237,6 +238,40 @@ func TestWarmSamplesOfTheFirstStage(t *testing.T) {
 		}
 		require.Equal(t, 1, r.Verdict().Winner, "seed %d", seed)
 	}
+}
+
+// TestCutWhileDisturbed: who left while something slowed everything down comes back, once
+// that is over, and wins if it is the faster one without.
+func TestCutWhileDisturbed(t *testing.T) {
+	quiet, loud := []float64{100, 90, 110, 100}, []float64{150, 165, 150, 150}
+	for until, winner := range map[int]int{0: 1, 3: 1, 15: 1, 1000: 0} {
+		r := NewRace(4, 0, 3, 1)
+		left := false
+		for order := r.Next(); order != nil; order = r.Next() {
+			times := quiet
+			if done, _ := r.Round(); done < until {
+				times = loud
+			}
+			var samples []Sample
+			for _, e := range order {
+				samples = append(samples, Sample{e, times[e], 1})
+			}
+			r.Add(samples)
+			left = left || !slices.Contains(r.alive, 1)
+		}
+		require.Equal(t, winner, r.Verdict().Winner, "disturbed for %d rounds", until)
+		require.Equal(t, until >= 15, left)
+	}
+}
+
+// TestDisturbedRounds: they do not count unless they are more than half of all.
+func TestDisturbedRounds(t *testing.T) {
+	times := [][]float64{{100, 150, 101, 99, 100, 160}, {50, 90, 50, 52, 49, 95}, {0, 0, 0, 33, 32, 60}}
+	require.Equal(t, []int{0, 2, 3, 4}, undisturbed(times))
+	require.Equal(t, []int{0, 1, 2}, undisturbed([][]float64{{100, 102, 98}}))
+	require.Equal(t, []int{0, 2}, undisturbed([][]float64{{150, 160, 100}}))
+	require.Empty(t, undisturbed(nil))
+	require.Empty(t, undisturbed([][]float64{{}, {}}))
 }
 
 func TestDropped(t *testing.T) {
