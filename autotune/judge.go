@@ -34,6 +34,7 @@ type Regret struct {
 	Builtin     *Choice  `json:"builtin,omitempty"`
 	RankBuiltin float64  `json:"rank_builtin,omitempty"`
 	Tuned       []Choice `json:"tuned"`    // the race, as often as it was repeated
+	Race        []Entry  `json:"race"`     // of the first: what a record of it holds
 	Naive       Choice   `json:"naive"`    // each candidate alone, median
 	Transfer    Choice   `json:"transfer"` // the record of the nearest other problem, or the default
 	Rank        float64  `json:"rank"`     // rank correlation of the model's estimates with the times
@@ -171,23 +172,31 @@ func (r *Regret) cost(c Choice) Choice {
 	return c
 }
 
-// transfer judges, for each problem, what the record of the nearest other one would
-// have chosen, where the model does not object.
+// transfer judges, for each problem, what the plan would be by the record of the nearest
+// other one.
 func (rep *OracleReport) transfer() {
 	for i := range rep.Problems {
 		r := &rep.Problems[i]
 		r.Transfer = r.Default
-		own, _ := r.timed(r.Default.Config)
+		own, err := codegen.ParseConfig(r.Default.Config)
+		if err != nil {
+			continue
+		}
 		at := math.Inf(1)
+		var near []codegen.Measured
 		for k, other := range rep.Problems {
 			d := r.Problem.distance(other.Problem)
 			if k == i || d > nearest || d >= at {
 				continue
 			}
-			if t, ran := r.timed(other.Tuned[0].Config); ran && t.Cycles <= codegen.Objection*own.Cycles {
-				r.Transfer, at = r.cost(Choice{Config: t.Config}), d
+			if ms := corrections(other.Tuned[0].Config, other.Race, d); len(ms) > 0 {
+				near, at = ms, d
 			}
 		}
+		r.Transfer = r.cost(Choice{Config: codegen.Transfer(own, near, func(c codegen.Config) (float64, bool) {
+			t, ran := r.timed(c.String())
+			return t.Cycles, ran
+		}).String()})
 	}
 }
 

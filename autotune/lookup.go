@@ -71,9 +71,15 @@ func (l *Lookup) Find(p codegen.Problem, density float64, batch int, isa runtime
 				if d == 0 && name == l.microarch || !(d <= nearest) || len(best.Measured) > 0 && d >= at {
 					continue
 				}
-				if ms, err := l.validate(rec, p, isa); err == nil {
-					// The rivals' times are those of another shape.
-					best, at = Found{step.source, rec, []codegen.Measured{{Config: ms[0].Config, Ratio: 1, Elsewhere: true, From: string(step.source)}}, why}, d
+				if _, err := l.validate(rec, p, isa); err != nil {
+					continue
+				}
+				ms := slices.DeleteFunc(corrections(rec.Config, rec.Timings, d), func(m codegen.Measured) bool { return m.Config.Legal(p, isa) != nil })
+				for i := range ms {
+					ms[i].From = string(step.source)
+				}
+				if len(ms) > 0 {
+					best, at = Found{step.source, rec, ms, why}, d
 				}
 			}
 		}

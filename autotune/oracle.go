@@ -17,7 +17,7 @@ import (
 // than far times the fastest after some rounds are not it and run no further.
 const (
 	oracleRounds = 150
-	oracleTrial  = 30
+	oracleTrial  = 12
 	oracleFar    = 1.5
 )
 
@@ -149,6 +149,9 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 		v := r.Verdict()
 		took := time.Since(start).Seconds()
 		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
+		if k == 0 {
+			reg.Race = f.timings(j.batch, entrants, r)
+		}
 		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[v.Winner].Config.String(), Took: took, Verdict: &v})
 	}
 	files, err := f.filesOf(entrants)

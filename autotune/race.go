@@ -390,8 +390,9 @@ func (r *Race) Verdict() Verdict {
 	return v
 }
 
-// Timing is an entrant's time in nanoseconds a run: its fastest sample and the
-// middle of its rounds.
+// Timing is an entrant's time in nanoseconds a run: its fastest sample, and the middle of
+// its rounds' ratios to the default, times the middle of the default's rounds, since who leaves
+// early may have run at a bad moment.
 type Timing struct {
 	Min, Median float64
 	Samples     int
@@ -402,11 +403,27 @@ func (r *Race) Timing(entrant int) Timing {
 	if r.counts[entrant] == 0 {
 		return Timing{}
 	}
-	var ns []float64
-	for _, t := range r.rounds[entrant] {
-		if t > 0 {
-			ns = append(ns, t)
+	in := func(rounds []int) (own, ratios []float64) {
+		for _, i := range rounds {
+			if d, t := r.rounds[r.fallback][i], r.rounds[entrant][i]; d > 0 {
+				own = append(own, d)
+				if t > 0 {
+					ratios = append(ratios, t/d)
+				}
+			}
 		}
+		return own, ratios
 	}
-	return Timing{r.minimum[entrant], median(ns), r.counts[entrant]}
+	own, ratios := in(r.counting())
+	if len(ratios) == 0 {
+		all := make([]int, r.round)
+		for i := range all {
+			all[i] = i
+		}
+		_, ratios = in(all)
+	}
+	if len(own) == 0 || len(ratios) == 0 { // the default was dropped
+		return Timing{r.minimum[entrant], r.minimum[entrant], r.counts[entrant]}
+	}
+	return Timing{r.minimum[entrant], median(own) * median(ratios), r.counts[entrant]}
 }

@@ -2,6 +2,7 @@ package autotune
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,13 +30,14 @@ type Record struct {
 	Load      Conditions  `json:"load"`
 }
 
-// Entry is a candidate's line in a race: nanoseconds a run, and the number of
-// samples, which is the same for all that ran to the end.
+// Entry is a candidate's line in a race: nanoseconds a run, the number of
+// samples, which is the same for all that ran to the end, and the model's estimate.
 type Entry struct {
 	Config  string  `json:"config"`
 	Min     float64 `json:"min"`
 	Median  float64 `json:"median"`
 	Samples int     `json:"samples"`
+	Cycles  float64 `json:"cycles,omitempty"` // 0 on a GPU, and in records of earlier versions
 }
 
 // Folder is the folder beside a spec that holds its records.
@@ -135,6 +137,34 @@ func (rec Record) chosen() Entry {
 		}
 	}
 	return rec.Timings[0]
+}
+
+// corrections are what a race says of the model's estimates for a problem at a distance,
+// as the planner takes them: the choice first. It is empty without estimates.
+func corrections(choice string, timings []Entry, distance float64) []codegen.Measured {
+	var ms []codegen.Measured
+	unit := 0.0
+	for _, t := range timings {
+		c, err := codegen.ParseConfig(t.Config)
+		if err != nil || !(t.Cycles > 0) {
+			continue
+		}
+		if t.Config == choice {
+			unit = t.Median / t.Cycles
+			ms = slices.Insert(ms, 0, codegen.Measured{Config: c})
+		} else {
+			ms = append(ms, codegen.Measured{Config: c})
+		}
+		at := slices.IndexFunc(ms, func(m codegen.Measured) bool { return m.Config == c })
+		ms[at].Ratio, ms[at].Elsewhere = t.Median/t.Cycles, true
+	}
+	if unit == 0 {
+		return nil
+	}
+	for i := range ms {
+		ms[i].Ratio = math.Pow(ms[i].Ratio/unit, 1/(1+distance/3)) // further away it says less
+	}
+	return ms
 }
 
 // finalists are the candidates that ran to the end.

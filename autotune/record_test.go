@@ -3,6 +3,7 @@ package autotune
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ func someRecord(t *testing.T, l Linear, batch int, microarch, config string) Rec
 	require.NoError(t, err)
 	return Record{
 		Problem: problemOf(l.Problem, l.Mask.Density(), batch, runtime.AVX2), Config: config, Default: config, P: 1, Quality: "ok",
-		Timings: []Entry{{config, 100, 110, 58}, {"panelStep mr=2 kb=64", 101.5, 112, 58}, {"panelDense mr=4 kb=64", 140, 150, 4}},
+		Timings: []Entry{{config, 100, 110, 58, 300}, {"panelStep mr=2 kb=64", 101.5, 112, 58, 250}, {"panelDense mr=4 kb=64", 140, 150, 4, 400}},
 		Kernels: hash, Generator: generator(), Machine: Environment{Microarch: microarch},
 	}
 }
@@ -78,12 +79,32 @@ func TestLookupCascade(t *testing.T) {
 		require.Equal(t, c.source, source, "batch %d", c.batch)
 		require.Equal(t, c.config, config, "batch %d", c.batch)
 	}
-	// The rivals of an exact record come with their times, those that left early do
-	// not, and those of another shape do not either.
+	// The rivals of an exact record come with their times, and those that left early do
+	// not. Those of another shape come with what they say of the model's estimates.
 	f := lookup.Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2)
 	require.Len(t, f.Measured, 2)
 	require.InDelta(t, 1.0181818181818181, f.Measured[1].Ratio, 1e-9)
-	require.Len(t, lookup.Find(l.Problem, l.Mask.Density(), 8, runtime.AVX2).Measured, 1)
+	f = lookup.Find(l.Problem, l.Mask.Density(), 8, runtime.AVX2)
+	require.Len(t, f.Measured, 3)
+	for i, want := range []float64{1, 112.0 / 250 / (110.0 / 300), 150.0 / 400 / (110.0 / 300)} {
+		require.InDelta(t, math.Pow(want, 0.75), f.Measured[i].Ratio, 1e-9) // half the batch is as far as may be
+		require.True(t, f.Measured[i].Elsewhere)
+		require.EqualValues(t, Nearby, f.Measured[i].From)
+	}
+}
+
+// TestRecordsWithoutEstimates: they say nothing of other shapes.
+func TestRecordsWithoutEstimates(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 1, 64)
+	rec := someRecord(t, l, 16, "here", "panelStep mr=4 kb=96")
+	for i := range rec.Timings {
+		rec.Timings[i].Cycles = 0
+	}
+	require.NoError(t, Load(dir).Save(rec))
+	lookup := NewLookup(Load(dir), "here")
+	require.Equal(t, Exact, lookup.Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2).Source)
+	require.Equal(t, Model, lookup.Find(l.Problem, l.Mask.Density(), 8, runtime.AVX2).Source)
 }
 
 // TestRecordsThatHoldNoLonger: a damaged line, a foreign, stale or illegal record is

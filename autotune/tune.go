@@ -589,13 +589,20 @@ func (t *tuner) conclude(f *field, j job, entrants []*candidate, r *Race, load C
 		gain = 1 / (1 - v.Gain)
 		t.sum.Changed++
 	}
-	for _, e := range r.Ranking()[:min(mostKept, len(r.Ranking()))] {
-		at := r.Timing(e)
-		rec.Timings = append(rec.Timings, Entry{entrants[e].Config.String(), round1(at.Min), round1(at.Median), at.Samples})
-	}
+	rec.Timings = f.timings(j.batch, entrants, r)
 	t.gains = append(t.gains, gain)
 	t.sum.Tuned++
 	return t.records.Save(rec)
+}
+
+// timings are the lines of a race.
+func (f *field) timings(batch int, entrants []*candidate, r *Race) (list []Entry) {
+	for _, e := range r.Ranking()[:min(mostKept, len(r.Ranking()))] {
+		at := r.Timing(e)
+		cycles := entrants[e].Estimate(f.linear.Problem, batch, f.core)
+		list = append(list, Entry{entrants[e].Config.String(), round1(at.Min), round1(at.Median), at.Samples, round1(cycles)})
+	}
+	return list
 }
 
 // mostKept is how many of a race's entrants its record names.

@@ -52,6 +52,20 @@ func Problems(l *ir.Layer) ([]Problem, error) {
 	return ps, nil
 }
 
+// ModelBytes is the size of all weights of a spec's linear layers, stored densely: what
+// Problem.Model says.
+func ModelBytes(m *ir.Module) int {
+	n := 0
+	for _, l := range m.Layers {
+		for _, op := range l.Ops {
+			if w := op.Weight; w != nil {
+				n += 4 * w.Out * w.In
+			}
+		}
+	}
+	return n
+}
+
 func problemOf(l *ir.Layer, op *ir.Op) (Problem, error) {
 	if len(l.Dims) > 1 {
 		return Problem{}, atPos(op.Pos, "layer %s has %d symbolic extents; kernels take one, the batch", l.Name, len(l.Dims))
@@ -128,11 +142,12 @@ func sgpKind(op *ir.Op) sgp.OpKind {
 func Pack(m *ir.Module, weights Weights, o PackOptions) (*sgp.Model, []LayerReport, error) {
 	model := &sgp.Model{Fingerprint: Fingerprint()}
 	var reports []LayerReport
+	total := ModelBytes(m)
 	for _, l := range m.Layers {
 		if o.Layers != nil && !slices.Contains(o.Layers, l.Name) {
 			continue
 		}
-		layer, r, err := packLayer(l, weights, o)
+		layer, r, err := packLayer(l, weights, o, total)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -142,7 +157,7 @@ func Pack(m *ir.Module, weights Weights, o PackOptions) (*sgp.Model, []LayerRepo
 	return model, reports, nil
 }
 
-func packLayer(l *ir.Layer, weights Weights, o PackOptions) (*sgp.Layer, []LayerReport, error) {
+func packLayer(l *ir.Layer, weights Weights, o PackOptions, total int) (*sgp.Layer, []LayerReport, error) {
 	out := &sgp.Layer{Name: l.Name, BatchMin: 1, BatchMax: 1}
 	if len(l.Dims) == 1 {
 		out.BatchMin, out.BatchMax = max(l.Dims[0].Min, 1), l.Dims[0].Max
@@ -169,7 +184,7 @@ func packLayer(l *ir.Layer, weights Weights, o PackOptions) (*sgp.Layer, []Layer
 		}
 		result := op.Out
 		if op.Weight != nil {
-			lin, report, err := packLinear(l, op, weights, o)
+			lin, report, err := packLinear(l, op, weights, o, total)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -289,13 +304,14 @@ func Matrix(w *ir.Weight, weights Weights) (patterns.Matrix, error) {
 	return patterns.Matrix{Rows: w.Out, Cols: w.In, Stride: w.In, Data: t}, nil
 }
 
-func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions) (*sgp.Linear, LayerReport, error) {
+func packLinear(l *ir.Layer, op *ir.Op, weights Weights, o PackOptions, total int) (*sgp.Linear, LayerReport, error) {
 	w := op.Weight
 	r := LayerReport{Layer: l.Name, Tensor: w.Tensor, Pattern: w.Pattern.String(), Kept: 1}
 	p, err := problemOf(l, op)
 	if err != nil {
 		return nil, r, err
 	}
+	p.Model = total
 	m, err := Matrix(w, weights)
 	if err != nil {
 		return nil, r, err

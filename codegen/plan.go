@@ -17,7 +17,13 @@ type Problem struct {
 	BatchMin, BatchMax int
 	TokenMajor         bool // x is [t, In]; otherwise [In, t]
 	Levels             []patterns.Level
+	// Model is the size of all weights of the spec, in bytes, stored densely: beyond
+	// lastCache they come from memory at each run. 0 is a layer by itself.
+	Model int
 }
+
+// lastCache is the part of a third-level cache, in bytes, that a program may count on.
+const lastCache = 32 << 20
 
 // structure is what the planner reads from a pattern's levels.
 type structure struct {
@@ -175,15 +181,47 @@ func (p Problem) batches() []int {
 type Measured struct {
 	Config Config
 	Ratio  float64
-	// Elsewhere says that it was measured for another shape or machine. The model
-	// may then object.
+	// Elsewhere says that it was measured for another shape or machine. Ratio is then what
+	// corrects the model's estimates: its time over its estimate there, in units of the
+	// first one's, and closer to 1 the further away that is.
 	Elsewhere bool
 	From      string // where it was found, for LayerPlan.Objected
 }
 
-// Objection is how much slower than its own choice the model may expect what was
-// measured elsewhere.
-const Objection = 1.25
+const (
+	// objection is how much slower than its own choice the model may expect what is
+	// better by a correction.
+	objection = 1.15
+	// worthCorrecting is what that has to save at least.
+	worthCorrecting = 0.98
+)
+
+// Transfer is the choice for a problem by what was measured elsewhere: the configuration
+// with the least corrected estimate, if the model's own choice was measured there too, is
+// clearly slower by its corrected one, and not much faster by the model alone. estimate gives
+// the cycles of those that the problem can have.
+func Transfer(own Config, elsewhere []Measured, estimate func(Config) (cycles float64, ok bool)) Config {
+	corrected := func(m Measured) float64 {
+		cycles, ok := estimate(m.Config)
+		if !ok {
+			return math.Inf(1)
+		}
+		return cycles * m.Ratio
+	}
+	i := slices.IndexFunc(elsewhere, func(m Measured) bool { return m.Config == own })
+	if i < 0 {
+		return own
+	}
+	choice, least := own, worthCorrecting*corrected(elsewhere[i])
+	most, _ := estimate(own)
+	for _, m := range elsewhere {
+		cycles, ok := estimate(m.Config)
+		if c := corrected(m); ok && cycles <= objection*most && c < least {
+			choice, least = m.Config, c
+		}
+	}
+	return choice
+}
 
 // Tuned finds what was measured for a problem at a batch: the choice first. Without
 // measurements it gives nothing, and the model decides.
@@ -211,8 +249,12 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, onl
 			break
 		}
 		measured[i] = tuned(p, plan.Density, b, core.isa)
-		for _, t := range measured[i] {
-			if t.Ratio <= worthTuning && !slices.Contains(candidates, t.Config) {
+		for k, t := range measured[i] {
+			wanted := t.Ratio <= worthTuning
+			if t.Elsewhere {
+				wanted = k == 0
+			}
+			if wanted && !slices.Contains(candidates, t.Config) {
 				candidates = append(candidates, t.Config)
 			}
 		}
@@ -251,9 +293,10 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, onl
 	pick := make([]int, len(bs)) // the form at each batch
 	base := make([]float64, len(bs))
 	warmBase := make([]float64, len(bs))
-	// What gains on weights from memory must gain on weights in a cache too.
+	// What gains on weights from memory must gain on weights in a cache too, if that can
+	// hold them.
 	pays := func(j, i int) bool {
-		return forms[j].t[i] <= margin*base[i] && forms[j].warm[i] <= margin*warmBase[i]
+		return forms[j].t[i] <= margin*base[i] && (p.Model > lastCache || forms[j].warm[i] <= margin*warmBase[i])
 	}
 	for i := range bs {
 		best := -1
@@ -278,13 +321,24 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, onl
 	}
 	isMeasured := make([]bool, len(bs))
 	for i := range bs {
-		if len(measured[i]) > 0 {
-			j := of(measured[i][0].Config)
-			switch {
-			case j < 0:
-			case measured[i][0].Elsewhere && forms[j].t[i] > Objection*forms[pick[i]].t[i]:
-				plan.Objected = append(plan.Objected, measured[i][0])
-			default:
+		switch {
+		case len(measured[i]) == 0:
+		case measured[i][0].Elsewhere:
+			first := measured[i][0]
+			c := Transfer(forms[pick[i]].c, measured[i], func(c Config) (float64, bool) {
+				j := of(c)
+				if j < 0 {
+					return 0, false
+				}
+				return forms[j].t[i], true
+			})
+			isMeasured[i] = c != forms[pick[i]].c || c == first.Config
+			if !isMeasured[i] {
+				plan.Objected = append(plan.Objected, first)
+			}
+			pick[i], measured[i] = of(c), []Measured{{Config: c, Ratio: 1}}
+		default:
+			if j := of(measured[i][0].Config); j >= 0 {
 				pick[i], isMeasured[i] = j, true
 			}
 		}

@@ -249,3 +249,45 @@ func TestEqualFormsAreEqualStreams(t *testing.T) {
 		require.NotEqual(t, bytes, different)
 	}
 }
+
+// TestTransfer: the model's estimates, corrected by what was measured elsewhere, choose among
+// what the problem can have; never what was not measured beside the model's own choice, what
+// hardly gains, or what the model takes for much slower.
+func TestTransfer(t *testing.T) {
+	own, other, third := Config{Op: runtime.PanelStep, MR: 2, KB: 128}, Config{Op: runtime.PanelStep, MR: 4, KB: 128}, Config{Op: runtime.PanelDense, MR: 4, KB: 256}
+	estimates := map[Config]float64{own: 1000, other: 1050, third: 1200}
+	at := func(c Config) (float64, bool) { e, ok := estimates[c]; return e, ok }
+	elsewhere := func(o, t float64) []Measured {
+		return []Measured{{Config: other, Ratio: o, Elsewhere: true}, {Config: own, Ratio: 1, Elsewhere: true}, {Config: third, Ratio: t, Elsewhere: true}}
+	}
+	require.Equal(t, other, Transfer(own, elsewhere(0.9, 0.5), at)) // third is beyond the objection
+	require.Equal(t, own, Transfer(own, elsewhere(0.94, 0.5), at))  // 1.3 % are not worth it
+	require.Equal(t, own, Transfer(own, elsewhere(0.9, 0.5)[:1], at))
+	require.Equal(t, own, Transfer(own, nil, at))
+	delete(estimates, other)
+	require.Equal(t, own, Transfer(own, elsewhere(0.9, 0.5), at))
+	estimates[third] = 1100
+	require.Equal(t, third, Transfer(own, elsewhere(0.9, 0.5), at))
+}
+
+// TestModelBeyondTheLastCache: one token over half-pruned weights decodes faster than it reads
+// dense ones from memory and slower than from a cache. Only a model that no cache holds gets
+// the sparse form.
+func TestModelBeyondTheLastCache(t *testing.T) {
+	pattern, err := patterns.Parse("unstructured(sparsity=0.5)")
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(4, 4))
+	m := patterns.NewMatrix(1536, 512)
+	for i := range m.Data {
+		m.Data[i] = float32(rng.NormFloat64())
+	}
+	mask, err := pattern.Prune(m)
+	require.NoError(t, err)
+	p := Problem{Out: 1536, In: 512, BatchMin: 1, BatchMax: 1, TokenMajor: true, Levels: pattern.Levels(1536, 512)}
+	for model, dense := range map[int]bool{0: true, 4 * 1536 * 512: true, lastCache: true, lastCache + 1: false} {
+		p.Model = model
+		_, plan, err := Plan(p, m, mask, Builtin(runtime.AVX2), nil)
+		require.NoError(t, err)
+		require.Equal(t, dense, plan.Choices[0].Config.dense(), "%d bytes: %v", model, plan.Choices[0].Config)
+	}
+}

@@ -327,11 +327,14 @@ func linearsOf(l *ir.Layer, m *model) ([]autotune.Linear, error) {
 	if err != nil {
 		return nil, err
 	}
+	total := codegen.ModelBytes(m.Module)
 	var list []autotune.Linear
 	for _, op := range l.Ops {
 		if op.Weight == nil {
 			continue
 		}
+		p := problems[len(list)]
+		p.Model = total
 		matrix, err := codegen.Matrix(op.Weight, m.tensor)
 		if err != nil {
 			return nil, err
@@ -341,7 +344,7 @@ func linearsOf(l *ir.Layer, m *model) ([]autotune.Linear, error) {
 			return nil, err
 		}
 		list = append(list, autotune.Linear{
-			Layer: l.Name, Tensor: op.Weight.Tensor, Problem: problems[len(list)], Matrix: matrix, Mask: mask,
+			Layer: l.Name, Tensor: op.Weight.Tensor, Problem: p, Matrix: matrix, Mask: mask,
 		})
 	}
 	return list, nil
