@@ -34,9 +34,11 @@ var stages = []stage{
 
 const (
 	// playoff is the number of rounds among those that are left, and leastPlayoff
-	// what remains of it where rounds are long: enough for the sign test.
+	// what remains of it where rounds are long: enough for the sign test. stayPlayoff is after
+	// how many the default may stay for good: what gains little is seen late.
 	playoff      = 40
 	leastPlayoff = 12
+	stayPlayoff  = 24
 	// mostLonger is how often a play-off is repeated while the noise is too high, or a
 	// gain in doubt.
 	mostLonger = 2
@@ -357,7 +359,7 @@ func (r *Race) isClear() bool {
 	case v.Noisy:
 		return false
 	case max(v.Gain, 1-score[fastest[0]]/score[r.fallback]) <= leastGain/2:
-		return true
+		return r.round >= r.start+stages[len(stages)-1].until+stayPlayoff
 	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
 		return false
 	}

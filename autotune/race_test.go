@@ -200,7 +200,7 @@ func TestNoiseRefuses(t *testing.T) {
 	require.True(t, verdict(103).Noisy)
 	require.False(t, verdict(103).Refused)
 	require.True(t, verdict(106).Refused)
-	for twin, want := range map[float64]int{101: 28, 103: 136} { // a noisy race goes on for longer
+	for twin, want := range map[float64]int{101: 40, 103: 136} { // a noisy race goes on for longer
 		r := NewRace(2, 0, 1, 1)
 		for r.Next() != nil {
 			r.Add([]Sample{{0, 100, 1}, {1, twin, 1}})
