@@ -78,9 +78,10 @@ type Race struct {
 
 	seed    uint64
 	round   int
-	start   int // the round at which the stages began, for the second time where it is not 0
+	start   int // the round at which the stages began, those of the first one before a second look
 	alive   []int
 	started []int // who was left by the first stage
+	second  *look // nil: it is still to come
 	minimum []float64
 	rounds  [][]float64 // by entrant and round: its fastest sample of the round, 0 for none
 	counts  []int
@@ -142,12 +143,15 @@ func (r *Race) Add(samples []Sample) {
 	}
 	s, end := r.stage(), r.start+stages[len(stages)-1].until // of the eliminations
 	r.round++
-	if r.round == r.start+s.until && r.round < r.last {
+	switch l := r.second; {
+	case l != nil && r.round == l.until:
+		r.looked()
+	case r.round == r.start+s.until && r.round < r.last:
 		r.eliminate(s)
 	}
-	more := r.longer < mostLonger && r.spent < raceTime
+	more := r.spent < raceTime
 	switch {
-	case r.round == r.last && more && (r.noise() > noisy || r.undecided()):
+	case r.round == r.last && more && r.longer < mostLonger && (r.noise() > noisy || r.undecided()):
 		r.last += playoff // medians come closer to what they stand for
 		r.longer++
 	case r.round >= end+leastPlayoff && r.round < r.last && r.isClear():
@@ -156,26 +160,43 @@ func (r *Race) Add(samples []Sample) {
 	if r.spent > raceTime && r.round >= end {
 		r.last = min(r.last, max(r.round, end+leastPlayoff))
 	}
-	if r.round == r.last && more && r.cutDisturbed(end) {
-		r.alive = slices.Clone(r.started)
-		r.start = r.round - stages[0].until
-		r.last = r.start + stages[len(stages)-1].until + playoff
-		r.longer++
+	if r.round == r.last && more && r.second == nil && len(r.alive) < len(r.started) {
+		r.lookAgain()
 	}
 }
 
-// cutDisturbed reports whether the default, in the rounds after which others had to leave,
-// took longer than afterwards: something had the caches that is gone, and those who left may
-// be the faster ones without it.
-func (r *Race) cutDisturbed(end int) bool {
-	at := func(from, to int) float64 {
-		var ns []float64
-		for _, e := range []int{r.fallback, r.alias} {
-			ns = append(ns, r.rounds[e][from:to]...)
-		}
-		return median(ns)
+// look is a second look at those who left: what has the caches for a moment makes others the
+// faster ones for as long.
+type look struct {
+	until     int // round
+	start     int // of the race before
+	finalists []int
+}
+
+// lookAgain has all that the first stage left run beside the finalists, for the rounds of
+// the second one.
+func (r *Race) lookAgain() {
+	until := r.round + stages[1].until - stages[0].until
+	r.second = &look{until, r.start, r.alive}
+	r.alive = slices.Clone(r.started)
+	r.start, r.last = r.round-stages[0].until, until
+}
+
+// looked ends the second look: the race goes on with those who are faster now than the
+// fastest finalist by what it takes to win, or is over.
+func (r *Race) looked() {
+	score, fastest := r.scores(), math.Inf(1)
+	for _, e := range r.second.finalists {
+		fastest = min(fastest, score[e])
 	}
-	return len(r.alive) < len(r.started) && at(r.start+stages[0].until, end) > (1+disturbed)*at(end, r.round)
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool {
+		return !slices.Contains(r.second.finalists, e) && score[e] > (1-leastGain)*fastest
+	})
+	if len(r.alive) == len(r.second.finalists) {
+		r.start = r.second.start
+		return
+	}
+	r.last = r.start + stages[len(stages)-1].until + playoff
 }
 
 // eliminate ends a stage.
