@@ -20,7 +20,7 @@ import (
 const (
 	agreeing          = 3
 	agreement         = 1.05 // the slowest of them over the fastest
-	mostPasses        = 16
+	mostPasses        = 10
 	calibrationRounds = 4              // a pass
 	calibrationCopies = 8              // of the weights, in other places of memory
 	calibrationBlock  = 10 * blockTime // the clock's own share has to be small

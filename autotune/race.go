@@ -28,7 +28,7 @@ const settleTime = time.Millisecond
 // stages are the eliminations. Nobody leaves before four samples.
 var stages = []stage{
 	{2, 2, 1.40, 48, settleTime / 4, true},
-	{6, 1, 1.10, 16, settleTime, false},
+	{6, 1, 1.10, 16, settleTime / 2, false},
 	{16, 1, 1.03, 6, settleTime, false},
 }
 

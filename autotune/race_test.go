@@ -228,7 +228,7 @@ func TestWarmSamplesOfTheFirstStage(t *testing.T) {
 			for _, e := range order {
 				at++
 				ns := times[e]
-				if before, ran := last[e]; ran && at-before < r.Alive()/2 && r.stage().settle < settleTime {
+				if before, ran := last[e]; ran && at-before < r.Alive()/2 && r.stage().settle < settleTime/2 {
 					ns *= 0.65
 				}
 				last[e] = at
