@@ -125,8 +125,8 @@ var mutationsAMD64 = map[string]func(line string) (string, bool){
 
 var equivalentAMD64 = []equivalence{
 	{runtime.PanelDense, "dropped", `JZ +hinted|ADDQ +R8, R9|, ahead\+`, "a hint elsewhere is no result"},
+	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelDense, "jump", `JZ +hinted`, "a hint elsewhere is no result"},
-	{runtime.PanelDense, "immediate", `SHRQ`, "columns one by one do what fewer rounds leave"},
 	{runtime.TransTile, "immediate", `CMPQ +\w+, \$\+0`, "columns are left by eights, or none"},
 	{runtime.MapSigmoid, "immediate", `CMPQ .*\$\+31`, "shorter rounds compute what a longer one leaves"},
 	{runtime.MapTanh, "immediate", `CMPQ .*\$\+31`, "shorter rounds compute what a longer one leaves"},
@@ -227,8 +227,8 @@ var mutationsARM64 = map[string]func(line string) (string, bool){
 
 var equivalentARM64 = []equivalence{
 	{runtime.PanelDense, "dropped", `CBZ R\d+, hinted|ADD R2, R1, R1|, ahead\+`, "a hint elsewhere is no result"},
+	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelDense, "jump", `CBZ R\d+, hinted`, "a hint elsewhere is no result"},
-	{runtime.PanelDense, "immediate", `LSR`, "columns one by one do what fewer rounds leave"},
 	{runtime.LanesDense, "dropped", `JMP slabs`, "slabs one by one do what several at a time leave"},
 	{runtime.LanesRow, "dropped", `VDUP V1\.S\[0\], V1\.S4`, "only the lowest lane is stored"},
 	{runtime.CopyTile, "immediate", `CMP \$(2[37]|1[159]|7), `, "groups of fewer vectors copy what a larger one leaves"},

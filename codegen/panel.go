@@ -152,13 +152,13 @@ const denseRound = 4
 // known all go one by one: no address is so many bytes and so many vectors away.
 func rounds(b *asm.Builder, stem string, n asm.Reg, several int, body func(count int)) {
 	if !b.Machine().Scalable {
-		whole, passed := b.Int(), b.Int()
-		b.Mov(whole, n)
-		b.ShrI(whole, log2(several))
-		b.Mov(passed, whole)
-		b.ShlI(passed, log2(several))
-		b.Sub(n, passed)
-		b.While(stem, whole, func() { body(several) })
+		round, rest := b.NewLabel("round"), b.NewLabel("rest")
+		b.Label(round)
+		b.JumpLE(n, several-1, rest)
+		body(several)
+		b.AddI(n, -several)
+		b.Jump(round)
+		b.Label(rest)
 	}
 	b.While(stem, n, func() { body(1) })
 }

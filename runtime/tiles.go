@@ -411,12 +411,24 @@ func (d *tileLinear) load(x []float32, t tile, w *tileWidth, from, kb int) {
 			clear(row[copy(row, d.x[int(c)*d.batch+t.first:][:t.cols]):])
 		}
 	default:
-		for j := range w.t {
-			src := d.x[(t.first+min(j, t.cols-1))*d.in:][:d.in]
-			for k, c := range d.cols[from : from+kb] {
-				x[k*w.t+j] = src[c]
+		for j := 0; j < w.t; j += 4 { // widths are multiples of 8
+			var src [4][]float32
+			for i := range src {
+				src[i] = d.x[(t.first+min(j+i, t.cols-1))*d.in:][:d.in]
 			}
+			gather(x[j:], w.t, src, d.cols[from:from+kb])
 		}
+	}
+}
+
+// gather copies the given columns of four rows of equal length to four columns of x,
+// whose rows are ld apart.
+func gather(x []float32, ld int, rows [4][]float32, cols []uint32) {
+	a := rows[0]
+	b, c, d := rows[1][:len(a)], rows[2][:len(a)], rows[3][:len(a)]
+	for k, col := range cols {
+		to := x[k*ld:][:4]
+		to[0], to[1], to[2], to[3] = a[col], b[col], c[col], d[col]
 	}
 }
 

@@ -11353,17 +11353,12 @@ load3:
 	VMOVUPS (R9), Y0
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Y1
 	VFMADD231PS  (R8), Y1, Y0
 	VBROADCASTSS 4(DX), Y1
@@ -11374,10 +11369,10 @@ k6:
 	VFMADD231PS  96(R8), Y1, Y0
 	ADDQ         $+128, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11441,17 +11436,12 @@ load3:
 	VMOVUPS 32(R9), Y1
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Y2
 	VFMADD231PS  (R8), Y2, Y0
 	VFMADD231PS  32(R8), Y2, Y1
@@ -11466,10 +11456,10 @@ k6:
 	VFMADD231PS  224(R8), Y2, Y1
 	ADDQ         $+256, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11535,17 +11525,12 @@ load3:
 	VMOVUPS (R9), Z0
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Z1
 	VFMADD231PS  (R8), Z1, Z0
 	VBROADCASTSS 4(DX), Z1
@@ -11556,10 +11541,10 @@ k6:
 	VFMADD231PS  192(R8), Z1, Z0
 	ADDQ         $+256, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11626,17 +11611,12 @@ load3:
 	VMOVUPS 64(R9), Y2
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Y3
 	VFMADD231PS  (R8), Y3, Y0
 	VFMADD231PS  32(R8), Y3, Y1
@@ -11655,10 +11635,10 @@ k6:
 	VFMADD231PS  352(R8), Y3, Y2
 	ADDQ         $+384, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11731,17 +11711,12 @@ load3:
 	VMOVUPS 64(R9), Z1
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Z2
 	VFMADD231PS  (R8), Z2, Z0
 	VFMADD231PS  64(R8), Z2, Z1
@@ -11756,10 +11731,10 @@ k6:
 	VFMADD231PS  448(R8), Z2, Z1
 	ADDQ         $+512, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11831,17 +11806,12 @@ load3:
 	VMOVUPS 128(R9), Z2
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Z3
 	VFMADD231PS  (R8), Z3, Z0
 	VFMADD231PS  64(R8), Z3, Z1
@@ -11860,10 +11830,10 @@ k6:
 	VFMADD231PS  704(R8), Z3, Z2
 	ADDQ         $+768, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -11942,17 +11912,12 @@ load3:
 	VMOVUPS 192(R9), Z3
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VBROADCASTSS (DX), Z4
 	VFMADD231PS  (R8), Z4, Z0
 	VFMADD231PS  64(R8), Z4, Z1
@@ -11975,10 +11940,10 @@ k6:
 	VFMADD231PS  960(R8), Z4, Z3
 	ADDQ         $+1024, R8
 	ADDQ         $+16, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -12076,17 +12041,12 @@ load3:
 	VMOVUPS (R9), Y3
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Y4
 	VBROADCASTSS (DX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -12125,10 +12085,10 @@ k6:
 	VFMADD231PS  Y5, Y4, Y3
 	ADDQ         $+128, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -12250,17 +12210,12 @@ load3:
 	VMOVUPS 32(R9), Y7
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Y8
 	VMOVUPS      32(R8), Y9
 	VBROADCASTSS (DX), Y10
@@ -12319,10 +12274,10 @@ k6:
 	VFMADD231PS  Y10, Y9, Y7
 	ADDQ         $+256, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -12453,17 +12408,12 @@ load3:
 	VMOVUPS (R9), Z3
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ             R9, $+3
+	JLE              rest6
 	VMOVUPS          (R8), Z4
 	VFMADD231PS.BCST (DX), Z4, Z0
 	VFMADD231PS.BCST 4(DX), Z4, Z1
@@ -12486,10 +12436,10 @@ k6:
 	VFMADD231PS.BCST 60(DX), Z4, Z3
 	ADDQ             $+256, R8
 	ADDQ             $+64, DX
-	DECQ             R10
-	JNZ              k6
+	ADDQ             $-4, R9
+	JMP              round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -12619,17 +12569,12 @@ load3:
 	VMOVUPS 64(R9), Y11
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VMOVUPS      64(R8), Y14
@@ -12708,10 +12653,10 @@ k6:
 	VFMADD231PS  Y15, Y14, Y11
 	ADDQ         $+384, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -12871,17 +12816,12 @@ load3:
 	VMOVUPS 64(R9), Z7
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ             R9, $+3
+	JLE              rest6
 	VMOVUPS          (R8), Z8
 	VMOVUPS          64(R8), Z9
 	VFMADD231PS.BCST (DX), Z8, Z0
@@ -12924,10 +12864,10 @@ k6:
 	VFMADD231PS.BCST 60(DX), Z9, Z7
 	ADDQ             $+512, R8
 	ADDQ             $+64, DX
-	DECQ             R10
-	JNZ              k6
+	ADDQ             $-4, R9
+	JMP              round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -13078,17 +13018,12 @@ load3:
 	VMOVUPS 128(R9), Z11
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Z12
 	VMOVUPS      64(R8), Z13
 	VMOVUPS      128(R8), Z14
@@ -13167,10 +13102,10 @@ k6:
 	VFMADD231PS  Z15, Z14, Z11
 	ADDQ         $+768, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -13354,17 +13289,12 @@ load3:
 	VMOVUPS 192(R9), Z15
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Z16
 	VMOVUPS      64(R8), Z17
 	VMOVUPS      128(R8), Z18
@@ -13463,10 +13393,10 @@ k6:
 	VFMADD231PS  Z20, Z19, Z15
 	ADDQ         $+1024, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -13679,17 +13609,12 @@ load3:
 	VMOVUPS 256(R9), Z19
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Z20
 	VMOVUPS      64(R8), Z21
 	VMOVUPS      128(R8), Z22
@@ -13808,10 +13733,10 @@ k6:
 	VFMADD231PS  Z25, Z24, Z19
 	ADDQ         $+1280, R8
 	ADDQ         $+64, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -14009,17 +13934,12 @@ load3:
 	VMOVUPS (R9), Y5
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Y6
 	VBROADCASTSS (DX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -14074,10 +13994,10 @@ k6:
 	VFMADD231PS  Y7, Y6, Y5
 	ADDQ         $+128, R8
 	ADDQ         $+96, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -14237,17 +14157,12 @@ load3:
 	VMOVUPS 32(R9), Y11
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Y12
 	VMOVUPS      32(R8), Y13
 	VBROADCASTSS (DX), Y14
@@ -14330,10 +14245,10 @@ k6:
 	VFMADD231PS  Y14, Y13, Y11
 	ADDQ         $+256, R8
 	ADDQ         $+96, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -14506,17 +14421,12 @@ load3:
 	VMOVUPS (R9), Z5
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ             R9, $+3
+	JLE              rest6
 	VMOVUPS          (R8), Z6
 	VFMADD231PS.BCST (DX), Z6, Z0
 	VFMADD231PS.BCST 4(DX), Z6, Z1
@@ -14547,10 +14457,10 @@ k6:
 	VFMADD231PS.BCST 92(DX), Z6, Z5
 	ADDQ             $+256, R8
 	ADDQ             $+96, DX
-	DECQ             R10
-	JNZ              k6
+	ADDQ             $-4, R9
+	JMP              round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -14710,17 +14620,12 @@ load3:
 	VMOVUPS 64(R9), Z11
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ             R9, $+3
+	JLE              rest6
 	VMOVUPS          (R8), Z12
 	VMOVUPS          64(R8), Z13
 	VFMADD231PS.BCST (DX), Z12, Z0
@@ -14779,10 +14684,10 @@ k6:
 	VFMADD231PS.BCST 92(DX), Z13, Z11
 	ADDQ             $+512, R8
 	ADDQ             $+96, DX
-	DECQ             R10
-	JNZ              k6
+	ADDQ             $-4, R9
+	JMP              round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -14985,17 +14890,12 @@ load3:
 	VMOVUPS 128(R9), Z17
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Z18
 	VMOVUPS      64(R8), Z19
 	VMOVUPS      128(R8), Z20
@@ -15106,10 +15006,10 @@ k6:
 	VFMADD231PS  Z21, Z20, Z17
 	ADDQ         $+768, R8
 	ADDQ         $+96, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 
@@ -15361,17 +15261,12 @@ load3:
 	VMOVUPS 192(R9), Z23
 
 ready4:
-	MOVQ  CX, R8
-	MOVQ  kb+64(FP), R9
-	MOVQ  R9, R10
-	SHRQ  $0x02, R10
-	MOVQ  R10, R11
-	SHLQ  $0x02, R11
-	SUBQ  R11, R9
-	TESTQ R10, R10
-	JZ    k_end5
+	MOVQ CX, R8
+	MOVQ kb+64(FP), R9
 
-k6:
+round5:
+	CMPQ         R9, $+3
+	JLE          rest6
 	VMOVUPS      (R8), Z24
 	VMOVUPS      64(R8), Z25
 	VMOVUPS      128(R8), Z26
@@ -15510,10 +15405,10 @@ k6:
 	VFMADD231PS  Z28, Z27, Z23
 	ADDQ         $+1024, R8
 	ADDQ         $+96, DX
-	DECQ         R10
-	JNZ          k6
+	ADDQ         $-4, R9
+	JMP          round5
 
-k_end5:
+rest6:
 	TESTQ R9, R9
 	JZ    k_end7
 

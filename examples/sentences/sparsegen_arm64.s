@@ -6996,12 +6996,12 @@ rows1000__end12:
 
 // func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7012,59 +7012,55 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V4.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V4.S4]
 	VMOV V4.B16, V3.B16
-	ADD $4, R4, R4
+	ADD $4, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FMOVQ (R7), F2
-	FLDPQ (R3), (F1, F0)
+round5:
+	CMP $3, R0
+	BLE rest6
+	FMOVQ (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 96(R3), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $128, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $128, R1, R1
+	ADD $16, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FMOVS (R7), F2
-	FLDPQ (R3), (F1, F0)
+	FMOVS (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $32, R3, R3
-	ADD $4, R7, R7
-	SUBS $1, R2, R2
+	ADD $32, R1, R1
+	ADD $4, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7073,9 +7069,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7086,19 +7082,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R6, R6
-	SUBS $1, R5, R5
+	ADD $4, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7109,77 +7105,73 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V6.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $4, R4, R4
+	ADD $4, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FMOVQ (R7), F2
-	FLDPQ (R3), (F1, F0)
+round5:
+	CMP $3, R0
+	BLE rest6
+	FMOVQ (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R3), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R3), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 160(R3), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 192(R3), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 224(R3), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $256, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $256, R1, R1
+	ADD $16, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FMOVS (R7), F2
-	FLDPQ (R3), (F1, F0)
+	FMOVS (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $64, R3, R3
-	ADD $4, R7, R7
-	SUBS $1, R2, R2
+	ADD $64, R1, R1
+	ADD $4, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7188,9 +7180,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7211,19 +7203,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R6, R6
-	SUBS $1, R5, R5
+	ADD $4, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7235,95 +7227,91 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V8.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V8.S4]
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $4, R4, R4
+	ADD $4, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FMOVQ (R7), F2
-	FLDPQ (R3), (F1, F0)
+round5:
+	CMP $3, R0
+	BLE rest6
+	FMOVQ (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R3), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R3), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R3), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R3), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	FLDPQ 224(R3), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 256(R3), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 288(R3), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
-	FLDPQ 320(R3), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 352(R3), (F1, F0)
+	FLDPQ 352(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $384, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $384, R1, R1
+	ADD $16, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FMOVS (R7), F2
-	FLDPQ (R3), (F1, F0)
+	FMOVS (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $96, R3, R3
-	ADD $4, R7, R7
-	SUBS $1, R2, R2
+	ADD $96, R1, R1
+	ADD $4, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7332,9 +7320,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7365,19 +7353,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R6, R6
-	SUBS $1, R5, R5
+	ADD $4, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7389,8 +7377,8 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V10.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
@@ -7398,104 +7386,100 @@ hinted2:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $4, R4, R4
+	ADD $4, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	FLDPQ 64(R0), (F6, F5)
 	FLDPQ 96(R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FMOVQ (R7), F2
-	FLDPQ (R3), (F1, F0)
+round5:
+	CMP $3, R0
+	BLE rest6
+	FMOVQ (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R3), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R3), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R3), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R3), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 224(R3), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 256(R3), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
-	FLDPQ 288(R3), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	FLDPQ 320(R3), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 352(R3), (F1, F0)
+	FLDPQ 352(R1), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 384(R3), (F1, F0)
+	FLDPQ 384(R1), (F1, F0)
 	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
-	FLDPQ 416(R3), (F1, F0)
+	FLDPQ 416(R1), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
-	FLDPQ 448(R3), (F1, F0)
+	FLDPQ 448(R1), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 480(R3), (F1, F0)
+	FLDPQ 480(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $512, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $512, R1, R1
+	ADD $16, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FMOVS (R7), F2
-	FLDPQ (R3), (F1, F0)
+	FMOVS (R5), F2
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R3), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R3), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R3), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $128, R3, R3
-	ADD $4, R7, R7
-	SUBS $1, R2, R2
+	ADD $128, R1, R1
+	ADD $4, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7504,9 +7488,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7547,19 +7531,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R6, R6
-	SUBS $1, R5, R5
+	ADD $4, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7576,56 +7560,52 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V10.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R4), F8
+	FMOVS 4(R2), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R4), F6
+	FMOVS 8(R2), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R4), F4
+	FMOVS 12(R2), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R4, R4
+	ADD $16, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FLDPQ (R3), (F2, F1)
-	FMOVQ (R7), F0
+round5:
+	CMP $3, R0
+	BLE rest6
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7634,8 +7614,8 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 32(R3), (F2, F1)
-	FMOVQ 16(R7), F0
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ 16(R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7644,8 +7624,8 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R3), (F2, F1)
-	FMOVQ 32(R7), F0
+	FLDPQ 64(R1), (F2, F1)
+	FMOVQ 32(R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7654,8 +7634,8 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 96(R3), (F2, F1)
-	FMOVQ 48(R7), F0
+	FLDPQ 96(R1), (F2, F1)
+	FMOVQ 48(R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7664,17 +7644,17 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $128, R3, R3
-	ADD $64, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $128, R1, R1
+	ADD $64, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FLDPQ (R3), (F2, F1)
-	FMOVQ (R7), F0
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7683,9 +7663,9 @@ k8:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $32, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R2, R2
+	ADD $32, R1, R1
+	ADD $16, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7694,9 +7674,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7708,9 +7688,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7722,9 +7702,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7736,9 +7716,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7749,19 +7729,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R6, R6
-	SUBS $1, R5, R5
+	ADD $16, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -7778,69 +7758,65 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V20.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 4(R4), F16
+	FMOVS 4(R2), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 8(R4), F12
+	FMOVS 8(R2), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 12(R4), F8
+	FMOVS 12(R2), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $16, R4, R4
+	ADD $16, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FLDPQ (R3), (F4, F3)
-	FLDPQ 32(R3), (F2, F1)
-	FMOVQ (R7), F0
+round5:
+	CMP $3, R0
+	BLE rest6
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7857,9 +7833,9 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R3), (F4, F3)
-	FLDPQ 96(R3), (F2, F1)
-	FMOVQ 16(R7), F0
+	FLDPQ 64(R1), (F4, F3)
+	FLDPQ 96(R1), (F2, F1)
+	FMOVQ 16(R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7876,9 +7852,9 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 128(R3), (F4, F3)
-	FLDPQ 160(R3), (F2, F1)
-	FMOVQ 32(R7), F0
+	FLDPQ 128(R1), (F4, F3)
+	FLDPQ 160(R1), (F2, F1)
+	FMOVQ 32(R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7895,9 +7871,9 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 192(R3), (F4, F3)
-	FLDPQ 224(R3), (F2, F1)
-	FMOVQ 48(R7), F0
+	FLDPQ 192(R1), (F4, F3)
+	FLDPQ 224(R1), (F2, F1)
+	FMOVQ 48(R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7914,18 +7890,18 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $256, R3, R3
-	ADD $64, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $256, R1, R1
+	ADD $64, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FLDPQ (R3), (F4, F3)
-	FLDPQ 32(R3), (F2, F1)
-	FMOVQ (R7), F0
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7942,9 +7918,9 @@ k8:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $64, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R2, R2
+	ADD $64, R1, R1
+	ADD $16, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -7953,9 +7929,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -7977,9 +7953,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -8001,9 +7977,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8025,9 +8001,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8048,19 +8024,19 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R6, R6
-	SUBS $1, R5, R5
+	ADD $16, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -8081,82 +8057,78 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V30.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
 	VMOV V30.B16, V26.B16
 	VMOV V30.B16, V25.B16
-	FMOVS 4(R4), F24
+	FMOVS 4(R2), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
 	VMOV V24.B16, V20.B16
 	VMOV V24.B16, V19.B16
-	FMOVS 8(R4), F18
+	FMOVS 8(R2), F18
 	VDUP V18.S[0], V18.S4
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
 	VMOV V18.B16, V14.B16
 	VMOV V18.B16, V13.B16
-	FMOVS 12(R4), F12
+	FMOVS 12(R2), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
-	ADD $16, R4, R4
+	ADD $16, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FLDPQ (R3), (F6, F5)
-	FLDPQ 32(R3), (F4, F3)
-	FLDPQ 64(R3), (F2, F1)
-	FMOVQ (R7), F0
+round5:
+	CMP $3, R0
+	BLE rest6
+	FLDPQ (R1), (F6, F5)
+	FLDPQ 32(R1), (F4, F3)
+	FLDPQ 64(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8181,10 +8153,10 @@ k6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 96(R3), (F6, F5)
-	FLDPQ 128(R3), (F4, F3)
-	FLDPQ 160(R3), (F2, F1)
-	FMOVQ 16(R7), F0
+	FLDPQ 96(R1), (F6, F5)
+	FLDPQ 128(R1), (F4, F3)
+	FLDPQ 160(R1), (F2, F1)
+	FMOVQ 16(R5), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8209,10 +8181,10 @@ k6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 192(R3), (F6, F5)
-	FLDPQ 224(R3), (F4, F3)
-	FLDPQ 256(R3), (F2, F1)
-	FMOVQ 32(R7), F0
+	FLDPQ 192(R1), (F6, F5)
+	FLDPQ 224(R1), (F4, F3)
+	FLDPQ 256(R1), (F2, F1)
+	FMOVQ 32(R5), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8237,10 +8209,10 @@ k6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 288(R3), (F6, F5)
-	FLDPQ 320(R3), (F4, F3)
-	FLDPQ 352(R3), (F2, F1)
-	FMOVQ 48(R7), F0
+	FLDPQ 288(R1), (F6, F5)
+	FLDPQ 320(R1), (F4, F3)
+	FLDPQ 352(R1), (F2, F1)
+	FMOVQ 48(R5), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8265,19 +8237,19 @@ k6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $384, R3, R3
-	ADD $64, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $384, R1, R1
+	ADD $64, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FLDPQ (R3), (F6, F5)
-	FLDPQ 32(R3), (F4, F3)
-	FLDPQ 64(R3), (F2, F1)
-	FMOVQ (R7), F0
+	FLDPQ (R1), (F6, F5)
+	FLDPQ 32(R1), (F4, F3)
+	FLDPQ 64(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8302,9 +8274,9 @@ k8:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $96, R3, R3
-	ADD $16, R7, R7
-	SUBS $1, R2, R2
+	ADD $96, R1, R1
+	ADD $16, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -8313,9 +8285,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -8347,9 +8319,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -8381,9 +8353,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -8415,9 +8387,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8448,19 +8420,19 @@ k_end7:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R6, R6
-	SUBS $1, R5, R5
+	ADD $16, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -8481,72 +8453,68 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V14.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V14.S4]
 	VMOV V14.B16, V13.B16
-	FMOVS 4(R4), F12
+	FMOVS 4(R2), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
-	FMOVS 8(R4), F10
+	FMOVS 8(R2), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
-	FMOVS 12(R4), F8
+	FMOVS 12(R2), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 16(R4), F6
+	FMOVS 16(R2), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 20(R4), F4
+	FMOVS 20(R2), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $24, R4, R4
+	ADD $24, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F14, F13)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F12, F11)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R6), R0
+	MOVWU 16(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R6), R0
+	MOVWU 20(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FLDPQ (R3), (F2, F1)
-	FMOVQ (R7), F0
+round5:
+	CMP $3, R0
+	BLE rest6
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8555,17 +8523,17 @@ k6:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R7), F0
+	FMOVQ 16(R5), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	FLDPQ 32(R3), (F2, F1)
+	FLDPQ 32(R1), (F2, F1)
 	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R7), F0
+	FMOVQ 32(R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8574,8 +8542,8 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R3), (F2, F1)
-	FMOVQ 48(R7), F0
+	FLDPQ 64(R1), (F2, F1)
+	FMOVQ 48(R5), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8584,17 +8552,17 @@ k6:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R7), F0
+	FMOVQ 64(R5), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	FLDPQ 96(R3), (F2, F1)
+	FLDPQ 96(R1), (F2, F1)
 	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R7), F0
+	FMOVQ 80(R5), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8603,17 +8571,17 @@ k6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $128, R3, R3
-	ADD $96, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $128, R1, R1
+	ADD $96, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FLDPQ (R3), (F2, F1)
-	FMOVQ (R7), F0
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8622,14 +8590,14 @@ k8:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVD 16(R7), F0
+	FMOVD 16(R5), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	ADD $32, R3, R3
-	ADD $24, R7, R7
-	SUBS $1, R2, R2
+	ADD $32, R1, R1
+	ADD $24, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -8638,9 +8606,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -8652,9 +8620,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8666,9 +8634,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -8680,9 +8648,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8694,9 +8662,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R6), R0
+	MOVWU 16(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -8708,9 +8676,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R6), R0
+	MOVWU 20(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -8721,19 +8689,19 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $24, R6, R6
-	SUBS $1, R5, R5
+	ADD $24, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
 // func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R9
-	MOVD x+24(FP), R8
-	MOVD w+32(FP), R7
-	MOVD rows+16(FP), R6
-	MOVD n+56(FP), R5
-	MOVD bias+40(FP), R4
+	MOVD y+0(FP), R7
+	MOVD x+24(FP), R6
+	MOVD w+32(FP), R5
+	MOVD rows+16(FP), R4
+	MOVD n+56(FP), R3
+	MOVD bias+40(FP), R2
 
 panel1:
 	MOVD lda+80(FP), R1
@@ -8754,91 +8722,87 @@ panel1:
 	MOVD R0, ahead+72(FP)
 
 hinted2:
-	CBZ R4, load3
-	VLD1R (R4), [V28.S4]
+	CBZ R2, load3
+	VLD1R (R2), [V28.S4]
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
-	FMOVS 4(R4), F24
+	FMOVS 4(R2), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
-	FMOVS 8(R4), F20
+	FMOVS 8(R2), F20
 	VDUP V20.S[0], V20.S4
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 12(R4), F16
+	FMOVS 12(R2), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 16(R4), F12
+	FMOVS 16(R2), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 20(R4), F8
+	FMOVS 20(R2), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $24, R4, R4
+	ADD $24, R2, R2
 	JMP ready4
 
 load3:
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F28, F27)
 	FLDPQ 32(R0), (F26, F25)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R6), R0
+	MOVWU 16(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R6), R0
+	MOVWU 20(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready4:
-	MOVD R8, R3
-	MOVD kb+64(FP), R2
-	MOVD R2, R1
-	LSR $2, R1, R1
-	MOVD R1, R0
-	LSL $2, R0, R0
-	SUB R0, R2, R2
-	CBZ R1, k_end5
+	MOVD R6, R1
+	MOVD kb+64(FP), R0
 
-k6:
-	FLDPQ (R3), (F4, F3)
-	FLDPQ 32(R3), (F2, F1)
-	FMOVQ (R7), F0
+round5:
+	CMP $3, R0
+	BLE rest6
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8855,7 +8819,7 @@ k6:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R7), F0
+	FMOVQ 16(R5), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8864,8 +8828,8 @@ k6:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FLDPQ 64(R3), (F4, F3)
-	FLDPQ 96(R3), (F2, F1)
+	FLDPQ 64(R1), (F4, F3)
+	FLDPQ 96(R1), (F2, F1)
 	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
 	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
 	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
@@ -8874,7 +8838,7 @@ k6:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R7), F0
+	FMOVQ 32(R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8891,9 +8855,9 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 128(R3), (F4, F3)
-	FLDPQ 160(R3), (F2, F1)
-	FMOVQ 48(R7), F0
+	FLDPQ 128(R1), (F4, F3)
+	FLDPQ 160(R1), (F2, F1)
+	FMOVQ 48(R5), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8910,7 +8874,7 @@ k6:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R7), F0
+	FMOVQ 64(R5), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8919,8 +8883,8 @@ k6:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FLDPQ 192(R3), (F4, F3)
-	FLDPQ 224(R3), (F2, F1)
+	FLDPQ 192(R1), (F4, F3)
+	FLDPQ 224(R1), (F2, F1)
 	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
 	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
 	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
@@ -8929,7 +8893,7 @@ k6:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R7), F0
+	FMOVQ 80(R5), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8946,18 +8910,18 @@ k6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $256, R3, R3
-	ADD $96, R7, R7
-	SUBS $1, R1, R1
-	BNE k6
+	ADD $256, R1, R1
+	ADD $96, R5, R5
+	SUB $4, R0, R0
+	JMP round5
 
-k_end5:
-	CBZ R2, k_end7
+rest6:
+	CBZ R0, k_end7
 
 k8:
-	FLDPQ (R3), (F4, F3)
-	FLDPQ 32(R3), (F2, F1)
-	FMOVQ (R7), F0
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R5), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8974,7 +8938,7 @@ k8:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVD 16(R7), F0
+	FMOVD 16(R5), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8983,9 +8947,9 @@ k8:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $64, R3, R3
-	ADD $24, R7, R7
-	SUBS $1, R2, R2
+	ADD $64, R1, R1
+	ADD $24, R5, R5
+	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
@@ -8994,9 +8958,9 @@ k_end7:
 	FMOVS hi+52(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R6), R0
+	MOVWU (R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -9018,9 +8982,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R6), R0
+	MOVWU 4(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -9042,9 +9006,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R6), R0
+	MOVWU 8(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -9066,9 +9030,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R6), R0
+	MOVWU 12(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -9090,9 +9054,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R6), R0
+	MOVWU 16(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -9114,9 +9078,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R6), R0
+	MOVWU 20(R4), R0
 	MUL R1, R0, R0
-	ADD R9, R0, R0
+	ADD R7, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -9137,8 +9101,8 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $24, R6, R6
-	SUBS $1, R5, R5
+	ADD $24, R4, R4
+	SUBS $1, R3, R3
 	BNE panel1
 	RET
 
