@@ -13,7 +13,7 @@ type Core struct {
 	lanes  int         // float32 a vector
 	l2Size int         // bytes
 	l3Size int         // what others who share it leave of it
-	tile   []tileCost  // ascending; see tileFactor
+	tile   []tileCost  // ascending; see tileCost
 	Rates
 }
 
@@ -128,19 +128,19 @@ func Builtin(isa runtime.ISA) Core { return cores[isa].known() }
 // cores are the built-in ones.
 var cores = map[runtime.ISA]Core{
 	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
-		tile: []tileCost{{24 << 10, 1.1}, {28 << 10, 1.2}, {32 << 10, 1.3}, {48 << 10, 1.36}, {56 << 10, 1.75}},
+		tile: []tileCost{{28 << 10, 1.1, 0}, {32 << 10, 1.1, 0.18}, {40 << 10, 1.1, 0.36}, {48 << 10, 1.1, 0.84}, {56 << 10, 1.1, 1.6}, {64 << 10, 1.1, 2.25}, {1 << 30, 1.1, 3.2}},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 28, L3: 16, Memory: 6}},
 	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{16 << 10, 1.2}, {32 << 10, 1.3}, {64 << 10, 1.5}, {1 << 30, 2.2}},
+		tile: []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.3, 0}, {64 << 10, 1.5, 0}, {1 << 30, 2.2, 0}},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
 			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
 	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}},
+		tile: []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 4, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 20, L3: 10, Memory: 5}},
 	runtime.SVE: {isa: runtime.SVE, lanes: 8, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{32 << 10, 1.1}, {56 << 10, 1.3}, {64 << 10, 1.6}},
+		tile: []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 5, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 30, L3: 12, Memory: 6}},
 }
@@ -149,22 +149,23 @@ var cores = map[runtime.ISA]Core{
 // planned at.
 func vectorLanes(isa runtime.ISA) int { return cores[isa].lanes }
 
-// tileFactor is what the loads from an activation tile of this size cost beyond
-// the count of them: measured over the benchmarks' grid. The tile shares the
-// first-level cache with the weights and the accumulators' rows.
-func (c Core) tileFactor(bytes int) float64 {
-	for _, t := range c.tile {
-		if bytes <= t.bytes {
-			return t.factor
-		}
-	}
-	return 2
+// tileCost is what loads from activation tiles up to a size cost: a factor on the
+// count of them, and cycles for each column, whose lines come in turn. Measured over
+// the benchmarks' grid. The tile shares the first-level cache with the weights and
+// the accumulators' rows.
+type tileCost struct {
+	bytes          int
+	factor, column float64
 }
 
-// tileCost is the factor of tiles up to a size.
-type tileCost struct {
-	bytes  int
-	factor float64
+// tileCost is that of tiles of so many bytes.
+func (c Core) tileCost(bytes int) tileCost {
+	for _, t := range c.tile {
+		if bytes <= t.bytes {
+			return t
+		}
+	}
+	return tileCost{factor: 1}
 }
 
 // stream is the cycles to stream n bytes of a working set of size bytes.

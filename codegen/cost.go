@@ -1,6 +1,8 @@
 package codegen
 
 import (
+	"math"
+
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -92,7 +94,7 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 	for _, l := range tileWidths[c.Op][c.MR] {
 		if l.isa == m.isa {
 			widths = l.widths
-			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB, m.lanes) {
+			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB, m.lanes, batch) {
 				widths = widths[1:]
 			}
 		}
@@ -141,17 +143,17 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	case s.Kind == sgp.Dense:
 		cycles = panels * float64(k) * max(mr*nv/m.FMA, (nv+mr)/m.Load, (mr*nv+nv+mr+4)/m.Issue, m.Latency/4)
 	case s.MR == 1 || s.Kind == sgp.Step:
-		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
+		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn, perVec = 10*mr, 5/m.Load
 	default:
-		cycles = runCycles(s, m.tileFactor(kb*t*4), nv, m)
+		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn = 40
 	}
 	return cycles + blocks*panels*(mr*nv*perVec+turn)
 }
 
 // runCycles is the cycles of a sparse segment's runs with nv vectors a column.
-func runCycles(s sgp.Segment, tile, nv float64, m Core) float64 {
+func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 	type sum struct {
 		runs, entries, columns float64
 		shortest, longest      uint16
@@ -182,19 +184,21 @@ func runCycles(s sgp.Segment, tile, nv float64, m Core) float64 {
 			fma, issued = 1.3*w*nv/m.FMA, issued+nv
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
-		// chain overlaps with its neighbours, the more the shorter it is.
+		// chain overlaps with its neighbours, the more the shorter it is, and
+		// begins to tell before it alone would decide.
 		exit := 2.0
 		if r.shortest < r.longest {
 			exit += m.Mispredict * 0.6
 		}
-		chain := m.Latency * r.entries / (r.entries + 8*r.runs)
+		chain := m.Latency * r.entries / (r.entries + 4*r.runs)
 		switch {
 		case s.Kind == sgp.Step && weights == 1:
 			exit = 2 + m.Mispredict*0.35
 		case s.Kind != sgp.Step && s.MR > 1:
 			chain = m.Latency * 0.55
 		}
-		work := max(fma, tile*(c*nv+w)/m.Load, issued/m.Issue, chain)
+		work := max(fma, tile.factor*(c*nv+w)/m.Load+tile.column*c, issued/m.Issue)
+		work = math.Pow(math.Pow(work, 8)+math.Pow(chain, 8), 1./8)
 		cycles += r.entries*work + r.runs*exit
 	}
 	return cycles

@@ -33,14 +33,18 @@ func TestRunCyclesByHand(t *testing.T) {
 		// Three vectors of the tile and a weight, at twice the price.
 		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+1)/0.5},
 		// Three multiply-adds, a broadcast, four for the column, three for the loop.
-		"instructions": {func(m *Core) { m.Issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
-		"a chain":      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+8*2.0)},
-		"loop exits":   {func(m *Core) { m.Mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
-		"equal exits":  {func(m *Core) { m.Mispredict = 10 }, []uint16{4, 4}, 6},
+		"instructions":                 {func(m *Core) { m.Issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
+		"a chain":                      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+4*2.0)},
+		"a chain as long as the loads": {func(m *Core) { m.Load, m.Latency = 2.0/3, 24 }, []uint16{4, 4}, 6 + 8*12*math.Pow(2, 1./8)},
+		"loop exits":                   {func(m *Core) { m.Mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
+		"equal exits":                  {func(m *Core) { m.Mispredict = 10 }, []uint16{4, 4}, 6},
 	} {
-		got := runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 1, Runs: c.runs}, 2, 3, free(c.limit))
+		got := runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 1, Runs: c.runs}, tileCost{factor: 2}, 3, free(c.limit))
 		require.InDelta(t, c.want, got, 1e-9, what)
 	}
+	// Two columns an entry, of which each waits a cycle and a half.
+	got := runCycles(sgp.Segment{Kind: sgp.Step, MR: 2, Runs: []uint16{4, 0, 0}}, tileCost{column: 1.5}, 3, free(func(*Core) {}))
+	require.InDelta(t, 3+2+4*2*1.5, got, 1e-9)
 }
 
 // TestLanesCyclesByHand: two slabs of two vectors, one token, n of m weights. A

@@ -25,6 +25,7 @@ type tileLinear struct {
 	linear
 	kb, blocks int
 	widths     []tileWidth // by T, ascending
+	lanes      int         // float32 a vector of their kernels
 	loadTile   TileFunc    // CopyTile or TransTile
 	storeTile  TileFunc    // UntransTile, or nil where y is feature-major
 	segments   []segment
@@ -108,10 +109,8 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 	if err := d.bindWidths(l, keys, k); err != nil {
 		return nil, err
 	}
-	widest := sgp.WidestTile(min(d.kb, d.k), k.lanes(keys[0]))
-	for len(d.widths) > 1 && d.widest() > widest {
-		d.widths = d.widths[:len(d.widths)-1]
-	}
+	d.lanes = k.lanes(keys[0])
+	d.widths = d.widths[:d.worth(1)+1]
 	limit := d.chunkLimit(size)
 	for i := range d.segments {
 		d.cutPanels(i, limit)
@@ -247,7 +246,7 @@ func (s *segment) panelSize(d *tileLinear, block, panels, panel int) (idx, w int
 // reserve makes room for the tiles of the largest batch.
 func (d *tileLinear) reserve(size sizes) {
 	d.threads, d.maxBatch = size.threads, size.batch
-	most := size.batch/d.widths[len(d.widths)-1].t + len(d.widths) + 1
+	most := size.batch/d.widths[d.worth(size.batch)].t + len(d.widths) + 1
 	d.tiles = make([]tile, 0, most)
 	d.left = make([]atomic.Int32, most)
 }
@@ -257,6 +256,15 @@ func (d *tileLinear) reserve(size sizes) {
 // than sharing tiles.
 func (d *tileLinear) scratch() int {
 	return d.threads*d.xTile() + max(d.threads, d.maxShared())*d.yTile()
+}
+
+// worth is the index of the widest width that is worth its tile at this batch.
+func (d *tileLinear) worth(batch int) int {
+	i, widest := len(d.widths)-1, sgp.WidestTile(min(d.kb, d.k), d.lanes, batch)
+	for i > 0 && d.widths[i].t > widest {
+		i--
+	}
+	return i
 }
 
 func (d *tileLinear) widest() int { return d.widths[len(d.widths)-1].t }
@@ -300,9 +308,10 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
 	rows := d.featureMajor && d.cols == nil
-	d.inPlace = rows && d.listed && sgp.ReadInPlace(d.in, batch, d.widest(), d.perColumn)
+	widest := d.widths[d.worth(batch)].t
+	d.inPlace = rows && d.listed && sgp.ReadInPlace(d.in, batch, widest, d.perColumn)
 	d.fetch = rows && d.dense && sgp.FetchAhead(d.in, batch)
-	n := (batch + d.widest() - 1) / d.widest()
+	n := (batch + widest - 1) / widest
 	for at := 0; at < batch; n-- {
 		want, width := (batch-at+n-1)/n, 0
 		for d.widths[width].t < want {

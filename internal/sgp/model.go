@@ -278,8 +278,15 @@ func NMWords(k, n, m int) int {
 // WidestTile is the widest tile, in batch columns, that a panel form with
 // K-blocks of kb columns is worth to kernels of so many lanes. A tile is read at
 // random and should fit the first-level cache, or stay close where vectors are
-// long; but a narrow one keeps few accumulators busy.
-func WidestTile(kb, lanes int) int { return max(48, (lanes<<12)/(4*max(kb, 1))) }
+// long; but a narrow one keeps few accumulators busy. A batch that is up to a
+// sixth wider is worth one tile still: two would go over every row twice.
+func WidestTile(kb, lanes, batch int) int {
+	widest := max(48, (lanes<<12)/(4*max(kb, 1)))
+	if batch <= widest+widest/6 {
+		return widest + widest/6
+	}
+	return widest
+}
 
 // l2 is what a core has of second-level cache, at least.
 const l2 = 512 << 10
