@@ -122,8 +122,9 @@ const (
 	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed
 	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes; of a Scalable machine any: none below 0, all beyond Lanes)
 	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
-	OpExpandInit               // Dst int, B vec: what the machine's OpExpand needs, for the whole function
+	OpExpandInit               // Dst int: what the machine's OpExpand and OpExpandByte need, for the whole function
 	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
+	OpExpandByte               // Dst vec = values of the lanes whose bit of byte Imm of A (int, 4 bytes) is set, +0 in others; at Mem is that of A's first bit, 16 bytes before it are the op's to read; B int is 8*Imm+4, Vs from OpExpandInit; 8 lanes
 	OpLoadAfter                // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 4 or 8 lanes
 	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
 	OpStoreLow                 // float32 at Mem = lane 0 of A

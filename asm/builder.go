@@ -185,17 +185,41 @@ func (b *Builder) Select(d, idx Reg, table []Reg, n int) {
 	b.add(Inst{Op: OpSelect, Dst: d, A: idx, Vs: table, Imm: int64(n)})
 }
 
-// Expander is what Expand needs besides its operands; one serves a function.
-type Expander struct{ table, zero Reg }
+// Expander is what Expand and ExpandByte need besides their operands; one serves a
+// function.
+type Expander struct {
+	table  Reg
+	middle []Reg // of each byte
+}
 
-// ExpandInit prepares Expand, outside of loops.
-func (b *Builder) ExpandInit() Expander {
-	e := Expander{b.Int(), b.Vec()}
-	b.add(Inst{Op: OpExpandInit, Dst: e.table, B: e.zero})
+// ExpandInit prepares Expand and ExpandByte, outside of loops. A register for each
+// byte saves ExpandByte an instruction.
+func (b *Builder) ExpandInit(bytes int) Expander {
+	e := Expander{table: b.Int()}
+	b.add(Inst{Op: OpExpandInit, Dst: e.table})
+	for n := range bytes {
+		e.middle = append(e.middle, b.middle(n))
+	}
 	return e
 }
+
+// middle is the number of bits before the upper half of byte n.
+func (b *Builder) middle(n int) Reg {
+	r := b.Int()
+	b.MovI(r, 8*n+4)
+	return r
+}
 func (b *Builder) Expand(e Expander, d Reg, m Mem, bits Reg) {
-	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits, Vs: []Reg{e.table, e.zero}})
+	b.add(Inst{Op: OpExpand, Dst: d, Mem: m, A: bits, Vs: []Reg{e.table}})
+}
+func (b *Builder) ExpandByte(e Expander, d Reg, m Mem, bits Reg, n int) {
+	var middle Reg
+	if n < len(e.middle) {
+		middle = e.middle[n]
+	} else {
+		middle = b.middle(n)
+	}
+	b.add(Inst{Op: OpExpandByte, Dst: d, Mem: m, A: bits, B: middle, Vs: []Reg{e.table}, Imm: int64(n)})
 }
 func (b *Builder) LoadAfter(d, first Reg, m Mem) {
 	b.add(Inst{Op: OpLoadAfter, Dst: d, A: first, Mem: m})

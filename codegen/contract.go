@@ -110,10 +110,12 @@ var contracts = map[runtime.KernelOp]func(runtime.KernelKey) contract{
 	},
 	runtime.LanesMask: func(k runtime.KernelKey) contract {
 		return lanesContract(contract{
-			// The packer's 64 bytes behind the last value are the kernel's to read.
-			memory:   memory{"w": {Len: "4*stored + 64"}, "meta": {Len: "n*k*bytes"}, "cnt": nothing},
-			constant: map[string]int{"bytes": int(k.S) / 8},
-			sums:     []verify.Sum{{Name: "stored", Of: "meta", Rows: "n*k*bytes", Bits: true}},
+			memory:   memory{"w": {Len: "4*(HEAD + stored + TAIL)"}, "meta": {Len: "n*k*bytes"}, "cnt": counts},
+			constant: map[string]int{"bytes": int(k.S) / 8, "HEAD": sgp.MaskHead, "TAIL": sgp.MaskTail},
+			sums: []verify.Sum{
+				{Name: "stored", Of: "meta", Rows: "n*k*bytes", Bits: true},
+				{Name: "values", Of: "cnt", Rows: "n", Width: 4, Weights: []int64{1}, Same: "stored", Each: "k*bytes"},
+			},
 		})
 	},
 	runtime.LanesRow: func(runtime.KernelKey) contract {

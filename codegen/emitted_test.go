@@ -53,9 +53,9 @@ func TestEmitted(t *testing.T) {
 // assembler spells otherwise. What is missing is the same name in lower case.
 var mnemonics = map[string]string{
 	"MOVBLZX": "movzbl", "MOVWLZX": "movzwl", "MOVQ": "mov", "MOVL": "mov", "LEAQ": "lea", "BEXTRL": "bextr",
-	"ADDQ": "add", "SUBQ": "sub", "ANDQ": "and", "ORQ": "or", "XORQ": "xor", "NEGQ": "neg",
+	"ADDQ": "add", "SUBQ": "sub", "ANDQ": "and", "ANDL": "and", "ORQ": "or", "XORQ": "xor", "NEGQ": "neg",
 	"SHLQ": "shl", "SHRQ": "shr", "IMULQ": "imul", "IMUL3Q": "imul", "DECQ": "dec", "INCQ": "inc",
-	"CMPQ": "cmp", "TESTQ": "test", "POPCNTQ": "popcnt", "BZHIQ": "bzhi",
+	"CMPQ": "cmp", "TESTQ": "test", "POPCNTQ": "popcnt", "BZHIQ": "bzhi", "BZHIL": "bzhi", "RORXL": "rorx",
 	"CMOVQLT": "cmovl", "CMOVQGT": "cmovg",
 	"JZ": "je", "JNZ": "jne", "JGE": "jge", "JLE": "jle", "JLT": "jl", "JGT": "jg",
 	// One more byte in the encoding, one more letter in the name.

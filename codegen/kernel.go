@@ -29,7 +29,7 @@ var families = map[runtime.KernelOp]family{
 	runtime.LanesDense:   {lanesArgs, lanes},
 	runtime.LanesList:    {lanesArgs, lanes},
 	runtime.LanesNM:      {lanesArgs, lanes},
-	runtime.LanesMask:    {lanesArgs, lanes},
+	runtime.LanesMask:    {lanesArgs, masks},
 	runtime.LanesRow:     {lanesArgs, row},
 	runtime.LanesWindow:  {lanesArgs, window},
 	runtime.DeltaTile:    {deltaTileArgs, deltaTile},

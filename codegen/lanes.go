@@ -87,12 +87,12 @@ func (s *slab) token(xp asm.Reg, t, disp int) asm.Mem {
 	return asm.Mem{Base: xp, Index: s.multiple[t>>shift], Scale: 1 << shift, Disp: disp}
 }
 
-// lanes builds LanesDense, LanesList, LanesNM and LanesMask.
+// lanes builds LanesDense, LanesList, LanesNM, and LanesMask but for one token on eight lanes.
 func lanes(b *asm.Builder, k runtime.KernelKey) error {
 	mc := b.Machine()
 	// A machine whose vectors may be short has no table of several of them, and none
 	// that is Scalable places values by bits.
-	if int(k.S)%max(leastLanes, mc.Lanes) != 0 || k.NB > 15 || mc.Scalable && (k.M > leastLanes || k.Op == runtime.LanesMask) {
+	if int(k.S)%max(leastLanes, mc.Lanes) != 0 || k.NB > 15 || mc.Scalable && k.M > leastLanes {
 		return fmt.Errorf("codegen: %s: no such slab on %s", k.Name(), mc.Name)
 	}
 	strips(b, int(k.S), mc.Regs, func(s span, _ asm.Reg) { lanesSpan(s, k) })
@@ -288,52 +288,6 @@ func (s *slab) list() {
 		s.Lea(xp, asm.Mem{Base: s.x, Index: off, Scale: 4})
 		s.storedColumn(xp)
 	})
-}
-
-func (s *slab) mask() {
-	xp, k := s.Int(), s.Arg("k")
-	ex := s.ExpandInit()
-	s.Mov(xp, s.x)
-	s.Loop("k", k, func() {
-		s.Prefetch(asm.At(s.w.at, ahead))
-		wv := s.Vecs(s.n)
-		if s.Machine().Lanes < 8 {
-			s.expandHalves(ex, wv)
-		} else {
-			s.expandAll(ex, wv)
-		}
-		s.column(wv, xp)
-		s.AddI(s.meta.at, int(s.key.S)/8)
-		s.AddI(xp, 4)
-	})
-}
-
-// expandAll takes a mask of whole bytes for each vector.
-func (s *slab) expandAll(ex asm.Expander, wv []asm.Reg) {
-	lanes := s.Machine().Lanes
-	for v := range wv {
-		m, n := s.Int(), s.Int()
-		s.LoadU(m, lanes/8, asm.At(s.meta.at, v*lanes/8))
-		s.Expand(ex, wv[v], asm.At(s.w.at, 0), m)
-		s.Popcnt(n, m)
-		s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
-	}
-}
-
-// expandHalves takes a byte for two vectors of four lanes.
-func (s *slab) expandHalves(ex asm.Expander, wv []asm.Reg) {
-	for v := 0; v < len(wv); v += 2 {
-		m, half, n, second := s.Int(), s.Int(), s.Int(), s.Int()
-		s.LoadU(m, 1, asm.At(s.meta.at, v/2))
-		s.LowBits(half, m, 4)
-		s.Expand(ex, wv[v], asm.At(s.w.at, 0), half)
-		s.CountByte(n, half)
-		s.Lea(second, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
-		s.CountByte(n, m)
-		s.Lea(s.w.at, asm.Mem{Base: s.w.at, Index: n, Scale: 4})
-		s.ShrI(m, 4)
-		s.Expand(ex, wv[v+1], asm.At(second, 0), m)
-	}
 }
 
 // nmLayout is how the indices of LanesNM fill words.

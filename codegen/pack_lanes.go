@@ -38,6 +38,9 @@ func packLanes(o *operand, kind sgp.LanesKind, s, n, m int) (*sgp.Lanes, error) 
 	default:
 		return nil, fmt.Errorf("codegen: no packing for lanes kind %d", kind)
 	}
+	if kind == sgp.LanesMask {
+		grow(&l.W, sgp.MaskHead)
+	}
 	for r := 0; r < len(o.rows); r += s {
 		v, kept := o.block(r, s)
 		if err := pack(l, v, kept); err != nil {
@@ -45,7 +48,7 @@ func packLanes(o *operand, kind sgp.LanesKind, s, n, m int) (*sgp.Lanes, error) 
 		}
 	}
 	if kind == sgp.LanesMask {
-		l.W = append(l.W, make([]float32, 16)...) // a vector read at the last value stays inside
+		grow(&l.W, sgp.MaskTail)
 	}
 	return l, nil
 }
@@ -90,6 +93,7 @@ func packList(l *sgp.Lanes, v [][]float32, kept [][]uint64) error {
 }
 
 func packMask(l *sgp.Lanes, v [][]float32, kept [][]uint64) error {
+	before := len(l.W)
 	for k := range v[0] {
 		at := len(l.Meta)
 		for range l.S / 8 {
@@ -102,6 +106,7 @@ func packMask(l *sgp.Lanes, v [][]float32, kept [][]uint64) error {
 			}
 		}
 	}
+	l.Cnt = append(l.Cnt, uint32(len(l.W)-before))
 	return nil
 }
 

@@ -124,6 +124,9 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 		rows = len(l.Rows)
 	}
 	w, meta, cnt := l.W, l.Meta, l.Cnt
+	if l.Kind == sgp.LanesMask {
+		take(u.t, &w, sgp.MaskHead)
+	}
 	for j := range l.Slabs(u.m.Rows) {
 		put := func(lane, k int, v float32) {
 			switch r := j*l.S + lane; {
@@ -150,6 +153,8 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 				}
 			}
 		case sgp.LanesMask:
+			stored := take(u.t, &cnt, 1)[0]
+			before := len(w)
 			for c := range k {
 				mask := take(u.t, &meta, l.S/8)
 				for lane := range l.S {
@@ -158,6 +163,7 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 					}
 				}
 			}
+			require.EqualValues(u.t, stored, before-len(w), "the values of a slab")
 		case sgp.LanesNM:
 			b := bits.Len(uint(l.M)) - 1
 			per := 32 / b
@@ -223,7 +229,7 @@ func (u *unpacker) lanes(l *sgp.Lanes) {
 		}
 	}
 	if l.Kind == sgp.LanesMask {
-		require.Len(u.t, w, 16, "the padding that a vector load may read")
+		require.Len(u.t, w, sgp.MaskTail, "the padding that a vector load may read")
 		w = nil
 	}
 	require.Empty(u.t, w)

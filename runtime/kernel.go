@@ -89,8 +89,9 @@ type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, b
 // otherwise a group takes ceil(N/P) words, index q in word q/P at bit (q%P)*B.
 // Every bit pattern is a valid index.
 //
-// LanesMask may read up to 64 bytes beyond the last value; the packer appends
-// them. LanesRow is for NB = 1; S = 8: its lanes are eight stored elements of one
+// The first value of LanesMask is w[4]; its kernels may read the 4 before it and 32
+// behind the last one, which mean nothing. cnt [n] counts the values of each slab.
+// LanesRow is for NB = 1; S = 8: its lanes are eight stored elements of one
 // row, of which cnt [n, S] counts the groups. LanesWindow is for NB = 1 and S = 16
 // too; meta is for each group 8 uint32, place, and then 8 bytes, step. cnt [n, S/8]
 // counts the groups of each eight rows.

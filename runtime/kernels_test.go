@@ -236,6 +236,9 @@ func interpretLanes(key KernelKey) LanesFunc {
 				_, _, each := nmPlace(0, 0, k, n, m)
 				meta = at(meta, each*s*4)
 			case LanesMask:
+				if j == 0 {
+					w = at(w, 4)
+				}
 				for kk := range k {
 					for l := range s {
 						v := float32(0)

@@ -1,9 +1,6 @@
 package runtime
 
 import (
-	"encoding/binary"
-	"math/bits"
-
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
 
@@ -141,7 +138,7 @@ func (d *lanesLinear) sizes(f *sgp.Lanes, slabs int) slabSizes {
 			z.meta[j] = sgp.NMWords(d.k, f.N, f.M) * f.S * 4
 		case sgp.LanesMask:
 			z.meta[j] = d.k * f.S / 8
-			z.w[j] = onesCountBytes(f.Meta[j*z.meta[j]:][:z.meta[j]])
+			z.w[j] = int(f.Cnt[j])
 		case sgp.LanesList:
 			z.w[j], z.meta[j] = int(f.Cnt[j])*f.S, int(f.Cnt[j])*2
 		case sgp.LanesRow:
@@ -412,15 +409,4 @@ func (d *lanesLinear) scatter(c *slabChunk, token int, lanes []float32) {
 	for i, v := range lanes {
 		d.y[(first+i)*d.yRow+token*d.yColumn] = v
 	}
-}
-
-func onesCountBytes(b []byte) int {
-	n := 0
-	for ; len(b) >= 8; b = b[8:] {
-		n += bits.OnesCount64(binary.LittleEndian.Uint64(b))
-	}
-	for _, c := range b {
-		n += bits.OnesCount8(c)
-	}
-	return n
 }

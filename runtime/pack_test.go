@@ -180,6 +180,9 @@ func packLanes(d dense, kind sgp.LanesKind, s, n, m int, rows, cols []uint32) *s
 	if rows == nil {
 		rows = allColumns(d.out)
 	}
+	if kind == sgp.LanesMask {
+		f.W = make([]float32, sgp.MaskHead)
+	}
 	for j := 0; j < len(rows); j += s {
 		get := func(l, k int) float32 {
 			if j+l >= len(rows) {
@@ -190,7 +193,7 @@ func packLanes(d dense, kind sgp.LanesKind, s, n, m int, rows, cols []uint32) *s
 		packSlab(f, get, len(cols))
 	}
 	if kind == sgp.LanesMask {
-		f.W = append(f.W, make([]float32, 16)...)
+		f.W = append(f.W, make([]float32, sgp.MaskTail)...)
 	}
 	return f
 }
@@ -221,6 +224,7 @@ func packSlab(f *sgp.Lanes, get func(l, k int) float32, k int) {
 		}
 		f.Cnt = append(f.Cnt, uint32(n))
 	case sgp.LanesMask:
+		before := len(f.W)
 		for kk := range k {
 			mask := make([]byte, f.S/8)
 			for l := range f.S {
@@ -231,6 +235,7 @@ func packSlab(f *sgp.Lanes, get func(l, k int) float32, k int) {
 			}
 			f.Meta = append(f.Meta, mask...)
 		}
+		f.Cnt = append(f.Cnt, uint32(len(f.W)-before))
 	case sgp.LanesNM:
 		_, _, words := nmPlace(0, 0, k, f.N, f.M)
 		meta := make([]uint32, words*f.S)

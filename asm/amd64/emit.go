@@ -161,8 +161,8 @@ func checkVectors(f *ir.Function, n int) error {
 
 // tables are read-only data shared by the functions of a file, made on demand.
 type tables struct {
-	rampMem, ranksMem, constantsMem operand.Mem
-	constants                       []operand.U32 // ascending
+	rampMem, halvesMem, constantsMem operand.Mem
+	constants                        []operand.U32 // ascending
 }
 
 // constantsOf is what funcs broadcast.
@@ -201,23 +201,33 @@ func (t *tables) ramp(c *build.Context) operand.Mem {
 	return t.rampMem
 }
 
-// ranks holds, for each byte b, eight bytes: the rank of bit l among the set
-// bits of b, or 255.
-func (t *tables) ranks(c *build.Context) operand.Mem {
-	if t.ranksMem.Symbol.Name == "" {
-		words := make([]operand.U64, 256)
-		for b := range words {
+// halves holds, for each byte b, what VPSHUFB takes to place the values of the bits
+// set in b: those of the lower four bits end the lower half of a vector, those of the
+// upper four begin the upper half. Lanes whose bit is not set become 0.
+func (t *tables) halves(c *build.Context) operand.Mem {
+	if t.halvesMem.Symbol.Name == "" {
+		words := make([]operand.U64, 0, 4*256)
+		for b := range 256 {
+			at := 4 - bits.OnesCount(uint(b&15)) // of the next value, in its half
 			for l := range 8 {
-				v := operand.U64(255)
-				if b>>l&1 != 0 {
-					v = operand.U64(bits.OnesCount(uint(b) & (1<<l - 1)))
+				if l == 4 {
+					at = 0
 				}
-				words[b] |= v << (8 * l)
+				bytes := operand.U64(0x80808080)
+				if b>>l&1 != 0 {
+					bytes = 0x03020100 + operand.U64(4*at)*0x01010101
+					at++
+				}
+				if l%2 == 0 {
+					words = append(words, bytes)
+				} else {
+					words[len(words)-1] |= bytes << 32
+				}
 			}
 		}
-		t.ranksMem = global(c, "sparsegenRanks", words)
+		t.halvesMem = global(c, "sparsegenHalves", words)
 	}
-	return t.ranksMem
+	return t.halvesMem
 }
 
 // global adds a read-only table without disturbing the function being built.

@@ -85,36 +85,46 @@ func (l *lowerer) selectLanes(i *asm.Inst) error {
 	return nil
 }
 
-// expandInit loads what expand needs; EVEX machines need nothing.
+// expandInit loads what expandByte needs; EVEX machines need nothing.
 func (l *lowerer) expandInit(i *asm.Inst) {
-	if l.wide {
-		return
+	if !l.wide {
+		l.ctx.LEAQ(l.data.halves(l.ctx), l.r(i.Dst))
 	}
-	l.ctx.LEAQ(l.data.ranks(l.ctx), l.r(i.Dst))
-	z := l.r(i.B)
-	l.ctx.VXORPS(z, z, z)
 }
 
 // expand places consecutive values into the lanes whose bit is set.
-func (l *lowerer) expand(i *asm.Inst) {
-	c, d := l.ctx, l.r(i.Dst)
-	if l.wide {
-		// On Zen 4 VEXPANDPS waits for its destination's old value: cut that.
-		k := c.K()
-		c.VPXORD(d, d, d)
-		c.KMOVW(l.gp(i.A).As32(), k)
-		c.VEXPANDPS_Z(l.mem(i.Mem), k, d)
-		return
+func (l *lowerer) expand(i *asm.Inst) error {
+	if !l.wide {
+		return fmt.Errorf("for registers of 16 float32, not of %d", l.f.Machine.Lanes)
 	}
-	// Row b of the table holds, for each lane, the rank of its bit among the
-	// set bits of b, or -1.
-	// Values and table are loaded apart: a permutation of memory takes twice as
-	// long on Zen 3.
-	idx := c.YMM()
-	c.VPMOVSXBD(operand.Mem{Base: l.r(i.Vs[0]), Index: l.r(i.A), Scale: 8}, idx)
-	c.VMOVUPS(l.mem(i.Mem), d)
-	c.VPERMPS(d, idx, d)
-	c.VBLENDVPS(idx, l.r(i.Vs[1]), d, d)
+	// On Zen 4 VEXPANDPS waits for its destination's old value: cut that.
+	c, k, d := l.ctx, l.ctx.K(), l.r(i.Dst)
+	c.VPXORD(d, d, d)
+	c.KMOVW(l.gp(i.A).As32(), k)
+	c.VEXPANDPS_Z(l.mem(i.Mem), k, d)
+	return nil
+}
+
+// expandByte is expand for a byte among those of a mask. The values of the byte's
+// lower four lanes end where those of the upper four begin. A vector loaded around
+// that place has either in the half in which a shuffle needs them, which takes a
+// quarter of the time of a permutation across lanes and makes the zeros besides.
+func (l *lowerer) expandByte(i *asm.Inst) error {
+	if l.wide {
+		return fmt.Errorf("for registers of 8 float32, not of %d", l.f.Machine.Lanes)
+	}
+	c, d, mask := l.ctx, l.r(i.Dst), l.gp(i.A).As32()
+	before := c.GP64()
+	c.BZHIL(l.gp(i.B).As32(), mask, before.As32())
+	c.POPCNTQ(before, before)
+	values := l.mem(i.Mem)
+	values.Index, values.Scale, values.Disp = before, 4, values.Disp-16
+	c.VMOVUPS(values, d)
+	row := c.GP64()
+	c.RORXL(operand.U8(8*i.Imm-5)&31, mask, row.As32())
+	c.ANDL(operand.I32(255*32), row.As32())
+	c.VPSHUFB(operand.Mem{Base: l.r(i.Vs[0]), Index: row, Scale: 1}, d, d)
+	return nil
 }
 
 // sumLow adds up eight lanes, halving them each time.

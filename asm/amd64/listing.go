@@ -95,7 +95,7 @@ func vector(r verify.Reg) bool { return r >= verify.FirstVec && r < verify.First
 // counts is how many operands the integer instructions have.
 var counts = map[verify.Op]int{
 	verify.Move: 2, verify.Add: 2, verify.Sub: 2, verify.ShiftLeft: 2, verify.ShiftRight: 2, verify.Negate: 1,
-	verify.Address: 2, verify.CountOnes: 2, verify.LowBits: 3, verify.Extract: 3, verify.Compare: 2, verify.Test: 2, verify.MoveIf: 2,
+	verify.Address: 2, verify.CountOnes: 2, verify.LowBits: 3, verify.Extract: 3, verify.Rotate: 3, verify.And: 2, verify.Compare: 2, verify.Test: 2, verify.MoveIf: 2,
 	verify.Return: 0, verify.ClearUpper: 0, verify.Hint: 1, verify.SetMask: 2,
 }
 
@@ -123,10 +123,10 @@ func arrange(in *verify.Inst, s *semantics, zeroing bool, ops []verify.Operand) 
 			in.B = ops[1]
 		}
 		return nil
-	case verify.LowBits, verify.Extract:
+	case verify.LowBits, verify.Extract, verify.Rotate:
 		in.A, in.B, in.D = ops[0], ops[1], ops[2]
 		return nil
-	case verify.Move, verify.Add, verify.Sub, verify.ShiftLeft, verify.ShiftRight, verify.Address, verify.CountOnes, verify.MoveIf:
+	case verify.Move, verify.Add, verify.Sub, verify.And, verify.ShiftLeft, verify.ShiftRight, verify.Address, verify.CountOnes, verify.MoveIf:
 		in.A, in.D = ops[0], ops[1]
 		return nil
 	case verify.Negate:

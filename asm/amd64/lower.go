@@ -166,7 +166,9 @@ func (l *lowerer) inst(i *asm.Inst) error {
 	case asm.OpSelect:
 		return l.selectLanes(i)
 	case asm.OpExpand:
-		l.expand(i)
+		return l.expand(i)
+	case asm.OpExpandByte:
+		return l.expandByte(i)
 	case asm.OpExpandInit:
 		l.expandInit(i)
 	case asm.OpLoadLow:

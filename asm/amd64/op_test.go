@@ -156,9 +156,12 @@ var programs = []program{
 	{"32 of two", asm.OpSelect, func(b *asm.Builder, p *operands) { b.Select(p.d, p.a, p.vs, 32) }},
 	{"32 of four", asm.OpSelect, func(b *asm.Builder, p *operands) { b.Select(p.d, p.a, p.vs, 32) }},
 	{"64", asm.OpSelect, func(b *asm.Builder, p *operands) { b.Select(p.d, p.a, p.vs, 64) }},
-	{"", asm.OpExpandInit, func(b *asm.Builder, p *operands) { b.ExpandInit() }},
+	{"", asm.OpExpandInit, func(b *asm.Builder, p *operands) { b.ExpandInit(1) }},
 	{"", asm.OpExpand, func(b *asm.Builder, p *operands) {
-		b.Expand(b.ExpandInit(), p.d, asm.At(p.i, 0), p.j)
+		b.Expand(b.ExpandInit(0), p.d, asm.At(p.i, 0), p.j)
+	}},
+	{"", asm.OpExpandByte, func(b *asm.Builder, p *operands) {
+		b.ExpandByte(b.ExpandInit(4), p.d, asm.At(p.i, 16), p.j, 2)
 	}},
 	{"", asm.OpLoadAfter, func(b *asm.Builder, p *operands) { b.LoadAfter(p.d, p.a, asm.At(p.i, 4)) }},
 	{"", asm.OpLoadLow, func(b *asm.Builder, p *operands) { b.LoadLow(p.d, asm.At(p.i, 4)) }},

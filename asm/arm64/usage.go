@@ -47,7 +47,7 @@ func accumulates(op asm.Op) bool {
 // reads calls do with each register that i reads.
 func reads(i *asm.Inst, do func(asm.Reg)) {
 	for _, r := range append([]asm.Reg{i.A, i.B, i.Mask, i.Mem.Base, i.Mem.Index}, i.Vs...) {
-		if !r.IsZero() && !(i.Op == asm.OpExpandInit && r == i.B) {
+		if !r.IsZero() {
 			do(r)
 		}
 	}
@@ -65,9 +65,6 @@ func writes(i *asm.Inst, do func(asm.Reg)) {
 		for _, r := range i.Vs {
 			do(r)
 		}
-	}
-	if i.Op == asm.OpExpandInit {
-		do(i.B)
 	}
 }
 

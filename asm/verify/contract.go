@@ -62,7 +62,8 @@ type Region struct {
 
 // Sum names a sum over the integers of a region: Rows rows of len(Weights)
 // integers of Width bytes each. With Bits it is the number of bits set in Rows
-// bytes.
+// bytes. Where Same names a Sum of bits further up, the sum over the first rows, however
+// many, is that one's over Each bytes a row.
 type Sum struct {
 	Name    string
 	Of      string
@@ -70,6 +71,8 @@ type Sum struct {
 	Width   int64
 	Weights []int64
 	Bits    bool
+	Same    string
+	Each    string
 }
 
 // Walk says of a region of rows of Period bytes: each byte from place From on, added
@@ -200,6 +203,16 @@ func (a *analysis) bind(c *Contract, absent string) error {
 			}
 		}
 		s.ends = []poly{end}
+		if u.Same != "" {
+			t, ok := a.names[u.Same].isSymbol()
+			if !ok {
+				return fmt.Errorf("sum %s is the same as %q, which is no sum", u.Name, u.Same)
+			}
+			if s.each, err = a.expr(u.Each); err != nil {
+				return err
+			}
+			s.same = a.syms.info[t].sum
+		}
 		i := a.syms.sumIndex(s)
 		a.names[u.Name] = a.syms.prefixAt(i, end)
 	}

@@ -285,6 +285,9 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 		if t, ok := x.p.isSymbol(); ok && x.k == vInt {
 			if i := a.syms.info[t]; i.kind == element {
 				return value{k: vInt, p: a.onesAt(i.region, i.pos, i.width)}
+			} else if i.kind == lowest {
+				i.kind = lowestOnes
+				return value{k: vInt, p: a.upTo(i.by, i)}
 			}
 		}
 	case LowBits:
@@ -292,10 +295,39 @@ func (a *analysis) result(in *Inst, s *state, x, y, d value) value {
 		if y.k == vInt && y.p.equal(a.syms.constant(-1)) && x.k == vInt && a.proves(s.known, x.p) && a.proves(s.known, a.syms.constant(64).minus(x.p)) {
 			return value{k: vBits, p: x.p}
 		}
+		n, ok := x.p.isConst()
+		if t, whole := y.p.isSymbol(); ok && whole && x.k == vInt && y.k == vInt && n >= 0 && n < 32 {
+			if i := a.syms.info[t]; i.kind == element && n <= 8*i.width {
+				return value{k: vInt, p: a.upTo(1<<n-1, symbolInfo{kind: lowest, region: i.region, width: i.width, pos: i.pos, by: n})}
+			}
+		}
+	case Rotate:
+		n, ok := x.p.isConst()
+		if t, whole := y.p.isSymbol(); ok && whole && x.k == vInt && y.k == vInt && in.Width == 4 && n >= 0 && n < 32 {
+			if i := a.syms.info[t]; i.kind == element && i.width == 4 {
+				return value{k: vRotated, region: i.region, p: i.pos, q: a.syms.constant(n)}
+			}
+		}
+	case And:
+		// Of a rotated integer, one of its bytes where the rotation has left it.
+		if mask, ok := x.p.isConst(); ok && x.k == vInt && d.k == vRotated && mask > 0 {
+			at := int64(bits.TrailingZeros64(uint64(mask)))
+			from := at + d.q.constTerm()
+			if mask == 0xff<<at && at <= 24 && from%8 == 0 {
+				return value{k: vInt, p: a.elementAt(d.region, d.p.plusConst(from%32/8), 1).scaled(1 << at)}
+			}
+		}
 	case MoveIf:
 		return a.moveIf(in, s, x, d)
 	}
 	return unknown
+}
+
+// upTo is a symbol that is at most the given.
+func (a *analysis) upTo(most int64, i symbolInfo) poly {
+	return a.syms.derived(symbolInfo{kind: i.kind, region: i.region, width: i.width, by: i.by, pos: i.pos}, func(e poly) []poly {
+		return []poly{a.syms.constant(most).minus(e)}
+	})
 }
 
 // quotient is floor(p / by) for p >= 0. A product with by/d, rounded up, stands

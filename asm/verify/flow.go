@@ -291,7 +291,7 @@ func (a *analysis) reads(in *Inst, do func(Reg)) {
 // readsD reports whether D is an operand too.
 func (in *Inst) readsD() bool {
 	switch in.Op {
-	case Add, Sub, ShiftLeft, ShiftRight, Negate, MoveIf:
+	case Add, Sub, And, ShiftLeft, ShiftRight, Negate, MoveIf:
 		return true
 	}
 	return in.Acc

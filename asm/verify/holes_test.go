@@ -49,6 +49,20 @@ var (
 		{Name: "cnt", Size: 8, Memory: &verify.Region{Len: "4*n", Elem: 4}},
 		{Name: "n", Size: 8, Integer: &verify.Integer{Min: 2}},
 	}, Sums: []verify.Sum{{Name: "entries", Of: "cnt", Rows: "n", Width: 4, Weights: []int64{1}}}}
+	// Of each of n masks of 32 bits, w has a float32 for each bit set, and one more at the
+	// end; cnt has their numbers. t has 29 bytes, u 256.
+	masked = verify.Contract{Args: []verify.Arg{
+		{Name: "y", Size: 8, Memory: &verify.Region{Len: "4", Write: true}},
+		{Name: "w", Size: 8, Memory: &verify.Region{Len: "4*stored + 4"}},
+		{Name: "meta", Size: 8, Memory: &verify.Region{Len: "4*n"}},
+		{Name: "cnt", Size: 8, Memory: &verify.Region{Len: "4*n", Elem: 4}},
+		{Name: "t", Size: 8, Memory: &verify.Region{Len: "29"}},
+		{Name: "u", Size: 8, Memory: &verify.Region{Len: "256"}},
+		{Name: "n", Size: 8, Integer: &verify.Integer{Min: 2}},
+	}, Sums: []verify.Sum{
+		{Name: "stored", Of: "meta", Rows: "4*n", Bits: true},
+		{Name: "values", Of: "cnt", Rows: "n", Width: 4, Weights: []int64{1}, Same: "stored", Each: "4"},
+	}}
 	// Steps of groups of eight are summed up in place 7 and stay below k, beginning
 	// anew n times.
 	walked = verify.Contract{Args: []verify.Arg{
@@ -193,6 +207,18 @@ var holes = []struct {
 	{"a walk is carried in another place", walked, "40",
 		"MOVQ y+0(FP), AX; MOVQ x+8(FP), CX; MOVQ steps+16(FP), DX; MOVQ cnt+24(FP), R8; MOVQ n+32(FP), R9; VXORPS X0, X0, X0; slab:; MOVL (R8), BX; ADDQ $4, R8; MOVQ $0, SI; TESTQ BX, BX; JZ none; group:; MOVBLZX (DX), DI; ADDQ SI, DI; VADDSS (CX)(DI*4), X0, X0; MOVBLZX @(DX), DI; ADDQ DI, SI; ADDQ $8, DX; DECQ BX; JNZ group; none:; DECQ R9; JNZ slab; VMOVSS X0, (AX)",
 		"7", "6", "not proved to lie within"},
+	{"the values of other masks than those before", masked, "56",
+		"MOVQ y+0(FP), AX; MOVQ w+8(FP), CX; MOVQ meta+16(FP), DX; MOVQ cnt+24(FP), BX; MOVQ n+48(FP), SI; LEAQ (DX)(SI*4), DX; DECQ SI; MOVQ $0, DI; more:; MOVL (BX), R8; ADDQ R8, DI; ADDQ $4, BX; DECQ SI; JNZ more; LEAQ (CX)(DI*4), CX; MOVL -@(DX), R8; POPCNTQ R8, R8; VMOVSS (CX)(R8*4), X0; VMOVSS X0, (AX)",
+		"4", "8", "not proved to lie within"},
+	{"more bits than are counted", masked, "56",
+		"MOVQ y+0(FP), AX; MOVQ meta+16(FP), DX; MOVQ t+32(FP), CX; MOVL (DX), DX; MOVQ $@, BX; BZHIL BX, DX, DX; POPCNTQ DX, DX; MOVBLZX (CX)(DX*1), DX; VXORPS X0, X0, X0; VMOVSS X0, (AX)",
+		"28", "29", "not proved to lie within"},
+	{"a rotation that leaves no byte in its place", masked, "56",
+		"MOVQ y+0(FP), AX; MOVQ meta+16(FP), DX; MOVQ u+40(FP), CX; MOVL (DX), DX; RORXL $@, DX, DX; ANDL $0xff, DX; MOVBLZX (CX)(DX*1), DX; VXORPS X0, X0, X0; VMOVSS X0, (AX)",
+		"0x18", "0x17", "nothing is known"},
+	{"a byte that is scaled beyond its table", masked, "56",
+		"MOVQ y+0(FP), AX; MOVQ meta+16(FP), DX; MOVQ u+40(FP), CX; MOVL (DX), DX; @, DX; MOVBLZX (CX)(DX*1), DX; VXORPS X0, X0, X0; VMOVSS X0, (AX)",
+		"RORXL $0x08, DX, DX; ANDL $0xff", "RORXL $0x07, DX, DX; ANDL $0x1fe", "not proved to lie within"},
 	{"a pointer to one thing less another's is a number", vector, "24",
 		"MOVQ y+0(FP), AX; MOVQ x+8(FP), CX; MOVQ @, DX; ADDQ $7, DX; SUBQ CX, DX; MOVBLZX (CX)(DX*1), DX; VXORPS Y0, Y0, Y0; VMOVUPS Y0, (AX); VZEROUPPER",
 		"CX", "AX", "nothing is known"},

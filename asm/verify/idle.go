@@ -70,7 +70,7 @@ func (a *analysis) unread(i int) bool {
 	switch in.Op {
 	case Compare, Test:
 		return a.flagsUnread(i)
-	case Move, Add, Sub, Mul, ShiftLeft, ShiftRight, Negate, Address, CountOnes, LowBits, Extract:
+	case Move, Add, Sub, Mul, ShiftLeft, ShiftRight, Negate, Address, CountOnes, LowBits, Rotate, And, Extract:
 	default:
 		return false
 	}

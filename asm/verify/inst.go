@@ -51,6 +51,8 @@ const (
 	Address                  // D = address of A
 	CountOnes                // D = bits set in A
 	LowBits                  // D = the low A bits of B
+	Rotate                   // D = B rotated right by A bits, of Width bytes
+	And                      // D &= A
 	Extract                  // D = bits of B: A says from which on, and from its bit 8 on how many
 	Compare                  // flags of A - B
 	Test                     // flags of A & B

@@ -6,13 +6,14 @@ import "slices"
 type valueKind uint8
 
 const (
-	vAny    valueKind = iota // nothing
-	vInt                     // p
-	vPtr                     // p bytes into a region
-	vLesser                  // min(p, q), which may be negative
-	vBits                    // an integer whose low p bits are set
-	vMask                    // a mask of q lanes, the first p of them set
-	vBytes                   // the q bytes from p on in a region, the first one lowest, then zeros
+	vAny     valueKind = iota // nothing
+	vInt                      // p
+	vPtr                      // p bytes into a region
+	vLesser                   // min(p, q), which may be negative
+	vBits                     // an integer whose low p bits are set
+	vMask                     // a mask of q lanes, the first p of them set
+	vBytes                    // the q bytes from p on in a region, the first one lowest, then zeros
+	vRotated                  // the 4 bytes from p on in a region, rotated right by q bits
 )
 
 type value struct {

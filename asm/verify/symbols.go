@@ -12,13 +12,15 @@ import (
 type symbolKind uint8
 
 const (
-	named   symbolKind = iota // an argument, a symbol of the contract, a loop's counter
-	element                   // the integer of width bytes at pos in a region
-	ones                      // the number of bits set in the width bytes at pos
-	prefix                    // a sum over the elements of a region below pos
-	floored                   // floor(pos / by)
-	lesser                    // min(pos, with)
-	clamped                   // max(pos, 0); where with is set, max(min(pos, with), 0)
+	named      symbolKind = iota // an argument, a symbol of the contract, a loop's counter
+	element                      // the integer of width bytes at pos in a region
+	ones                         // the number of bits set in the width bytes at pos
+	lowest                       // the low by bits of the integer of width bytes at pos
+	lowestOnes                   // the number of bits set in those
+	prefix                       // a sum over the elements of a region below pos
+	floored                      // floor(pos / by)
+	lesser                       // min(pos, with)
+	clamped                      // max(pos, 0); where with is set, max(min(pos, with), 0)
 )
 
 type symbolInfo struct {
@@ -45,6 +47,8 @@ type sum struct {
 	terms  []sumTerm
 	bits   bool
 	ends   []poly // positions where the contract says that the stream ends
+	same   int    // where each is set: the sum of bits over as many bytes a period
+	each   poly
 }
 
 type sumTerm struct{ at, width, weight int64 }
@@ -142,6 +146,11 @@ func (t *symbols) prefixAt(sum int, pos poly) poly {
 	if pos == nil {
 		return nil
 	}
+	if s := &t.sums[sum]; s.each != nil {
+		if rows, whole := pos.divided(s.period); whole {
+			return t.prefixAt(s.same, rows.times(s.each))
+		}
+	}
 	return t.derived(symbolInfo{kind: prefix, sum: sum, region: t.sums[sum].region, pos: pos}, nil)
 }
 
@@ -237,7 +246,7 @@ func (t *symbols) substituted(u, s symbol, q poly) poly {
 		}
 		return t.clampBelow(pos, with)
 	}
-	return t.derived(symbolInfo{kind: i.kind, region: i.region, width: i.width, pos: pos}, func(e poly) []poly {
+	return t.derived(symbolInfo{kind: i.kind, region: i.region, width: i.width, by: i.by, pos: pos}, func(e poly) []poly {
 		facts := make([]poly, len(i.facts)) // c - u, each
 		for k, f := range i.facts {
 			facts[k] = f.plus(t.poly(u)).minus(e)
@@ -255,6 +264,10 @@ func (t *symbols) name(s symbol, regions []region) string {
 		return fmt.Sprintf("%s[%s]", regions[i.region].name, t.place(i.pos, i.width, regions))
 	case ones:
 		return fmt.Sprintf("ones(%s[%s])", regions[i.region].name, show(i.pos))
+	case lowest:
+		return fmt.Sprintf("low%d(%s[%s])", i.by, regions[i.region].name, show(i.pos))
+	case lowestOnes:
+		return fmt.Sprintf("ones(low%d(%s[%s]))", i.by, regions[i.region].name, show(i.pos))
 	case prefix:
 		return fmt.Sprintf("%s(%s below byte %s)", t.sums[i.sum].name, regions[i.region].name, show(i.pos))
 	case floored:

@@ -38,7 +38,10 @@ func TestContractsThatDoNotBind(t *testing.T) {
 		"symbol":   {Symbols: []Integer{n, {Name: "q", Value: "m"}}},
 		"argument": {Args: []Arg{{Name: "q", Size: 8, Integer: &Integer{Value: "m"}}}},
 		"length":   {Args: []Arg{{Name: "x", Size: 8, Memory: &Region{Len: "m"}}}},
-		"fact":     {Symbols: []Integer{n}, Facts: []string{"n - m"}},
+		"each": {Args: []Arg{{Name: "x", Size: 8, Memory: &Region{Len: "n"}}}, Symbols: []Integer{n}, Sums: []Sum{
+			{Name: "bits", Of: "x", Rows: "n", Bits: true}, {Name: "s", Of: "x", Rows: "n", Width: 1, Weights: []int64{1}, Same: "bits", Each: "m"},
+		}},
+		"fact": {Symbols: []Integer{n}, Facts: []string{"n - m"}},
 	} {
 		f := &Func{Name: "f", Insts: []Inst{{Op: Return, Line: 1}}}
 		_, err := Check(f, &c, nil)

@@ -19150,342 +19150,1696 @@ end5:
 	RET
 
 // func lanesMask_f32_s32_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3, MMX+, POPCNT
+// Requires: AVX, AVX2, BMI2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx2(SB), NOSPLIT, $0-88
-	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
+	MOVQ   w+32(FP), AX
+	MOVQ   meta+40(FP), CX
+	MOVQ   n+80(FP), DX
+	MOVQ   k+56(FP), BX
+	MOVQ   DX, SI
+	SHRQ   $0x01, SI
+	SUBQ   SI, DX
+	SUBQ   SI, DX
+	MOVQ   DX, ldx+24(FP)
+	MOVQ   SI, n+80(FP)
+	IMULQ  SI, BX
+	IMUL3Q $+4, BX, BX
+	MOVQ   CX, DX
+	ADDQ   BX, DX
+	IMUL3Q $+128, SI, BX
+	MOVQ   BX, ldy+8(FP)
+	MOVQ   cnt+48(FP), BX
+	MOVQ   $+0, DI
+	TESTQ  SI, SI
+	JZ     half_end1
 
-slab2:
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	ADDQ    $+128, BX
-	MOVQ    k+56(FP), R8
-	LEAQ    sparsegenRanks<>+0(SB), R9
-	VXORPS  Y4, Y4, Y4
-	MOVQ    CX, R10
+half2:
+	MOVL (BX), R8
+	ADDQ R8, DI
+	ADDQ $+4, BX
+	DECQ SI
+	JNZ  half2
 
-k3:
-	PREFETCHT0   2048(SI)
-	MOVBLZX      (DI), R11
-	VPMOVSXBD    (R9)(R11*8), Y6
-	VMOVUPS      (SI), Y5
-	VPERMPS      Y5, Y6, Y5
-	VBLENDVPS    Y6, Y4, Y5, Y5
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	MOVBLZX      1(DI), R11
-	VPMOVSXBD    (R9)(R11*8), Y7
-	VMOVUPS      (SI), Y6
-	VPERMPS      Y6, Y7, Y6
-	VBLENDVPS    Y7, Y4, Y6, Y6
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	MOVBLZX      2(DI), R11
-	VPMOVSXBD    (R9)(R11*8), Y8
-	VMOVUPS      (SI), Y7
-	VPERMPS      Y7, Y8, Y7
-	VBLENDVPS    Y8, Y4, Y7, Y7
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	MOVBLZX      3(DI), R11
-	VPMOVSXBD    (R9)(R11*8), Y9
-	VMOVUPS      (SI), Y8
-	VPERMPS      Y8, Y9, Y8
-	VBLENDVPS    Y9, Y4, Y8, Y8
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	VBROADCASTSS (R10), Y9
-	VFMADD231PS  Y9, Y5, Y0
-	VFMADD231PS  Y9, Y6, Y1
-	VFMADD231PS  Y9, Y7, Y2
-	VFMADD231PS  Y9, Y8, Y3
-	ADDQ         $+4, DI
-	ADDQ         $+4, R10
-	DECQ         R8
-	JNZ          k3
+half_end1:
+	LEAQ (AX)(DI*4), BX
+	LEAQ sparsegenHalves<>+0(SB), SI
+	MOVQ $+4, DI
+	MOVQ $+12, R8
+	MOVQ $+20, R9
+	MOVQ $+28, R10
+
+pair3:
+	MOVQ    n+80(FP), R11
+	TESTQ   R11, R11
+	JZ      rest4
+	ADDQ    $-1, R11
+	MOVQ    R11, n+80(FP)
+	MOVQ    bias+64(FP), R11
+	MOVQ    ldy+8(FP), R12
+	ADDQ    $+128, R11
+	MOVQ    R11, bias+64(FP)
+	VMOVUPS -128(R11), Y0
+	VMOVUPS -96(R11), Y1
+	VMOVUPS -64(R11), Y2
+	VMOVUPS -32(R11), Y3
+	VMOVUPS -128(R11)(R12*1), Y4
+	VMOVUPS -96(R11)(R12*1), Y5
+	VMOVUPS -64(R11)(R12*1), Y6
+	VMOVUPS -32(R11)(R12*1), Y7
+	MOVQ    x+16(FP), R11
+	MOVQ    k+56(FP), R12
+	LEAQ    (R11)(R12*4), R11
+	LEAQ    (CX)(R12*4), CX
+	LEAQ    (DX)(R12*4), DX
+	MOVQ    $+0, R13
+	SUBQ    R12, R13
+	CMPQ    R13, $-4
+	JLE     columns6
+	JMP     rest7
+
+columns6:
+	PREFETCHT0   1024(CX)(R13*4)
+	PREFETCHT0   1024(DX)(R13*4)
+	VBROADCASTSS (R11)(R13*4), Y8
+	PREFETCHT0   4096(AX)
+	MOVL         (CX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (AX)(R12*4), AX
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y8, Y12, Y3
+	PREFETCHT0   4096(BX)
+	MOVL         (DX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (BX)(R12*4), BX
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	VBROADCASTSS 4(R11)(R13*4), Y8
+	PREFETCHT0   4096(AX)
+	MOVL         4(CX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (AX)(R12*4), AX
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y8, Y12, Y3
+	PREFETCHT0   4096(BX)
+	MOVL         4(DX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (BX)(R12*4), BX
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	VBROADCASTSS 8(R11)(R13*4), Y8
+	PREFETCHT0   4096(AX)
+	MOVL         8(CX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (AX)(R12*4), AX
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y8, Y12, Y3
+	PREFETCHT0   4096(BX)
+	MOVL         8(DX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (BX)(R12*4), BX
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	VBROADCASTSS 12(R11)(R13*4), Y8
+	PREFETCHT0   4096(AX)
+	MOVL         12(CX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (AX)(R12*4), AX
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y8, Y12, Y3
+	PREFETCHT0   4096(BX)
+	MOVL         12(DX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (BX)(R12*4), BX
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $+4, R13
+	CMPQ         R13, $-4
+	JLE          columns6
+
+rest7:
+	TESTQ R13, R13
+	JZ    end9
+
+column8:
+	VBROADCASTSS (R11)(R13*4), Y8
+	PREFETCHT0   4096(AX)
+	MOVL         (CX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (AX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (AX)(R12*4), AX
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y8, Y12, Y3
+	PREFETCHT0   4096(BX)
+	MOVL         (DX)(R13*4), R12
+	BZHIL        DI, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y9
+	RORXL        $0x1b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y9, Y9
+	BZHIL        R8, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y10
+	RORXL        $0x03, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y10, Y10
+	BZHIL        R9, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y11
+	RORXL        $0x0b, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y11, Y11
+	BZHIL        R10, R12, R14
+	POPCNTQ      R14, R14
+	VMOVUPS      (BX)(R14*4), Y12
+	RORXL        $0x13, R12, R14
+	ANDL         $+8160, R14
+	VPSHUFB      (SI)(R14*1), Y12, Y12
+	POPCNTQ      R12, R12
+	LEAQ         (BX)(R12*4), BX
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $+1, R13
+	JNZ          column8
+
+end9:
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         y+0(FP), R11
+	MOVQ         ldy+8(FP), R12
+	ADDQ         $+128, R11
+	MOVQ         R11, y+0(FP)
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, -128(R11)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, -96(R11)
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, -64(R11)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, -32(R11)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, -128(R11)(R12*1)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, -96(R11)(R12*1)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, -64(R11)(R12*1)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, -32(R11)(R12*1)
+	JMP          pair3
+
+rest4:
+	MOVQ    ldx+24(FP), AX
+	TESTQ   AX, AX
+	JZ      end5
+	MOVQ    bias+64(FP), AX
+	MOVQ    ldy+8(FP), CX
+	ADDQ    $+128, AX
+	MOVQ    AX, bias+64(FP)
+	VMOVUPS -128(AX)(CX*1), Y0
+	VMOVUPS -96(AX)(CX*1), Y1
+	VMOVUPS -64(AX)(CX*1), Y2
+	VMOVUPS -32(AX)(CX*1), Y3
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), CX
+	LEAQ    (AX)(CX*4), AX
+	LEAQ    (DX)(CX*4), DX
+	MOVQ    $+0, R11
+	SUBQ    CX, R11
+	CMPQ    R11, $-4
+	JLE     columns10
+	JMP     rest11
+
+columns10:
+	PREFETCHT0   1024(DX)(R11*4)
+	VBROADCASTSS (AX)(R11*4), Y4
+	PREFETCHT0   4096(BX)
+	MOVL         (DX)(R11*4), CX
+	BZHIL        DI, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y5
+	RORXL        $0x1b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y5, Y5
+	BZHIL        R8, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y6
+	RORXL        $0x03, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y6, Y6
+	BZHIL        R9, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y7
+	RORXL        $0x0b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y7, Y7
+	BZHIL        R10, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x13, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y8, Y8
+	POPCNTQ      CX, CX
+	LEAQ         (BX)(CX*4), BX
+	VFMADD231PS  Y4, Y5, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	VBROADCASTSS 4(AX)(R11*4), Y4
+	PREFETCHT0   4096(BX)
+	MOVL         4(DX)(R11*4), CX
+	BZHIL        DI, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y5
+	RORXL        $0x1b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y5, Y5
+	BZHIL        R8, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y6
+	RORXL        $0x03, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y6, Y6
+	BZHIL        R9, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y7
+	RORXL        $0x0b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y7, Y7
+	BZHIL        R10, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x13, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y8, Y8
+	POPCNTQ      CX, CX
+	LEAQ         (BX)(CX*4), BX
+	VFMADD231PS  Y4, Y5, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	VBROADCASTSS 8(AX)(R11*4), Y4
+	PREFETCHT0   4096(BX)
+	MOVL         8(DX)(R11*4), CX
+	BZHIL        DI, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y5
+	RORXL        $0x1b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y5, Y5
+	BZHIL        R8, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y6
+	RORXL        $0x03, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y6, Y6
+	BZHIL        R9, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y7
+	RORXL        $0x0b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y7, Y7
+	BZHIL        R10, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x13, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y8, Y8
+	POPCNTQ      CX, CX
+	LEAQ         (BX)(CX*4), BX
+	VFMADD231PS  Y4, Y5, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	VBROADCASTSS 12(AX)(R11*4), Y4
+	PREFETCHT0   4096(BX)
+	MOVL         12(DX)(R11*4), CX
+	BZHIL        DI, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y5
+	RORXL        $0x1b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y5, Y5
+	BZHIL        R8, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y6
+	RORXL        $0x03, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y6, Y6
+	BZHIL        R9, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y7
+	RORXL        $0x0b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y7, Y7
+	BZHIL        R10, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x13, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y8, Y8
+	POPCNTQ      CX, CX
+	LEAQ         (BX)(CX*4), BX
+	VFMADD231PS  Y4, Y5, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         $+4, R11
+	CMPQ         R11, $-4
+	JLE          columns10
+
+rest11:
+	TESTQ R11, R11
+	JZ    end13
+
+column12:
+	VBROADCASTSS (AX)(R11*4), Y4
+	PREFETCHT0   4096(BX)
+	MOVL         (DX)(R11*4), CX
+	BZHIL        DI, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y5
+	RORXL        $0x1b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y5, Y5
+	BZHIL        R8, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y6
+	RORXL        $0x03, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y6, Y6
+	BZHIL        R9, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y7
+	RORXL        $0x0b, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y7, Y7
+	BZHIL        R10, CX, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x13, CX, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (SI)(R12*1), Y8, Y8
+	POPCNTQ      CX, CX
+	LEAQ         (BX)(CX*4), BX
+	VFMADD231PS  Y4, Y5, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         $+1, R11
+	JNZ          column12
+
+end13:
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         y+0(FP), AX
+	MOVQ         ldy+8(FP), CX
+	ADDQ         $+128, AX
+	MOVQ         AX, y+0(FP)
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y0, -128(AX)(CX*1)
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      Y1, -96(AX)(CX*1)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 64(DX)
+	VMOVUPS      Y2, -64(AX)(CX*1)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 96(DX)
-	ADDQ         $+128, DX
-	DECQ         AX
-	JNZ          slab2
+	VMOVUPS      Y3, -32(AX)(CX*1)
+
+end5:
 	VZEROUPPER
 	RET
 
-DATA sparsegenRanks<>+0(SB)/8, $0xffffffffffffffff
-DATA sparsegenRanks<>+8(SB)/8, $0xffffffffffffff00
-DATA sparsegenRanks<>+16(SB)/8, $0xffffffffffff00ff
-DATA sparsegenRanks<>+24(SB)/8, $0xffffffffffff0100
-DATA sparsegenRanks<>+32(SB)/8, $0xffffffffff00ffff
-DATA sparsegenRanks<>+40(SB)/8, $0xffffffffff01ff00
-DATA sparsegenRanks<>+48(SB)/8, $0xffffffffff0100ff
-DATA sparsegenRanks<>+56(SB)/8, $0xffffffffff020100
-DATA sparsegenRanks<>+64(SB)/8, $0xffffffff00ffffff
-DATA sparsegenRanks<>+72(SB)/8, $0xffffffff01ffff00
-DATA sparsegenRanks<>+80(SB)/8, $0xffffffff01ff00ff
-DATA sparsegenRanks<>+88(SB)/8, $0xffffffff02ff0100
-DATA sparsegenRanks<>+96(SB)/8, $0xffffffff0100ffff
-DATA sparsegenRanks<>+104(SB)/8, $0xffffffff0201ff00
-DATA sparsegenRanks<>+112(SB)/8, $0xffffffff020100ff
-DATA sparsegenRanks<>+120(SB)/8, $0xffffffff03020100
-DATA sparsegenRanks<>+128(SB)/8, $0xffffff00ffffffff
-DATA sparsegenRanks<>+136(SB)/8, $0xffffff01ffffff00
-DATA sparsegenRanks<>+144(SB)/8, $0xffffff01ffff00ff
-DATA sparsegenRanks<>+152(SB)/8, $0xffffff02ffff0100
-DATA sparsegenRanks<>+160(SB)/8, $0xffffff01ff00ffff
-DATA sparsegenRanks<>+168(SB)/8, $0xffffff02ff01ff00
-DATA sparsegenRanks<>+176(SB)/8, $0xffffff02ff0100ff
-DATA sparsegenRanks<>+184(SB)/8, $0xffffff03ff020100
-DATA sparsegenRanks<>+192(SB)/8, $0xffffff0100ffffff
-DATA sparsegenRanks<>+200(SB)/8, $0xffffff0201ffff00
-DATA sparsegenRanks<>+208(SB)/8, $0xffffff0201ff00ff
-DATA sparsegenRanks<>+216(SB)/8, $0xffffff0302ff0100
-DATA sparsegenRanks<>+224(SB)/8, $0xffffff020100ffff
-DATA sparsegenRanks<>+232(SB)/8, $0xffffff030201ff00
-DATA sparsegenRanks<>+240(SB)/8, $0xffffff03020100ff
-DATA sparsegenRanks<>+248(SB)/8, $0xffffff0403020100
-DATA sparsegenRanks<>+256(SB)/8, $0xffff00ffffffffff
-DATA sparsegenRanks<>+264(SB)/8, $0xffff01ffffffff00
-DATA sparsegenRanks<>+272(SB)/8, $0xffff01ffffff00ff
-DATA sparsegenRanks<>+280(SB)/8, $0xffff02ffffff0100
-DATA sparsegenRanks<>+288(SB)/8, $0xffff01ffff00ffff
-DATA sparsegenRanks<>+296(SB)/8, $0xffff02ffff01ff00
-DATA sparsegenRanks<>+304(SB)/8, $0xffff02ffff0100ff
-DATA sparsegenRanks<>+312(SB)/8, $0xffff03ffff020100
-DATA sparsegenRanks<>+320(SB)/8, $0xffff01ff00ffffff
-DATA sparsegenRanks<>+328(SB)/8, $0xffff02ff01ffff00
-DATA sparsegenRanks<>+336(SB)/8, $0xffff02ff01ff00ff
-DATA sparsegenRanks<>+344(SB)/8, $0xffff03ff02ff0100
-DATA sparsegenRanks<>+352(SB)/8, $0xffff02ff0100ffff
-DATA sparsegenRanks<>+360(SB)/8, $0xffff03ff0201ff00
-DATA sparsegenRanks<>+368(SB)/8, $0xffff03ff020100ff
-DATA sparsegenRanks<>+376(SB)/8, $0xffff04ff03020100
-DATA sparsegenRanks<>+384(SB)/8, $0xffff0100ffffffff
-DATA sparsegenRanks<>+392(SB)/8, $0xffff0201ffffff00
-DATA sparsegenRanks<>+400(SB)/8, $0xffff0201ffff00ff
-DATA sparsegenRanks<>+408(SB)/8, $0xffff0302ffff0100
-DATA sparsegenRanks<>+416(SB)/8, $0xffff0201ff00ffff
-DATA sparsegenRanks<>+424(SB)/8, $0xffff0302ff01ff00
-DATA sparsegenRanks<>+432(SB)/8, $0xffff0302ff0100ff
-DATA sparsegenRanks<>+440(SB)/8, $0xffff0403ff020100
-DATA sparsegenRanks<>+448(SB)/8, $0xffff020100ffffff
-DATA sparsegenRanks<>+456(SB)/8, $0xffff030201ffff00
-DATA sparsegenRanks<>+464(SB)/8, $0xffff030201ff00ff
-DATA sparsegenRanks<>+472(SB)/8, $0xffff040302ff0100
-DATA sparsegenRanks<>+480(SB)/8, $0xffff03020100ffff
-DATA sparsegenRanks<>+488(SB)/8, $0xffff04030201ff00
-DATA sparsegenRanks<>+496(SB)/8, $0xffff0403020100ff
-DATA sparsegenRanks<>+504(SB)/8, $0xffff050403020100
-DATA sparsegenRanks<>+512(SB)/8, $0xff00ffffffffffff
-DATA sparsegenRanks<>+520(SB)/8, $0xff01ffffffffff00
-DATA sparsegenRanks<>+528(SB)/8, $0xff01ffffffff00ff
-DATA sparsegenRanks<>+536(SB)/8, $0xff02ffffffff0100
-DATA sparsegenRanks<>+544(SB)/8, $0xff01ffffff00ffff
-DATA sparsegenRanks<>+552(SB)/8, $0xff02ffffff01ff00
-DATA sparsegenRanks<>+560(SB)/8, $0xff02ffffff0100ff
-DATA sparsegenRanks<>+568(SB)/8, $0xff03ffffff020100
-DATA sparsegenRanks<>+576(SB)/8, $0xff01ffff00ffffff
-DATA sparsegenRanks<>+584(SB)/8, $0xff02ffff01ffff00
-DATA sparsegenRanks<>+592(SB)/8, $0xff02ffff01ff00ff
-DATA sparsegenRanks<>+600(SB)/8, $0xff03ffff02ff0100
-DATA sparsegenRanks<>+608(SB)/8, $0xff02ffff0100ffff
-DATA sparsegenRanks<>+616(SB)/8, $0xff03ffff0201ff00
-DATA sparsegenRanks<>+624(SB)/8, $0xff03ffff020100ff
-DATA sparsegenRanks<>+632(SB)/8, $0xff04ffff03020100
-DATA sparsegenRanks<>+640(SB)/8, $0xff01ff00ffffffff
-DATA sparsegenRanks<>+648(SB)/8, $0xff02ff01ffffff00
-DATA sparsegenRanks<>+656(SB)/8, $0xff02ff01ffff00ff
-DATA sparsegenRanks<>+664(SB)/8, $0xff03ff02ffff0100
-DATA sparsegenRanks<>+672(SB)/8, $0xff02ff01ff00ffff
-DATA sparsegenRanks<>+680(SB)/8, $0xff03ff02ff01ff00
-DATA sparsegenRanks<>+688(SB)/8, $0xff03ff02ff0100ff
-DATA sparsegenRanks<>+696(SB)/8, $0xff04ff03ff020100
-DATA sparsegenRanks<>+704(SB)/8, $0xff02ff0100ffffff
-DATA sparsegenRanks<>+712(SB)/8, $0xff03ff0201ffff00
-DATA sparsegenRanks<>+720(SB)/8, $0xff03ff0201ff00ff
-DATA sparsegenRanks<>+728(SB)/8, $0xff04ff0302ff0100
-DATA sparsegenRanks<>+736(SB)/8, $0xff03ff020100ffff
-DATA sparsegenRanks<>+744(SB)/8, $0xff04ff030201ff00
-DATA sparsegenRanks<>+752(SB)/8, $0xff04ff03020100ff
-DATA sparsegenRanks<>+760(SB)/8, $0xff05ff0403020100
-DATA sparsegenRanks<>+768(SB)/8, $0xff0100ffffffffff
-DATA sparsegenRanks<>+776(SB)/8, $0xff0201ffffffff00
-DATA sparsegenRanks<>+784(SB)/8, $0xff0201ffffff00ff
-DATA sparsegenRanks<>+792(SB)/8, $0xff0302ffffff0100
-DATA sparsegenRanks<>+800(SB)/8, $0xff0201ffff00ffff
-DATA sparsegenRanks<>+808(SB)/8, $0xff0302ffff01ff00
-DATA sparsegenRanks<>+816(SB)/8, $0xff0302ffff0100ff
-DATA sparsegenRanks<>+824(SB)/8, $0xff0403ffff020100
-DATA sparsegenRanks<>+832(SB)/8, $0xff0201ff00ffffff
-DATA sparsegenRanks<>+840(SB)/8, $0xff0302ff01ffff00
-DATA sparsegenRanks<>+848(SB)/8, $0xff0302ff01ff00ff
-DATA sparsegenRanks<>+856(SB)/8, $0xff0403ff02ff0100
-DATA sparsegenRanks<>+864(SB)/8, $0xff0302ff0100ffff
-DATA sparsegenRanks<>+872(SB)/8, $0xff0403ff0201ff00
-DATA sparsegenRanks<>+880(SB)/8, $0xff0403ff020100ff
-DATA sparsegenRanks<>+888(SB)/8, $0xff0504ff03020100
-DATA sparsegenRanks<>+896(SB)/8, $0xff020100ffffffff
-DATA sparsegenRanks<>+904(SB)/8, $0xff030201ffffff00
-DATA sparsegenRanks<>+912(SB)/8, $0xff030201ffff00ff
-DATA sparsegenRanks<>+920(SB)/8, $0xff040302ffff0100
-DATA sparsegenRanks<>+928(SB)/8, $0xff030201ff00ffff
-DATA sparsegenRanks<>+936(SB)/8, $0xff040302ff01ff00
-DATA sparsegenRanks<>+944(SB)/8, $0xff040302ff0100ff
-DATA sparsegenRanks<>+952(SB)/8, $0xff050403ff020100
-DATA sparsegenRanks<>+960(SB)/8, $0xff03020100ffffff
-DATA sparsegenRanks<>+968(SB)/8, $0xff04030201ffff00
-DATA sparsegenRanks<>+976(SB)/8, $0xff04030201ff00ff
-DATA sparsegenRanks<>+984(SB)/8, $0xff05040302ff0100
-DATA sparsegenRanks<>+992(SB)/8, $0xff0403020100ffff
-DATA sparsegenRanks<>+1000(SB)/8, $0xff0504030201ff00
-DATA sparsegenRanks<>+1008(SB)/8, $0xff050403020100ff
-DATA sparsegenRanks<>+1016(SB)/8, $0xff06050403020100
-DATA sparsegenRanks<>+1024(SB)/8, $0x00ffffffffffffff
-DATA sparsegenRanks<>+1032(SB)/8, $0x01ffffffffffff00
-DATA sparsegenRanks<>+1040(SB)/8, $0x01ffffffffff00ff
-DATA sparsegenRanks<>+1048(SB)/8, $0x02ffffffffff0100
-DATA sparsegenRanks<>+1056(SB)/8, $0x01ffffffff00ffff
-DATA sparsegenRanks<>+1064(SB)/8, $0x02ffffffff01ff00
-DATA sparsegenRanks<>+1072(SB)/8, $0x02ffffffff0100ff
-DATA sparsegenRanks<>+1080(SB)/8, $0x03ffffffff020100
-DATA sparsegenRanks<>+1088(SB)/8, $0x01ffffff00ffffff
-DATA sparsegenRanks<>+1096(SB)/8, $0x02ffffff01ffff00
-DATA sparsegenRanks<>+1104(SB)/8, $0x02ffffff01ff00ff
-DATA sparsegenRanks<>+1112(SB)/8, $0x03ffffff02ff0100
-DATA sparsegenRanks<>+1120(SB)/8, $0x02ffffff0100ffff
-DATA sparsegenRanks<>+1128(SB)/8, $0x03ffffff0201ff00
-DATA sparsegenRanks<>+1136(SB)/8, $0x03ffffff020100ff
-DATA sparsegenRanks<>+1144(SB)/8, $0x04ffffff03020100
-DATA sparsegenRanks<>+1152(SB)/8, $0x01ffff00ffffffff
-DATA sparsegenRanks<>+1160(SB)/8, $0x02ffff01ffffff00
-DATA sparsegenRanks<>+1168(SB)/8, $0x02ffff01ffff00ff
-DATA sparsegenRanks<>+1176(SB)/8, $0x03ffff02ffff0100
-DATA sparsegenRanks<>+1184(SB)/8, $0x02ffff01ff00ffff
-DATA sparsegenRanks<>+1192(SB)/8, $0x03ffff02ff01ff00
-DATA sparsegenRanks<>+1200(SB)/8, $0x03ffff02ff0100ff
-DATA sparsegenRanks<>+1208(SB)/8, $0x04ffff03ff020100
-DATA sparsegenRanks<>+1216(SB)/8, $0x02ffff0100ffffff
-DATA sparsegenRanks<>+1224(SB)/8, $0x03ffff0201ffff00
-DATA sparsegenRanks<>+1232(SB)/8, $0x03ffff0201ff00ff
-DATA sparsegenRanks<>+1240(SB)/8, $0x04ffff0302ff0100
-DATA sparsegenRanks<>+1248(SB)/8, $0x03ffff020100ffff
-DATA sparsegenRanks<>+1256(SB)/8, $0x04ffff030201ff00
-DATA sparsegenRanks<>+1264(SB)/8, $0x04ffff03020100ff
-DATA sparsegenRanks<>+1272(SB)/8, $0x05ffff0403020100
-DATA sparsegenRanks<>+1280(SB)/8, $0x01ff00ffffffffff
-DATA sparsegenRanks<>+1288(SB)/8, $0x02ff01ffffffff00
-DATA sparsegenRanks<>+1296(SB)/8, $0x02ff01ffffff00ff
-DATA sparsegenRanks<>+1304(SB)/8, $0x03ff02ffffff0100
-DATA sparsegenRanks<>+1312(SB)/8, $0x02ff01ffff00ffff
-DATA sparsegenRanks<>+1320(SB)/8, $0x03ff02ffff01ff00
-DATA sparsegenRanks<>+1328(SB)/8, $0x03ff02ffff0100ff
-DATA sparsegenRanks<>+1336(SB)/8, $0x04ff03ffff020100
-DATA sparsegenRanks<>+1344(SB)/8, $0x02ff01ff00ffffff
-DATA sparsegenRanks<>+1352(SB)/8, $0x03ff02ff01ffff00
-DATA sparsegenRanks<>+1360(SB)/8, $0x03ff02ff01ff00ff
-DATA sparsegenRanks<>+1368(SB)/8, $0x04ff03ff02ff0100
-DATA sparsegenRanks<>+1376(SB)/8, $0x03ff02ff0100ffff
-DATA sparsegenRanks<>+1384(SB)/8, $0x04ff03ff0201ff00
-DATA sparsegenRanks<>+1392(SB)/8, $0x04ff03ff020100ff
-DATA sparsegenRanks<>+1400(SB)/8, $0x05ff04ff03020100
-DATA sparsegenRanks<>+1408(SB)/8, $0x02ff0100ffffffff
-DATA sparsegenRanks<>+1416(SB)/8, $0x03ff0201ffffff00
-DATA sparsegenRanks<>+1424(SB)/8, $0x03ff0201ffff00ff
-DATA sparsegenRanks<>+1432(SB)/8, $0x04ff0302ffff0100
-DATA sparsegenRanks<>+1440(SB)/8, $0x03ff0201ff00ffff
-DATA sparsegenRanks<>+1448(SB)/8, $0x04ff0302ff01ff00
-DATA sparsegenRanks<>+1456(SB)/8, $0x04ff0302ff0100ff
-DATA sparsegenRanks<>+1464(SB)/8, $0x05ff0403ff020100
-DATA sparsegenRanks<>+1472(SB)/8, $0x03ff020100ffffff
-DATA sparsegenRanks<>+1480(SB)/8, $0x04ff030201ffff00
-DATA sparsegenRanks<>+1488(SB)/8, $0x04ff030201ff00ff
-DATA sparsegenRanks<>+1496(SB)/8, $0x05ff040302ff0100
-DATA sparsegenRanks<>+1504(SB)/8, $0x04ff03020100ffff
-DATA sparsegenRanks<>+1512(SB)/8, $0x05ff04030201ff00
-DATA sparsegenRanks<>+1520(SB)/8, $0x05ff0403020100ff
-DATA sparsegenRanks<>+1528(SB)/8, $0x06ff050403020100
-DATA sparsegenRanks<>+1536(SB)/8, $0x0100ffffffffffff
-DATA sparsegenRanks<>+1544(SB)/8, $0x0201ffffffffff00
-DATA sparsegenRanks<>+1552(SB)/8, $0x0201ffffffff00ff
-DATA sparsegenRanks<>+1560(SB)/8, $0x0302ffffffff0100
-DATA sparsegenRanks<>+1568(SB)/8, $0x0201ffffff00ffff
-DATA sparsegenRanks<>+1576(SB)/8, $0x0302ffffff01ff00
-DATA sparsegenRanks<>+1584(SB)/8, $0x0302ffffff0100ff
-DATA sparsegenRanks<>+1592(SB)/8, $0x0403ffffff020100
-DATA sparsegenRanks<>+1600(SB)/8, $0x0201ffff00ffffff
-DATA sparsegenRanks<>+1608(SB)/8, $0x0302ffff01ffff00
-DATA sparsegenRanks<>+1616(SB)/8, $0x0302ffff01ff00ff
-DATA sparsegenRanks<>+1624(SB)/8, $0x0403ffff02ff0100
-DATA sparsegenRanks<>+1632(SB)/8, $0x0302ffff0100ffff
-DATA sparsegenRanks<>+1640(SB)/8, $0x0403ffff0201ff00
-DATA sparsegenRanks<>+1648(SB)/8, $0x0403ffff020100ff
-DATA sparsegenRanks<>+1656(SB)/8, $0x0504ffff03020100
-DATA sparsegenRanks<>+1664(SB)/8, $0x0201ff00ffffffff
-DATA sparsegenRanks<>+1672(SB)/8, $0x0302ff01ffffff00
-DATA sparsegenRanks<>+1680(SB)/8, $0x0302ff01ffff00ff
-DATA sparsegenRanks<>+1688(SB)/8, $0x0403ff02ffff0100
-DATA sparsegenRanks<>+1696(SB)/8, $0x0302ff01ff00ffff
-DATA sparsegenRanks<>+1704(SB)/8, $0x0403ff02ff01ff00
-DATA sparsegenRanks<>+1712(SB)/8, $0x0403ff02ff0100ff
-DATA sparsegenRanks<>+1720(SB)/8, $0x0504ff03ff020100
-DATA sparsegenRanks<>+1728(SB)/8, $0x0302ff0100ffffff
-DATA sparsegenRanks<>+1736(SB)/8, $0x0403ff0201ffff00
-DATA sparsegenRanks<>+1744(SB)/8, $0x0403ff0201ff00ff
-DATA sparsegenRanks<>+1752(SB)/8, $0x0504ff0302ff0100
-DATA sparsegenRanks<>+1760(SB)/8, $0x0403ff020100ffff
-DATA sparsegenRanks<>+1768(SB)/8, $0x0504ff030201ff00
-DATA sparsegenRanks<>+1776(SB)/8, $0x0504ff03020100ff
-DATA sparsegenRanks<>+1784(SB)/8, $0x0605ff0403020100
-DATA sparsegenRanks<>+1792(SB)/8, $0x020100ffffffffff
-DATA sparsegenRanks<>+1800(SB)/8, $0x030201ffffffff00
-DATA sparsegenRanks<>+1808(SB)/8, $0x030201ffffff00ff
-DATA sparsegenRanks<>+1816(SB)/8, $0x040302ffffff0100
-DATA sparsegenRanks<>+1824(SB)/8, $0x030201ffff00ffff
-DATA sparsegenRanks<>+1832(SB)/8, $0x040302ffff01ff00
-DATA sparsegenRanks<>+1840(SB)/8, $0x040302ffff0100ff
-DATA sparsegenRanks<>+1848(SB)/8, $0x050403ffff020100
-DATA sparsegenRanks<>+1856(SB)/8, $0x030201ff00ffffff
-DATA sparsegenRanks<>+1864(SB)/8, $0x040302ff01ffff00
-DATA sparsegenRanks<>+1872(SB)/8, $0x040302ff01ff00ff
-DATA sparsegenRanks<>+1880(SB)/8, $0x050403ff02ff0100
-DATA sparsegenRanks<>+1888(SB)/8, $0x040302ff0100ffff
-DATA sparsegenRanks<>+1896(SB)/8, $0x050403ff0201ff00
-DATA sparsegenRanks<>+1904(SB)/8, $0x050403ff020100ff
-DATA sparsegenRanks<>+1912(SB)/8, $0x060504ff03020100
-DATA sparsegenRanks<>+1920(SB)/8, $0x03020100ffffffff
-DATA sparsegenRanks<>+1928(SB)/8, $0x04030201ffffff00
-DATA sparsegenRanks<>+1936(SB)/8, $0x04030201ffff00ff
-DATA sparsegenRanks<>+1944(SB)/8, $0x05040302ffff0100
-DATA sparsegenRanks<>+1952(SB)/8, $0x04030201ff00ffff
-DATA sparsegenRanks<>+1960(SB)/8, $0x05040302ff01ff00
-DATA sparsegenRanks<>+1968(SB)/8, $0x05040302ff0100ff
-DATA sparsegenRanks<>+1976(SB)/8, $0x06050403ff020100
-DATA sparsegenRanks<>+1984(SB)/8, $0x0403020100ffffff
-DATA sparsegenRanks<>+1992(SB)/8, $0x0504030201ffff00
-DATA sparsegenRanks<>+2000(SB)/8, $0x0504030201ff00ff
-DATA sparsegenRanks<>+2008(SB)/8, $0x0605040302ff0100
-DATA sparsegenRanks<>+2016(SB)/8, $0x050403020100ffff
-DATA sparsegenRanks<>+2024(SB)/8, $0x060504030201ff00
-DATA sparsegenRanks<>+2032(SB)/8, $0x06050403020100ff
-DATA sparsegenRanks<>+2040(SB)/8, $0x0706050403020100
-GLOBL sparsegenRanks<>(SB), RODATA|NOPTR, $2048
+DATA sparsegenHalves<>+0(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+8(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+16(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+24(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+32(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+40(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+48(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+56(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+64(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+72(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+80(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+88(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+96(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+104(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+112(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+120(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+128(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+136(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+144(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+152(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+160(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+168(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+184(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+192(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+200(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+208(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+216(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+224(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+232(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+240(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+248(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+256(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+264(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+272(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+280(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+288(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+296(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+304(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+312(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+320(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+328(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+336(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+344(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+352(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+360(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+368(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+376(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+384(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+392(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+400(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+408(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+416(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+424(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+432(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+440(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+448(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+456(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+464(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+472(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+480(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+488(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+496(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+504(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+512(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+520(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+528(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+536(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+544(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+552(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+560(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+568(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+576(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+584(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+592(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+600(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+608(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+616(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+624(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+632(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+640(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+648(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+656(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+664(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+672(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+680(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+688(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+696(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+704(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+712(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+720(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+728(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+736(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+744(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+752(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+760(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+768(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+776(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+784(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+792(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+800(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+808(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+816(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+824(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+832(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+840(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+848(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+856(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+864(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+872(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+880(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+888(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+896(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+904(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+912(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+920(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+928(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+936(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+944(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+952(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+960(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+968(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+976(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+984(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+992(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1000(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1008(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+1016(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1024(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1032(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1040(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1048(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1056(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1064(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1072(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1080(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1088(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1096(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1104(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1112(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1120(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1128(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1136(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1144(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1152(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1160(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1168(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1184(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+1192(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1200(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1208(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1216(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+1224(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1232(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1240(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1248(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+1256(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1264(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1272(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1280(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1288(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1296(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1304(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1312(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+1320(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1328(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1336(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1344(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+1352(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1360(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1368(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1376(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+1384(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1392(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1400(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1408(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1416(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1424(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1432(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1440(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+1448(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1456(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1464(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1472(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+1480(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1488(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1496(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1504(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1512(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1520(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+1528(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1536(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1544(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1552(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1560(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1568(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1576(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1584(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1592(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1600(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1608(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1616(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1624(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1632(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1640(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1648(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1656(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1664(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1672(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1680(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1688(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1696(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+1704(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1712(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1720(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1728(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+1736(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1744(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1752(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1760(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+1768(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+1776(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1784(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1792(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1800(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1808(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1816(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1824(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+1832(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1840(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1848(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1856(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+1864(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1872(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1880(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1888(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+1896(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+1904(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1912(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1920(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1928(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1936(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1944(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1952(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+1960(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+1968(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+1976(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+1984(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+1992(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2000(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+2008(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2016(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+2024(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2032(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+2040(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2048(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2056(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2064(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2072(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2080(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2088(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2096(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2104(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2112(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2120(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2128(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2136(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2144(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2152(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2160(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2168(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2184(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2192(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2200(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2208(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+2216(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2224(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2232(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2240(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+2248(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2256(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2264(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2272(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+2280(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2288(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2296(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2304(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2312(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2320(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2328(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2336(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+2344(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2352(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2360(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2368(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+2376(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2384(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2392(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2400(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+2408(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2416(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2424(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2432(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2440(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2448(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2456(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2464(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2472(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2480(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2488(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2496(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+2504(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2512(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2520(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2528(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+2536(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2544(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2552(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2560(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2568(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2576(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2584(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2592(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2600(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2608(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2616(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2624(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2632(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2640(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2648(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2656(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2664(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2672(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2680(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2688(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2696(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2704(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2712(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2720(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+2728(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2736(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2744(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2752(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+2760(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2768(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2776(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2784(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+2792(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+2800(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2808(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2816(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2824(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2832(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2840(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2848(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+2856(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2864(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2872(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2880(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+2888(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2896(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2904(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2912(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+2920(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+2928(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2936(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2944(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+2952(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2960(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+2968(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2976(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+2984(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+2992(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+3000(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3008(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+3016(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3024(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+3032(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3040(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3048(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3056(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+3064(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3072(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3080(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3088(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3096(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3104(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3112(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3120(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3128(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3136(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3144(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3152(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3160(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3168(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3184(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3192(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3200(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3208(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3216(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3224(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3232(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3240(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3248(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3256(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3264(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+3272(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3280(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3288(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3296(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+3304(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3312(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3320(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3328(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3336(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3344(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3352(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3360(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3368(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3376(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3384(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3392(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+3400(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3408(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3416(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3424(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+3432(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3440(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3448(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3456(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3464(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3472(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3480(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3488(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3496(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3504(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3512(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3520(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+3528(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3536(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3544(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3552(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3560(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3568(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+3576(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+3584(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3592(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3600(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3608(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3616(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3624(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3632(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3640(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3648(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3656(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3664(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3672(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3680(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3688(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3696(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3704(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3712(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3720(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3728(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3736(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3744(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3752(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3760(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3768(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3776(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+3784(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3792(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3800(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3808(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+3816(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+3824(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3832(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3840(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3848(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3856(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3864(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3872(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3880(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3888(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3896(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3904(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+3912(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3920(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3928(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3936(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+3944(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+3952(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3960(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+3968(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+3976(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+3984(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+3992(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4000(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+4008(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4016(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+4024(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4032(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4040(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4048(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+4056(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4064(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+4072(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4080(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+4088(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4096(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4104(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4112(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4120(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4128(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4136(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4144(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4152(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4160(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4168(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4184(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4192(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4200(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4208(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4216(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4224(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4232(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4240(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4248(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4256(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4264(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4272(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4280(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4288(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+4296(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4304(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4312(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4320(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+4328(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4336(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4344(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4352(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4360(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4368(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4376(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4384(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4392(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4400(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4408(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4416(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+4424(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4432(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4440(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4448(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+4456(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4464(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4472(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4480(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4488(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4496(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4504(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4512(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+4520(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4528(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4536(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4544(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4552(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4560(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4568(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4576(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+4584(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4592(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4600(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+4608(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4616(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4624(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4632(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4640(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4648(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4656(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4664(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4672(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4680(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4688(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4696(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4704(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+4712(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4720(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4728(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4736(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4744(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4752(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4760(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4768(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4776(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4784(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4792(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4800(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+4808(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4816(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4824(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4832(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+4840(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+4848(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4856(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4864(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+4872(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4880(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4888(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4896(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+4904(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4912(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4920(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4928(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+4936(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4944(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4952(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4960(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+4968(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+4976(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+4984(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+4992(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5000(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5008(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+5016(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5024(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+5032(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5040(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+5048(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5056(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5064(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5072(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+5080(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5088(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5096(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5104(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+5112(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5120(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5128(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5136(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5144(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5152(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5160(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5168(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5176(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5184(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5192(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5200(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5208(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5216(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5224(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5232(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5240(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5248(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5256(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5264(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5272(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5280(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+5288(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5296(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5304(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5312(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5320(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5328(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5336(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5344(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+5352(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5360(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5368(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5376(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5384(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5392(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5400(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5408(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+5416(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5424(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5432(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5440(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5448(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5456(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5464(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5472(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+5480(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5488(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5496(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5504(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5512(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5520(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5528(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5536(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+5544(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5552(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5560(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5568(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5576(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5584(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5592(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5600(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5608(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5616(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+5624(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+5632(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5640(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5648(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5656(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5664(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5672(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5680(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5688(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5696(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5704(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5712(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5720(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5728(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+5736(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5744(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5752(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5760(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5768(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5776(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5784(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5792(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+5800(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5808(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5816(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5824(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5832(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5840(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5848(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5856(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+5864(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+5872(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5880(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5888(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+5896(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5904(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5912(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5920(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+5928(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5936(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5944(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5952(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5960(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+5968(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+5976(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+5984(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+5992(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6000(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6008(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6016(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6024(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6032(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6040(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6048(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+6056(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6064(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6072(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6080(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+6088(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6096(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6104(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6112(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6120(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6128(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6136(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6144(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6152(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6160(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6168(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6176(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6184(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6192(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6200(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6208(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6216(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6224(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6232(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6240(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6248(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6256(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6264(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6272(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6280(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6288(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6296(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6304(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+6312(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6320(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6328(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6336(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6344(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6352(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6360(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6368(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6376(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6384(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6392(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6400(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6408(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6416(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6424(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6432(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+6440(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6448(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6456(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6464(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6472(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6480(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6488(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6496(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6504(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6512(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6520(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6528(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6536(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6544(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6552(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6560(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+6568(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6576(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6584(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6592(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+6600(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6608(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6616(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6624(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6632(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6640(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6648(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+6656(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6664(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6672(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6680(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6688(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6696(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6704(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6712(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6720(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6728(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6736(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6744(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6752(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+6760(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6768(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6776(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6784(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6792(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6800(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6808(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6816(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+6824(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6832(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6840(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6848(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6856(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6864(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6872(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6880(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6888(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+6896(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6904(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6912(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+6920(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6928(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6936(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6944(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+6952(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6960(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+6968(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+6976(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+6984(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+6992(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7000(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7008(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7016(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7024(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7032(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7040(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7048(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7056(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7064(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7072(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+7080(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7088(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7096(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7104(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+7112(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7120(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7128(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7136(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7144(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7152(SB)/8, $0x8080808003020100
+DATA sparsegenHalves<>+7160(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7168(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7176(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7184(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7192(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7200(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7208(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7216(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7224(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7232(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7240(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7248(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7256(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7264(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7272(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7280(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7288(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7296(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7304(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7312(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7320(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7328(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+7336(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7344(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7352(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7360(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+7368(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7376(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7384(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7392(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7400(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7408(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7416(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7424(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7432(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7440(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7448(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7456(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+7464(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7472(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7480(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7488(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+7496(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7504(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7512(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7520(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7528(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7536(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7544(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7552(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7560(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7568(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7576(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7584(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+7592(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7600(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7608(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7616(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+7624(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7632(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7640(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7648(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7656(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7664(SB)/8, $0x0302010080808080
+DATA sparsegenHalves<>+7672(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7680(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7688(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7696(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7704(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7712(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7720(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7728(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7736(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7744(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7752(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7760(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7768(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7776(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7784(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7792(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7800(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7808(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7816(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7824(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7832(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7840(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+7848(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7856(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7864(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7872(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+7880(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7888(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7896(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7904(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+7912(SB)/8, $0x808080800f0e0d0c
+DATA sparsegenHalves<>+7920(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7928(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7936(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+7944(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7952(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7960(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+7968(SB)/8, $0x808080800b0a0908
+DATA sparsegenHalves<>+7976(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+7984(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+7992(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8000(SB)/8, $0x0b0a090880808080
+DATA sparsegenHalves<>+8008(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+8016(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8024(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8032(SB)/8, $0x0b0a090807060504
+DATA sparsegenHalves<>+8040(SB)/8, $0x0f0e0d0c80808080
+DATA sparsegenHalves<>+8048(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8056(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8064(SB)/8, $0x8080808080808080
+DATA sparsegenHalves<>+8072(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8080(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8088(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8096(SB)/8, $0x8080808007060504
+DATA sparsegenHalves<>+8104(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8112(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8120(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8128(SB)/8, $0x0706050480808080
+DATA sparsegenHalves<>+8136(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8144(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8152(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8160(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8168(SB)/8, $0x0f0e0d0c0b0a0908
+DATA sparsegenHalves<>+8176(SB)/8, $0x0706050403020100
+DATA sparsegenHalves<>+8184(SB)/8, $0x0f0e0d0c0b0a0908
+GLOBL sparsegenHalves<>(SB), RODATA|NOPTR, $8192
 
 // func lanesMask_f32_s32_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX512F, MMX+, POPCNT
@@ -19509,13 +20863,13 @@ k3:
 	MOVWLZX      (DI), R10
 	VPXORD       Z2, Z2, Z2
 	KMOVW        R10, K1
-	VEXPANDPS.Z  (SI), K1, Z2
+	VEXPANDPS.Z  16(SI), K1, Z2
 	POPCNTQ      R10, R10
 	LEAQ         (SI)(R10*4), SI
 	MOVWLZX      2(DI), R10
 	VPXORD       Z3, Z3, Z3
 	KMOVW        R10, K1
-	VEXPANDPS.Z  (SI), K1, Z3
+	VEXPANDPS.Z  16(SI), K1, Z3
 	POPCNTQ      R10, R10
 	LEAQ         (SI)(R10*4), SI
 	VBROADCASTSS (R9), Z4
@@ -19540,7 +20894,7 @@ k3:
 	RET
 
 // func lanesMask_f32_s32_b2_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3, MMX+, POPCNT
+// Requires: AVX, AVX2, BMI2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ x+16(FP), CX
@@ -19561,50 +20915,52 @@ slab2:
 	VMOVAPS Y6, Y7
 	ADDQ    $+128, BX
 	MOVQ    k+56(FP), R9
-	LEAQ    sparsegenRanks<>+0(SB), R10
-	VXORPS  Y8, Y8, Y8
+	LEAQ    sparsegenHalves<>+0(SB), R10
 	MOVQ    CX, R11
 
 k3:
 	PREFETCHT0   2048(SI)
-	MOVBLZX      (DI), R12
-	VPMOVSXBD    (R10)(R12*8), Y10
-	VMOVUPS      (SI), Y9
-	VPERMPS      Y9, Y10, Y9
-	VBLENDVPS    Y10, Y8, Y9, Y9
+	MOVL         (DI), R12
+	MOVQ         $+4, R13
+	BZHIL        R13, R12, R13
+	POPCNTQ      R13, R13
+	VMOVUPS      (SI)(R13*4), Y8
+	RORXL        $0x1b, R12, R13
+	ANDL         $+8160, R13
+	VPSHUFB      (R10)(R13*1), Y8, Y8
+	MOVQ         $+12, R13
+	BZHIL        R13, R12, R13
+	POPCNTQ      R13, R13
+	VMOVUPS      (SI)(R13*4), Y9
+	RORXL        $0x03, R12, R13
+	ANDL         $+8160, R13
+	VPSHUFB      (R10)(R13*1), Y9, Y9
+	MOVQ         $+20, R13
+	BZHIL        R13, R12, R13
+	POPCNTQ      R13, R13
+	VMOVUPS      (SI)(R13*4), Y10
+	RORXL        $0x0b, R12, R13
+	ANDL         $+8160, R13
+	VPSHUFB      (R10)(R13*1), Y10, Y10
+	MOVQ         $+28, R13
+	BZHIL        R13, R12, R13
+	POPCNTQ      R13, R13
+	VMOVUPS      (SI)(R13*4), Y11
+	RORXL        $0x13, R12, R13
+	ANDL         $+8160, R13
+	VPSHUFB      (R10)(R13*1), Y11, Y11
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
-	MOVBLZX      1(DI), R12
-	VPMOVSXBD    (R10)(R12*8), Y11
-	VMOVUPS      (SI), Y10
-	VPERMPS      Y10, Y11, Y10
-	VBLENDVPS    Y11, Y8, Y10, Y10
-	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	MOVBLZX      2(DI), R12
-	VPMOVSXBD    (R10)(R12*8), Y12
-	VMOVUPS      (SI), Y11
-	VPERMPS      Y11, Y12, Y11
-	VBLENDVPS    Y12, Y8, Y11, Y11
-	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	MOVBLZX      3(DI), R12
-	VPMOVSXBD    (R10)(R12*8), Y13
-	VMOVUPS      (SI), Y12
-	VPERMPS      Y12, Y13, Y12
-	VBLENDVPS    Y13, Y8, Y12, Y12
-	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	VBROADCASTSS (R11), Y13
-	VFMADD231PS  Y13, Y9, Y0
-	VFMADD231PS  Y13, Y10, Y2
-	VFMADD231PS  Y13, Y11, Y4
-	VFMADD231PS  Y13, Y12, Y6
-	VBROADCASTSS (R11)(R8*1), Y13
-	VFMADD231PS  Y13, Y9, Y1
-	VFMADD231PS  Y13, Y10, Y3
-	VFMADD231PS  Y13, Y11, Y5
-	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS (R11), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y11, Y6
+	VBROADCASTSS (R11)(R8*1), Y12
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y9, Y3
+	VFMADD231PS  Y12, Y10, Y5
+	VFMADD231PS  Y12, Y11, Y7
 	ADDQ         $+4, DI
 	ADDQ         $+4, R11
 	DECQ         R9
@@ -19669,13 +21025,13 @@ k3:
 	MOVWLZX      (DI), R11
 	VPXORD       Z4, Z4, Z4
 	KMOVW        R11, K1
-	VEXPANDPS.Z  (SI), K1, Z4
+	VEXPANDPS.Z  16(SI), K1, Z4
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
 	MOVWLZX      2(DI), R11
 	VPXORD       Z5, Z5, Z5
 	KMOVW        R11, K1
-	VEXPANDPS.Z  (SI), K1, Z5
+	VEXPANDPS.Z  16(SI), K1, Z5
 	POPCNTQ      R11, R11
 	LEAQ         (SI)(R11*4), SI
 	VBROADCASTSS (R10), Z6
@@ -19742,13 +21098,13 @@ k3:
 	MOVWLZX      (DI), R12
 	VPXORD       Z8, Z8, Z8
 	KMOVW        R12, K1
-	VEXPANDPS.Z  (SI), K1, Z8
+	VEXPANDPS.Z  16(SI), K1, Z8
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
 	MOVWLZX      2(DI), R12
 	VPXORD       Z9, Z9, Z9
 	KMOVW        R12, K1
-	VEXPANDPS.Z  (SI), K1, Z9
+	VEXPANDPS.Z  16(SI), K1, Z9
 	POPCNTQ      R12, R12
 	LEAQ         (SI)(R12*4), SI
 	VBROADCASTSS (R11), Z10
@@ -19849,13 +21205,13 @@ k3:
 	MOVWLZX      (DI), R14
 	VPXORD       Z16, Z16, Z16
 	KMOVW        R14, K1
-	VEXPANDPS.Z  (SI), K1, Z16
+	VEXPANDPS.Z  16(SI), K1, Z16
 	POPCNTQ      R14, R14
 	LEAQ         (SI)(R14*4), SI
 	MOVWLZX      2(DI), R14
 	VPXORD       Z17, Z17, Z17
 	KMOVW        R14, K1
-	VEXPANDPS.Z  (SI), K1, Z17
+	VEXPANDPS.Z  16(SI), K1, Z17
 	POPCNTQ      R14, R14
 	LEAQ         (SI)(R14*4), SI
 	VBROADCASTSS (R13), Z18

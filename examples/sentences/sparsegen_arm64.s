@@ -13763,7 +13763,7 @@ k3:
 	MOVBU (R7), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R8), F8
+	FMOVQ 16(R8), F8
 	VTBL V0.B16, [V8.B16], V8.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R8, R0
@@ -13771,12 +13771,12 @@ k3:
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F7
+	FMOVQ 16(R0), F7
 	VTBL V0.B16, [V7.B16], V7.B16
 	MOVBU 1(R7), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R8), F6
+	FMOVQ 16(R8), F6
 	VTBL V0.B16, [V6.B16], V6.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R8, R0
@@ -13784,12 +13784,12 @@ k3:
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F5
+	FMOVQ 16(R0), F5
 	VTBL V0.B16, [V5.B16], V5.B16
 	MOVBU 2(R7), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R8), F4
+	FMOVQ 16(R8), F4
 	VTBL V0.B16, [V4.B16], V4.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R8, R0
@@ -13797,12 +13797,12 @@ k3:
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F3
+	FMOVQ 16(R0), F3
 	VTBL V0.B16, [V3.B16], V3.B16
 	MOVBU 3(R7), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R8), F2
+	FMOVQ 16(R8), F2
 	VTBL V0.B16, [V2.B16], V2.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R8, R0
@@ -13810,7 +13810,7 @@ k3:
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F1
+	FMOVQ 16(R0), F1
 	VTBL V0.B16, [V1.B16], V1.B16
 	FMOVS (R4), F0
 	WORD $0x4f801110 // fmla v16.4s, v8.4s, v0.s[0]
@@ -13914,7 +13914,7 @@ k3:
 	MOVBU (R8), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R9), F8
+	FMOVQ 16(R9), F8
 	VTBL V0.B16, [V8.B16], V8.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R9, R0
@@ -13922,12 +13922,12 @@ k3:
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F7
+	FMOVQ 16(R0), F7
 	VTBL V0.B16, [V7.B16], V7.B16
 	MOVBU 1(R8), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R9), F6
+	FMOVQ 16(R9), F6
 	VTBL V0.B16, [V6.B16], V6.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R9, R0
@@ -13935,12 +13935,12 @@ k3:
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F5
+	FMOVQ 16(R0), F5
 	VTBL V0.B16, [V5.B16], V5.B16
 	MOVBU 2(R8), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R9), F4
+	FMOVQ 16(R9), F4
 	VTBL V0.B16, [V4.B16], V4.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R9, R0
@@ -13948,12 +13948,12 @@ k3:
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F3
+	FMOVQ 16(R0), F3
 	VTBL V0.B16, [V3.B16], V3.B16
 	MOVBU 3(R8), R2
 	UBFX $0, R2, $4, R0
 	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
-	FMOVQ (R9), F2
+	FMOVQ 16(R9), F2
 	VTBL V0.B16, [V2.B16], V2.B16
 	MOVBU (R3)(R0), R1
 	ADD R1<<2, R9, R0
@@ -13961,7 +13961,7 @@ k3:
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
 	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
-	FMOVQ (R0), F1
+	FMOVQ 16(R0), F1
 	VTBL V0.B16, [V1.B16], V1.B16
 	FMOVS (R4), F0
 	WORD $0x4f801118 // fmla v24.4s, v8.4s, v0.s[0]

@@ -4783,11 +4783,11 @@ func lanesNM_f32_s16_b8_n2m4_go(y *float32, ldy uintptr, x *float32, ldx uintptr
 
 // lanesMask_f32_s32_b1_go computes n slabs of 32 output rows for
 // 1 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
-// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32]; cnt is not read.
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32].
 //
 // meta is bytes [n, k, 32/8]: bit l%8 of byte l/8 says whether lane l has a
-// value. w is the values of the set bits, in that order; a lane without one
-// takes +0. Each output is one chain of fused multiply-adds that starts at bias
+// value. w is four float32 that mean nothing, then the values of the set bits, in that
+// order, of which cnt [n] has the number for each slab; a lane without one takes +0. Each output is one chain of fused multiply-adds that starts at bias
 // and takes every k ascending; then it is clamped.
 func lanesMask_f32_s32_b1_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
 	masks := unsafe.Slice(meta, n*k*(32/8))
@@ -4795,7 +4795,7 @@ func lanesMask_f32_s32_b1_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 	for _, m := range masks {
 		values += bits.OnesCount8(m)
 	}
-	ws := unsafe.Slice(w, values)
+	ws := unsafe.Slice(w, 4+values)[4:]
 	var tokens [1][]float32
 	for b := range tokens {
 		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)
@@ -4838,11 +4838,11 @@ func lanesMask_f32_s32_b1_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 
 // lanesMask_f32_s32_b2_go computes n slabs of 32 output rows for
 // 2 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
-// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32]; cnt is not read.
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32].
 //
 // meta is bytes [n, k, 32/8]: bit l%8 of byte l/8 says whether lane l has a
-// value. w is the values of the set bits, in that order; a lane without one
-// takes +0. Each output is one chain of fused multiply-adds that starts at bias
+// value. w is four float32 that mean nothing, then the values of the set bits, in that
+// order, of which cnt [n] has the number for each slab; a lane without one takes +0. Each output is one chain of fused multiply-adds that starts at bias
 // and takes every k ascending; then it is clamped.
 func lanesMask_f32_s32_b2_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
 	masks := unsafe.Slice(meta, n*k*(32/8))
@@ -4850,7 +4850,7 @@ func lanesMask_f32_s32_b2_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 	for _, m := range masks {
 		values += bits.OnesCount8(m)
 	}
-	ws := unsafe.Slice(w, values)
+	ws := unsafe.Slice(w, 4+values)[4:]
 	var tokens [2][]float32
 	for b := range tokens {
 		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)
@@ -4893,11 +4893,11 @@ func lanesMask_f32_s32_b2_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 
 // lanesMask_f32_s32_b4_go computes n slabs of 32 output rows for
 // 4 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
-// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32]; cnt is not read.
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32].
 //
 // meta is bytes [n, k, 32/8]: bit l%8 of byte l/8 says whether lane l has a
-// value. w is the values of the set bits, in that order; a lane without one
-// takes +0. Each output is one chain of fused multiply-adds that starts at bias
+// value. w is four float32 that mean nothing, then the values of the set bits, in that
+// order, of which cnt [n] has the number for each slab; a lane without one takes +0. Each output is one chain of fused multiply-adds that starts at bias
 // and takes every k ascending; then it is clamped.
 func lanesMask_f32_s32_b4_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
 	masks := unsafe.Slice(meta, n*k*(32/8))
@@ -4905,7 +4905,7 @@ func lanesMask_f32_s32_b4_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 	for _, m := range masks {
 		values += bits.OnesCount8(m)
 	}
-	ws := unsafe.Slice(w, values)
+	ws := unsafe.Slice(w, 4+values)[4:]
 	var tokens [4][]float32
 	for b := range tokens {
 		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)
@@ -4948,11 +4948,11 @@ func lanesMask_f32_s32_b4_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 
 // lanesMask_f32_s32_b8_go computes n slabs of 32 output rows for
 // 8 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
-// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32]; cnt is not read.
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32].
 //
 // meta is bytes [n, k, 32/8]: bit l%8 of byte l/8 says whether lane l has a
-// value. w is the values of the set bits, in that order; a lane without one
-// takes +0. Each output is one chain of fused multiply-adds that starts at bias
+// value. w is four float32 that mean nothing, then the values of the set bits, in that
+// order, of which cnt [n] has the number for each slab; a lane without one takes +0. Each output is one chain of fused multiply-adds that starts at bias
 // and takes every k ascending; then it is clamped.
 func lanesMask_f32_s32_b8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
 	masks := unsafe.Slice(meta, n*k*(32/8))
@@ -4960,7 +4960,7 @@ func lanesMask_f32_s32_b8_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w
 	for _, m := range masks {
 		values += bits.OnesCount8(m)
 	}
-	ws := unsafe.Slice(w, values)
+	ws := unsafe.Slice(w, 4+values)[4:]
 	var tokens [8][]float32
 	for b := range tokens {
 		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)

@@ -7,7 +7,7 @@ import "github.com/sparsegen/sparsegen/runtime"
 // Kernels is what runtime.Open needs to run the layers of this package's spec.
 func Kernels() runtime.Set {
 	return runtime.Set{
-		Packing: 0x9a724399e02cee0e,
+		Packing: 0x3fab35f9b1ced0e0,
 		Kernels: append(genericKernels(), nativeKernels()...),
 	}
 }

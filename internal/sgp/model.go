@@ -220,7 +220,7 @@ const (
 	LanesDense  LanesKind = iota + 1 // W [slabs, K, S]
 	LanesList                        // Cnt [slabs], Meta uint16 [sum Cnt], W [sum Cnt, S]
 	LanesNM                          // Meta uint32 [slabs, words, S], W [slabs, K/M, N, S]
-	LanesMask                        // Meta [slabs, K, S/8], W [set bits] and 16 more
+	LanesMask                        // Cnt [slabs] set bits, Meta [slabs, K, S/8], W [MaskHead + set bits + MaskTail]
 	LanesRow                         // Cnt [slabs, S], Meta [sum Cnt, 8], W [sum Cnt, 8]
 	DeltaTile                        // Cnt [slabs], Meta [sum Cnt, S], W [sum Cnt, S]
 	LanesWindow                      // Cnt [slabs, S/8], Meta [sum Cnt, WindowMeta], W [sum Cnt, WindowSteps, 8]
@@ -234,6 +234,13 @@ const (
 	WindowColumns = 15
 	WindowW       = 8 * WindowSteps             // weights a group
 	WindowMeta    = 4*WindowSteps + WindowSteps // bytes a group
+)
+
+// MaskHead and MaskTail are the float32 before the first and behind the last value of
+// LanesMask, which kernels may read and which mean nothing.
+const (
+	MaskHead = 4
+	MaskTail = 32
 )
 
 // Lanes is the form for kernels whose lanes are output rows: slabs of S rows.

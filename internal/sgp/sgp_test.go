@@ -42,7 +42,7 @@ func sample() *Model {
 		{Lanes: &Lanes{Kind: LanesDense, S: 16, W: w}},
 		{Lanes: &Lanes{Kind: LanesList, S: 8, Cnt: []uint32{2, 1}, Meta: []byte{0, 0, 7, 0, 3, 0}, W: floats(24)}},
 		{Lanes: &Lanes{Kind: LanesNM, S: 8, N: 2, M: 4, Meta: bytesOf(2*8*4, 256), W: floats(2 * 2 * 2 * 8)}},
-		{Lanes: &Lanes{Kind: LanesMask, S: 8, Meta: mask, W: floats(onesCount(mask) + 16)}},
+		{Lanes: &Lanes{Kind: LanesMask, S: 8, Meta: mask, W: floats(4 + onesCount(mask) + 32), Cnt: []uint32{uint32(onesCount(mask[:8])), uint32(onesCount(mask[8:]))}}},
 		{Lanes: &Lanes{Kind: LanesRow, S: 8, Cnt: []uint32{1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, Meta: bytesOf(24, 4), W: floats(24)}},
 		{Lanes: &Lanes{Kind: DeltaTile, S: 8, Cnt: []uint32{2}, Cols: []uint32{4, 5, 6}, Rows: []uint32{9, 2, 0}, Meta: bytesOf(16, 2), W: floats(16)}},
 	}
@@ -229,6 +229,7 @@ func TestLies(t *testing.T) {
 		"N:M metadata":                   {func(m *Model) { lin(m).Variants[5].Lanes.M = 8 }, "metadata"},
 		"M no power of two":              {func(m *Model) { lin(m).Variants[5].Lanes.M = 3 }, "no N:M"},
 		"mask bits and values":           {func(m *Model) { lin(m).Variants[6].Lanes.Meta[0] ^= 1 }, "bytes of metadata"},
+		"mask with another count":        {func(m *Model) { c := lin(m).Variants[6].Lanes.Cnt; c[0]++; c[1]-- }, "slab 0 counts"},
 		"mask without the tail":          {func(m *Model) { f := lin(m).Variants[6].Lanes; f.W = f.W[16:] }, "bytes of metadata"},
 		"index of a row beyond K":        {func(m *Model) { lin(m).Variants[7].Lanes.Meta[3] = 8 }, "row 0 has an index 8, columns are 8"},
 		"indices that add up beyond K":   {func(m *Model) { m8 := lin(m).Variants[7].Lanes.Meta[8:]; m8[7], m8[8] = 5, 3 }, "row 2 has an index 8"},

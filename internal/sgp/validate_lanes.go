@@ -5,10 +5,6 @@ import (
 	"fmt"
 )
 
-// maskTail is the number of float32 that a LanesMask kernel may read beyond the
-// last value.
-const maskTail = 16
-
 func (f *Lanes) validate(lin *Linear) error {
 	k, err := keptColumns(f.Cols, lin.In)
 	if err != nil {
@@ -51,7 +47,10 @@ func (f *Lanes) validate(lin *Linear) error {
 			return fmt.Errorf("mask slabs of %d rows: not a multiple of 8", f.S)
 		}
 		meta, ok := mul(slabs, k, f.S/8)
-		return size(meta, onesCount(f.Meta)+maskTail, 0, ok)
+		if err := size(meta, MaskHead+onesCount(f.Meta)+MaskTail, slabs, ok); err != nil {
+			return err
+		}
+		return f.validateMask(k)
 	case LanesWindow:
 		if f.S != 16 {
 			return fmt.Errorf("slabs of %d rows: 16 is the only one", f.S)
@@ -108,6 +107,16 @@ func (f *Lanes) sumCounts(counts, most int) (int, error) {
 		}
 	}
 	return sum, nil
+}
+
+func (f *Lanes) validateMask(k int) error {
+	bytes := k * f.S / 8
+	for j, n := range f.Cnt {
+		if stored := onesCount(f.Meta[j*bytes:][:bytes]); stored != int(n) {
+			return fmt.Errorf("slab %d counts %d values where its mask has %d", j, n, stored)
+		}
+	}
+	return nil
 }
 
 func (f *Lanes) validateList(k int) error {

@@ -180,7 +180,8 @@ func (g generator) lanes(c *Call) {
 		c.w = g.floats(c.n * groups * n * s)
 	case runtime.LanesMask:
 		values, dense := 0, g.IntN(3)
-		for range c.n * c.k * s / 8 {
+		c.cnt = make([]uint32, c.n)
+		for i := range c.n * c.k * s / 8 {
 			mask := uint8(g.Uint32())
 			switch dense {
 			case 0:
@@ -191,9 +192,11 @@ func (g generator) lanes(c *Call) {
 			}
 			c.meta = append(c.meta, mask)
 			values += bits.OnesCount8(mask)
+			c.cnt[i/(c.k*s/8)] += uint32(bits.OnesCount8(mask))
 		}
+		values += 4
 		if !g.strict {
-			values += 16 // the packer's padding
+			values += 32 // the packer's padding
 		}
 		c.w = g.floats(values)
 	case runtime.LanesRow:

@@ -153,7 +153,7 @@ func (c *Call) wantLane(y []float32, b, l int) {
 						continue
 					}
 					if lane == l {
-						mine = c.w[value]
+						mine = c.w[4+value]
 					}
 					value++
 				}
