@@ -74,8 +74,10 @@ var rates = []rate{
 // All are the figures of r in the order of its fields.
 func (r Rates) All() []Rate {
 	var all []Rate
+	used := r.used()
 	for _, f := range rates {
-		all = append(all, Rate{f.name, f.unit, *f.of(&r), f.fitted})
+		v := *f.of(&r)
+		all = append(all, Rate{f.name, f.unit, v, f.fitted || v != 0 && *f.of(&used) == 0})
 	}
 	return all
 }
@@ -93,11 +95,27 @@ func (r Rates) Check() error {
 // ISA is the level of the kernels that are planned.
 func (c Core) ISA() runtime.ISA { return c.known().isa }
 
-// With is c with those figures of r that were measured, not 0, and are not fitted.
+// used are the figures that plans are made with: not the fitted ones. Multiply-adds, loads and
+// shuffles are weighed against one another: measured figures of them count together or not at
+// all. (With the longest vectors no probe tells the loads.)
+func (r Rates) used() Rates {
+	if r.FMA == 0 || r.Load == 0 {
+		r.FMA, r.Load, r.Shuffle = 0, 0, 0
+	}
+	for _, f := range rates {
+		if f.fitted {
+			*f.of(&r) = 0
+		}
+	}
+	return r
+}
+
+// With is c with those figures of r that were measured, not 0, and that plans are made with.
 func (c Core) With(r Rates) Core {
 	c = c.known()
+	r = r.used()
 	for _, f := range rates {
-		if v := *f.of(&r); v != 0 && !f.fitted {
+		if v := *f.of(&r); v != 0 {
 			*f.of(&c.Rates) = v
 		}
 	}

@@ -317,6 +317,13 @@ func TestPlanFollowsTheCore(t *testing.T) {
 	require.NotEqual(t, runtime.DeltaTile, chosen(8, builtin.With(Rates{Delta: 20})).Op)
 	require.Equal(t, builtin, builtin.With(Rates{Expand: 100, Step: 100, Mispredict: 100}))
 	require.Equal(t, builtin, Core{}.With(Rates{}))
+	// Multiply-adds and loads count together.
+	require.Equal(t, builtin, builtin.With(Rates{FMA: 1.9, Shuffle: 0.7}))
+	require.Equal(t, builtin, builtin.With(Rates{Load: 1.9}))
+	require.NotEqual(t, builtin, builtin.With(Rates{FMA: 1.9, Load: 1.9}))
+	for _, r := range (Rates{FMA: 1.9, Shuffle: 0.7, Latency: 4.1}).All() {
+		require.Equal(t, slices.Contains([]string{"fma", "shuffle", "mispredict", "expand", "step", "l3"}, r.Name), r.Fitted, r.Name)
+	}
 	slow := builtin
 	slow.Expand, slow.Step, slow.Group = 1000, 1000, 1000
 	require.Equal(t, runtime.LanesDense, chosen(1, slow).Op)
