@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -17,7 +18,7 @@ import (
 func TestOracleJudges(t *testing.T) {
 	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 512, 32, 64)
 	b := &fake{t: t, rng: rand.New(rand.NewPCG(1, 2)), ns: func(v sgp.Variant) float64 {
-		if v.Panel != nil && v.Panel.KB == 192 && v.Panel.Segments[0].Kind == sgp.Step && v.Panel.Segments[0].MR == 2 {
+		if v.Panel != nil && v.Panel.KB == 128 && v.Panel.Segments[0].Kind == sgp.Step && v.Panel.Segments[0].MR == 2 {
 			return 800
 		}
 		return 1000
@@ -28,15 +29,23 @@ func TestOracleJudges(t *testing.T) {
 	rep, err := tn.oracle(context.Background(), []Linear{l}, 2)
 	require.NoError(t, err)
 	require.Len(t, rep.Problems, 2)
-	for _, r := range rep.Problems {
-		require.Equal(t, "panelStep mr=2 kb=192", r.Oracle)
+	for i, r := range rep.Problems {
+		require.Equal(t, "panelStep mr=2 kb=128", r.Oracle)
 		require.Less(t, r.Noise, 0.01)
 		require.Len(t, r.Tuned, 2)
-		for _, c := range append(r.Tuned, r.Naive, r.Transfer) {
-			require.Equal(t, "panelStep mr=2 kb=192", c.Config)
+		for _, c := range append(r.Tuned, r.Naive) {
+			require.Equal(t, "panelStep mr=2 kb=128", c.Config)
 			require.Zero(t, c.Regret)
 		}
 		require.InDelta(t, 0.25, r.Default.Regret, 0.01)
+		// The other batch's record says that the model overestimates the fast one.
+		own, err := codegen.ParseConfig(r.Default.Config)
+		require.NoError(t, err)
+		other := rep.Problems[1-i]
+		require.Equal(t, codegen.Transfer(own, corrections(other.Oracle, other.Race, 1), func(c codegen.Config) (float64, bool) {
+			t, ran := r.timed(c.String())
+			return t.Cycles, ran
+		}).String(), r.Transfer.Config)
 		require.GreaterOrEqual(t, r.Candidates, 10)
 	}
 	require.NoDirExists(t, dir+"/test-1", "no records")
@@ -44,12 +53,12 @@ func TestOracleJudges(t *testing.T) {
 	for i, want := range []struct {
 		policy  string
 		choices int
-		geomean float64
-	}{{"race", 4, 0}, {"naive", 2, 0}, {"transfer", 2, 0}, {"model", 2, 0.25}} {
+		geomean float64 // at most
+	}{{"race", 4, 0}, {"naive", 2, 0}, {"transfer", 2, 0.26}, {"model", 2, 0.26}} {
 		p := rep.Policies[i]
 		require.Equal(t, want.policy, p.Policy)
 		require.Equal(t, want.choices, p.Choices)
-		require.InDelta(t, want.geomean, p.Geomean, 0.01)
+		require.LessOrEqual(t, p.Geomean, want.geomean)
 		require.Zero(t, p.Slower)
 	}
 }
