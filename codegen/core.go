@@ -150,7 +150,7 @@ var cores = map[runtime.ISA]Core{
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
 			Expand: 2.2, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 28, L3: 16, Memory: 6}},
 	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
-		tile: []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.3, 0}, {64 << 10, 1.5, 0}, {1 << 30, 2.2, 0}},
+		tile: []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.3, 0}, {48 << 10, 1.5, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2.2, 0}},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
 			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
 	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,

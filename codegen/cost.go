@@ -148,6 +148,9 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	default:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn = 40
+		if m.isa == runtime.AVX512 {
+			turn = 10 // of a core that is further ahead
+		}
 	}
 	return cycles + blocks*panels*(mr*nv*perVec+turn)
 }
