@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -342,6 +343,49 @@ func TestFetchAhead(t *testing.T) {
 		}
 		require.Equal(t, told, calls)
 	}
+}
+
+// TestTilesShareWeights: where weights outgrow the third-level cache, tiles of tokens
+// that share each part of them give the bits of tiles by themselves. Kernels take the
+// first column of each K-block only: there are many weights.
+func TestTilesShareWeights(t *testing.T) {
+	const in, out, kb, batch = 1300, 2500, 1000, 27
+	require.Greater(t, 4*in*out, manyWeights)
+	set := testKernels()
+	for i, k := range set.Kernels {
+		if _, ok := k.Fn.(PanelDenseFunc); ok {
+			short := interpretPanelDense(k.Key)
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+				mr := int(k.Key.MR)
+				for p := range n {
+					short(y, ldy, at(rows, p*mr), x, at(w, p*kb*mr), bias, lo, hi, 1, 1, ahead, lda)
+					if bias != nil {
+						bias = at(bias, mr)
+					}
+				}
+			})
+		}
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	d := randomDense(rng, out, in, 1)
+	rows, _ := d.kept()
+	v := sgp.Variant{BatchMin: 1, BatchMax: 200, Panel: packPanel(d, sgp.Dense, 4, kb, rows, nil)}
+	lin := &sgp.Linear{Out: out, In: in, Act: sgp.Relu, Bias: randomFloats(rng, out), Variants: []sgp.Variant{v}}
+	run := func(featureMajor bool, x []float32) ([]float32, *tileLinear) {
+		s, err := openModel(t, linearLayer(lin, featureMajor, 200), set).NewSession("l")
+		require.NoError(t, err)
+		defer s.Close()
+		y := randomFloats(rng, out*batch)
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+		return y, s.steps[0].now.(*tileLinear)
+	}
+	tokens := randomFloats(rng, in*batch)
+	got, of := run(false, tokens)
+	require.Len(t, of.tiles, 2)
+	require.Equal(t, 8, of.together)
+	want, of := run(true, transposed(tokens, batch, in))
+	require.Equal(t, 1, of.together)
+	require.True(t, slices.Equal(transposed(want, out, batch), got))
 }
 
 // transposed is a [rows, cols] matrix as [cols, rows].

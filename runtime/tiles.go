@@ -3,7 +3,6 @@ package runtime
 import (
 	"slices"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
@@ -15,6 +14,10 @@ const callFMA = 200_000
 
 // callMoves is the same for elements that are moved, at about one a nanosecond.
 const callMoves = 20_000
+
+// manyWeights is the bytes of weights that come from memory for each tile anew, because
+// they outgrow what others leave of a third-level cache. Tiles then share them.
+const manyWeights = 12 << 20
 
 // tileLinear is a linear op whose kernels have batch columns as lanes: panels,
 // and delta slabs in tiles. The batch is cut into tiles T columns wide. For each
@@ -35,6 +38,8 @@ type tileLinear struct {
 	inScratch   bool
 	rows        []uint32
 	scratchRows int
+	stored      int  // bytes of weights and indices
+	together    int  // tiles of a unit
 	perColumn   int  // stored elements: multiply-adds a batch column
 	listed      bool // every segment is panels of one row with listed columns
 	dense       bool // every segment is dense
@@ -102,6 +107,7 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 		}
 		d.segments = append(d.segments, segment{op: op, kind: s.Kind, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
 		d.perColumn += len(s.W)
+		d.stored += 4*len(s.W) + 2*len(s.Idx)
 		d.listed = d.listed && op == PanelGrouped && s.MR == 1
 		d.dense = d.dense && op == PanelDense
 	}
@@ -249,13 +255,17 @@ func (d *tileLinear) reserve(size sizes) {
 	most := size.batch/d.widths[d.worth(size.batch)].t + len(d.widths) + 1
 	d.tiles = make([]tile, 0, most)
 	d.left = make([]atomic.Int32, most)
+	d.together = 1
+	if size.threads == 1 && !d.featureMajor && d.stored > manyWeights {
+		d.together = min(most, 8)
+	}
 }
 
-// scratch has, for each thread, an x tile and a y tile. When a tile's rows are
+// scratch has, for each thread, the x tiles and y tiles of a unit. When a tile's rows are
 // shared out, the y tile belongs to the tile instead; there are fewer of those
 // than sharing tiles.
 func (d *tileLinear) scratch() int {
-	return d.threads*d.xTile() + max(d.threads, d.maxShared())*d.yTile()
+	return d.threads*d.together*d.xTile() + max(d.threads*d.together, d.maxShared())*d.yTile()
 }
 
 // worth is the index of the widest width that is worth its tile at this batch.
@@ -282,7 +292,7 @@ func (d *tileLinear) maxShared() int {
 func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 	d.c, d.x, d.y, d.groups, d.apart = c, x, y, 1, 1
 	if c.team == nil || d.perColumn*batch < c.share {
-		for u := range d.tiles {
+		for u := range (len(d.tiles) + d.together - 1) / d.together {
 			if err := d.unit(0, u); err != nil {
 				return err
 			}
@@ -322,203 +332,4 @@ func (d *tileLinear) prepare(batch int) runner {
 		at += cols
 	}
 	return d
-}
-
-// unit computes one group of chunks of one tile.
-func (d *tileLinear) unit(worker, u int) error {
-	i, group := u/d.groups, u%d.groups
-	t := d.tiles[i]
-	w := &d.widths[t.width]
-	x := d.c.scratch[worker*d.xTile():][:d.xTile()]
-	direct := d.featureMajor && t.cols == w.t && !d.inScratch
-	var y []float32 // row r begins at y[r*stride]
-	stride := w.t
-	if direct {
-		y, stride = d.y[t.first:], d.batch
-	} else {
-		slot := worker
-		if d.groups > 1 {
-			slot = i
-		}
-		y = d.c.scratch[d.threads*d.xTile()+slot*d.yTile():][:d.yTile()]
-	}
-	chunks := d.chunks[len(d.chunks)*group/d.groups : len(d.chunks)*(group+1)/d.groups]
-	for b := range d.blocks {
-		if d.c.stopped() {
-			return errStopped
-		}
-		kb := min(d.kb, d.k-b*d.kb)
-		from, ahead, left := input{&x[0], uintptr(w.t) * 4}, input{x: &x[0]}, 0
-		if d.inPlace && t.cols == w.t {
-			from = d.inputOf(t, b)
-		} else {
-			d.load(x, t, w, b*d.kb, kb)
-		}
-		if d.inPlace && t.cols == w.t || d.fetch {
-			ahead, left = d.ahead(i, b)
-		}
-		for c := range chunks {
-			d.call(w, &chunks[c], y, stride, from, ahead, b, kb)
-			rows := chunks[c].n * d.segments[chunks[c].segment].mr
-			if left -= rows; left > 0 {
-				ahead = ahead.plus(rows)
-			} else {
-				ahead.ld = 0
-			}
-		}
-	}
-	if d.groups > 1 && d.left[i].Add(-1) > 0 {
-		return nil // another unit of this tile finishes it
-	}
-	if !direct && !d.store(y, t, w) {
-		return errStopped
-	}
-	d.fillConstant(d.y, d.batch, t.first, t.cols)
-	return nil
-}
-
-// input is where rows of x lie, and their distance in bytes.
-type input struct {
-	x  *float32
-	ld uintptr
-}
-
-// inputOf is block b of tile t where it lies in x.
-func (d *tileLinear) inputOf(t tile, b int) input {
-	return input{&d.x[b*d.kb*d.batch+t.first], uintptr(d.batch) * 4}
-}
-
-// plus is n rows on.
-func (i input) plus(n int) input {
-	i.x = (*float32)(unsafe.Add(unsafe.Pointer(i.x), uintptr(n)*i.ld))
-	return i
-}
-
-// ahead is what is read after block b of tile i, and how many rows it has: kernels
-// fetch it while they work.
-func (d *tileLinear) ahead(i, b int) (input, int) {
-	if b++; b == d.blocks {
-		b = 0
-		i += d.apart
-	}
-	if i >= len(d.tiles) {
-		return input{x: &d.x[0]}, 0
-	}
-	return d.inputOf(d.tiles[i], b), min(d.kb, d.k-b*d.kb)
-}
-
-// load packs columns t of x, features from..from+kb, to the tile [kb, T].
-func (d *tileLinear) load(x []float32, t tile, w *tileWidth, from, kb int) {
-	switch {
-	case d.cols == nil && d.featureMajor:
-		d.loadTile(&x[0], &d.x[from*d.batch+t.first], uintptr(d.batch)*4, w.t, kb, t.cols)
-	case d.cols == nil:
-		d.loadTile(&x[0], &d.x[t.first*d.in+from], uintptr(d.in)*4, w.t, kb, t.cols)
-	case d.featureMajor:
-		for k, c := range d.cols[from : from+kb] {
-			row := x[k*w.t:][:w.t]
-			clear(row[copy(row, d.x[int(c)*d.batch+t.first:][:t.cols]):])
-		}
-	default:
-		for j := 0; j < w.t; j += 4 { // widths are multiples of 8
-			var src [4][]float32
-			for i := range src {
-				src[i] = d.x[(t.first+min(j+i, t.cols-1))*d.in:][:d.in]
-			}
-			gather(x[j:], w.t, src, d.cols[from:from+kb])
-		}
-	}
-}
-
-// gather copies the given columns of four rows of equal length to four columns of x,
-// whose rows are ld apart.
-func gather(x []float32, ld int, rows [4][]float32, cols []uint32) {
-	a := rows[0]
-	b, c, d := rows[1][:len(a)], rows[2][:len(a)], rows[3][:len(a)]
-	for k, col := range cols {
-		to := x[k*ld:][:4]
-		to[0], to[1], to[2], to[3] = a[col], b[col], c[col], d[col]
-	}
-}
-
-// call runs one chunk's kernel over one K-block.
-func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x, ahead input, block, kb int) {
-	s := &d.segments[c.segment]
-	at := c.at[block]
-	lo, hi := d.lo, d.hi
-	var bias *float32
-	if block == 0 {
-		bias = &s.bias[c.first*s.mr]
-	}
-	last := block == d.blocks-1
-	if !last {
-		lo, hi = noClamp()
-	}
-	ld := uintptr(stride) * 4
-	switch s.op {
-	case PanelDense:
-		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
-	case DeltaTile:
-		w.delta(&y[c.first*s.mr*stride], ld, x.x, from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
-	default:
-		w.panel[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, x.ld, from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs),
-			bias, lo, hi, c.n, ahead.x, ahead.ld)
-	}
-	if !last || d.act == nil {
-		return
-	}
-	if s.rows == nil && stride == w.t { // the rows lie one behind the other
-		d.act(&y[c.first*s.mr*stride], c.n*s.mr*stride)
-		return
-	}
-	for i := c.first * s.mr; i < (c.first+c.n)*s.mr; i++ {
-		row := i
-		if s.rows != nil {
-			row = int(s.rows[i])
-		}
-		d.act(&y[row*stride], w.t)
-	}
-}
-
-// store moves a tile from scratch to the output, unless the context has ended.
-func (d *tileLinear) store(y []float32, t tile, w *tileWidth) bool {
-	if !d.featureMajor && d.rows == nil {
-		piece := max(callMoves/w.t&^15, 16)
-		for r := 0; r < d.out; r += piece {
-			if d.c.stopped() {
-				return false
-			}
-			d.storeTile(&y[r*w.t], &d.y[t.first*d.out+r], uintptr(d.out)*4, w.t, min(piece, d.out-r), t.cols)
-		}
-		return true
-	}
-	n := d.out
-	if d.rows != nil {
-		n = len(d.rows)
-	}
-	row, column := d.strides(d.batch)
-	for i := range n {
-		r := i
-		if d.rows != nil {
-			r = int(d.rows[i])
-		}
-		src := y[i*w.t:][:t.cols]
-		if column == 1 {
-			copy(d.y[r*row+t.first:], src)
-			continue
-		}
-		for j, v := range src {
-			d.y[r*row+(t.first+j)*column] = v
-		}
-	}
-	return true
-}
-
-// from is a pointer to s[i], or nil where nothing is stored from there on; the
-// kernel then reads nothing.
-func from[T any](s []T, i int) *T {
-	if i >= len(s) {
-		return nil
-	}
-	return &s[i]
 }
