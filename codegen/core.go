@@ -148,7 +148,7 @@ var cores = map[runtime.ISA]Core{
 	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
 		tile: []tileCost{{28 << 10, 1.1, 0}, {32 << 10, 1.1, 0.18}, {40 << 10, 1.1, 0.36}, {48 << 10, 1.1, 0.84}, {56 << 10, 1.1, 1.6}, {64 << 10, 1.1, 2.25}, {1 << 30, 1.1, 3.2}},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
-			Expand: 2.2, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 28, L3: 16, Memory: 6}},
+			Expand: 2.4, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 28, L3: 16, Memory: 6}},
 	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile: []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.3, 0}, {48 << 10, 1.5, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2.2, 0}},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
