@@ -173,15 +173,16 @@ var contracts = map[runtime.KernelOp]func(runtime.KernelKey) contract{
 	runtime.MapTanh:     mapContract,
 }
 
-// panelContract adds what the panel ops share. outs is the rows that y has; rows
-// names each at most once.
+// panelContract adds what the panel ops share. outs is the rows that y and sums
+// have, which may be the same memory; rows names each at most once.
 func panelContract(c contract) contract {
 	c.memory.add(memory{
 		"y":    {Rows: "outs", Stride: "ldy", Len: "4*T", Write: true, Cover: "MR*n", By: "rows"},
+		"sums": {Rows: "outs", Stride: "lds", Len: "4*T"},
 		"rows": {Len: "4*MR*n", Elem: 4, Below: "outs"},
 		"bias": {Len: "4*MR*n", Optional: true},
 	})
-	c.integers.add(integers{"n": atLeastOne, "ldy": stride})
+	c.integers.add(integers{"n": atLeastOne, "ldy": stride, "lds": stride})
 	if c.symbols == nil {
 		c.symbols = integers{}
 	}

@@ -13,7 +13,8 @@ import (
 // Wilkinson et al., PLDI 2023).
 
 var panelArgs = []asm.Arg{
-	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "rows", Type: "*uint32"},
+	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "sums", Type: "*float32"}, {Name: "lds", Type: "uintptr"},
+	{Name: "rows", Type: "*uint32"},
 	{Name: "x", Type: "*float32"}, {Name: "ldx", Type: "uintptr"}, {Name: "w", Type: "*float32"},
 	{Name: "idx", Type: "*uint16"}, {Name: "runs", Type: "*uint16"},
 	{Name: "bias", Type: "*float32"}, {Name: "lo", Type: "float32"}, {Name: "hi", Type: "float32"},
@@ -21,7 +22,8 @@ var panelArgs = []asm.Arg{
 }
 
 var panelDenseArgs = []asm.Arg{
-	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "rows", Type: "*uint32"},
+	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "sums", Type: "*float32"}, {Name: "lds", Type: "uintptr"},
+	{Name: "rows", Type: "*uint32"},
 	{Name: "x", Type: "*float32"}, {Name: "w", Type: "*float32"},
 	{Name: "bias", Type: "*float32"}, {Name: "lo", Type: "float32"}, {Name: "hi", Type: "float32"},
 	{Name: "n", Type: "int"}, {Name: "kb", Type: "int"}, {Name: "ahead", Type: "*float32"}, {Name: "lda", Type: "uintptr"},
@@ -69,11 +71,11 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		at.next = b.Int()
 		at.loadOffset(at.next, 0)
 	}
-	rowAt := func(i int) asm.Reg { // address of output row i of the panel
-		r, ld := b.Int(), b.Arg("ldy")
+	rowAt := func(i int, of asm.Reg, stride string) asm.Reg { // address of row i of the panel
+		r, ld := b.Int(), b.Arg(stride)
 		b.LoadU(r, 4, asm.At(rows, 4*i))
 		b.Mul(r, ld)
-		b.Add(r, y)
+		b.Add(r, of)
 		return r
 	}
 
@@ -92,8 +94,12 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		b.AddI(bias, 4*mr)
 		b.Jump(ready)
 		b.Label(load)
+		sums := b.Arg("sums")
+		if !offset.IsZero() {
+			b.Add(sums, offset)
+		}
 		for i := range mr {
-			r := rowAt(i)
+			r := rowAt(i, sums, "lds")
 			for j := range s.n {
 				s.load(acc[i][j], asm.At(r, 0), j)
 			}
@@ -131,7 +137,7 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		b.BcastArg(lo, "lo")
 		b.BcastArg(hi, "hi")
 		for i := range mr {
-			r := rowAt(i)
+			r := rowAt(i, y, "ldy")
 			for j := range s.n {
 				b.VMax(acc[i][j], lo, acc[i][j])
 				b.VMin(acc[i][j], hi, acc[i][j])

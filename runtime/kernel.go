@@ -13,7 +13,7 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //   - T is the width in float32 of one tile row, a multiple of 8; a tile is
 //     [K, T], contiguous, 64-byte aligned.
 //   - n, k, kb and the counts of a TileFunc are at least 1.
-//   - Strides (ldx, ldy) are in bytes.
+//   - Strides (ldx, ldy, lds, lda) are in bytes.
 //   - fma(a, b, c) is the exactly rounded float32 fused multiply-add; each
 //     output is one chain of them, or a fixed sum of eight, in the order of the
 //     loops below, so every ISA and the pure-Go fallback give the same bits.
@@ -26,7 +26,7 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 // batch columns. Ops PanelGrouped, PanelBlock, PanelStep.
 //
 //	for p := range n {
-//		acc[i][:] = bias != nil ? bias[p*MR+i] : y[rows[p*MR+i]][:]   // i < MR
+//		acc[i][:] = bias != nil ? bias[p*MR+i] : sums[rows[p*MR+i]][:]   // i < MR
 //		for s := 1; s < 1<<MR; s++ {           // PanelBlock: only s = 1<<MR - 1
 //			for range runs[next] {
 //				k := idx[next]
@@ -38,7 +38,7 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //		y[rows[p*MR+i]][:] = clamp(acc[i][:])
 //	}
 //
-// y row r begins at y + r*ldy, x row k at x + k*ldx. ahead is a hint: for each
+// y row r begins at y + r*ldy, row r of sums at sums + r*lds, x row k at x + k*ldx. sums may be y. ahead is a hint: for each
 // panel row, T float32 there will be read soon, and then those lda bytes further, which
 // PanelDense and PanelGrouped with MR = 1 prefetch; with lda = 0 it means nothing. runs has 1<<MR - 1 counts a panel (PanelBlock:
 // one), in the order of s. A kernel may load one idx beyond the last; the packer
@@ -50,12 +50,12 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 //
 //	for range runs[next] { for i := range MR { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
 //	for i := range MR { for range runs[next] { acc[i][:] = fma(w[next], x[idx[next]][:], acc[i][:]) }}
-type PanelFunc func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, ahead *float32, lda uintptr)
+type PanelFunc func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, ahead *float32, lda uintptr)
 
 // PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
 //
 //	for k := range kb { acc[i][:] = fma(w[p][k][i], x[k][:], acc[i][:]) }
-type PanelDenseFunc func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr)
+type PanelDenseFunc func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr)
 
 // LanesFunc computes n slabs of S output rows for NB tokens; lanes are output
 // rows. x is token-major, token b at x + b*ldx; y likewise, slab j of token b

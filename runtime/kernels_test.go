@@ -49,10 +49,10 @@ func interpret(key KernelKey) any {
 
 func interpretPanel(key KernelKey) PanelFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+	return func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		for p := range n {
-			openPanel(acc, mr, t, p, y, ldy, rows, bias)
+			openPanel(acc, mr, t, p, sums, lds, rows, bias)
 			first := 1
 			if key.Op == PanelBlock {
 				first = 1<<mr - 1
@@ -80,7 +80,7 @@ func interpretPanel(key KernelKey) PanelFunc {
 
 func interpretPanelStep(key KernelKey) PanelFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+	return func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		entry := func(i int) {
 			for c := range t {
@@ -89,7 +89,7 @@ func interpretPanelStep(key KernelKey) PanelFunc {
 			idx, w = at(idx, 1), at(w, 1)
 		}
 		for p := range n {
-			openPanel(acc, mr, t, p, y, ldy, rows, bias)
+			openPanel(acc, mr, t, p, sums, lds, rows, bias)
 			for range *runs {
 				for i := range mr {
 					entry(i)
@@ -106,13 +106,13 @@ func interpretPanelStep(key KernelKey) PanelFunc {
 	}
 }
 
-func openPanel(acc []float32, mr, t, p int, y *float32, ldy uintptr, rows *uint32, bias *float32) {
+func openPanel(acc []float32, mr, t, p int, sums *float32, lds uintptr, rows *uint32, bias *float32) {
 	for i := range mr {
 		for c := range t {
 			if bias != nil {
 				acc[i*t+c] = *at(bias, p*mr+i)
 			} else {
-				acc[i*t+c] = *at(row(y, int(*at(rows, p*mr+i)), ldy), c)
+				acc[i*t+c] = *at(row(sums, int(*at(rows, p*mr+i)), lds), c)
 			}
 		}
 	}
@@ -128,10 +128,10 @@ func closePanel(acc []float32, mr, t, p int, y *float32, ldy uintptr, rows *uint
 
 func interpretPanelDense(key KernelKey) PanelDenseFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	return func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		for p := range n {
-			openPanel(acc, mr, t, p, y, ldy, rows, bias)
+			openPanel(acc, mr, t, p, sums, lds, rows, bias)
 			for k := range kb {
 				for i := range mr {
 					for c := range t {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -288,14 +289,14 @@ func TestFetchAhead(t *testing.T) {
 	set := testKernels()
 	for i, k := range set.Kernels {
 		if f, ok := k.Fn.(PanelDenseFunc); ok {
-			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
 				if c := (call{}); lda == 0 {
 					calls = append(calls, c)
 				} else {
 					at := uintptr(unsafe.Pointer(ahead)) - uintptr(unsafe.Pointer(first))
 					calls = append(calls, call{int(at) / 4, int(lda) / 4})
 				}
-				f(y, ldy, rows, x, w, bias, lo, hi, n, kb, ahead, lda)
+				f(y, ldy, sums, lds, rows, x, w, bias, lo, hi, n, kb, ahead, lda)
 			})
 		}
 	}
@@ -355,10 +356,10 @@ func TestTilesShareWeights(t *testing.T) {
 	for i, k := range set.Kernels {
 		if _, ok := k.Fn.(PanelDenseFunc); ok {
 			short := interpretPanelDense(k.Key)
-			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
 				mr := int(k.Key.MR)
 				for p := range n {
-					short(y, ldy, at(rows, p*mr), x, at(w, p*kb*mr), bias, lo, hi, 1, 1, ahead, lda)
+					short(y, ldy, sums, lds, at(rows, p*mr), x, at(w, p*kb*mr), bias, lo, hi, 1, 1, ahead, lda)
 					if bias != nil {
 						bias = at(bias, mr)
 					}
@@ -386,6 +387,47 @@ func TestTilesShareWeights(t *testing.T) {
 	want, of := run(true, transposed(tokens, batch, in))
 	require.Equal(t, 1, of.together)
 	require.True(t, slices.Equal(transposed(want, out, batch), got))
+}
+
+// TestSumsOfBlocks: what K-blocks before the last have summed up lies in tiles of their
+// own where a tile of y outgrows the first-level cache, and the bits are those of a
+// token-major run.
+func TestSumsOfBlocks(t *testing.T) {
+	const in, kb, wide, batch = 24, 10, 24, 3 * 24
+	var apart atomic.Int32 // calls whose sums do not lie in y
+	set := testKernels()
+	for i, k := range set.Kernels {
+		if f, ok := k.Fn.(PanelFunc); ok {
+			set.Kernels[i].Fn = PanelFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, ahead *float32, lda uintptr) {
+				if lds != ldy {
+					apart.Add(1)
+				}
+				f(y, ldy, sums, lds, rows, x, ldx, w, idx, runs, bias, lo, hi, n, ahead, lda)
+			})
+		}
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	for out, want := range map[int]bool{l1 / (4 * wide): false, l1/(4*wide) + 1: true} {
+		d := randomDense(rng, out, in, 0.3)
+		rows, _ := d.kept()
+		v := sgp.Variant{BatchMin: 1, BatchMax: batch, Panel: packPanel(d, sgp.Grouped, 1, kb, rows, nil)}
+		lin := &sgp.Linear{Out: out, In: in, Act: sgp.Relu, Bias: randomFloats(rng, out), Variants: []sgp.Variant{v}}
+		run := func(featureMajor bool, x []float32, opts ...Option) []float32 {
+			s, err := openModel(t, linearLayer(lin, featureMajor, batch), set).NewSession("l", opts...)
+			require.NoError(t, err)
+			defer s.Close()
+			s.control.share = 0
+			y := randomFloats(rng, out*batch)
+			require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{y}))
+			return y
+		}
+		tokens := randomFloats(rng, in*batch)
+		x, y := transposed(tokens, batch, in), transposed(run(false, tokens), batch, out)
+		apart.Store(0)
+		require.Equal(t, y, run(true, x))
+		require.Equal(t, want, apart.Load() > 0, out)
+		require.Equal(t, y, run(true, x, Threads(3)))
+	}
 }
 
 // transposed is a [rows, cols] matrix as [cols, rows].

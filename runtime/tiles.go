@@ -15,6 +15,9 @@ const callFMA = 200_000
 // callMoves is the same for elements that are moved, at about one a nanosecond.
 const callMoves = 20_000
 
+// l1 is what a core has of first-level cache for data, at least.
+const l1 = 32 << 10
+
 // manyWeights is the bytes of weights that come from memory for each tile anew, because
 // they outgrow what others leave of a third-level cache. Tiles then share them.
 const manyWeights = 12 << 20

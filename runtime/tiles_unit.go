@@ -30,8 +30,12 @@ func (d *tileLinear) unit(worker, u int) error {
 				if d.whereItLies(t) {
 					from = d.inputOf(t, b)
 				}
-				y, stride := d.output(t, slot+j)
-				d.call(w, &chunks[c], y, stride, from, ahead, b, kb)
+				sums := d.sums(t, slot+j)
+				to := sums
+				if b == d.blocks-1 {
+					to = d.output(t, slot+j)
+				}
+				d.call(w, &chunks[c], to, sums, from, ahead, b, kb)
 			}
 			rows := chunks[c].n * d.segments[chunks[c].segment].mr
 			if left -= rows; left > 0 {
@@ -46,7 +50,7 @@ func (d *tileLinear) unit(worker, u int) error {
 	}
 	for j, t := range tiles {
 		w := &d.widths[t.width]
-		if y, _ := d.output(t, slot+j); !d.direct(t) && !d.store(y, t, w) {
+		if !d.direct(t) && !d.store(d.output(t, slot+j).y, t, w) {
 			return errStopped
 		}
 		d.fillConstant(d.y, d.batch, t.first, t.cols)
@@ -59,7 +63,7 @@ func (d *tileLinear) whereItLies(t tile) bool {
 	return d.inPlace && t.cols == d.widths[t.width].t
 }
 
-// direct reports whether kernels accumulate t in the output itself.
+// direct reports whether kernels write the results of t to the output itself.
 func (d *tileLinear) direct(t tile) bool {
 	return d.featureMajor && t.cols == d.widths[t.width].t && !d.inScratch
 }
@@ -69,12 +73,32 @@ func (d *tileLinear) packed(worker, j int) []float32 {
 	return d.c.scratch[(worker*d.together+j)*d.xTile():][:d.xTile()]
 }
 
-// output is where t accumulates, row r at r*stride.
-func (d *tileLinear) output(t tile, slot int) (y []float32, stride int) {
+// output is where results lie: row r begins at y[r*stride].
+type output struct {
+	y      []float32
+	stride int
+}
+
+// output is where the last K-block of t goes.
+func (d *tileLinear) output(t tile, slot int) output {
 	if d.direct(t) {
-		return d.y[t.first:], d.batch
+		return output{d.y[t.first:], d.batch}
 	}
-	return d.c.scratch[d.threads*d.together*d.xTile()+slot*d.yTile():][:d.yTile()], d.widths[t.width].t
+	return d.tileOf(t, slot)
+}
+
+// sums is where the K-blocks before it add up. They lie together, unless they are few
+// enough for the first-level cache where they are needed in the end: rows of the output
+// may be far apart.
+func (d *tileLinear) sums(t tile, slot int) output {
+	if d.out*d.widths[t.width].t*4 <= l1 {
+		return d.output(t, slot)
+	}
+	return d.tileOf(t, slot)
+}
+
+func (d *tileLinear) tileOf(t tile, slot int) output {
+	return output{d.c.scratch[d.threads*d.together*d.xTile()+slot*d.yTile():][:d.yTile()], d.widths[t.width].t}
 }
 
 // input is where rows of x lie, and their distance in bytes.
@@ -144,8 +168,9 @@ func gather(x []float32, ld int, rows [4][]float32, cols []uint32) {
 	}
 }
 
-// call runs one chunk's kernel over one K-block.
-func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x, ahead input, block, kb int) {
+// call runs one chunk's kernel over one K-block. What the blocks before have added up
+// lies in sums.
+func (d *tileLinear) call(w *tileWidth, c *tileChunk, to, sums output, x, ahead input, block, kb int) {
 	s := &d.segments[c.segment]
 	at := c.at[block]
 	lo, hi := d.lo, d.hi
@@ -157,14 +182,15 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, y []float32, stride int, x
 	if !last {
 		lo, hi = noClamp()
 	}
-	ld := uintptr(stride) * 4
+	y, stride := to.y, to.stride
+	ld, lds := uintptr(stride)*4, uintptr(sums.stride)*4
 	switch s.op {
 	case PanelDense:
-		w.dense[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
+		w.dense[c.segment](&y[0], ld, &sums.y[0], lds, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
 	case DeltaTile:
 		w.delta(&y[c.first*s.mr*stride], ld, x.x, from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
 	default:
-		w.panel[c.segment](&y[0], ld, &s.rows[c.first*s.mr], x.x, x.ld, from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs),
+		w.panel[c.segment](&y[0], ld, &sums.y[0], lds, &s.rows[c.first*s.mr], x.x, x.ld, from(s.w, at.w), from(s.idx, at.idx), from(s.runs, at.runs),
 			bias, lo, hi, c.n, ahead.x, ahead.ld)
 	}
 	if !last || d.act == nil {

@@ -7,402 +7,402 @@ package main
 // panelGrouped_f32_m1_t8_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=8.
 //
 //go:noescape
-func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t16_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t16_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t24_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=24.
 //
 //go:noescape
-func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t32_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=32.
 //
 //go:noescape
-func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t32_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=32.
 //
 //go:noescape
-func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t40_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=40.
 //
 //go:noescape
-func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t48_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=48.
 //
 //go:noescape
-func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t48_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=48.
 //
 //go:noescape
-func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t56_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=56.
 //
 //go:noescape
-func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t64_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=64.
 //
 //go:noescape
-func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t64_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=64.
 //
 //go:noescape
-func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t72_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=72.
 //
 //go:noescape
-func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t80_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=80.
 //
 //go:noescape
-func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t80_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=80.
 //
 //go:noescape
-func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t88_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=88.
 //
 //go:noescape
-func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t96_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=96.
 //
 //go:noescape
-func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t96_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=96.
 //
 //go:noescape
-func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t104_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=104.
 //
 //go:noescape
-func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t112_avx2 computes runtime.PanelFunc for panelGrouped MR=1 T=112.
 //
 //go:noescape
-func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t112_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=112.
 //
 //go:noescape
-func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t128_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=128.
 //
 //go:noescape
-func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t144_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=144.
 //
 //go:noescape
-func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t160_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=160.
 //
 //go:noescape
-func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t176_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=176.
 //
 //go:noescape
-func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t192_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=192.
 //
 //go:noescape
-func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t208_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=208.
 //
 //go:noescape
-func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t224_avx512 computes runtime.PanelFunc for panelGrouped MR=1 T=224.
 //
 //go:noescape
-func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t8_avx2 computes runtime.PanelFunc for panelGrouped MR=4 T=8.
 //
 //go:noescape
-func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t16_avx2 computes runtime.PanelFunc for panelGrouped MR=4 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t16_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t24_avx2 computes runtime.PanelFunc for panelGrouped MR=4 T=24.
 //
 //go:noescape
-func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t32_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=32.
 //
 //go:noescape
-func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t48_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=48.
 //
 //go:noescape
-func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t64_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=64.
 //
 //go:noescape
-func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t80_avx512 computes runtime.PanelFunc for panelGrouped MR=4 T=80.
 //
 //go:noescape
-func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t8_avx2 computes runtime.PanelFunc for panelStep MR=2 T=8.
 //
 //go:noescape
-func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t16_avx2 computes runtime.PanelFunc for panelStep MR=2 T=16.
 //
 //go:noescape
-func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t16_avx512 computes runtime.PanelFunc for panelStep MR=2 T=16.
 //
 //go:noescape
-func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t24_avx2 computes runtime.PanelFunc for panelStep MR=2 T=24.
 //
 //go:noescape
-func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t32_avx2 computes runtime.PanelFunc for panelStep MR=2 T=32.
 //
 //go:noescape
-func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t32_avx512 computes runtime.PanelFunc for panelStep MR=2 T=32.
 //
 //go:noescape
-func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t40_avx2 computes runtime.PanelFunc for panelStep MR=2 T=40.
 //
 //go:noescape
-func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t48_avx2 computes runtime.PanelFunc for panelStep MR=2 T=48.
 //
 //go:noescape
-func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t48_avx512 computes runtime.PanelFunc for panelStep MR=2 T=48.
 //
 //go:noescape
-func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t56_avx2 computes runtime.PanelFunc for panelStep MR=2 T=56.
 //
 //go:noescape
-func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t64_avx512 computes runtime.PanelFunc for panelStep MR=2 T=64.
 //
 //go:noescape
-func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t80_avx512 computes runtime.PanelFunc for panelStep MR=2 T=80.
 //
 //go:noescape
-func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t96_avx512 computes runtime.PanelFunc for panelStep MR=2 T=96.
 //
 //go:noescape
-func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t112_avx512 computes runtime.PanelFunc for panelStep MR=2 T=112.
 //
 //go:noescape
-func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t8_avx2 computes runtime.PanelFunc for panelStep MR=4 T=8.
 //
 //go:noescape
-func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t16_avx2 computes runtime.PanelFunc for panelStep MR=4 T=16.
 //
 //go:noescape
-func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t16_avx512 computes runtime.PanelFunc for panelStep MR=4 T=16.
 //
 //go:noescape
-func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t24_avx2 computes runtime.PanelFunc for panelStep MR=4 T=24.
 //
 //go:noescape
-func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t32_avx512 computes runtime.PanelFunc for panelStep MR=4 T=32.
 //
 //go:noescape
-func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t48_avx512 computes runtime.PanelFunc for panelStep MR=4 T=48.
 //
 //go:noescape
-func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t64_avx512 computes runtime.PanelFunc for panelStep MR=4 T=64.
 //
 //go:noescape
-func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t80_avx512 computes runtime.PanelFunc for panelStep MR=4 T=80.
 //
 //go:noescape
-func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t96_avx512 computes runtime.PanelFunc for panelStep MR=4 T=96.
 //
 //go:noescape
-func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
-func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
 //
 //go:noescape
-func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=32.
 //
 //go:noescape
-func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=48.
 //
 //go:noescape
-func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=64.
 //
 //go:noescape
-func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
 //
 //go:noescape
-func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
 //
 //go:noescape
-func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=32.
 //
 //go:noescape
-func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=48.
 //
 //go:noescape
-func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=64.
 //
 //go:noescape
-func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t80_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=80.
 //
 //go:noescape
-func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //
 //go:noescape
-func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=32.
 //
 //go:noescape
-func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=48.
 //
 //go:noescape
-func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=64.
 //
 //go:noescape
-func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // lanesDense_f32_s16_b1_avx2 computes runtime.LanesFunc for lanesDense S=16 NB=1.
 //

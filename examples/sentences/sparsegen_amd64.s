@@ -4,29 +4,29 @@
 
 #include "textflag.h"
 
-// func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t8_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t8_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -36,11 +36,12 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
 
 ready4:
 	// columns in rows 1
@@ -61,8 +62,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y1
-	VBROADCASTSS hi+76(FP), Y2
+	VBROADCASTSS lo+88(FP), Y1
+	VBROADCASTSS hi+92(FP), Y2
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -76,29 +77,29 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t16_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -109,12 +110,13 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
 
 ready4:
 	// columns in rows 1
@@ -136,8 +138,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y2
-	VBROADCASTSS hi+76(FP), Y3
+	VBROADCASTSS lo+88(FP), Y2
+	VBROADCASTSS hi+92(FP), Y3
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -154,29 +156,29 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t16_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t16_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -186,11 +188,12 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
 
 ready4:
 	// columns in rows 1
@@ -211,8 +214,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z1
-	VBROADCASTSS hi+76(FP), Z2
+	VBROADCASTSS lo+88(FP), Z1
+	VBROADCASTSS hi+92(FP), Z2
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -226,30 +229,30 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -261,13 +264,14 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
 
 ready4:
 	// columns in rows 1
@@ -290,8 +294,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y3
-	VBROADCASTSS hi+76(FP), Y4
+	VBROADCASTSS lo+88(FP), Y3
+	VBROADCASTSS hi+92(FP), Y4
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -311,30 +315,30 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t32_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t32_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -347,14 +351,15 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
 
 ready4:
 	// columns in rows 1
@@ -378,8 +383,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
+	VBROADCASTSS lo+88(FP), Y4
+	VBROADCASTSS hi+92(FP), Y5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -402,30 +407,30 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t32_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -436,12 +441,13 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
 
 ready4:
 	// columns in rows 1
@@ -463,8 +469,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z2
-	VBROADCASTSS hi+76(FP), Z3
+	VBROADCASTSS lo+88(FP), Z2
+	VBROADCASTSS hi+92(FP), Z3
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -481,31 +487,31 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	PREFETCHT0 152(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -519,15 +525,16 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
 
 ready4:
 	// columns in rows 1
@@ -552,8 +559,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y5
-	VBROADCASTSS hi+76(FP), Y6
+	VBROADCASTSS lo+88(FP), Y5
+	VBROADCASTSS hi+92(FP), Y6
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -579,31 +586,31 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -618,16 +625,17 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
 
 ready4:
 	// columns in rows 1
@@ -653,8 +661,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y6
-	VBROADCASTSS hi+76(FP), Y7
+	VBROADCASTSS lo+88(FP), Y6
+	VBROADCASTSS hi+92(FP), Y7
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -683,31 +691,31 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -719,13 +727,14 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
 
 ready4:
 	// columns in rows 1
@@ -748,8 +757,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z3
-	VBROADCASTSS hi+76(FP), Z4
+	VBROADCASTSS lo+88(FP), Z3
+	VBROADCASTSS hi+92(FP), Z4
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -769,32 +778,32 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	PREFETCHT0 152(R13)
 	PREFETCHT0 216(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -810,17 +819,18 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
 
 ready4:
 	// columns in rows 1
@@ -847,8 +857,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y7
-	VBROADCASTSS hi+76(FP), Y8
+	VBROADCASTSS lo+88(FP), Y7
+	VBROADCASTSS hi+92(FP), Y8
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -880,32 +890,32 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t64_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t64_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	PREFETCHT0 248(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -922,18 +932,19 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
 
 ready4:
 	// columns in rows 1
@@ -961,8 +972,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
+	VBROADCASTSS lo+88(FP), Y8
+	VBROADCASTSS hi+92(FP), Y9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -997,32 +1008,32 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t64_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t64_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	PREFETCHT0 248(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1035,14 +1046,15 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
 
 ready4:
 	// columns in rows 1
@@ -1066,8 +1078,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
+	VBROADCASTSS lo+88(FP), Z4
+	VBROADCASTSS hi+92(FP), Z5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1090,33 +1102,33 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	PREFETCHT0 152(R13)
 	PREFETCHT0 216(R13)
 	PREFETCHT0 280(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1134,19 +1146,20 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
 
 ready4:
 	// columns in rows 1
@@ -1175,8 +1188,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y9
-	VBROADCASTSS hi+76(FP), Y10
+	VBROADCASTSS lo+88(FP), Y9
+	VBROADCASTSS hi+92(FP), Y10
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1214,33 +1227,33 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	PREFETCHT0 248(R13)
 	PREFETCHT0 312(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1259,20 +1272,21 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
-	VMOVUPS 288(R13), Y9
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
+	VMOVUPS 288(R14), Y9
 
 ready4:
 	// columns in rows 1
@@ -1302,8 +1316,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y10
-	VBROADCASTSS hi+76(FP), Y11
+	VBROADCASTSS lo+88(FP), Y10
+	VBROADCASTSS hi+92(FP), Y11
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1344,33 +1358,33 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
 	PREFETCHT0 248(R13)
 	PREFETCHT0 312(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1384,15 +1398,16 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
 
 ready4:
 	// columns in rows 1
@@ -1417,8 +1432,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z5
-	VBROADCASTSS hi+76(FP), Z6
+	VBROADCASTSS lo+88(FP), Z5
+	VBROADCASTSS hi+92(FP), Z6
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1444,26 +1459,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	PREFETCHT0 152(R13)
@@ -1471,7 +1486,7 @@ panel1:
 	PREFETCHT0 280(R13)
 	PREFETCHT0 344(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1491,21 +1506,22 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
-	VMOVUPS 288(R13), Y9
-	VMOVUPS 320(R13), Y10
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
+	VMOVUPS 288(R14), Y9
+	VMOVUPS 320(R14), Y10
 
 ready4:
 	// columns in rows 1
@@ -1536,8 +1552,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y11
-	VBROADCASTSS hi+76(FP), Y12
+	VBROADCASTSS lo+88(FP), Y11
+	VBROADCASTSS hi+92(FP), Y12
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1581,26 +1597,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -1608,7 +1624,7 @@ panel1:
 	PREFETCHT0 312(R13)
 	PREFETCHT0 376(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1629,22 +1645,23 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
-	VMOVUPS 288(R13), Y9
-	VMOVUPS 320(R13), Y10
-	VMOVUPS 352(R13), Y11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
+	VMOVUPS 288(R14), Y9
+	VMOVUPS 320(R14), Y10
+	VMOVUPS 352(R14), Y11
 
 ready4:
 	// columns in rows 1
@@ -1676,8 +1693,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y12
-	VBROADCASTSS hi+76(FP), Y13
+	VBROADCASTSS lo+88(FP), Y12
+	VBROADCASTSS hi+92(FP), Y13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1724,26 +1741,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -1751,7 +1768,7 @@ panel1:
 	PREFETCHT0 312(R13)
 	PREFETCHT0 376(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1766,16 +1783,17 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
 
 ready4:
 	// columns in rows 1
@@ -1801,8 +1819,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z6
-	VBROADCASTSS hi+76(FP), Z7
+	VBROADCASTSS lo+88(FP), Z6
+	VBROADCASTSS hi+92(FP), Z7
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1831,26 +1849,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	PREFETCHT0 152(R13)
@@ -1859,7 +1877,7 @@ panel1:
 	PREFETCHT0 344(R13)
 	PREFETCHT0 408(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -1881,23 +1899,24 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
-	VMOVUPS 288(R13), Y9
-	VMOVUPS 320(R13), Y10
-	VMOVUPS 352(R13), Y11
-	VMOVUPS 384(R13), Y12
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
+	VMOVUPS 288(R14), Y9
+	VMOVUPS 320(R14), Y10
+	VMOVUPS 352(R14), Y11
+	VMOVUPS 384(R14), Y12
 
 ready4:
 	// columns in rows 1
@@ -1930,8 +1949,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y13
-	VBROADCASTSS hi+76(FP), Y14
+	VBROADCASTSS lo+88(FP), Y13
+	VBROADCASTSS hi+92(FP), Y14
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -1981,26 +2000,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2009,7 +2028,7 @@ panel1:
 	PREFETCHT0 376(R13)
 	PREFETCHT0 440(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2032,24 +2051,25 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	VMOVUPS 224(R13), Y7
-	VMOVUPS 256(R13), Y8
-	VMOVUPS 288(R13), Y9
-	VMOVUPS 320(R13), Y10
-	VMOVUPS 352(R13), Y11
-	VMOVUPS 384(R13), Y12
-	VMOVUPS 416(R13), Y13
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	VMOVUPS 256(R14), Y8
+	VMOVUPS 288(R14), Y9
+	VMOVUPS 320(R14), Y10
+	VMOVUPS 352(R14), Y11
+	VMOVUPS 384(R14), Y12
+	VMOVUPS 416(R14), Y13
 
 ready4:
 	// columns in rows 1
@@ -2083,8 +2103,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Y14
-	VBROADCASTSS hi+76(FP), Y15
+	VBROADCASTSS lo+88(FP), Y14
+	VBROADCASTSS hi+92(FP), Y15
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2137,26 +2157,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2165,7 +2185,7 @@ panel1:
 	PREFETCHT0 376(R13)
 	PREFETCHT0 440(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2181,17 +2201,18 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
 
 ready4:
 	// columns in rows 1
@@ -2218,8 +2239,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z7
-	VBROADCASTSS hi+76(FP), Z8
+	VBROADCASTSS lo+88(FP), Z7
+	VBROADCASTSS hi+92(FP), Z8
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2251,26 +2272,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t128_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t128_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2280,7 +2301,7 @@ panel1:
 	PREFETCHT0 440(R13)
 	PREFETCHT0 504(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2297,18 +2318,19 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
 
 ready4:
 	// columns in rows 1
@@ -2336,8 +2358,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z8
-	VBROADCASTSS hi+76(FP), Z9
+	VBROADCASTSS lo+88(FP), Z8
+	VBROADCASTSS hi+92(FP), Z9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2372,26 +2394,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2402,7 +2424,7 @@ panel1:
 	PREFETCHT0 504(R13)
 	PREFETCHT0 568(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2420,19 +2442,20 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
 
 ready4:
 	// columns in rows 1
@@ -2461,8 +2484,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z9
-	VBROADCASTSS hi+76(FP), Z10
+	VBROADCASTSS lo+88(FP), Z9
+	VBROADCASTSS hi+92(FP), Z10
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2500,26 +2523,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2531,7 +2554,7 @@ panel1:
 	PREFETCHT0 568(R13)
 	PREFETCHT0 632(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2550,20 +2573,21 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
-	VMOVUPS 576(R13), Z9
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
 
 ready4:
 	// columns in rows 1
@@ -2593,8 +2617,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z10
-	VBROADCASTSS hi+76(FP), Z11
+	VBROADCASTSS lo+88(FP), Z10
+	VBROADCASTSS hi+92(FP), Z11
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2635,26 +2659,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2667,7 +2691,7 @@ panel1:
 	PREFETCHT0 632(R13)
 	PREFETCHT0 696(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2687,21 +2711,22 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
-	VMOVUPS 576(R13), Z9
-	VMOVUPS 640(R13), Z10
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
 
 ready4:
 	// columns in rows 1
@@ -2732,8 +2757,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z11
-	VBROADCASTSS hi+76(FP), Z12
+	VBROADCASTSS lo+88(FP), Z11
+	VBROADCASTSS hi+92(FP), Z12
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2777,26 +2802,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2810,7 +2835,7 @@ panel1:
 	PREFETCHT0 696(R13)
 	PREFETCHT0 760(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2831,22 +2856,23 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
-	VMOVUPS 576(R13), Z9
-	VMOVUPS 640(R13), Z10
-	VMOVUPS 704(R13), Z11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
+	VMOVUPS 704(R14), Z11
 
 ready4:
 	// columns in rows 1
@@ -2878,8 +2904,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z12
-	VBROADCASTSS hi+76(FP), Z13
+	VBROADCASTSS lo+88(FP), Z12
+	VBROADCASTSS hi+92(FP), Z13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -2926,26 +2952,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -2960,7 +2986,7 @@ panel1:
 	PREFETCHT0 760(R13)
 	PREFETCHT0 824(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -2982,23 +3008,24 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
-	VMOVUPS 576(R13), Z9
-	VMOVUPS 640(R13), Z10
-	VMOVUPS 704(R13), Z11
-	VMOVUPS 768(R13), Z12
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
+	VMOVUPS 704(R14), Z11
+	VMOVUPS 768(R14), Z12
 
 ready4:
 	// columns in rows 1
@@ -3031,8 +3058,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z13
-	VBROADCASTSS hi+76(FP), Z14
+	VBROADCASTSS lo+88(FP), Z13
+	VBROADCASTSS hi+92(FP), Z14
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -3082,26 +3109,26 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
 panel1:
-	MOVQ       lda+96(FP), R12
+	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
 	JZ         hinted2
-	MOVQ       ahead+88(FP), R13
+	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	PREFETCHT0 184(R13)
@@ -3117,7 +3144,7 @@ panel1:
 	PREFETCHT0 824(R13)
 	PREFETCHT0 888(R13)
 	ADDQ       R12, R13
-	MOVQ       R13, ahead+88(FP)
+	MOVQ       R13, ahead+104(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -3140,24 +3167,25 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	VMOVUPS 448(R13), Z7
-	VMOVUPS 512(R13), Z8
-	VMOVUPS 576(R13), Z9
-	VMOVUPS 640(R13), Z10
-	VMOVUPS 704(R13), Z11
-	VMOVUPS 768(R13), Z12
-	VMOVUPS 832(R13), Z13
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
+	VMOVUPS 704(R14), Z11
+	VMOVUPS 768(R14), Z12
+	VMOVUPS 832(R14), Z13
 
 ready4:
 	// columns in rows 1
@@ -3191,8 +3219,8 @@ rows1_6:
 
 rows1__end5:
 	ADDQ         $+2, R9
-	VBROADCASTSS lo+72(FP), Z14
-	VBROADCASTSS hi+76(FP), Z15
+	VBROADCASTSS lo+88(FP), Z14
+	VBROADCASTSS hi+92(FP), Z15
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -3245,18 +3273,18 @@ rows1__end5:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t8_avx2(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -3269,26 +3297,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y1
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y2
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y3
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y0
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y1
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y2
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y3
 
 ready3:
 	// columns in rows 0001
@@ -3577,8 +3606,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
+	VBROADCASTSS lo+88(FP), Y4
+	VBROADCASTSS hi+92(FP), Y5
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -3613,18 +3642,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t16_avx2(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -3641,30 +3670,31 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y2
-	VMOVUPS 32(R12), Y3
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y4
-	VMOVUPS 32(R12), Y5
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y6
-	VMOVUPS 32(R12), Y7
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y2
+	VMOVUPS 32(R13), Y3
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y4
+	VMOVUPS 32(R13), Y5
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y6
+	VMOVUPS 32(R13), Y7
 
 ready3:
 	// columns in rows 0001
@@ -3996,8 +4026,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
+	VBROADCASTSS lo+88(FP), Y8
+	VBROADCASTSS hi+92(FP), Y9
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -4044,18 +4074,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t16_avx512(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -4068,26 +4098,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z1
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z2
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z3
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z0
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z1
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z2
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z3
 
 ready3:
 	// columns in rows 0001
@@ -4348,8 +4379,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
+	VBROADCASTSS lo+88(FP), Z4
+	VBROADCASTSS hi+92(FP), Z5
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -4384,18 +4415,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -4416,34 +4447,35 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y0
-	VMOVUPS 32(R12), Y1
-	VMOVUPS 64(R12), Y2
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y3
-	VMOVUPS 32(R12), Y4
-	VMOVUPS 64(R12), Y5
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y6
-	VMOVUPS 32(R12), Y7
-	VMOVUPS 64(R12), Y8
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Y9
-	VMOVUPS 32(R12), Y10
-	VMOVUPS 64(R12), Y11
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y0
+	VMOVUPS 32(R13), Y1
+	VMOVUPS 64(R13), Y2
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y3
+	VMOVUPS 32(R13), Y4
+	VMOVUPS 64(R13), Y5
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y6
+	VMOVUPS 32(R13), Y7
+	VMOVUPS 64(R13), Y8
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Y9
+	VMOVUPS 32(R13), Y10
+	VMOVUPS 64(R13), Y11
 
 ready3:
 	// columns in rows 0001
@@ -4818,8 +4850,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Y12
-	VBROADCASTSS hi+76(FP), Y13
+	VBROADCASTSS lo+88(FP), Y12
+	VBROADCASTSS hi+92(FP), Y13
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -4878,18 +4910,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t32_avx512(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -4906,30 +4938,31 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z2
-	VMOVUPS 64(R12), Z3
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z4
-	VMOVUPS 64(R12), Z5
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z6
-	VMOVUPS 64(R12), Z7
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z2
+	VMOVUPS 64(R13), Z3
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z4
+	VMOVUPS 64(R13), Z5
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
 
 ready3:
 	// columns in rows 0001
@@ -5233,8 +5266,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Z8
-	VBROADCASTSS hi+76(FP), Z9
+	VBROADCASTSS lo+88(FP), Z8
+	VBROADCASTSS hi+92(FP), Z9
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -5281,18 +5314,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -5313,34 +5346,35 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z3
-	VMOVUPS 64(R12), Z4
-	VMOVUPS 128(R12), Z5
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z6
-	VMOVUPS 64(R12), Z7
-	VMOVUPS 128(R12), Z8
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z9
-	VMOVUPS 64(R12), Z10
-	VMOVUPS 128(R12), Z11
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z3
+	VMOVUPS 64(R13), Z4
+	VMOVUPS 128(R13), Z5
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z6
+	VMOVUPS 64(R13), Z7
+	VMOVUPS 128(R13), Z8
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z9
+	VMOVUPS 64(R13), Z10
+	VMOVUPS 128(R13), Z11
 
 ready3:
 	// columns in rows 0001
@@ -5715,8 +5749,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Z12
-	VBROADCASTSS hi+76(FP), Z13
+	VBROADCASTSS lo+88(FP), Z12
+	VBROADCASTSS hi+92(FP), Z13
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -5775,18 +5809,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t64_avx512(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -5811,38 +5845,39 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z4
-	VMOVUPS 64(R12), Z5
-	VMOVUPS 128(R12), Z6
-	VMOVUPS 192(R12), Z7
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z8
-	VMOVUPS 64(R12), Z9
-	VMOVUPS 128(R12), Z10
-	VMOVUPS 192(R12), Z11
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z12
-	VMOVUPS 64(R12), Z13
-	VMOVUPS 128(R12), Z14
-	VMOVUPS 192(R12), Z15
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z4
+	VMOVUPS 64(R13), Z5
+	VMOVUPS 128(R13), Z6
+	VMOVUPS 192(R13), Z7
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z8
+	VMOVUPS 64(R13), Z9
+	VMOVUPS 128(R13), Z10
+	VMOVUPS 192(R13), Z11
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z12
+	VMOVUPS 64(R13), Z13
+	VMOVUPS 128(R13), Z14
+	VMOVUPS 192(R13), Z15
 
 ready3:
 	// columns in rows 0001
@@ -6260,8 +6295,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Z16
-	VBROADCASTSS hi+76(FP), Z17
+	VBROADCASTSS lo+88(FP), Z16
+	VBROADCASTSS hi+92(FP), Z17
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -6332,18 +6367,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-120
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+40(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+80(FP), SI
-	MOVQ bias+64(FP), DI
-	MOVQ idx+48(FP), R8
-	MOVQ runs+56(FP), R9
-	MOVQ ldx+32(FP), R10
+	MOVQ x+40(FP), CX
+	MOVQ w+56(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+96(FP), SI
+	MOVQ bias+80(FP), DI
+	MOVQ idx+64(FP), R8
+	MOVQ runs+72(FP), R9
+	MOVQ ldx+48(FP), R10
 
 panel1:
 	TESTQ        DI, DI
@@ -6372,42 +6407,43 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R11
-	MOVL    (BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z0
-	VMOVUPS 64(R12), Z1
-	VMOVUPS 128(R12), Z2
-	VMOVUPS 192(R12), Z3
-	VMOVUPS 256(R12), Z4
-	MOVQ    ldy+8(FP), R11
-	MOVL    4(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z5
-	VMOVUPS 64(R12), Z6
-	VMOVUPS 128(R12), Z7
-	VMOVUPS 192(R12), Z8
-	VMOVUPS 256(R12), Z9
-	MOVQ    ldy+8(FP), R11
-	MOVL    8(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z10
-	VMOVUPS 64(R12), Z11
-	VMOVUPS 128(R12), Z12
-	VMOVUPS 192(R12), Z13
-	VMOVUPS 256(R12), Z14
-	MOVQ    ldy+8(FP), R11
-	MOVL    12(BX), R12
-	IMULQ   R11, R12
-	ADDQ    AX, R12
-	VMOVUPS (R12), Z15
-	VMOVUPS 64(R12), Z16
-	VMOVUPS 128(R12), Z17
-	VMOVUPS 192(R12), Z18
-	VMOVUPS 256(R12), Z19
+	MOVQ    sums+16(FP), R11
+	MOVQ    lds+24(FP), R12
+	MOVL    (BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z0
+	VMOVUPS 64(R13), Z1
+	VMOVUPS 128(R13), Z2
+	VMOVUPS 192(R13), Z3
+	VMOVUPS 256(R13), Z4
+	MOVQ    lds+24(FP), R12
+	MOVL    4(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z5
+	VMOVUPS 64(R13), Z6
+	VMOVUPS 128(R13), Z7
+	VMOVUPS 192(R13), Z8
+	VMOVUPS 256(R13), Z9
+	MOVQ    lds+24(FP), R12
+	MOVL    8(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z10
+	VMOVUPS 64(R13), Z11
+	VMOVUPS 128(R13), Z12
+	VMOVUPS 192(R13), Z13
+	VMOVUPS 256(R13), Z14
+	MOVQ    lds+24(FP), R12
+	MOVL    12(BX), R13
+	IMULQ   R12, R13
+	ADDQ    R11, R13
+	VMOVUPS (R13), Z15
+	VMOVUPS 64(R13), Z16
+	VMOVUPS 128(R13), Z17
+	VMOVUPS 192(R13), Z18
+	VMOVUPS 256(R13), Z19
 
 ready3:
 	// columns in rows 0001
@@ -6868,8 +6904,8 @@ rows1111_33:
 
 rows1111__end32:
 	ADDQ         $+30, R9
-	VBROADCASTSS lo+72(FP), Z20
-	VBROADCASTSS hi+76(FP), Z21
+	VBROADCASTSS lo+88(FP), Z20
+	VBROADCASTSS hi+92(FP), Z21
 	MOVQ         ldy+8(FP), R11
 	MOVL         (BX), R12
 	IMULQ        R11, R12
@@ -6952,18 +6988,18 @@ rows1111__end32:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t8_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t8_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -6976,16 +7012,17 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y1
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y1
 
 ready3:
 	// a column for each row
@@ -7045,8 +7082,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y2
-	VBROADCASTSS hi+76(FP), Y3
+	VBROADCASTSS lo+88(FP), Y2
+	VBROADCASTSS hi+92(FP), Y3
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7067,18 +7104,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t16_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t16_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7093,18 +7130,19 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y2
-	VMOVUPS 32(R13), Y3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y2
+	VMOVUPS 32(R14), Y3
 
 ready3:
 	// a column for each row
@@ -7168,8 +7206,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
+	VBROADCASTSS lo+88(FP), Y4
+	VBROADCASTSS hi+92(FP), Y5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7196,18 +7234,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t16_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t16_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7220,16 +7258,17 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z1
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z1
 
 ready3:
 	// a column for each row
@@ -7289,8 +7328,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z2
-	VBROADCASTSS hi+76(FP), Z3
+	VBROADCASTSS lo+88(FP), Z2
+	VBROADCASTSS hi+92(FP), Z3
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7311,18 +7350,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t24_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t24_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7339,20 +7378,21 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y3
-	VMOVUPS 32(R13), Y4
-	VMOVUPS 64(R13), Y5
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y3
+	VMOVUPS 32(R14), Y4
+	VMOVUPS 64(R14), Y5
 
 ready3:
 	// a column for each row
@@ -7420,8 +7460,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y6
-	VBROADCASTSS hi+76(FP), Y7
+	VBROADCASTSS lo+88(FP), Y6
+	VBROADCASTSS hi+92(FP), Y7
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7454,18 +7494,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t32_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t32_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7484,22 +7524,23 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y4
-	VMOVUPS 32(R13), Y5
-	VMOVUPS 64(R13), Y6
-	VMOVUPS 96(R13), Y7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y4
+	VMOVUPS 32(R14), Y5
+	VMOVUPS 64(R14), Y6
+	VMOVUPS 96(R14), Y7
 
 ready3:
 	// a column for each row
@@ -7571,8 +7612,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
+	VBROADCASTSS lo+88(FP), Y8
+	VBROADCASTSS hi+92(FP), Y9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7611,18 +7652,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t32_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t32_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7637,18 +7678,19 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z2
-	VMOVUPS 64(R13), Z3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z2
+	VMOVUPS 64(R14), Z3
 
 ready3:
 	// a column for each row
@@ -7712,8 +7754,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
+	VBROADCASTSS lo+88(FP), Z4
+	VBROADCASTSS hi+92(FP), Z5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7740,18 +7782,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t40_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t40_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7772,24 +7814,25 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y5
-	VMOVUPS 32(R13), Y6
-	VMOVUPS 64(R13), Y7
-	VMOVUPS 96(R13), Y8
-	VMOVUPS 128(R13), Y9
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y5
+	VMOVUPS 32(R14), Y6
+	VMOVUPS 64(R14), Y7
+	VMOVUPS 96(R14), Y8
+	VMOVUPS 128(R14), Y9
 
 ready3:
 	// a column for each row
@@ -7865,8 +7908,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y10
-	VBROADCASTSS hi+76(FP), Y11
+	VBROADCASTSS lo+88(FP), Y10
+	VBROADCASTSS hi+92(FP), Y11
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -7911,18 +7954,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t48_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t48_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -7945,26 +7988,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y6
-	VMOVUPS 32(R13), Y7
-	VMOVUPS 64(R13), Y8
-	VMOVUPS 96(R13), Y9
-	VMOVUPS 128(R13), Y10
-	VMOVUPS 160(R13), Y11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y6
+	VMOVUPS 32(R14), Y7
+	VMOVUPS 64(R14), Y8
+	VMOVUPS 96(R14), Y9
+	VMOVUPS 128(R14), Y10
+	VMOVUPS 160(R14), Y11
 
 ready3:
 	// a column for each row
@@ -8044,8 +8088,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y12
-	VBROADCASTSS hi+76(FP), Y13
+	VBROADCASTSS lo+88(FP), Y12
+	VBROADCASTSS hi+92(FP), Y13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8096,18 +8140,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t48_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t48_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8124,20 +8168,21 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z3
-	VMOVUPS 64(R13), Z4
-	VMOVUPS 128(R13), Z5
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z3
+	VMOVUPS 64(R14), Z4
+	VMOVUPS 128(R14), Z5
 
 ready3:
 	// a column for each row
@@ -8205,8 +8250,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z6
-	VBROADCASTSS hi+76(FP), Z7
+	VBROADCASTSS lo+88(FP), Z6
+	VBROADCASTSS hi+92(FP), Z7
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8239,18 +8284,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m2_t56_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t56_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8275,28 +8320,29 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	VMOVUPS 96(R13), Y3
-	VMOVUPS 128(R13), Y4
-	VMOVUPS 160(R13), Y5
-	VMOVUPS 192(R13), Y6
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y7
-	VMOVUPS 32(R13), Y8
-	VMOVUPS 64(R13), Y9
-	VMOVUPS 96(R13), Y10
-	VMOVUPS 128(R13), Y11
-	VMOVUPS 160(R13), Y12
-	VMOVUPS 192(R13), Y13
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y7
+	VMOVUPS 32(R14), Y8
+	VMOVUPS 64(R14), Y9
+	VMOVUPS 96(R14), Y10
+	VMOVUPS 128(R14), Y11
+	VMOVUPS 160(R14), Y12
+	VMOVUPS 192(R14), Y13
 
 ready3:
 	// a column for each row
@@ -8380,8 +8426,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Y14
-	VBROADCASTSS hi+76(FP), Y15
+	VBROADCASTSS lo+88(FP), Y14
+	VBROADCASTSS hi+92(FP), Y15
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8438,18 +8484,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t64_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t64_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8468,22 +8514,23 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z4
-	VMOVUPS 64(R13), Z5
-	VMOVUPS 128(R13), Z6
-	VMOVUPS 192(R13), Z7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z4
+	VMOVUPS 64(R14), Z5
+	VMOVUPS 128(R14), Z6
+	VMOVUPS 192(R14), Z7
 
 ready3:
 	// a column for each row
@@ -8555,8 +8602,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z8
-	VBROADCASTSS hi+76(FP), Z9
+	VBROADCASTSS lo+88(FP), Z8
+	VBROADCASTSS hi+92(FP), Z9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8595,18 +8642,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t80_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t80_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8627,24 +8674,25 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z5
-	VMOVUPS 64(R13), Z6
-	VMOVUPS 128(R13), Z7
-	VMOVUPS 192(R13), Z8
-	VMOVUPS 256(R13), Z9
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z5
+	VMOVUPS 64(R14), Z6
+	VMOVUPS 128(R14), Z7
+	VMOVUPS 192(R14), Z8
+	VMOVUPS 256(R14), Z9
 
 ready3:
 	// a column for each row
@@ -8720,8 +8768,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z10
-	VBROADCASTSS hi+76(FP), Z11
+	VBROADCASTSS lo+88(FP), Z10
+	VBROADCASTSS hi+92(FP), Z11
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8766,18 +8814,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t96_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t96_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8800,26 +8848,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
-	VMOVUPS 128(R13), Z8
-	VMOVUPS 192(R13), Z9
-	VMOVUPS 256(R13), Z10
-	VMOVUPS 320(R13), Z11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
+	VMOVUPS 128(R14), Z8
+	VMOVUPS 192(R14), Z9
+	VMOVUPS 256(R14), Z10
+	VMOVUPS 320(R14), Z11
 
 ready3:
 	// a column for each row
@@ -8899,8 +8948,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z12
-	VBROADCASTSS hi+76(FP), Z13
+	VBROADCASTSS lo+88(FP), Z12
+	VBROADCASTSS hi+92(FP), Z13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -8951,18 +9000,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m2_t112_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m2_t112_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -8987,28 +9036,29 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	VMOVUPS 384(R13), Z6
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z7
-	VMOVUPS 64(R13), Z8
-	VMOVUPS 128(R13), Z9
-	VMOVUPS 192(R13), Z10
-	VMOVUPS 256(R13), Z11
-	VMOVUPS 320(R13), Z12
-	VMOVUPS 384(R13), Z13
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z7
+	VMOVUPS 64(R14), Z8
+	VMOVUPS 128(R14), Z9
+	VMOVUPS 192(R14), Z10
+	VMOVUPS 256(R14), Z11
+	VMOVUPS 320(R14), Z12
+	VMOVUPS 384(R14), Z13
 
 ready3:
 	// a column for each row
@@ -9092,8 +9142,8 @@ rows10_9:
 
 rows10__end8:
 	ADDQ         $+6, R9
-	VBROADCASTSS lo+72(FP), Z14
-	VBROADCASTSS hi+76(FP), Z15
+	VBROADCASTSS lo+88(FP), Z14
+	VBROADCASTSS hi+92(FP), Z15
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -9150,18 +9200,18 @@ rows10__end8:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t8_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -9176,26 +9226,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y1
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y2
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y1
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y2
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y3
 
 ready3:
 	// a column for each row
@@ -9299,8 +9350,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
+	VBROADCASTSS lo+88(FP), Y4
+	VBROADCASTSS hi+92(FP), Y5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -9335,18 +9386,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t16_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -9365,30 +9416,31 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y2
-	VMOVUPS 32(R13), Y3
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y4
-	VMOVUPS 32(R13), Y5
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y6
-	VMOVUPS 32(R13), Y7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y2
+	VMOVUPS 32(R14), Y3
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y4
+	VMOVUPS 32(R14), Y5
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y6
+	VMOVUPS 32(R14), Y7
 
 ready3:
 	// a column for each row
@@ -9500,8 +9552,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
+	VBROADCASTSS lo+88(FP), Y8
+	VBROADCASTSS hi+92(FP), Y9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -9548,18 +9600,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t16_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -9574,26 +9626,27 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z1
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z2
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z3
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z1
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z2
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z3
 
 ready3:
 	// a column for each row
@@ -9697,8 +9750,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
+	VBROADCASTSS lo+88(FP), Z4
+	VBROADCASTSS hi+92(FP), Z5
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -9733,18 +9786,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
-TEXT ·panelStep_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t24_avx2(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -9767,34 +9820,35 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y3
-	VMOVUPS 32(R13), Y4
-	VMOVUPS 64(R13), Y5
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y6
-	VMOVUPS 32(R13), Y7
-	VMOVUPS 64(R13), Y8
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Y9
-	VMOVUPS 32(R13), Y10
-	VMOVUPS 64(R13), Y11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y3
+	VMOVUPS 32(R14), Y4
+	VMOVUPS 64(R14), Y5
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y6
+	VMOVUPS 32(R14), Y7
+	VMOVUPS 64(R14), Y8
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y9
+	VMOVUPS 32(R14), Y10
+	VMOVUPS 64(R14), Y11
 
 ready3:
 	// a column for each row
@@ -9914,8 +9968,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Y12
-	VBROADCASTSS hi+76(FP), Y13
+	VBROADCASTSS lo+88(FP), Y12
+	VBROADCASTSS hi+92(FP), Y13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -9974,18 +10028,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t32_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -10004,30 +10058,31 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z2
-	VMOVUPS 64(R13), Z3
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z4
-	VMOVUPS 64(R13), Z5
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z2
+	VMOVUPS 64(R14), Z3
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z4
+	VMOVUPS 64(R14), Z5
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
 
 ready3:
 	// a column for each row
@@ -10139,8 +10194,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z8
-	VBROADCASTSS hi+76(FP), Z9
+	VBROADCASTSS lo+88(FP), Z8
+	VBROADCASTSS hi+92(FP), Z9
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -10187,18 +10242,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t48_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -10221,34 +10276,35 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z3
-	VMOVUPS 64(R13), Z4
-	VMOVUPS 128(R13), Z5
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
-	VMOVUPS 128(R13), Z8
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z9
-	VMOVUPS 64(R13), Z10
-	VMOVUPS 128(R13), Z11
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z3
+	VMOVUPS 64(R14), Z4
+	VMOVUPS 128(R14), Z5
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
+	VMOVUPS 128(R14), Z8
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z9
+	VMOVUPS 64(R14), Z10
+	VMOVUPS 128(R14), Z11
 
 ready3:
 	// a column for each row
@@ -10368,8 +10424,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z12
-	VBROADCASTSS hi+76(FP), Z13
+	VBROADCASTSS lo+88(FP), Z12
+	VBROADCASTSS hi+92(FP), Z13
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -10428,18 +10484,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t64_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -10466,38 +10522,39 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z4
-	VMOVUPS 64(R13), Z5
-	VMOVUPS 128(R13), Z6
-	VMOVUPS 192(R13), Z7
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z8
-	VMOVUPS 64(R13), Z9
-	VMOVUPS 128(R13), Z10
-	VMOVUPS 192(R13), Z11
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z12
-	VMOVUPS 64(R13), Z13
-	VMOVUPS 128(R13), Z14
-	VMOVUPS 192(R13), Z15
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z4
+	VMOVUPS 64(R14), Z5
+	VMOVUPS 128(R14), Z6
+	VMOVUPS 192(R14), Z7
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z8
+	VMOVUPS 64(R14), Z9
+	VMOVUPS 128(R14), Z10
+	VMOVUPS 192(R14), Z11
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z12
+	VMOVUPS 64(R14), Z13
+	VMOVUPS 128(R14), Z14
+	VMOVUPS 192(R14), Z15
 
 ready3:
 	// a column for each row
@@ -10625,8 +10682,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z16
-	VBROADCASTSS hi+76(FP), Z17
+	VBROADCASTSS lo+88(FP), Z16
+	VBROADCASTSS hi+92(FP), Z17
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -10697,18 +10754,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t80_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -10739,42 +10796,43 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z5
-	VMOVUPS 64(R13), Z6
-	VMOVUPS 128(R13), Z7
-	VMOVUPS 192(R13), Z8
-	VMOVUPS 256(R13), Z9
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z10
-	VMOVUPS 64(R13), Z11
-	VMOVUPS 128(R13), Z12
-	VMOVUPS 192(R13), Z13
-	VMOVUPS 256(R13), Z14
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z15
-	VMOVUPS 64(R13), Z16
-	VMOVUPS 128(R13), Z17
-	VMOVUPS 192(R13), Z18
-	VMOVUPS 256(R13), Z19
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z5
+	VMOVUPS 64(R14), Z6
+	VMOVUPS 128(R14), Z7
+	VMOVUPS 192(R14), Z8
+	VMOVUPS 256(R14), Z9
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z10
+	VMOVUPS 64(R14), Z11
+	VMOVUPS 128(R14), Z12
+	VMOVUPS 192(R14), Z13
+	VMOVUPS 256(R14), Z14
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z15
+	VMOVUPS 64(R14), Z16
+	VMOVUPS 128(R14), Z17
+	VMOVUPS 192(R14), Z18
+	VMOVUPS 256(R14), Z19
 
 ready3:
 	// a column for each row
@@ -10910,8 +10968,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z20
-	VBROADCASTSS hi+76(FP), Z21
+	VBROADCASTSS lo+88(FP), Z20
+	VBROADCASTSS hi+92(FP), Z21
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -10994,18 +11052,18 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+// func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
-TEXT ·panelStep_f32_m4_t96_avx512(SB), NOSPLIT, $0-104
+TEXT ·panelStep_f32_m4_t96_avx512(SB), NOSPLIT, $0-120
 	MOVQ    y+0(FP), AX
-	MOVQ    x+24(FP), CX
-	MOVQ    w+40(FP), DX
-	MOVQ    rows+16(FP), BX
-	MOVQ    n+80(FP), SI
-	MOVQ    bias+64(FP), DI
-	MOVQ    idx+48(FP), R8
-	MOVQ    runs+56(FP), R9
-	MOVQ    ldx+32(FP), R10
+	MOVQ    x+40(FP), CX
+	MOVQ    w+56(FP), DX
+	MOVQ    rows+32(FP), BX
+	MOVQ    n+96(FP), SI
+	MOVQ    bias+80(FP), DI
+	MOVQ    idx+64(FP), R8
+	MOVQ    runs+72(FP), R9
+	MOVQ    ldx+48(FP), R10
 	MOVWLZX (R8), R11
 	IMULQ   R10, R11
 
@@ -11040,46 +11098,47 @@ panel1:
 	JMP          ready3
 
 load2:
-	MOVQ    ldy+8(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	VMOVUPS 320(R13), Z5
-	MOVQ    ldy+8(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
-	VMOVUPS 128(R13), Z8
-	VMOVUPS 192(R13), Z9
-	VMOVUPS 256(R13), Z10
-	VMOVUPS 320(R13), Z11
-	MOVQ    ldy+8(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z12
-	VMOVUPS 64(R13), Z13
-	VMOVUPS 128(R13), Z14
-	VMOVUPS 192(R13), Z15
-	VMOVUPS 256(R13), Z16
-	VMOVUPS 320(R13), Z17
-	MOVQ    ldy+8(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    AX, R13
-	VMOVUPS (R13), Z18
-	VMOVUPS 64(R13), Z19
-	VMOVUPS 128(R13), Z20
-	VMOVUPS 192(R13), Z21
-	VMOVUPS 256(R13), Z22
-	VMOVUPS 320(R13), Z23
+	MOVQ    sums+16(FP), R12
+	MOVQ    lds+24(FP), R13
+	MOVL    (BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	MOVQ    lds+24(FP), R13
+	MOVL    4(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
+	VMOVUPS 128(R14), Z8
+	VMOVUPS 192(R14), Z9
+	VMOVUPS 256(R14), Z10
+	VMOVUPS 320(R14), Z11
+	MOVQ    lds+24(FP), R13
+	MOVL    8(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z12
+	VMOVUPS 64(R14), Z13
+	VMOVUPS 128(R14), Z14
+	VMOVUPS 192(R14), Z15
+	VMOVUPS 256(R14), Z16
+	VMOVUPS 320(R14), Z17
+	MOVQ    lds+24(FP), R13
+	MOVL    12(BX), R14
+	IMULQ   R13, R14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z18
+	VMOVUPS 64(R14), Z19
+	VMOVUPS 128(R14), Z20
+	VMOVUPS 192(R14), Z21
+	VMOVUPS 256(R14), Z22
+	VMOVUPS 320(R14), Z23
 
 ready3:
 	// a column for each row
@@ -11223,8 +11282,8 @@ rows1000_13:
 
 rows1000__end12:
 	ADDQ         $+10, R9
-	VBROADCASTSS lo+72(FP), Z24
-	VBROADCASTSS hi+76(FP), Z25
+	VBROADCASTSS lo+88(FP), Z24
+	VBROADCASTSS hi+92(FP), Z25
 	MOVQ         ldy+8(FP), R12
 	MOVL         (BX), R13
 	IMULQ        R12, R13
@@ -11319,24 +11378,24 @@ rows1000__end12:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 24(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11346,15 +11405,16 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11385,8 +11445,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y1
-	VBROADCASTSS hi+52(FP), Y2
+	VBROADCASTSS lo+64(FP), Y1
+	VBROADCASTSS hi+68(FP), Y2
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11400,24 +11460,24 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11428,16 +11488,17 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11473,8 +11534,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y2
-	VBROADCASTSS hi+52(FP), Y3
+	VBROADCASTSS lo+64(FP), Y2
+	VBROADCASTSS hi+68(FP), Y3
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11491,24 +11552,24 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11518,15 +11579,16 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11557,8 +11619,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z1
-	VBROADCASTSS hi+52(FP), Z2
+	VBROADCASTSS lo+64(FP), Z1
+	VBROADCASTSS hi+68(FP), Z2
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11572,25 +11634,25 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 24(R9)
 	PREFETCHT0 88(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11602,17 +11664,18 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	VMOVUPS 64(R9), Y2
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11653,8 +11716,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y3
-	VBROADCASTSS hi+52(FP), Y4
+	VBROADCASTSS lo+64(FP), Y3
+	VBROADCASTSS hi+68(FP), Y4
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11674,25 +11737,25 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11703,16 +11766,17 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11748,8 +11812,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z2
-	VBROADCASTSS hi+52(FP), Z3
+	VBROADCASTSS lo+64(FP), Z2
+	VBROADCASTSS hi+68(FP), Z3
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11766,26 +11830,26 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11797,17 +11861,18 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11848,8 +11913,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z3
-	VBROADCASTSS hi+52(FP), Z4
+	VBROADCASTSS lo+64(FP), Z3
+	VBROADCASTSS hi+68(FP), Z4
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11869,27 +11934,27 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
 	PREFETCHT0 248(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -11902,18 +11967,19 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	VMOVUPS 192(R9), Z3
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -11959,8 +12025,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z4
-	VBROADCASTSS hi+52(FP), Z5
+	VBROADCASTSS lo+64(FP), Z4
+	VBROADCASTSS hi+68(FP), Z5
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -11983,21 +12049,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 24(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 24(R9)
@@ -12006,7 +12072,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 24(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12019,30 +12085,31 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y1
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y2
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y3
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y3
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -12108,8 +12175,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y4
-	VBROADCASTSS hi+52(FP), Y5
+	VBROADCASTSS lo+64(FP), Y4
+	VBROADCASTSS hi+68(FP), Y5
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -12144,21 +12211,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
@@ -12167,7 +12234,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12184,34 +12251,35 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y2
-	VMOVUPS 32(R9), Y3
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y4
-	VMOVUPS 32(R9), Y5
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y6
-	VMOVUPS 32(R9), Y7
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y4
+	VMOVUPS 32(R10), Y5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -12302,8 +12370,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y8
-	VBROADCASTSS hi+52(FP), Y9
+	VBROADCASTSS lo+64(FP), Y8
+	VBROADCASTSS hi+68(FP), Y9
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -12350,21 +12418,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
@@ -12373,7 +12441,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12386,30 +12454,31 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z1
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z2
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z3
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ             R9, $+3
@@ -12455,8 +12524,8 @@ k8:
 	JNZ              k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z4
-	VBROADCASTSS hi+52(FP), Z5
+	VBROADCASTSS lo+64(FP), Z4
+	VBROADCASTSS hi+68(FP), Z5
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -12491,21 +12560,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 24(R9)
 	PREFETCHT0 88(R9)
 	ADDQ       R8, R9
@@ -12518,7 +12587,7 @@ panel1:
 	PREFETCHT0 24(R9)
 	PREFETCHT0 88(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12539,38 +12608,39 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	VMOVUPS 64(R9), Y2
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y3
-	VMOVUPS 32(R9), Y4
-	VMOVUPS 64(R9), Y5
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y6
-	VMOVUPS 32(R9), Y7
-	VMOVUPS 64(R9), Y8
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y9
-	VMOVUPS 32(R9), Y10
-	VMOVUPS 64(R9), Y11
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y3
+	VMOVUPS 32(R10), Y4
+	VMOVUPS 64(R10), Y5
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
+	VMOVUPS 64(R10), Y8
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y9
+	VMOVUPS 32(R10), Y10
+	VMOVUPS 64(R10), Y11
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -12686,8 +12756,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y12
-	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS lo+64(FP), Y12
+	VBROADCASTSS hi+68(FP), Y13
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -12746,21 +12816,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	ADDQ       R8, R9
@@ -12773,7 +12843,7 @@ panel1:
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12790,34 +12860,35 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z2
-	VMOVUPS 64(R9), Z3
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z4
-	VMOVUPS 64(R9), Z5
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	VMOVUPS 64(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ             R9, $+3
@@ -12888,8 +12959,8 @@ k8:
 	JNZ              k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z8
-	VBROADCASTSS hi+52(FP), Z9
+	VBROADCASTSS lo+64(FP), Z8
+	VBROADCASTSS hi+68(FP), Z9
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -12936,21 +13007,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
@@ -12967,7 +13038,7 @@ panel1:
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -12988,38 +13059,39 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z3
-	VMOVUPS 64(R9), Z4
-	VMOVUPS 128(R9), Z5
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
-	VMOVUPS 128(R9), Z8
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z9
-	VMOVUPS 64(R9), Z10
-	VMOVUPS 128(R9), Z11
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
+	VMOVUPS 64(R10), Z4
+	VMOVUPS 128(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS 128(R10), Z8
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z9
+	VMOVUPS 64(R10), Z10
+	VMOVUPS 128(R10), Z11
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -13135,8 +13207,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z12
-	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -13195,21 +13267,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
@@ -13230,7 +13302,7 @@ panel1:
 	PREFETCHT0 184(R9)
 	PREFETCHT0 248(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -13255,42 +13327,43 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	VMOVUPS 192(R9), Z3
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z4
-	VMOVUPS 64(R9), Z5
-	VMOVUPS 128(R9), Z6
-	VMOVUPS 192(R9), Z7
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z8
-	VMOVUPS 64(R9), Z9
-	VMOVUPS 128(R9), Z10
-	VMOVUPS 192(R9), Z11
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z12
-	VMOVUPS 64(R9), Z13
-	VMOVUPS 128(R9), Z14
-	VMOVUPS 192(R9), Z15
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 128(R10), Z6
+	VMOVUPS 192(R10), Z7
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z8
+	VMOVUPS 64(R10), Z9
+	VMOVUPS 128(R10), Z10
+	VMOVUPS 192(R10), Z11
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -13431,8 +13504,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z16
-	VBROADCASTSS hi+52(FP), Z17
+	VBROADCASTSS lo+64(FP), Z16
+	VBROADCASTSS hi+68(FP), Z17
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -13503,21 +13576,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
@@ -13542,7 +13615,7 @@ panel1:
 	PREFETCHT0 248(R9)
 	PREFETCHT0 312(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -13571,46 +13644,47 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	VMOVUPS 192(R9), Z3
-	VMOVUPS 256(R9), Z4
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z5
-	VMOVUPS 64(R9), Z6
-	VMOVUPS 128(R9), Z7
-	VMOVUPS 192(R9), Z8
-	VMOVUPS 256(R9), Z9
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z10
-	VMOVUPS 64(R9), Z11
-	VMOVUPS 128(R9), Z12
-	VMOVUPS 192(R9), Z13
-	VMOVUPS 256(R9), Z14
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z15
-	VMOVUPS 64(R9), Z16
-	VMOVUPS 128(R9), Z17
-	VMOVUPS 192(R9), Z18
-	VMOVUPS 256(R9), Z19
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	VMOVUPS 256(R10), Z4
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z5
+	VMOVUPS 64(R10), Z6
+	VMOVUPS 128(R10), Z7
+	VMOVUPS 192(R10), Z8
+	VMOVUPS 256(R10), Z9
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z10
+	VMOVUPS 64(R10), Z11
+	VMOVUPS 128(R10), Z12
+	VMOVUPS 192(R10), Z13
+	VMOVUPS 256(R10), Z14
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z15
+	VMOVUPS 64(R10), Z16
+	VMOVUPS 128(R10), Z17
+	VMOVUPS 192(R10), Z18
+	VMOVUPS 256(R10), Z19
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -13776,8 +13850,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z20
-	VBROADCASTSS hi+52(FP), Z21
+	VBROADCASTSS lo+64(FP), Z20
+	VBROADCASTSS hi+68(FP), Z21
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -13860,21 +13934,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 24(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 24(R9)
@@ -13887,7 +13961,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 24(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -13902,40 +13976,41 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y1
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y2
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y3
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y4
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y5
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y3
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y4
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y5
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -14021,8 +14096,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y6
-	VBROADCASTSS hi+52(FP), Y7
+	VBROADCASTSS lo+64(FP), Y6
+	VBROADCASTSS hi+68(FP), Y7
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -14071,21 +14146,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
@@ -14098,7 +14173,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -14119,46 +14194,47 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y2
-	VMOVUPS 32(R9), Y3
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y4
-	VMOVUPS 32(R9), Y5
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y6
-	VMOVUPS 32(R9), Y7
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y8
-	VMOVUPS 32(R9), Y9
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Y10
-	VMOVUPS 32(R9), Y11
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y4
+	VMOVUPS 32(R10), Y5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y8
+	VMOVUPS 32(R10), Y9
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y10
+	VMOVUPS 32(R10), Y11
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -14279,8 +14355,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Y12
-	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS lo+64(FP), Y12
+	VBROADCASTSS hi+68(FP), Y13
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -14347,21 +14423,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
@@ -14374,7 +14450,7 @@ panel1:
 	ADDQ       R8, R9
 	PREFETCHT0 56(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -14389,40 +14465,41 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z1
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z2
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z3
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z4
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z5
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z5
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ             R9, $+3
@@ -14478,8 +14555,8 @@ k8:
 	JNZ              k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z6
-	VBROADCASTSS hi+52(FP), Z7
+	VBROADCASTSS lo+64(FP), Z6
+	VBROADCASTSS hi+68(FP), Z7
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -14528,21 +14605,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	ADDQ       R8, R9
@@ -14561,7 +14638,7 @@ panel1:
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -14582,46 +14659,47 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z2
-	VMOVUPS 64(R9), Z3
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z4
-	VMOVUPS 64(R9), Z5
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z8
-	VMOVUPS 64(R9), Z9
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z10
-	VMOVUPS 64(R9), Z11
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	VMOVUPS 64(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z8
+	VMOVUPS 64(R10), Z9
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z10
+	VMOVUPS 64(R10), Z11
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ             R9, $+3
@@ -14712,8 +14790,8 @@ k8:
 	JNZ              k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z12
-	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -14780,21 +14858,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
@@ -14819,7 +14897,7 @@ panel1:
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -14846,52 +14924,53 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z3
-	VMOVUPS 64(R9), Z4
-	VMOVUPS 128(R9), Z5
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
-	VMOVUPS 128(R9), Z8
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z9
-	VMOVUPS 64(R9), Z10
-	VMOVUPS 128(R9), Z11
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z12
-	VMOVUPS 64(R9), Z13
-	VMOVUPS 128(R9), Z14
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z15
-	VMOVUPS 64(R9), Z16
-	VMOVUPS 128(R9), Z17
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
+	VMOVUPS 64(R10), Z4
+	VMOVUPS 128(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS 128(R10), Z8
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z9
+	VMOVUPS 64(R10), Z10
+	VMOVUPS 128(R10), Z11
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z15
+	VMOVUPS 64(R10), Z16
+	VMOVUPS 128(R10), Z17
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -15047,8 +15126,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z18
-	VBROADCASTSS hi+52(FP), Z19
+	VBROADCASTSS lo+64(FP), Z18
+	VBROADCASTSS hi+68(FP), Z19
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9
@@ -15133,21 +15212,21 @@ k_end7:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-88
+TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-104
 	MOVQ y+0(FP), AX
-	MOVQ x+24(FP), CX
-	MOVQ w+32(FP), DX
-	MOVQ rows+16(FP), BX
-	MOVQ n+56(FP), SI
-	MOVQ bias+40(FP), DI
+	MOVQ x+40(FP), CX
+	MOVQ w+48(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ n+72(FP), SI
+	MOVQ bias+56(FP), DI
 
 panel1:
-	MOVQ       lda+80(FP), R8
+	MOVQ       lda+96(FP), R8
 	TESTQ      R8, R8
 	JZ         hinted2
-	MOVQ       ahead+72(FP), R9
+	MOVQ       ahead+88(FP), R9
 	PREFETCHT0 56(R9)
 	PREFETCHT0 120(R9)
 	PREFETCHT0 184(R9)
@@ -15178,7 +15257,7 @@ panel1:
 	PREFETCHT0 184(R9)
 	PREFETCHT0 248(R9)
 	ADDQ       R8, R9
-	MOVQ       R9, ahead+72(FP)
+	MOVQ       R9, ahead+88(FP)
 
 hinted2:
 	TESTQ        DI, DI
@@ -15211,58 +15290,59 @@ hinted2:
 	JMP          ready4
 
 load3:
-	MOVQ    ldy+8(FP), R8
-	MOVL    (BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS 64(R9), Z1
-	VMOVUPS 128(R9), Z2
-	VMOVUPS 192(R9), Z3
-	MOVQ    ldy+8(FP), R8
-	MOVL    4(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z4
-	VMOVUPS 64(R9), Z5
-	VMOVUPS 128(R9), Z6
-	VMOVUPS 192(R9), Z7
-	MOVQ    ldy+8(FP), R8
-	MOVL    8(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z8
-	VMOVUPS 64(R9), Z9
-	VMOVUPS 128(R9), Z10
-	VMOVUPS 192(R9), Z11
-	MOVQ    ldy+8(FP), R8
-	MOVL    12(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z12
-	VMOVUPS 64(R9), Z13
-	VMOVUPS 128(R9), Z14
-	VMOVUPS 192(R9), Z15
-	MOVQ    ldy+8(FP), R8
-	MOVL    16(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z16
-	VMOVUPS 64(R9), Z17
-	VMOVUPS 128(R9), Z18
-	VMOVUPS 192(R9), Z19
-	MOVQ    ldy+8(FP), R8
-	MOVL    20(BX), R9
-	IMULQ   R8, R9
-	ADDQ    AX, R9
-	VMOVUPS (R9), Z20
-	VMOVUPS 64(R9), Z21
-	VMOVUPS 128(R9), Z22
-	VMOVUPS 192(R9), Z23
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    4(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 128(R10), Z6
+	VMOVUPS 192(R10), Z7
+	MOVQ    lds+24(FP), R9
+	MOVL    8(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z8
+	VMOVUPS 64(R10), Z9
+	VMOVUPS 128(R10), Z10
+	VMOVUPS 192(R10), Z11
+	MOVQ    lds+24(FP), R9
+	MOVL    12(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
+	MOVQ    lds+24(FP), R9
+	MOVL    16(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z16
+	VMOVUPS 64(R10), Z17
+	VMOVUPS 128(R10), Z18
+	VMOVUPS 192(R10), Z19
+	MOVQ    lds+24(FP), R9
+	MOVL    20(BX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z20
+	VMOVUPS 64(R10), Z21
+	VMOVUPS 128(R10), Z22
+	VMOVUPS 192(R10), Z23
 
 ready4:
 	MOVQ CX, R8
-	MOVQ kb+64(FP), R9
+	MOVQ kb+80(FP), R9
 
 round5:
 	CMPQ         R9, $+3
@@ -15453,8 +15533,8 @@ k8:
 	JNZ          k8
 
 k_end7:
-	VBROADCASTSS lo+48(FP), Z24
-	VBROADCASTSS hi+52(FP), Z25
+	VBROADCASTSS lo+64(FP), Z24
+	VBROADCASTSS hi+68(FP), Z25
 	MOVQ         ldy+8(FP), R8
 	MOVL         (BX), R9
 	IMULQ        R8, R9

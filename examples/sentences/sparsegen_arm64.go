@@ -7,182 +7,182 @@ package main
 // panelGrouped_f32_m1_t8_neon computes runtime.PanelFunc for panelGrouped MR=1 T=8.
 //
 //go:noescape
-func panelGrouped_f32_m1_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t16_neon computes runtime.PanelFunc for panelGrouped MR=1 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m1_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t24_neon computes runtime.PanelFunc for panelGrouped MR=1 T=24.
 //
 //go:noescape
-func panelGrouped_f32_m1_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t32_neon computes runtime.PanelFunc for panelGrouped MR=1 T=32.
 //
 //go:noescape
-func panelGrouped_f32_m1_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t40_neon computes runtime.PanelFunc for panelGrouped MR=1 T=40.
 //
 //go:noescape
-func panelGrouped_f32_m1_t40_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t48_neon computes runtime.PanelFunc for panelGrouped MR=1 T=48.
 //
 //go:noescape
-func panelGrouped_f32_m1_t48_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t56_neon computes runtime.PanelFunc for panelGrouped MR=1 T=56.
 //
 //go:noescape
-func panelGrouped_f32_m1_t56_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t64_neon computes runtime.PanelFunc for panelGrouped MR=1 T=64.
 //
 //go:noescape
-func panelGrouped_f32_m1_t64_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t64_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t72_neon computes runtime.PanelFunc for panelGrouped MR=1 T=72.
 //
 //go:noescape
-func panelGrouped_f32_m1_t72_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t72_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t80_neon computes runtime.PanelFunc for panelGrouped MR=1 T=80.
 //
 //go:noescape
-func panelGrouped_f32_m1_t80_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t80_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t88_neon computes runtime.PanelFunc for panelGrouped MR=1 T=88.
 //
 //go:noescape
-func panelGrouped_f32_m1_t88_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t88_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t96_neon computes runtime.PanelFunc for panelGrouped MR=1 T=96.
 //
 //go:noescape
-func panelGrouped_f32_m1_t96_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t96_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t104_neon computes runtime.PanelFunc for panelGrouped MR=1 T=104.
 //
 //go:noescape
-func panelGrouped_f32_m1_t104_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t104_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m1_t112_neon computes runtime.PanelFunc for panelGrouped MR=1 T=112.
 //
 //go:noescape
-func panelGrouped_f32_m1_t112_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m1_t112_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t8_neon computes runtime.PanelFunc for panelGrouped MR=4 T=8.
 //
 //go:noescape
-func panelGrouped_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t16_neon computes runtime.PanelFunc for panelGrouped MR=4 T=16.
 //
 //go:noescape
-func panelGrouped_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelGrouped_f32_m4_t24_neon computes runtime.PanelFunc for panelGrouped MR=4 T=24.
 //
 //go:noescape
-func panelGrouped_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelGrouped_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t8_neon computes runtime.PanelFunc for panelStep MR=2 T=8.
 //
 //go:noescape
-func panelStep_f32_m2_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t16_neon computes runtime.PanelFunc for panelStep MR=2 T=16.
 //
 //go:noescape
-func panelStep_f32_m2_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t24_neon computes runtime.PanelFunc for panelStep MR=2 T=24.
 //
 //go:noescape
-func panelStep_f32_m2_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t32_neon computes runtime.PanelFunc for panelStep MR=2 T=32.
 //
 //go:noescape
-func panelStep_f32_m2_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t40_neon computes runtime.PanelFunc for panelStep MR=2 T=40.
 //
 //go:noescape
-func panelStep_f32_m2_t40_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t48_neon computes runtime.PanelFunc for panelStep MR=2 T=48.
 //
 //go:noescape
-func panelStep_f32_m2_t48_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m2_t56_neon computes runtime.PanelFunc for panelStep MR=2 T=56.
 //
 //go:noescape
-func panelStep_f32_m2_t56_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m2_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t8_neon computes runtime.PanelFunc for panelStep MR=4 T=8.
 //
 //go:noescape
-func panelStep_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t16_neon computes runtime.PanelFunc for panelStep MR=4 T=16.
 //
 //go:noescape
-func panelStep_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelStep_f32_m4_t24_neon computes runtime.PanelFunc for panelStep MR=4 T=24.
 //
 //go:noescape
-func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t8_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
-func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t24_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
 //
 //go:noescape
-func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t32_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=32.
 //
 //go:noescape
-func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t8_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
 //
 //go:noescape
-func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t24_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
 //
 //go:noescape
-func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t8_neon computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //
 //go:noescape
-func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_neon computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // lanesDense_f32_s16_b1_neon computes runtime.LanesFunc for lanesDense S=16 NB=1.
 //

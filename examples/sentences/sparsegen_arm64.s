@@ -4,71 +4,72 @@
 
 #include "textflag.h"
 
-// func panelGrouped_f32_m1_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t8_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V4.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V4.S4]
 	VMOV V4.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -79,82 +80,83 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t16_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V6.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -175,65 +177,66 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t24_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V8.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V8.S4]
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -243,21 +246,21 @@ rows1_6:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -288,37 +291,37 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t32_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t32_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V10.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
@@ -326,14 +329,15 @@ hinted2:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	FLDPQ 64(R0), (F6, F5)
@@ -341,15 +345,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -362,21 +366,21 @@ rows1_6:
 	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -417,38 +421,38 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t40_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t40_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t40_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	PRFM 152(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V12.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V12.S4]
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
@@ -458,14 +462,15 @@ hinted2:
 	VMOV V12.B16, V5.B16
 	VMOV V12.B16, V4.B16
 	VMOV V12.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
@@ -474,15 +479,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
@@ -498,21 +503,21 @@ rows1_6:
 	FLDPQ 128(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -563,38 +568,38 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 144(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t48_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t48_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t48_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	PRFM 184(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V14.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V14.S4]
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
@@ -606,14 +611,15 @@ hinted2:
 	VMOV V14.B16, V5.B16
 	VMOV V14.B16, V4.B16
 	VMOV V14.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
@@ -623,15 +629,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
@@ -650,21 +656,21 @@ rows1_6:
 	FLDPQ 160(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -725,39 +731,39 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 176(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t56_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t56_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t56_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	PRFM 152(R0), PLDL1KEEP
 	PRFM 216(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V16.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V16.S4]
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
@@ -771,14 +777,15 @@ hinted2:
 	VMOV V16.B16, V5.B16
 	VMOV V16.B16, V4.B16
 	VMOV V16.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	FLDPQ 64(R0), (F12, F11)
@@ -789,15 +796,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
@@ -819,21 +826,21 @@ rows1_6:
 	FLDPQ 192(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -904,39 +911,39 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 208(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t64_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t64_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t64_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t64_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	PRFM 184(R0), PLDL1KEEP
 	PRFM 248(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V18.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
@@ -952,14 +959,15 @@ hinted2:
 	VMOV V18.B16, V5.B16
 	VMOV V18.B16, V4.B16
 	VMOV V18.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
@@ -971,15 +979,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -1004,21 +1012,21 @@ rows1_6:
 	FLDPQ 224(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -1099,40 +1107,40 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 240(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t72_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t72_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t72_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t72_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	PRFM 152(R0), PLDL1KEEP
 	PRFM 216(R0), PLDL1KEEP
 	PRFM 280(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V20.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
@@ -1150,14 +1158,15 @@ hinted2:
 	VMOV V20.B16, V5.B16
 	VMOV V20.B16, V4.B16
 	VMOV V20.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	FLDPQ 64(R0), (F16, F15)
@@ -1170,15 +1179,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
@@ -1206,21 +1215,21 @@ rows1_6:
 	FLDPQ 256(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -1311,40 +1320,40 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 272(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t80_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t80_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t80_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t80_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	PRFM 184(R0), PLDL1KEEP
 	PRFM 248(R0), PLDL1KEEP
 	PRFM 312(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V22.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V22.S4]
 	VMOV V22.B16, V21.B16
 	VMOV V22.B16, V20.B16
 	VMOV V22.B16, V19.B16
@@ -1364,14 +1373,15 @@ hinted2:
 	VMOV V22.B16, V5.B16
 	VMOV V22.B16, V4.B16
 	VMOV V22.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F22, F21)
 	FLDPQ 32(R0), (F20, F19)
 	FLDPQ 64(R0), (F18, F17)
@@ -1385,15 +1395,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
@@ -1424,21 +1434,21 @@ rows1_6:
 	FLDPQ 288(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb6e440 // fcmgt v0.4s, v2.4s, v22.4s
 	VBIT V0.B16, V2.B16, V22.B16
 	WORD $0x6ea1e6c0 // fcmgt v0.4s, v22.4s, v1.4s
@@ -1539,29 +1549,29 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 304(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t88_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t88_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t88_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t88_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	PRFM 152(R0), PLDL1KEEP
@@ -1569,11 +1579,11 @@ panel1:
 	PRFM 280(R0), PLDL1KEEP
 	PRFM 344(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V24.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V24.S4]
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
@@ -1595,14 +1605,15 @@ hinted2:
 	VMOV V24.B16, V5.B16
 	VMOV V24.B16, V4.B16
 	VMOV V24.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
@@ -1617,15 +1628,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
@@ -1659,21 +1670,21 @@ rows1_6:
 	FLDPQ 320(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -1784,29 +1795,29 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 336(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t96_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t96_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t96_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t96_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	PRFM 184(R0), PLDL1KEEP
@@ -1814,11 +1825,11 @@ panel1:
 	PRFM 312(R0), PLDL1KEEP
 	PRFM 376(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V26.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
@@ -1842,14 +1853,15 @@ hinted2:
 	VMOV V26.B16, V5.B16
 	VMOV V26.B16, V4.B16
 	VMOV V26.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
 	FLDPQ 32(R0), (F24, F23)
 	FLDPQ 64(R0), (F22, F21)
@@ -1865,15 +1877,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
@@ -1910,21 +1922,21 @@ rows1_6:
 	FLDPQ 352(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -2045,29 +2057,29 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 368(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t104_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t104_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t104_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t104_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	PRFM 152(R0), PLDL1KEEP
@@ -2076,11 +2088,11 @@ panel1:
 	PRFM 344(R0), PLDL1KEEP
 	PRFM 408(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V28.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V28.S4]
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
@@ -2106,14 +2118,15 @@ hinted2:
 	VMOV V28.B16, V5.B16
 	VMOV V28.B16, V4.B16
 	VMOV V28.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F28, F27)
 	FLDPQ 32(R0), (F26, F25)
 	FLDPQ 64(R0), (F24, F23)
@@ -2130,15 +2143,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
@@ -2178,21 +2191,21 @@ rows1_6:
 	FLDPQ 384(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -2323,29 +2336,29 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 400(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m1_t112_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m1_t112_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelGrouped_f32_m1_t112_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m1_t112_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+112(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+88(FP), R0
+	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	PRFM 184(R0), PLDL1KEEP
@@ -2354,11 +2367,11 @@ panel1:
 	PRFM 376(R0), PLDL1KEEP
 	PRFM 440(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+104(FP)
 
 hinted2:
-	CBZ R6, load3
-	VLD1R (R6), [V30.S4]
+	CBZ R7, load3
+	VLD1R (R7), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
@@ -2386,14 +2399,15 @@ hinted2:
 	VMOV V30.B16, V5.B16
 	VMOV V30.B16, V4.B16
 	VMOV V30.B16, V3.B16
-	ADD $4, R6, R6
+	ADD $4, R7, R7
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
@@ -2411,15 +2425,15 @@ load3:
 
 ready4:
 	// columns in rows 1
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, rows1__end5
 
 rows1_6:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
@@ -2462,21 +2476,21 @@ rows1_6:
 	FLDPQ 416(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1_6
 
 rows1__end5:
-	ADD $2, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $2, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -2617,356 +2631,357 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 432(R0)
-	ADD $4, R8, R8
-	SUBS $1, R7, R7
+	ADD $4, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m4_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R10
-	MOVD x+24(FP), R9
-	MOVD w+40(FP), R8
-	MOVD rows+16(FP), R7
-	MOVD n+80(FP), R6
-	MOVD bias+64(FP), R5
-	MOVD idx+48(FP), R4
-	MOVD runs+56(FP), R3
-	MOVD ldx+32(FP), R2
+// func panelGrouped_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m4_t8_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R11
+	MOVD x+40(FP), R10
+	MOVD w+56(FP), R9
+	MOVD rows+32(FP), R8
+	MOVD n+96(FP), R7
+	MOVD bias+80(FP), R6
+	MOVD idx+64(FP), R5
+	MOVD runs+72(FP), R4
+	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R5, load2
-	VLD1R (R5), [V10.S4]
+	CBZ R6, load2
+	VLD1R (R6), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R5), F8
+	FMOVS 4(R6), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R5), F6
+	FMOVS 8(R6), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R5), F4
+	FMOVS 12(R6), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready3:
 	// columns in rows 0001
-	MOVHU (R3), R1
+	MOVHU (R4), R1
 	CBZ R1, rows0001__end4
 
 rows0001_5:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVHU 2(R3), R1
+	MOVHU 2(R4), R1
 	CBZ R1, rows0010__end6
 
 rows0010_7:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVHU 4(R3), R1
+	MOVHU 4(R4), R1
 	CBZ R1, rows0011__end8
 
 rows0011_9:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVHU 6(R3), R1
+	MOVHU 6(R4), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVHU 8(R3), R1
+	MOVHU 8(R4), R1
 	CBZ R1, rows0101__end12
 
 rows0101_13:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVHU 10(R3), R1
+	MOVHU 10(R4), R1
 	CBZ R1, rows0110__end14
 
 rows0110_15:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVHU 12(R3), R1
+	MOVHU 12(R4), R1
 	CBZ R1, rows0111__end16
 
 rows0111_17:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVHU 14(R3), R1
+	MOVHU 14(R4), R1
 	CBZ R1, rows1000__end18
 
 rows1000_19:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVHU 16(R3), R1
+	MOVHU 16(R4), R1
 	CBZ R1, rows1001__end20
 
 rows1001_21:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVHU 18(R3), R1
+	MOVHU 18(R4), R1
 	CBZ R1, rows1010__end22
 
 rows1010_23:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVHU 20(R3), R1
+	MOVHU 20(R4), R1
 	CBZ R1, rows1011__end24
 
 rows1011_25:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVHU 22(R3), R1
+	MOVHU 22(R4), R1
 	CBZ R1, rows1100__end26
 
 rows1100_27:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVHU 24(R3), R1
+	MOVHU 24(R4), R1
 	CBZ R1, rows1101__end28
 
 rows1101_29:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVHU 26(R3), R1
+	MOVHU 26(R4), R1
 	CBZ R1, rows1110__end30
 
 rows1110_31:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVHU 28(R3), R1
+	MOVHU 28(R4), R1
 	CBZ R1, rows1111__end32
 
 rows1111_33:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVQ (R8), F0
+	FMOVQ (R9), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -2975,21 +2990,21 @@ rows1111_33:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $2, R4, R4
-	ADD $16, R8, R8
+	ADD $2, R5, R5
+	ADD $16, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1111_33
 
 rows1111__end32:
-	ADD $30, R3, R3
-	FMOVS lo+72(FP), F2
+	ADD $30, R4, R4
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -3001,9 +3016,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -3015,9 +3030,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -3029,9 +3044,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -3042,127 +3057,128 @@ rows1111__end32:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R7, R7
-	SUBS $1, R6, R6
+	ADD $16, R8, R8
+	SUBS $1, R7, R7
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m4_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R10
-	MOVD x+24(FP), R9
-	MOVD w+40(FP), R8
-	MOVD rows+16(FP), R7
-	MOVD n+80(FP), R6
-	MOVD bias+64(FP), R5
-	MOVD idx+48(FP), R4
-	MOVD runs+56(FP), R3
-	MOVD ldx+32(FP), R2
+// func panelGrouped_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m4_t16_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R11
+	MOVD x+40(FP), R10
+	MOVD w+56(FP), R9
+	MOVD rows+32(FP), R8
+	MOVD n+96(FP), R7
+	MOVD bias+80(FP), R6
+	MOVD idx+64(FP), R5
+	MOVD runs+72(FP), R4
+	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R5, load2
-	VLD1R (R5), [V20.S4]
+	CBZ R6, load2
+	VLD1R (R6), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 4(R5), F16
+	FMOVS 4(R6), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 8(R5), F12
+	FMOVS 8(R6), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 12(R5), F8
+	FMOVS 12(R6), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready3:
 	// columns in rows 0001
-	MOVHU (R3), R1
+	MOVHU (R4), R1
 	CBZ R1, rows0001__end4
 
 rows0001_5:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVHU 2(R3), R1
+	MOVHU 2(R4), R1
 	CBZ R1, rows0010__end6
 
 rows0010_7:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVHU 4(R3), R1
+	MOVHU 4(R4), R1
 	CBZ R1, rows0011__end8
 
 rows0011_9:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3171,44 +3187,44 @@ rows0011_9:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVHU 6(R3), R1
+	MOVHU 6(R4), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVHU 8(R3), R1
+	MOVHU 8(R4), R1
 	CBZ R1, rows0101__end12
 
 rows0101_13:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3217,23 +3233,23 @@ rows0101_13:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVHU 10(R3), R1
+	MOVHU 10(R4), R1
 	CBZ R1, rows0110__end14
 
 rows0110_15:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3242,23 +3258,23 @@ rows0110_15:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVHU 12(R3), R1
+	MOVHU 12(R4), R1
 	CBZ R1, rows0111__end16
 
 rows0111_17:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3267,49 +3283,49 @@ rows0111_17:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVHU 14(R3), R1
+	MOVHU 14(R4), R1
 	CBZ R1, rows1000__end18
 
 rows1000_19:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVHU 16(R3), R1
+	MOVHU 16(R4), R1
 	CBZ R1, rows1001__end20
 
 rows1001_21:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3318,23 +3334,23 @@ rows1001_21:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVHU 18(R3), R1
+	MOVHU 18(R4), R1
 	CBZ R1, rows1010__end22
 
 rows1010_23:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3343,23 +3359,23 @@ rows1010_23:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVHU 20(R3), R1
+	MOVHU 20(R4), R1
 	CBZ R1, rows1011__end24
 
 rows1011_25:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3368,28 +3384,28 @@ rows1011_25:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVHU 22(R3), R1
+	MOVHU 22(R4), R1
 	CBZ R1, rows1100__end26
 
 rows1100_27:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -3398,23 +3414,23 @@ rows1100_27:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVHU 24(R3), R1
+	MOVHU 24(R4), R1
 	CBZ R1, rows1101__end28
 
 rows1101_29:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3423,28 +3439,28 @@ rows1101_29:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVHU 26(R3), R1
+	MOVHU 26(R4), R1
 	CBZ R1, rows1110__end30
 
 rows1110_31:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3453,28 +3469,28 @@ rows1110_31:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVHU 28(R3), R1
+	MOVHU 28(R4), R1
 	CBZ R1, rows1111__end32
 
 rows1111_33:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVQ (R8), F0
+	FMOVQ (R9), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3491,21 +3507,21 @@ rows1111_33:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $2, R4, R4
-	ADD $16, R8, R8
+	ADD $2, R5, R5
+	ADD $16, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1111_33
 
 rows1111__end32:
-	ADD $30, R3, R3
-	FMOVS lo+72(FP), F2
+	ADD $30, R4, R4
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -3527,9 +3543,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -3551,9 +3567,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -3575,9 +3591,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -3598,95 +3614,96 @@ rows1111__end32:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R7, R7
-	SUBS $1, R6, R6
+	ADD $16, R8, R8
+	SUBS $1, R7, R7
 	BNE panel1
 	RET
 
-// func panelGrouped_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelGrouped_f32_m4_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R10
-	MOVD x+24(FP), R9
-	MOVD w+40(FP), R8
-	MOVD rows+16(FP), R7
-	MOVD n+80(FP), R6
-	MOVD bias+64(FP), R5
-	MOVD idx+48(FP), R4
-	MOVD runs+56(FP), R3
-	MOVD ldx+32(FP), R2
+// func panelGrouped_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelGrouped_f32_m4_t24_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R11
+	MOVD x+40(FP), R10
+	MOVD w+56(FP), R9
+	MOVD rows+32(FP), R8
+	MOVD n+96(FP), R7
+	MOVD bias+80(FP), R6
+	MOVD idx+64(FP), R5
+	MOVD runs+72(FP), R4
+	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R5, load2
-	VLD1R (R5), [V30.S4]
+	CBZ R6, load2
+	VLD1R (R6), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
 	VMOV V30.B16, V26.B16
 	VMOV V30.B16, V25.B16
-	FMOVS 4(R5), F24
+	FMOVS 4(R6), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
 	VMOV V24.B16, V20.B16
 	VMOV V24.B16, V19.B16
-	FMOVS 8(R5), F18
+	FMOVS 8(R6), F18
 	VDUP V18.S[0], V18.S4
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
 	VMOV V18.B16, V14.B16
 	VMOV V18.B16, V13.B16
-	FMOVS 12(R5), F12
+	FMOVS 12(R6), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
 
 ready3:
 	// columns in rows 0001
-	MOVHU (R3), R1
+	MOVHU (R4), R1
 	CBZ R1, rows0001__end4
 
 rows0001_5:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
@@ -3696,21 +3713,21 @@ rows0001_5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0001_5
 
 rows0001__end4:
 	// columns in rows 0010
-	MOVHU 2(R3), R1
+	MOVHU 2(R4), R1
 	CBZ R1, rows0010__end6
 
 rows0010_7:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
@@ -3720,24 +3737,24 @@ rows0010_7:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0010_7
 
 rows0010__end6:
 	// columns in rows 0011
-	MOVHU 4(R3), R1
+	MOVHU 4(R4), R1
 	CBZ R1, rows0011__end8
 
 rows0011_9:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3750,21 +3767,21 @@ rows0011_9:
 	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0011_9
 
 rows0011__end8:
 	// columns in rows 0100
-	MOVHU 6(R3), R1
+	MOVHU 6(R4), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -3774,24 +3791,24 @@ rows0100_11:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 0101
-	MOVHU 8(R3), R1
+	MOVHU 8(R4), R1
 	CBZ R1, rows0101__end12
 
 rows0101_13:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3804,24 +3821,24 @@ rows0101_13:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0101_13
 
 rows0101__end12:
 	// columns in rows 0110
-	MOVHU 10(R3), R1
+	MOVHU 10(R4), R1
 	CBZ R1, rows0110__end14
 
 rows0110_15:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -3834,24 +3851,24 @@ rows0110_15:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0110_15
 
 rows0110__end14:
 	// columns in rows 0111
-	MOVHU 12(R3), R1
+	MOVHU 12(R4), R1
 	CBZ R1, rows0111__end16
 
 rows0111_17:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3864,28 +3881,28 @@ rows0111_17:
 	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f8010d2 // fmla v18.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b1 // fmla v17.4s, v5.4s, v0.s[0]
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows0111_17
 
 rows0111__end16:
 	// columns in rows 1000
-	MOVHU 14(R3), R1
+	MOVHU 14(R4), R1
 	CBZ R1, rows1000__end18
 
 rows1000_19:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	FMOVS (R8), F2
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	FMOVS (R9), F2
+	ADD R0, R10, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
@@ -3895,24 +3912,24 @@ rows1000_19:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R4, R4
-	ADD $4, R8, R8
+	ADD $2, R5, R5
+	ADD $4, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1000_19
 
 rows1000__end18:
 	// columns in rows 1001
-	MOVHU 16(R3), R1
+	MOVHU 16(R4), R1
 	CBZ R1, rows1001__end20
 
 rows1001_21:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3925,24 +3942,24 @@ rows1001_21:
 	WORD $0x4fa01069 // fmla v9.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1001_21
 
 rows1001__end20:
 	// columns in rows 1010
-	MOVHU 18(R3), R1
+	MOVHU 18(R4), R1
 	CBZ R1, rows1010__end22
 
 rows1010_23:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -3955,24 +3972,24 @@ rows1010_23:
 	WORD $0x4fa01069 // fmla v9.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1010_23
 
 rows1010__end22:
 	// columns in rows 1011
-	MOVHU 20(R3), R1
+	MOVHU 20(R4), R1
 	CBZ R1, rows1011__end24
 
 rows1011_25:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3985,31 +4002,31 @@ rows1011_25:
 	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
 	WORD $0x4f801069 // fmla v9.4s, v3.4s, v0.s[0]
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1011_25
 
 rows1011__end24:
 	// columns in rows 1100
-	MOVHU 22(R3), R1
+	MOVHU 22(R4), R1
 	CBZ R1, rows1100__end26
 
 rows1100_27:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010d2 // fmla v18.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b1 // fmla v17.4s, v5.4s, v0.s[0]
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
@@ -4022,24 +4039,24 @@ rows1100_27:
 	WORD $0x4fa01069 // fmla v9.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	ADD $2, R4, R4
-	ADD $8, R8, R8
+	ADD $2, R5, R5
+	ADD $8, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1100_27
 
 rows1100__end26:
 	// columns in rows 1101
-	MOVHU 24(R3), R1
+	MOVHU 24(R4), R1
 	CBZ R1, rows1101__end28
 
 rows1101_29:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -4052,31 +4069,31 @@ rows1101_29:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
 	WORD $0x4f801069 // fmla v9.4s, v3.4s, v0.s[0]
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1101_29
 
 rows1101__end28:
 	// columns in rows 1110
-	MOVHU 26(R3), R1
+	MOVHU 26(R4), R1
 	CBZ R1, rows1110__end30
 
 rows1110_31:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R8), F0
+	FMOVD (R9), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -4089,31 +4106,31 @@ rows1110_31:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R8), F0
+	FMOVS 8(R9), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
 	WORD $0x4f801069 // fmla v9.4s, v3.4s, v0.s[0]
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
-	ADD $2, R4, R4
-	ADD $12, R8, R8
+	ADD $2, R5, R5
+	ADD $12, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1110_31
 
 rows1110__end30:
 	// columns in rows 1111
-	MOVHU 28(R3), R1
+	MOVHU 28(R4), R1
 	CBZ R1, rows1111__end32
 
 rows1111_33:
-	MOVHU (R4), R0
-	MUL R2, R0, R0
-	ADD R0, R9, R0
+	MOVHU (R5), R0
+	MUL R3, R0, R0
+	ADD R0, R10, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVQ (R8), F0
+	FMOVQ (R9), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -4138,21 +4155,21 @@ rows1111_33:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $2, R4, R4
-	ADD $16, R8, R8
+	ADD $2, R5, R5
+	ADD $16, R9, R9
 	SUBS $1, R1, R1
 	BNE rows1111_33
 
 rows1111__end32:
-	ADD $30, R3, R3
-	FMOVS lo+72(FP), F2
+	ADD $30, R4, R4
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R7), R0
+	MOVWU (R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -4184,9 +4201,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R7), R0
+	MOVWU 4(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -4218,9 +4235,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R7), R0
+	MOVWU 8(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -4252,9 +4269,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R7), R0
+	MOVWU 12(R8), R0
 	MUL R1, R0, R0
-	ADD R10, R0, R0
+	ADD R11, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -4285,121 +4302,122 @@ rows1111__end32:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R7, R7
-	SUBS $1, R6, R6
+	ADD $16, R8, R8
+	SUBS $1, R7, R7
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t8_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V6.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V6.S4]
 	VMOV V6.B16, V5.B16
-	FMOVS 4(R6), F4
+	FMOVS 4(R7), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -4411,9 +4429,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -4424,139 +4442,140 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t16_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V10.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
-	FMOVS 4(R6), F6
+	FMOVS 4(R7), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -4578,9 +4597,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -4601,70 +4620,71 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t24_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V14.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V14.S4]
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
 	VMOV V14.B16, V10.B16
 	VMOV V14.B16, V9.B16
-	FMOVS 4(R6), F8
+	FMOVS 4(R7), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
@@ -4674,10 +4694,10 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
@@ -4687,22 +4707,22 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
@@ -4712,22 +4732,22 @@ rows01_7:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -4737,21 +4757,21 @@ rows10_9:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -4783,9 +4803,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -4816,28 +4836,28 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t32_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t32_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V18.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
@@ -4845,7 +4865,7 @@ panel1:
 	VMOV V18.B16, V13.B16
 	VMOV V18.B16, V12.B16
 	VMOV V18.B16, V11.B16
-	FMOVS 4(R6), F10
+	FMOVS 4(R7), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
@@ -4854,22 +4874,23 @@ panel1:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
 	FLDPQ 96(R0), (F12, F11)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	FLDPQ 64(R0), (F6, F5)
@@ -4877,15 +4898,15 @@ load2:
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -4898,10 +4919,10 @@ step5:
 	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
@@ -4914,22 +4935,22 @@ step5:
 	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -4942,22 +4963,22 @@ rows01_7:
 	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -4970,21 +4991,21 @@ rows10_9:
 	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -5026,9 +5047,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 112(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -5069,28 +5090,28 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t40_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t40_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t40_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V22.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V22.S4]
 	VMOV V22.B16, V21.B16
 	VMOV V22.B16, V20.B16
 	VMOV V22.B16, V19.B16
@@ -5100,7 +5121,7 @@ panel1:
 	VMOV V22.B16, V15.B16
 	VMOV V22.B16, V14.B16
 	VMOV V22.B16, V13.B16
-	FMOVS 4(R6), F12
+	FMOVS 4(R7), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
@@ -5111,23 +5132,24 @@ panel1:
 	VMOV V12.B16, V5.B16
 	VMOV V12.B16, V4.B16
 	VMOV V12.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F22, F21)
 	FLDPQ 32(R0), (F20, F19)
 	FLDPQ 64(R0), (F18, F17)
 	FLDPQ 96(R0), (F16, F15)
 	FLDPQ 128(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
@@ -5136,15 +5158,15 @@ load2:
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
@@ -5160,10 +5182,10 @@ step5:
 	FLDPQ 128(R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
@@ -5179,22 +5201,22 @@ step5:
 	FLDPQ 128(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
@@ -5210,22 +5232,22 @@ rows01_7:
 	FLDPQ 128(R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
@@ -5241,21 +5263,21 @@ rows10_9:
 	FLDPQ 128(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb6e440 // fcmgt v0.4s, v2.4s, v22.4s
 	VBIT V0.B16, V2.B16, V22.B16
 	WORD $0x6ea1e6c0 // fcmgt v0.4s, v22.4s, v1.4s
@@ -5307,9 +5329,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 144(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -5360,28 +5382,28 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 144(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t48_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t48_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t48_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V26.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
@@ -5393,7 +5415,7 @@ panel1:
 	VMOV V26.B16, V17.B16
 	VMOV V26.B16, V16.B16
 	VMOV V26.B16, V15.B16
-	FMOVS 4(R6), F14
+	FMOVS 4(R7), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
@@ -5406,24 +5428,25 @@ panel1:
 	VMOV V14.B16, V5.B16
 	VMOV V14.B16, V4.B16
 	VMOV V14.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
 	FLDPQ 32(R0), (F24, F23)
 	FLDPQ 64(R0), (F22, F21)
 	FLDPQ 96(R0), (F20, F19)
 	FLDPQ 128(R0), (F18, F17)
 	FLDPQ 160(R0), (F16, F15)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
@@ -5433,15 +5456,15 @@ load2:
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
@@ -5460,10 +5483,10 @@ step5:
 	FLDPQ 160(R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
@@ -5482,22 +5505,22 @@ step5:
 	FLDPQ 160(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
@@ -5516,22 +5539,22 @@ rows01_7:
 	FLDPQ 160(R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
@@ -5550,21 +5573,21 @@ rows10_9:
 	FLDPQ 160(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -5626,9 +5649,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 176(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -5689,28 +5712,28 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 176(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m2_t56_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m2_t56_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m2_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m2_t56_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V30.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
@@ -5724,7 +5747,7 @@ panel1:
 	VMOV V30.B16, V19.B16
 	VMOV V30.B16, V18.B16
 	VMOV V30.B16, V17.B16
-	FMOVS 4(R6), F16
+	FMOVS 4(R7), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
@@ -5739,14 +5762,15 @@ panel1:
 	VMOV V16.B16, V5.B16
 	VMOV V16.B16, V4.B16
 	VMOV V16.B16, V3.B16
-	ADD $8, R6, R6
+	ADD $8, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
@@ -5754,10 +5778,10 @@ load2:
 	FLDPQ 128(R0), (F22, F21)
 	FLDPQ 160(R0), (F20, F19)
 	FLDPQ 192(R0), (F18, F17)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	FLDPQ 64(R0), (F12, F11)
@@ -5768,15 +5792,15 @@ load2:
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVD (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVD (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
@@ -5798,10 +5822,10 @@ step5:
 	FLDPQ 192(R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
@@ -5823,22 +5847,22 @@ step5:
 	FLDPQ 192(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R5, R5
-	ADD $8, R9, R9
+	ADD $4, R6, R6
+	ADD $8, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 01
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows01__end6
 
 rows01_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
@@ -5860,22 +5884,22 @@ rows01_7:
 	FLDPQ 192(R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows01_7
 
 rows01__end6:
 	// columns in rows 10
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows10__end8
 
 rows10_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
@@ -5897,21 +5921,21 @@ rows10_9:
 	FLDPQ 192(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows10_9
 
 rows10__end8:
-	ADD $6, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $6, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -5983,9 +6007,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 208(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -6056,189 +6080,190 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 208(R0)
-	ADD $8, R8, R8
-	SUBS $1, R7, R7
+	ADD $8, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m4_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m4_t8_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V10.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R6), F8
+	FMOVS 4(R7), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R6), F6
+	FMOVS 8(R7), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R6), F4
+	FMOVS 12(R7), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R6, R6
+	ADD $16, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVQ (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVQ (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	MOVD R2, R0
-	MOVHU 6(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 6(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	MOVD R2, R0
-	MOVHU 8(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 8(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R5, R5
-	ADD $16, R9, R9
+	ADD $8, R6, R6
+	ADD $16, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 0001
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows0001__end6
 
 rows0001_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0001_7
 
 rows0001__end6:
 	// columns in rows 0010
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows0010__end8
 
 rows0010_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0010_9
 
 rows0010__end8:
 	// columns in rows 0100
-	MOVHU 6(R4), R1
+	MOVHU 6(R5), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 1000
-	MOVHU 8(R4), R1
+	MOVHU 8(R5), R1
 	CBZ R1, rows1000__end12
 
 rows1000_13:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1000_13
 
 rows1000__end12:
-	ADD $10, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $10, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -6250,9 +6275,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -6264,9 +6289,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -6278,9 +6303,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -6291,225 +6316,226 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
+	ADD $16, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m4_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m4_t16_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V18.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
-	FMOVS 4(R6), F14
+	FMOVS 4(R7), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
-	FMOVS 8(R6), F10
+	FMOVS 8(R7), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
-	FMOVS 12(R6), F6
+	FMOVS 12(R7), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $16, R6, R6
+	ADD $16, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVQ (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVQ (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
-	MOVD R2, R0
-	MOVHU 6(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 6(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	MOVD R2, R0
-	MOVHU 8(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 8(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R5, R5
-	ADD $16, R9, R9
+	ADD $8, R6, R6
+	ADD $16, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 0001
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows0001__end6
 
 rows0001_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0001_7
 
 rows0001__end6:
 	// columns in rows 0010
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows0010__end8
 
 rows0010_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0010_9
 
 rows0010__end8:
 	// columns in rows 0100
-	MOVHU 6(R4), R1
+	MOVHU 6(R5), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 1000
-	MOVHU 8(R4), R1
+	MOVHU 8(R5), R1
 	CBZ R1, rows1000__end12
 
 rows1000_13:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
 	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1000_13
 
 rows1000__end12:
-	ADD $10, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $10, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -6531,9 +6557,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -6555,9 +6581,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -6579,9 +6605,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -6602,98 +6628,99 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
+	ADD $16, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
-TEXT ·panelStep_f32_m4_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R11
-	MOVD x+24(FP), R10
-	MOVD w+40(FP), R9
-	MOVD rows+16(FP), R8
-	MOVD n+80(FP), R7
-	MOVD bias+64(FP), R6
-	MOVD idx+48(FP), R5
-	MOVD runs+56(FP), R4
-	MOVD ldx+32(FP), R3
-	MOVHU (R5), R2
-	MUL R3, R2, R2
+// func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
+TEXT ·panelStep_f32_m4_t24_neon(SB), NOSPLIT, $0-120
+	MOVD y+0(FP), R12
+	MOVD x+40(FP), R11
+	MOVD w+56(FP), R10
+	MOVD rows+32(FP), R9
+	MOVD n+96(FP), R8
+	MOVD bias+80(FP), R7
+	MOVD idx+64(FP), R6
+	MOVD runs+72(FP), R5
+	MOVD ldx+48(FP), R4
+	MOVHU (R6), R3
+	MUL R4, R3, R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V26.S4]
+	CBZ R7, load2
+	VLD1R (R7), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
 	VMOV V26.B16, V22.B16
 	VMOV V26.B16, V21.B16
-	FMOVS 4(R6), F20
+	FMOVS 4(R7), F20
 	VDUP V20.S[0], V20.S4
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
 	VMOV V20.B16, V16.B16
 	VMOV V20.B16, V15.B16
-	FMOVS 8(R6), F14
+	FMOVS 8(R7), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
 	VMOV V14.B16, V10.B16
 	VMOV V14.B16, V9.B16
-	FMOVS 12(R6), F8
+	FMOVS 12(R7), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $16, R6, R6
+	ADD $16, R7, R7
 	JMP ready3
 
 load2:
-	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
 	FLDPQ 32(R0), (F24, F23)
 	FLDPQ 64(R0), (F22, F21)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	FLDPQ 64(R0), (F16, F15)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
 ready3:
 	// a column for each row
-	MOVHU (R4), R1
+	MOVHU (R5), R1
 	CBZ R1, step_end4
 
 step5:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVQ (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVQ (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
@@ -6703,10 +6730,10 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	MOVD R2, R0
-	MOVHU 4(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 4(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
@@ -6716,10 +6743,10 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
-	MOVD R2, R0
-	MOVHU 6(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 6(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
 	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
@@ -6729,10 +6756,10 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
-	MOVD R2, R0
-	MOVHU 8(R5), R2
-	MUL R3, R2, R2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 8(R6), R3
+	MUL R4, R3, R3
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
@@ -6742,22 +6769,22 @@ step5:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R5, R5
-	ADD $16, R9, R9
+	ADD $8, R6, R6
+	ADD $16, R10, R10
 	SUBS $1, R1, R1
 	BNE step5
 
 step_end4:
 	// columns in rows 0001
-	MOVHU 2(R4), R1
+	MOVHU 2(R5), R1
 	CBZ R1, rows0001__end6
 
 rows0001_7:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
@@ -6767,22 +6794,22 @@ rows0001_7:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0001_7
 
 rows0001__end6:
 	// columns in rows 0010
-	MOVHU 4(R4), R1
+	MOVHU 4(R5), R1
 	CBZ R1, rows0010__end8
 
 rows0010_9:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
@@ -6792,22 +6819,22 @@ rows0010_9:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0010_9
 
 rows0010__end8:
 	// columns in rows 0100
-	MOVHU 6(R4), R1
+	MOVHU 6(R5), R1
 	CBZ R1, rows0100__end10
 
 rows0100_11:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
@@ -6817,22 +6844,22 @@ rows0100_11:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows0100_11
 
 rows0100__end10:
 	// columns in rows 1000
-	MOVHU 8(R4), R1
+	MOVHU 8(R5), R1
 	CBZ R1, rows1000__end12
 
 rows1000_13:
-	MOVD R2, R0
-	MOVHU 2(R5), R2
-	MUL R3, R2, R2
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	MOVD R3, R0
+	MOVHU 2(R6), R3
+	MUL R4, R3, R3
+	FMOVS (R10), F2
+	ADD R0, R11, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -6842,21 +6869,21 @@ rows1000_13:
 	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $2, R6, R6
+	ADD $4, R10, R10
 	SUBS $1, R1, R1
 	BNE rows1000_13
 
 rows1000__end12:
-	ADD $10, R4, R4
-	FMOVS lo+72(FP), F2
+	ADD $10, R5, R5
+	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+76(FP), F1
+	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -6888,9 +6915,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -6922,9 +6949,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -6956,9 +6983,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R9), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R12, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -6989,50 +7016,51 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
+	ADD $16, R9, R9
+	SUBS $1, R8, R8
 	BNE panel1
 	RET
 
-// func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V4.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V4.S4]
 	VMOV V4.B16, V3.B16
-	ADD $4, R2, R2
+	ADD $4, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
-	FMOVQ (R5), F2
+	FMOVQ (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
@@ -7046,7 +7074,7 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $128, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7054,24 +7082,24 @@ rest6:
 	CBZ R0, k_end7
 
 k8:
-	FMOVS (R5), F2
+	FMOVS (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $32, R1, R1
-	ADD $4, R5, R5
+	ADD $4, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7082,53 +7110,54 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R4, R4
-	SUBS $1, R3, R3
+	ADD $4, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V6.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $4, R2, R2
+	ADD $4, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
-	FMOVQ (R5), F2
+	FMOVQ (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
@@ -7154,7 +7183,7 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $256, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7162,7 +7191,7 @@ rest6:
 	CBZ R0, k_end7
 
 k8:
-	FMOVS (R5), F2
+	FMOVS (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
@@ -7170,19 +7199,19 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $64, R1, R1
-	ADD $4, R5, R5
+	ADD $4, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7203,57 +7232,58 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R4, R4
-	SUBS $1, R3, R3
+	ADD $4, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V8.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V8.S4]
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $4, R2, R2
+	ADD $4, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
-	FMOVQ (R5), F2
+	FMOVQ (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -7291,7 +7321,7 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $384, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7299,7 +7329,7 @@ rest6:
 	CBZ R0, k_end7
 
 k8:
-	FMOVS (R5), F2
+	FMOVS (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -7310,19 +7340,19 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $96, R1, R1
-	ADD $4, R5, R5
+	ADD $4, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7353,32 +7383,32 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R4, R4
-	SUBS $1, R3, R3
+	ADD $4, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V10.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
@@ -7386,27 +7416,28 @@ hinted2:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $4, R2, R2
+	ADD $4, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	FLDPQ 64(R0), (F6, F5)
 	FLDPQ 96(R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
-	FMOVQ (R5), F2
+	FMOVQ (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -7456,7 +7487,7 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $512, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7464,7 +7495,7 @@ rest6:
 	CBZ R0, k_end7
 
 k8:
-	FMOVS (R5), F2
+	FMOVS (R6), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -7478,19 +7509,19 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $128, R1, R1
-	ADD $4, R5, R5
+	ADD $4, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7531,24 +7562,24 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R4, R4
-	SUBS $1, R3, R3
+	ADD $4, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
@@ -7557,55 +7588,56 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V10.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R2), F8
+	FMOVS 4(R3), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R2), F6
+	FMOVS 8(R3), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R2), F4
+	FMOVS 12(R3), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R2, R2
+	ADD $16, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7615,7 +7647,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ 16(R5), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7625,7 +7657,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 32(R5), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7635,7 +7667,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 48(R5), F0
+	FMOVQ 48(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7645,7 +7677,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $128, R1, R1
-	ADD $64, R5, R5
+	ADD $64, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7654,7 +7686,7 @@ rest6:
 
 k8:
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7664,19 +7696,19 @@ k8:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $32, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7688,9 +7720,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7702,9 +7734,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7716,9 +7748,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7729,24 +7761,24 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R4, R4
-	SUBS $1, R3, R3
+	ADD $16, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
@@ -7755,68 +7787,69 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V20.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 4(R2), F16
+	FMOVS 4(R3), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 8(R2), F12
+	FMOVS 8(R3), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 12(R2), F8
+	FMOVS 12(R3), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $16, R2, R2
+	ADD $16, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7835,7 +7868,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F4, F3)
 	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 16(R5), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7854,7 +7887,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 32(R5), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7873,7 +7906,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 192(R1), (F4, F3)
 	FLDPQ 224(R1), (F2, F1)
-	FMOVQ 48(R5), F0
+	FMOVQ 48(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7891,7 +7924,7 @@ round5:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $256, R1, R1
-	ADD $64, R5, R5
+	ADD $64, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -7901,7 +7934,7 @@ rest6:
 k8:
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7919,19 +7952,19 @@ k8:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $64, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -7953,9 +7986,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -7977,9 +8010,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8001,9 +8034,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8024,24 +8057,24 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R4, R4
-	SUBS $1, R3, R3
+	ADD $16, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -8054,73 +8087,74 @@ panel1:
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V30.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
 	VMOV V30.B16, V26.B16
 	VMOV V30.B16, V25.B16
-	FMOVS 4(R2), F24
+	FMOVS 4(R3), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
 	VMOV V24.B16, V20.B16
 	VMOV V24.B16, V19.B16
-	FMOVS 8(R2), F18
+	FMOVS 8(R3), F18
 	VDUP V18.S[0], V18.S4
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
 	VMOV V18.B16, V14.B16
 	VMOV V18.B16, V13.B16
-	FMOVS 12(R2), F12
+	FMOVS 12(R3), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
-	ADD $16, R2, R2
+	ADD $16, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
@@ -8128,7 +8162,7 @@ round5:
 	FLDPQ (R1), (F6, F5)
 	FLDPQ 32(R1), (F4, F3)
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8156,7 +8190,7 @@ round5:
 	FLDPQ 96(R1), (F6, F5)
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 16(R5), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8184,7 +8218,7 @@ round5:
 	FLDPQ 192(R1), (F6, F5)
 	FLDPQ 224(R1), (F4, F3)
 	FLDPQ 256(R1), (F2, F1)
-	FMOVQ 32(R5), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8212,7 +8246,7 @@ round5:
 	FLDPQ 288(R1), (F6, F5)
 	FLDPQ 320(R1), (F4, F3)
 	FLDPQ 352(R1), (F2, F1)
-	FMOVQ 48(R5), F0
+	FMOVQ 48(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8238,7 +8272,7 @@ round5:
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
 	ADD $384, R1, R1
-	ADD $64, R5, R5
+	ADD $64, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -8249,7 +8283,7 @@ k8:
 	FLDPQ (R1), (F6, F5)
 	FLDPQ 32(R1), (F4, F3)
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8275,19 +8309,19 @@ k8:
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
 	ADD $96, R1, R1
-	ADD $16, R5, R5
+	ADD $16, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -8319,9 +8353,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -8353,9 +8387,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -8387,9 +8421,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8420,24 +8454,24 @@ k_end7:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R4, R4
-	SUBS $1, R3, R3
+	ADD $16, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
@@ -8450,71 +8484,72 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V14.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V14.S4]
 	VMOV V14.B16, V13.B16
-	FMOVS 4(R2), F12
+	FMOVS 4(R3), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
-	FMOVS 8(R2), F10
+	FMOVS 8(R3), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
-	FMOVS 12(R2), F8
+	FMOVS 12(R3), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 16(R2), F6
+	FMOVS 16(R3), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 20(R2), F4
+	FMOVS 20(R3), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $24, R2, R2
+	ADD $24, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
-	MOVD ldy+8(FP), R1
-	MOVWU 16(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
-	MOVD ldy+8(FP), R1
-	MOVWU 20(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8523,7 +8558,7 @@ round5:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R5), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
@@ -8533,7 +8568,7 @@ round5:
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R5), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8543,7 +8578,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 48(R5), F0
+	FMOVQ 48(R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8552,7 +8587,7 @@ round5:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R5), F0
+	FMOVQ 64(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
@@ -8562,7 +8597,7 @@ round5:
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R5), F0
+	FMOVQ 80(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8572,7 +8607,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $128, R1, R1
-	ADD $96, R5, R5
+	ADD $96, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -8581,7 +8616,7 @@ rest6:
 
 k8:
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8590,25 +8625,25 @@ k8:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVD 16(R5), F0
+	FMOVD 16(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
 	ADD $32, R1, R1
-	ADD $24, R5, R5
+	ADD $24, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -8620,9 +8655,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8634,9 +8669,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -8648,9 +8683,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8662,9 +8697,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R4), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -8676,9 +8711,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R4), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -8689,24 +8724,24 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $24, R4, R4
-	SUBS $1, R3, R3
+	ADD $24, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 
-// func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-88
-	MOVD y+0(FP), R7
-	MOVD x+24(FP), R6
-	MOVD w+32(FP), R5
-	MOVD rows+16(FP), R4
-	MOVD n+56(FP), R3
-	MOVD bias+40(FP), R2
+// func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-104
+	MOVD y+0(FP), R8
+	MOVD x+40(FP), R7
+	MOVD w+48(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD n+72(FP), R4
+	MOVD bias+56(FP), R3
 
 panel1:
-	MOVD lda+80(FP), R1
+	MOVD lda+96(FP), R1
 	CBZ R1, hinted2
-	MOVD ahead+72(FP), R0
+	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
@@ -8719,90 +8754,91 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+72(FP)
+	MOVD R0, ahead+88(FP)
 
 hinted2:
-	CBZ R2, load3
-	VLD1R (R2), [V28.S4]
+	CBZ R3, load3
+	VLD1R (R3), [V28.S4]
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
-	FMOVS 4(R2), F24
+	FMOVS 4(R3), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
-	FMOVS 8(R2), F20
+	FMOVS 8(R3), F20
 	VDUP V20.S[0], V20.S4
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 12(R2), F16
+	FMOVS 12(R3), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 16(R2), F12
+	FMOVS 16(R3), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 20(R2), F8
+	FMOVS 20(R3), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $24, R2, R2
+	ADD $24, R3, R3
 	JMP ready4
 
 load3:
-	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVD sums+16(FP), R2
+	MOVD lds+24(FP), R1
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F28, F27)
 	FLDPQ 32(R0), (F26, F25)
-	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
-	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
-	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
-	MOVD ldy+8(FP), R1
-	MOVWU 16(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
-	MOVD ldy+8(FP), R1
-	MOVWU 20(R4), R0
+	MOVD lds+24(FP), R1
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready4:
-	MOVD R6, R1
-	MOVD kb+64(FP), R0
+	MOVD R7, R1
+	MOVD kb+80(FP), R0
 
 round5:
 	CMP $3, R0
 	BLE rest6
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8819,7 +8855,7 @@ round5:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R5), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8838,7 +8874,7 @@ round5:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R5), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8857,7 +8893,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 48(R5), F0
+	FMOVQ 48(R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8874,7 +8910,7 @@ round5:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R5), F0
+	FMOVQ 64(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8893,7 +8929,7 @@ round5:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R5), F0
+	FMOVQ 80(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8911,7 +8947,7 @@ round5:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $256, R1, R1
-	ADD $96, R5, R5
+	ADD $96, R6, R6
 	SUB $4, R0, R0
 	JMP round5
 
@@ -8921,7 +8957,7 @@ rest6:
 k8:
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R5), F0
+	FMOVQ (R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8938,7 +8974,7 @@ k8:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVD 16(R5), F0
+	FMOVD 16(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8948,19 +8984,19 @@ k8:
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $64, R1, R1
-	ADD $24, R5, R5
+	ADD $24, R6, R6
 	SUBS $1, R0, R0
 	BNE k8
 
 k_end7:
-	FMOVS lo+48(FP), F2
+	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+52(FP), F1
+	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD ldy+8(FP), R1
-	MOVWU (R4), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -8982,9 +9018,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R4), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -9006,9 +9042,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R4), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -9030,9 +9066,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R4), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -9054,9 +9090,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R4), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -9078,9 +9114,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R4), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
-	ADD R7, R0, R0
+	ADD R8, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -9101,8 +9137,8 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $24, R4, R4
-	SUBS $1, R3, R3
+	ADD $24, R5, R5
+	SUBS $1, R4, R4
 	BNE panel1
 	RET
 

@@ -104,14 +104,14 @@ func genericKernels() []runtime.Kernel {
 // panelGrouped_f32_m1_t8_go computes n panels of 1 output rows over one
 // K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -130,7 +130,7 @@ func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -171,14 +171,14 @@ func panelGrouped_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32
 // panelGrouped_f32_m1_t16_go computes n panels of 1 output rows over one
 // K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -197,7 +197,7 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -238,14 +238,14 @@ func panelGrouped_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t24_go computes n panels of 1 output rows over one
 // K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -264,7 +264,7 @@ func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -305,14 +305,14 @@ func panelGrouped_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t32_go computes n panels of 1 output rows over one
 // K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -331,7 +331,7 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -372,14 +372,14 @@ func panelGrouped_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t40_go computes n panels of 1 output rows over one
 // K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -398,7 +398,7 @@ func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[40]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -439,14 +439,14 @@ func panelGrouped_f32_m1_t40_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t48_go computes n panels of 1 output rows over one
 // K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -465,7 +465,7 @@ func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -506,14 +506,14 @@ func panelGrouped_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t56_go computes n panels of 1 output rows over one
 // K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -532,7 +532,7 @@ func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[56]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -573,14 +573,14 @@ func panelGrouped_f32_m1_t56_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t64_go computes n panels of 1 output rows over one
 // K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -599,7 +599,7 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -640,14 +640,14 @@ func panelGrouped_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t72_go computes n panels of 1 output rows over one
 // K-block. The 72 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -666,7 +666,7 @@ func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[72]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[72]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -707,14 +707,14 @@ func panelGrouped_f32_m1_t72_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t80_go computes n panels of 1 output rows over one
 // K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -733,7 +733,7 @@ func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[80]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -774,14 +774,14 @@ func panelGrouped_f32_m1_t80_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t88_go computes n panels of 1 output rows over one
 // K-block. The 88 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -800,7 +800,7 @@ func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[88]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[88]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -841,14 +841,14 @@ func panelGrouped_f32_m1_t88_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t96_go computes n panels of 1 output rows over one
 // K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -867,7 +867,7 @@ func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[96]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -908,14 +908,14 @@ func panelGrouped_f32_m1_t96_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m1_t104_go computes n panels of 1 output rows over one
 // K-block. The 104 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -934,7 +934,7 @@ func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[104]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[104]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -975,14 +975,14 @@ func panelGrouped_f32_m1_t104_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t112_go computes n panels of 1 output rows over one
 // K-block. The 112 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1001,7 +1001,7 @@ func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[112]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[112]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1042,14 +1042,14 @@ func panelGrouped_f32_m1_t112_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t128_go computes n panels of 1 output rows over one
 // K-block. The 128 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1068,7 +1068,7 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[128]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[128]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1109,14 +1109,14 @@ func panelGrouped_f32_m1_t128_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t144_go computes n panels of 1 output rows over one
 // K-block. The 144 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1135,7 +1135,7 @@ func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[144]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[144]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1176,14 +1176,14 @@ func panelGrouped_f32_m1_t144_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t160_go computes n panels of 1 output rows over one
 // K-block. The 160 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1202,7 +1202,7 @@ func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[160]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[160]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1243,14 +1243,14 @@ func panelGrouped_f32_m1_t160_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t176_go computes n panels of 1 output rows over one
 // K-block. The 176 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1269,7 +1269,7 @@ func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[176]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[176]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1310,14 +1310,14 @@ func panelGrouped_f32_m1_t176_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t192_go computes n panels of 1 output rows over one
 // K-block. The 192 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1336,7 +1336,7 @@ func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[192]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[192]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1377,14 +1377,14 @@ func panelGrouped_f32_m1_t192_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t208_go computes n panels of 1 output rows over one
 // K-block. The 208 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1403,7 +1403,7 @@ func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[208]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[208]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1444,14 +1444,14 @@ func panelGrouped_f32_m1_t208_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m1_t224_go computes n panels of 1 output rows over one
 // K-block. The 224 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 1] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	panelRuns := unsafe.Slice(runs, n*1)
 	entries := 0
@@ -1470,7 +1470,7 @@ func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x *float
 		for i := range acc {
 			out[i] = (*[224]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[224]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1511,14 +1511,14 @@ func panelGrouped_f32_m1_t224_go(y *float32, ldy uintptr, rows *uint32, x *float
 // panelGrouped_f32_m4_t8_go computes n panels of 4 output rows over one
 // K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1538,7 +1538,7 @@ func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1579,14 +1579,14 @@ func panelGrouped_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32
 // panelGrouped_f32_m4_t16_go computes n panels of 4 output rows over one
 // K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1606,7 +1606,7 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1647,14 +1647,14 @@ func panelGrouped_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m4_t24_go computes n panels of 4 output rows over one
 // K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1674,7 +1674,7 @@ func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1715,14 +1715,14 @@ func panelGrouped_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m4_t32_go computes n panels of 4 output rows over one
 // K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1742,7 +1742,7 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1783,14 +1783,14 @@ func panelGrouped_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m4_t48_go computes n panels of 4 output rows over one
 // K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1810,7 +1810,7 @@ func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1851,14 +1851,14 @@ func panelGrouped_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m4_t64_go computes n panels of 4 output rows over one
 // K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1878,7 +1878,7 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1919,14 +1919,14 @@ func panelGrouped_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelGrouped_f32_m4_t80_go computes n panels of 4 output rows over one
 // K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // The entries of a panel are grouped by the subset of its rows that they touch:
 // runs [n, 15] counts the entries of each non-empty subset s, a bit a row, s
 // ascending from 1. An entry is one idx, its row of x, and one w for each row
 // in s, ascending. Each output is one chain of fused multiply-adds that starts
-// at bias or y and takes the row's entries in stored order; then it is clamped.
-func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+// at bias or sums and takes the row's entries in stored order; then it is clamped.
+func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*15)
 	entries, values := 0, 0
@@ -1946,7 +1946,7 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float3
 		for i := range acc {
 			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[80]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -1987,14 +1987,14 @@ func panelGrouped_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float3
 // panelStep_f32_m2_t8_go computes n panels of 2 output rows over one
 // K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2017,7 +2017,7 @@ func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, l
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2060,14 +2060,14 @@ func panelStep_f32_m2_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, l
 // panelStep_f32_m2_t16_go computes n panels of 2 output rows over one
 // K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2090,7 +2090,7 @@ func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2133,14 +2133,14 @@ func panelStep_f32_m2_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t24_go computes n panels of 2 output rows over one
 // K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2163,7 +2163,7 @@ func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2206,14 +2206,14 @@ func panelStep_f32_m2_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t32_go computes n panels of 2 output rows over one
 // K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2236,7 +2236,7 @@ func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2279,14 +2279,14 @@ func panelStep_f32_m2_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t40_go computes n panels of 2 output rows over one
 // K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2309,7 +2309,7 @@ func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[40]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2352,14 +2352,14 @@ func panelStep_f32_m2_t40_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t48_go computes n panels of 2 output rows over one
 // K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2382,7 +2382,7 @@ func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2425,14 +2425,14 @@ func panelStep_f32_m2_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t56_go computes n panels of 2 output rows over one
 // K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2455,7 +2455,7 @@ func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[56]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2498,14 +2498,14 @@ func panelStep_f32_m2_t56_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t64_go computes n panels of 2 output rows over one
 // K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2528,7 +2528,7 @@ func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2571,14 +2571,14 @@ func panelStep_f32_m2_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t80_go computes n panels of 2 output rows over one
 // K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2601,7 +2601,7 @@ func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[80]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2644,14 +2644,14 @@ func panelStep_f32_m2_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t96_go computes n panels of 2 output rows over one
 // K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2674,7 +2674,7 @@ func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[96]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2717,14 +2717,14 @@ func panelStep_f32_m2_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m2_t112_go computes n panels of 2 output rows over one
 // K-block. The 112 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*2+i] of y, and row r of y is at y + r*ldy. bias is [n, 2], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+2] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*2)
 	panelRuns := unsafe.Slice(runs, n*(1+2))
 	entries := 0
@@ -2747,7 +2747,7 @@ func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32,
 		for i := range acc {
 			out[i] = (*[112]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*2+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[112]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*2+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2790,14 +2790,14 @@ func panelStep_f32_m2_t112_go(y *float32, ldy uintptr, rows *uint32, x *float32,
 // panelStep_f32_m4_t8_go computes n panels of 4 output rows over one
 // K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2820,7 +2820,7 @@ func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, l
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2863,14 +2863,14 @@ func panelStep_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x *float32, l
 // panelStep_f32_m4_t16_go computes n panels of 4 output rows over one
 // K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2893,7 +2893,7 @@ func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -2936,14 +2936,14 @@ func panelStep_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t24_go computes n panels of 4 output rows over one
 // K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -2966,7 +2966,7 @@ func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3009,14 +3009,14 @@ func panelStep_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t32_go computes n panels of 4 output rows over one
 // K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3039,7 +3039,7 @@ func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3082,14 +3082,14 @@ func panelStep_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t48_go computes n panels of 4 output rows over one
 // K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3112,7 +3112,7 @@ func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3155,14 +3155,14 @@ func panelStep_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t64_go computes n panels of 4 output rows over one
 // K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3185,7 +3185,7 @@ func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3228,14 +3228,14 @@ func panelStep_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t80_go computes n panels of 4 output rows over one
 // K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3258,7 +3258,7 @@ func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[80]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3301,14 +3301,14 @@ func panelStep_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelStep_f32_m4_t96_go computes n panels of 4 output rows over one
 // K-block. The 96 lanes are batch columns. Row k of x is at x + k*ldx, row i of
 // panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds.
+// nil to go on from what sums holds, whose row r is at sums + r*lds.
 //
 // An entry is one idx, a row of x, and one w. runs [n, 1+4] counts first the
 // steps of each panel, which have an entry for every row, and then the entries
 // that each row has alone. Each output is one chain of fused multiply-adds that
-// starts at bias or y and takes the row's entries in stored order; then it is
+// starts at bias or sums and takes the row's entries in stored order; then it is
 // clamped.
-func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
+func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx, runs *uint16, bias *float32, lo, hi float32, n int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	panelRuns := unsafe.Slice(runs, n*(1+4))
 	entries := 0
@@ -3331,7 +3331,7 @@ func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 		for i := range acc {
 			out[i] = (*[96]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[96]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3374,11 +3374,11 @@ func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, rows *uint32, x *float32, 
 // panelDense_f32_m1_t8_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3392,7 +3392,7 @@ func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3426,11 +3426,11 @@ func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // panelDense_f32_m1_t16_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3444,7 +3444,7 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3478,11 +3478,11 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m1_t24_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3496,7 +3496,7 @@ func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3530,11 +3530,11 @@ func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m1_t32_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3548,7 +3548,7 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3582,11 +3582,11 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m1_t48_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3600,7 +3600,7 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3634,11 +3634,11 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m1_t64_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
-// nil to go on from what y holds. w is [n, kb, 1].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*1)
@@ -3652,7 +3652,7 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3686,11 +3686,11 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t8_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3704,7 +3704,7 @@ func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3738,11 +3738,11 @@ func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // panelDense_f32_m4_t16_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3756,7 +3756,7 @@ func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3790,11 +3790,11 @@ func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t24_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3808,7 +3808,7 @@ func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3842,11 +3842,11 @@ func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t32_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3860,7 +3860,7 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3894,11 +3894,11 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t48_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3912,7 +3912,7 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3946,11 +3946,11 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t64_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -3964,7 +3964,7 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -3998,11 +3998,11 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m4_t80_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 80]; the 80 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
-// nil to go on from what y holds. w is [n, kb, 4].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
 	xs := unsafe.Slice(x, kb*80)
 	ws := unsafe.Slice(w, n*kb*4)
@@ -4016,7 +4016,7 @@ func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[80]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[80]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -4050,11 +4050,11 @@ func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m6_t8_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
-// nil to go on from what y holds. w is [n, kb, 6].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4068,7 +4068,7 @@ func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 		for i := range acc {
 			out[i] = (*[8]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[8]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -4102,11 +4102,11 @@ func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, rows *uint32, x, w *float3
 // panelDense_f32_m6_t16_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
-// nil to go on from what y holds. w is [n, kb, 6].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4120,7 +4120,7 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[16]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -4154,11 +4154,11 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m6_t32_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
-// nil to go on from what y holds. w is [n, kb, 6].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4172,7 +4172,7 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -4206,11 +4206,11 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m6_t48_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
-// nil to go on from what y holds. w is [n, kb, 6].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4224,7 +4224,7 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[48]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[48]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
 				continue
 			}
 			for l := range acc[i] {
@@ -4258,11 +4258,11 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 // panelDense_f32_m6_t64_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
-// nil to go on from what y holds. w is [n, kb, 6].
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
-// Each output is one chain of fused multiply-adds that starts at bias or y and
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
 	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*6)
@@ -4276,7 +4276,7 @@ func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, rows *uint32, x, w *float
 		for i := range acc {
 			out[i] = (*[64]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
 			if panelBias == nil {
-				acc[i] = *out[i]
+				acc[i] = *(*[64]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
 				continue
 			}
 			for l := range acc[i] {

@@ -93,6 +93,10 @@ func (g generator) panel(c *Call) {
 		c.rows = append(c.rows, uint32(r))
 	}
 	g.output(c, c.n*mr+spare, t)
+	if rows := c.n*mr + spare; rows > 0 && g.IntN(2) == 0 {
+		c.lds = t + g.IntN(9)
+		c.sums = g.floats((rows-1)*c.lds + t)
+	}
 	if c.key.Op == runtime.PanelDense {
 		c.x = g.floats(c.k * t)
 	} else {

@@ -71,6 +71,9 @@ func (c *Call) wantPanel(y []float32) {
 			for p := range c.n {
 				at := int(c.rows[p*mr+i])*c.ldout + l
 				acc := y[at]
+				if c.sums != nil {
+					acc = c.sums[int(c.rows[p*mr+i])*c.lds+l]
+				}
 				if c.bias != nil {
 					acc = c.bias[p*mr+i]
 				}

@@ -75,6 +75,8 @@ type Call struct {
 	open  int       // elements at the end of out that the kernel may change as it likes
 	ldout int       // stride of output rows, in elements
 
+	sums       []float32 // of a panel, if they do not lie in the output
+	lds        int       // stride of their rows, in elements
 	x, w, bias []float32
 	ldx        int // stride of input rows, in elements
 	rows, cnt  []uint32

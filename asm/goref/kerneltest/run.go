@@ -34,6 +34,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 		outAlign = tile
 	}
 	out := place(&m, output, c.out, outAlign)
+	sums := place(&m, "sums", c.sums, 4)
 	x := place(&m, "x", c.x, xAlign)
 	w := place(&m, "w", c.w, 4)
 	rows := place(&m, "rows", c.rows, 4)
@@ -64,11 +65,15 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	}()
 	y := (*float32)(unsafe.Add(unsafe.Pointer(out), c.at*4))
 	ldy, ldx := uintptr(c.ldout*4), uintptr(c.ldx*4)
+	from, lds := y, ldy
+	if c.sums != nil {
+		from, lds = sums, uintptr(c.lds*4)
+	}
 	switch f := fn.(type) {
 	case runtime.PanelFunc:
-		f(y, ldy, rows, x, ldx, w, idx, runs, bias, c.lo, c.hi, c.n, x, ldx*uintptr(c.seed%2))
+		f(y, ldy, from, lds, rows, x, ldx, w, idx, runs, bias, c.lo, c.hi, c.n, x, ldx*uintptr(c.seed%2))
 	case runtime.PanelDenseFunc:
-		f(y, ldy, rows, x, w, bias, c.lo, c.hi, c.n, c.k, x, 4*uintptr(c.key.T)*uintptr(c.seed%2))
+		f(y, ldy, from, lds, rows, x, w, bias, c.lo, c.hi, c.n, c.k, x, 4*uintptr(c.key.T)*uintptr(c.seed%2))
 	case runtime.LanesFunc:
 		f(y, ldy, x, ldx, w, meta, cnt, c.k, bias, c.lo, c.hi, c.n)
 	case runtime.DeltaTileFunc:
