@@ -17,7 +17,7 @@ import (
 // than far times the fastest after some rounds are not it and run no further.
 const (
 	oracleRounds = 150
-	oracleTrial  = 12
+	oracleTrial  = 30
 	oracleFar    = 1.5
 )
 
@@ -243,7 +243,7 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 	if _, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime)}); err != nil {
 		return nil, err
 	}
-	ns := make([][]float64, len(files))
+	ns, times := make([][]float64, len(files)), make([]float64, len(files))
 	fastest := math.Inf(1)
 	var alive []int
 	bytes := 0
@@ -263,9 +263,12 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 		}
 		fastest = min(fastest, ns[0][round])
 		if round == oracleTrial {
-			ratios := ratiosTo(ns, alive)
-			least := slices.Min(ratios)
-			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && ratios[i] > oracleFar*least })
+			ratiosTo(ns, alive, times)
+			least := math.Inf(1)
+			for _, i := range alive {
+				least = min(least, times[i])
+			}
+			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && times[i] > oracleFar*least })
 			bytes = 0
 			for _, i := range alive {
 				bytes += entrants[i%len(entrants)].Bytes()
@@ -273,34 +276,26 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 		}
 	}
 	slices.Sort(alive)
-	for i, x := range ratiosTo(ns, alive) {
-		ns[i] = []float64{fastest * x}
+	ratiosTo(ns, alive, times) // those that left keep what they had then
+	for i := range times {
+		times[i] *= fastest
 	}
-	return slices.Concat(ns...), nil
+	return times, nil
 }
 
-// ratiosTo are the middles of the ratios of each candidate's times to the first one's, in the
-// rounds that were undisturbed by the times of the candidates in alive.
-func ratiosTo(ns [][]float64, alive []int) []float64 {
+// ratiosTo sets, for each of some candidates that ran in all rounds, the middle of the ratios of
+// its times to the first one's in the rounds that were undisturbed by all of their times.
+func ratiosTo(ns [][]float64, some []int, ratios []float64) {
 	var times [][]float64
-	for _, i := range alive {
+	for _, i := range some {
 		times = append(times, ns[i])
 	}
 	count := undisturbed(times)
-	ratios := make([]float64, len(ns))
-	for i, ts := range ns {
+	for _, i := range some {
 		var xs []float64
 		for _, r := range count {
-			if r < len(ts) {
-				xs = append(xs, ts[r]/ns[0][r])
-			}
-		}
-		if len(xs) == 0 { // it ran in disturbed rounds alone
-			for r, t := range ts {
-				xs = append(xs, t/ns[0][r])
-			}
+			xs = append(xs, ns[i][r]/ns[0][r])
 		}
 		ratios[i] = median(xs)
 	}
-	return ratios
 }

@@ -2,6 +2,7 @@ package autotune
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -102,4 +103,15 @@ func TestRankCorrelation(t *testing.T) {
 	require.Equal(t, -1.0, rankCorrelation([]float64{1, 2, 3, 4}, []float64{9, 8, 7, 6}))
 	require.InDelta(t, 0.8, rankCorrelation([]float64{1, 2, 3, 4}, []float64{1, 3, 2, 4}), 1e-12)
 	require.Zero(t, rankCorrelation([]float64{1, 2}, []float64{1, 2}))
+}
+
+// TestWhoLeftTheOracleKeepsItsTime: who left after the trial must not be judged by the few of its
+// rounds that later count as undisturbed, in one of which the default had a bad moment.
+func TestWhoLeftTheOracleKeepsItsTime(t *testing.T) {
+	ns := [][]float64{{100, 100, 100, 300, 100}, {90, 91, 90, 91, 90}, {200, 200, 200, 200}}
+	ratios := make([]float64, 3)
+	ratiosTo([][]float64{ns[0][:4], ns[1][:4], ns[2]}, []int{0, 1, 2}, ratios)
+	require.Equal(t, []float64{1, 0.9, 2}, []float64{ratios[0], math.Round(10*ratios[1]) / 10, ratios[2]})
+	ratiosTo(ns, []int{0, 1}, ratios)
+	require.Equal(t, 2.0, ratios[2])
 }
