@@ -56,6 +56,10 @@ func (m *tileMoves) rowBytes() asm.Reg {
 // a multiple of 8.
 func (m *tileMoves) partial() bool { return m.lanes > 8 || m.Machine().Scalable }
 
+// soon is how many rows of m ahead CopyTile asks for lines: hardware does not foresee
+// a few of each row.
+const soon = 4
+
 // copyTile builds CopyTile. Whole vectors go several at a time, so that a row of
 // m is read in one piece; then come the columns that end within a vector.
 func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
@@ -70,7 +74,21 @@ func copyTile(b *asm.Builder, _ runtime.KernelKey) error {
 		b.Mov(r, rows)
 		b.Mov(s, src)
 		b.Mov(d, tile)
+		hint := asm.Reg{}
+		if !b.Machine().Scalable {
+			hint = b.Int()
+			b.Mov(hint, s)
+			for range soon {
+				b.Add(hint, ld)
+			}
+		}
 		b.Loop("row", r, func() {
+			if !hint.IsZero() {
+				for line := 0; line < n*m.vb; line += 64 {
+					b.Prefetch(asm.At(hint, line))
+				}
+				b.Add(hint, ld)
+			}
 			for i := range n {
 				load(i, asm.At(s, 0).PlusVectors(i))
 			}

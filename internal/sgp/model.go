@@ -309,7 +309,7 @@ func FetchAhead(in, batch int) bool { return in*batch*4 >= l2 }
 // each of its rows is used only a few times. The rows must consist of whole cache
 // lines, and those of a tile must not fall into a few sets of the first-level cache.
 func ReadInPlace(in, batch, t, stored int) bool {
-	const line, fewUses = 64, 13
+	const line, fewUses = 64, 10
 	if in*batch*4 < l2 || stored >= fewUses*in || batch*4%line != 0 {
 		return false
 	}
