@@ -45,8 +45,8 @@ func TestGenForARM64(t *testing.T) {
 		require.NoError(t, vet(system), system)
 		require.NoError(t, m.Build(t.Context(), "./kern", ""), system)
 	}
-	wrong := strings.Replace(string(text), "MOVD ldx+32(FP)", "MOVD ldx+40(FP)", 1)
+	wrong := strings.Replace(string(text), "MOVD ldx+48(FP)", "MOVD ldx+56(FP)", 1)
 	require.NotEqual(t, string(text), wrong)
 	require.NoError(t, os.WriteFile(file, []byte(wrong), 0o666))
-	require.ErrorContains(t, vet("darwin"), "invalid offset ldx+40(FP)")
+	require.ErrorContains(t, vet("darwin"), "invalid offset ldx+56(FP)")
 }
