@@ -254,7 +254,7 @@ func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrant
 	rng := rand.New(rand.NewPCG(seedOf(j.problem), 150))
 	for round := range oracleRounds {
 		rng.Shuffle(len(alive), func(a, b int) { alive[a], alive[b] = alive[b], alive[a] })
-		samples, err := t.round(ctx, j, alive, bytes, warmCopies(entrants[0], len(alive)))
+		samples, err := t.round(ctx, j, alive, bytes, warmCopies(entrants[0]))
 		if err != nil {
 			return nil, err
 		}

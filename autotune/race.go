@@ -38,7 +38,7 @@ const (
 	// how many the default may stay for good: what gains little is seen late.
 	playoff      = 40
 	leastPlayoff = 12
-	stayPlayoff  = 24
+	stayPlayoff  = 20
 	// mostLonger is how often a play-off is repeated while the noise is too high, or a
 	// gain in doubt.
 	mostLonger = 2
@@ -173,12 +173,19 @@ type look struct {
 	finalists []int
 }
 
-// lookAgain has all that the first stage left run beside the finalists, for the rounds of
+// farBehind is the time, in units of the fastest finalist's, from which no disturbance explains
+// why an entrant left.
+const farBehind = 1.3
+
+// lookAgain has those that the first stage left run beside the finalists, for the rounds of
 // the second one.
 func (r *Race) lookAgain() {
 	until := r.round + stages[1].until - stages[0].until
 	r.second = &look{until, r.start, r.alive}
-	r.alive = slices.Clone(r.started)
+	best := r.Timing(r.order()[0]).Median
+	r.alive = slices.DeleteFunc(slices.Clone(r.started), func(e int) bool {
+		return !slices.Contains(r.second.finalists, e) && r.Timing(e).Median > farBehind*best
+	})
 	r.start, r.last = r.round-stages[0].until, until
 }
 
@@ -380,7 +387,7 @@ func (r *Race) isClear() bool {
 	case v.Noisy:
 		return false
 	case max(v.Gain, 1-score[fastest[0]]/score[r.fallback]) <= leastGain/2:
-		return r.round >= r.start+stages[len(stages)-1].until+stayPlayoff
+		return len(r.alive) == 2 || r.round >= r.start+stages[len(stages)-1].until+stayPlayoff // or it has no rivals
 	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
 		return false
 	}

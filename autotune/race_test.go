@@ -43,7 +43,7 @@ func TestNobodyLeavesEarly(t *testing.T) {
 		}
 		r.Add(samples)
 	}
-	require.Equal(t, map[int]int{0: 34, 8: 34, 1: 34, 2: 22, 3: 22, 4: 12, 5: 12, 6: 4, 7: 4}, last)
+	require.Equal(t, map[int]int{0: 34, 8: 34, 1: 34, 2: 22, 3: 22, 4: 8, 5: 8, 6: 4, 7: 4}, last)
 	v := r.Verdict()
 	require.Equal(t, 1, v.Winner)
 	require.InDelta(t, 1.0/3, v.Gain, 1e-9)
@@ -93,8 +93,8 @@ func TestRacesThatAreClearEndEarly(t *testing.T) {
 		winner int
 	}{
 		{[]float64{100, 90, 95}, 32, 1}, // with the second look at the third one
-		{[]float64{100, 99.7}, 40, 0},
-		{[]float64{100, 102}, 40, 0},
+		{[]float64{100, 99.7}, 36, 0},
+		{[]float64{100, 102}, 36, 0},
 		{[]float64{100, 98.5}, 56, 1},     // a gain that noise might take
 		{[]float64{100, 90, 90.5}, 56, 1}, // two that are close
 	} {
@@ -200,7 +200,7 @@ func TestNoiseRefuses(t *testing.T) {
 	require.True(t, verdict(103).Noisy)
 	require.False(t, verdict(103).Refused)
 	require.True(t, verdict(106).Refused)
-	for twin, want := range map[float64]int{101: 40, 103: 136} { // a noisy race goes on for longer
+	for twin, want := range map[float64]int{101: 28, 103: 136} { // a noisy race goes on for longer
 		r := NewRace(2, 0, 1, 1)
 		for r.Next() != nil {
 			r.Add([]Sample{{0, 100, 1}, {1, twin, 1}})

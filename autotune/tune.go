@@ -69,21 +69,15 @@ const Scratch = "sparsegen-race-*"
 const blockTime = 20 * time.Microsecond
 
 // In how many places of memory a candidate's weights lie while they are timed in the
-// caches: the smaller they are, the more of them, as many as share so many bytes. Those of
-// which many are left are timed in the fewest.
+// caches: the smaller they are, the more of them, as many as share so many bytes.
 const (
 	fewestCopies = 4
-	decideCopies = 8
 	mostCopies   = 16
 	copyBytes    = 4 << 20
 )
 
-func warmCopies(c *candidate, entrants int) int {
-	least := decideCopies
-	if entrants > stages[len(stages)-1].most+2 {
-		least = fewestCopies
-	}
-	return min(max(copyBytes/max(c.Bytes(), 1), least), mostCopies)
+func warmCopies(c *candidate) int {
+	return min(max(copyBytes/max(c.Bytes(), 1), fewestCopies), mostCopies)
 }
 
 // rotation is how many times the last cache all copies in turn would fill, where
@@ -492,7 +486,7 @@ func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candi
 		for _, e := range order[:race.Alive()] {
 			bytes += candidateOf(e).Bytes()
 		}
-		samples, err := t.settled(ctx, j, order, bytes, warmCopies(entrants[0], race.Alive()), race.stage().settle)
+		samples, err := t.settled(ctx, j, order, bytes, warmCopies(entrants[0]), race.stage().settle)
 		if err != nil {
 			return lost(err)
 		}
