@@ -181,7 +181,7 @@ const farBehind = 1.3
 // the second one.
 func (r *Race) lookAgain() {
 	until := r.round + stages[1].until - stages[0].until
-	r.second = &look{until, r.start, r.alive}
+	r.second = &look{until, r.start, slices.Clone(r.alive)}
 	best := r.Timing(r.order()[0]).Median
 	r.alive = slices.DeleteFunc(slices.Clone(r.started), func(e int) bool {
 		return !slices.Contains(r.second.finalists, e) && r.Timing(e).Median > farBehind*best
@@ -330,9 +330,13 @@ func (r *Race) Ranking() []int {
 	return all
 }
 
-// Drop takes an entrant out of the race.
+// Drop takes an entrant out of the race: no second look brings it back.
 func (r *Race) Drop(entrant int) {
-	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return e == entrant })
+	is := func(e int) bool { return e == entrant }
+	r.alive, r.started = slices.DeleteFunc(r.alive, is), slices.DeleteFunc(r.started, is)
+	if r.second != nil {
+		r.second.finalists = slices.DeleteFunc(r.second.finalists, is)
+	}
 }
 
 // Alive is how many entrants are left.

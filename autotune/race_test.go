@@ -274,6 +274,26 @@ func TestDisturbedRounds(t *testing.T) {
 	require.Empty(t, undisturbed([][]float64{{}, {}}))
 }
 
+// TestDroppedStaysOut: what was dropped has no part in the second look.
+func TestDroppedStaysOut(t *testing.T) {
+	r := NewRace(4, 0, 3, 1)
+	dropped := false
+	for order := r.Next(); order != nil; order = r.Next() {
+		if done, _ := r.Round(); done == 4 {
+			r.Drop(1)
+			dropped = true
+			order = r.Next()
+		}
+		require.False(t, dropped && slices.Contains(order, 1))
+		var samples []Sample
+		for _, e := range order {
+			samples = append(samples, Sample{e, []float64{100, 101, 120, 100}[e], 1})
+		}
+		r.Add(samples)
+	}
+	require.NotNil(t, r.second, "the third left and was looked at again")
+}
+
 func TestDropped(t *testing.T) {
 	r := NewRace(4, 0, 3, 1)
 	r.Drop(2)

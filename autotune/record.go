@@ -149,14 +149,12 @@ func corrections(choice string, timings []Entry, distance float64) []codegen.Mea
 		if err != nil || !(t.Cycles > 0) {
 			continue
 		}
+		m := codegen.Measured{Config: c, Ratio: t.Median / t.Cycles, Elsewhere: true}
 		if t.Config == choice {
-			unit = t.Median / t.Cycles
-			ms = slices.Insert(ms, 0, codegen.Measured{Config: c})
+			unit, ms = m.Ratio, slices.Insert(ms, 0, m)
 		} else {
-			ms = append(ms, codegen.Measured{Config: c})
+			ms = append(ms, m)
 		}
-		at := slices.IndexFunc(ms, func(m codegen.Measured) bool { return m.Config == c })
-		ms[at].Ratio, ms[at].Elsewhere = t.Median/t.Cycles, true
 	}
 	if unit == 0 {
 		return nil

@@ -144,9 +144,8 @@ func (s *server) open(o *Open, f File) (r Result) {
 	return r
 }
 
-// shift has what is allocated next begin some pages further on than it would: a physically
-// indexed cache holds what lies in a row in memory so well or so badly for all copies at once,
-// for as long as a race lasts, and another race finds another kernel faster by a twentieth.
+// shift has what is allocated next begin some pages further on than it would: how well a
+// physically indexed cache holds what lies in a row in memory must not be the same for all copies.
 func (c *contender) shift() {
 	const page, most = 4096, 32 // as many as the sets of a second-level cache have room for
 	pages := make([]byte, page*(1+rand.IntN(most)))
@@ -203,7 +202,7 @@ func (c *contender) rest() {
 	for _, s := range c.sessions {
 		_ = s.Close() // it does not run
 	}
-	c.sessions = nil
+	c.sessions, c.between = nil, nil
 }
 
 // run runs n times: on the copies in turn, or on the one whose turn it is.
