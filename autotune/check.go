@@ -69,6 +69,7 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 	if err := t.start(ctx, linears); err != nil {
 		return nil, 0, err
 	}
+	var unsettled []*contest
 	for i, l := range linears {
 		if len(jobs[i]) == 0 {
 			continue
@@ -84,9 +85,12 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 		}
 		for _, j := range jobs[i] {
 			t.report("check %s at batch %d", l.Layer, j.batch)
-			d, err := t.checkJob(ctx, f, j)
+			c, d, err := t.checkJob(ctx, f, j)
 			if err != nil {
 				return nil, checked, err
+			}
+			if c != nil {
+				unsettled = append(unsettled, c)
 			}
 			if d != nil {
 				drifts = append(drifts, *d)
@@ -96,12 +100,21 @@ func (t *tuner) check(ctx context.Context, linears []Linear) (drifts []Drift, ch
 		}
 		f.remove()
 	}
+	for _, c := range unsettled {
+		d, err := t.checkAgain(ctx, c)
+		if err != nil {
+			return nil, checked, err
+		}
+		if d != nil {
+			drifts = append(drifts, *d)
+		}
+	}
 	return drifts, checked, nil
 }
 
 // checkJob races one record's choice, in the place of the default, against its
-// rivals.
-func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*Drift, error) {
+// rivals. Where one of these is faster, the race that it gives has to go on.
+func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*contest, *Drift, error) {
 	rec, _ := t.records.exact(t.env.Microarch, j.problem)
 	names := append(rec.planned(), rec.Default)
 	var entrants []*candidate
@@ -112,29 +125,52 @@ func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*Drift, error) {
 			entrants = append(entrants, c)
 		}
 	}
-	d := Drift{Layer: f.linear.Layer, Problem: j.problem, Config: rec.Config}
 	if len(entrants) == 0 || !entrants[0].is(rec.Config) {
-		d.Why = fmt.Sprintf("the weights no longer have the form of the committed %s", rec.Config)
-		return &d, nil
+		return nil, t.unjudged(f.linear, j, fmt.Sprintf("the weights no longer have the form of the committed %s", rec.Config)), nil
 	}
-	r, lost, err := t.race(ctx, f, j, entrants)
-	if err != nil {
-		return nil, err
-	}
-	if lost != nil {
-		t.bug(f.linear, lost.candidate, lost.why)
-		d.Why = fmt.Sprintf("%v: %s", lost.candidate.Config, lost.why)
-		return &d, nil
-	}
-	v := r.Verdict()
+	c, lost, err := t.race(ctx, f, j, entrants)
 	switch {
-	case v.Refused:
-		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much to judge", j.problem, 100*v.Noise)
-	case v.Winner != 0:
-		d.Better, d.Gain = entrants[v.Winner].Config.String(), v.Gain
-		return &d, nil
+	case err != nil:
+		return nil, nil, err
+	case lost != nil:
+		t.bug(f.linear, lost.candidate, lost.why)
+		return nil, t.unjudged(f.linear, j, fmt.Sprintf("%v: %s", lost.candidate.Config, lost.why)), nil
 	}
-	return nil, nil
+	v := c.race.Verdict()
+	if v.Refused {
+		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much to judge", j.problem, 100*v.Noise)
+	}
+	if v.Winner == 0 {
+		return nil, nil, nil
+	}
+	return c, nil, nil
+}
+
+// checkAgain is the drift that a race comes to, if it has a winner in further sittings, too.
+func (t *tuner) checkAgain(ctx context.Context, c *contest) (*Drift, error) {
+	t.report("check %s at batch %d again", c.linear.Layer, c.job.batch)
+	for c.race.Verdict().Winner != 0 && c.race.Again() {
+		lost, err := t.sitAgain(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if lost != nil {
+			t.bug(c.linear, lost.candidate, lost.why)
+			return t.unjudged(c.linear, c.job, fmt.Sprintf("%v: %s", lost.candidate.Config, lost.why)), nil
+		}
+	}
+	v := c.race.Verdict()
+	if v.Winner == 0 {
+		return nil, nil
+	}
+	rec, _ := t.records.exact(t.env.Microarch, c.job.problem)
+	return &Drift{Layer: c.linear.Layer, Problem: c.job.problem, Config: rec.Config, Better: c.names[v.Winner], Gain: v.Gain}, nil
+}
+
+// unjudged is the drift of a record that cannot be judged.
+func (t *tuner) unjudged(l Linear, j job, why string) *Drift {
+	rec, _ := t.records.exact(t.env.Microarch, j.problem)
+	return &Drift{Layer: l.Layer, Problem: j.problem, Config: rec.Config, Why: why}
 }
 
 // configsOf reads configurations, leaving out what cannot be read.

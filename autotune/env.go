@@ -131,6 +131,12 @@ func (m meter) conditions() Conditions {
 	return l
 }
 
+// worse is the load of two spans of time, the later one last.
+func (l Conditions) worse(later Conditions) Conditions {
+	later.Pressure, later.Steal = max(l.Pressure, later.Pressure), max(l.Steal, later.Steal)
+	return later
+}
+
 // stealTime is the time that a hypervisor kept from all cores, and all time, in
 // ticks.
 func stealTime() (steal, all float64) {

@@ -34,8 +34,19 @@ func Explain(w io.Writer, l Linear, r *Records, microarch string, core codegen.C
 	return nil
 }
 
+// inSittings says in how many sittings a race was, where that is known.
+func (rec Record) inSittings() string {
+	switch {
+	case rec.Provisional:
+		return fmt.Sprintf(" in %d of %d sittings (provisional)", rec.Sittings, rec.Sittings+1)
+	case rec.Sittings > 1:
+		return fmt.Sprintf(" in %d sittings", rec.Sittings)
+	}
+	return ""
+}
+
 func explainRecord(w io.Writer, l Linear, rec Record, batch int, core codegen.Core) error {
-	fmt.Fprintf(w, "%s, %s weights, measured %s, noise %.1f %%\n", rec.Config, rec.Weights, rec.Date, 100*rec.Noise)
+	fmt.Fprintf(w, "%s, %s weights, measured %s%s, noise %.1f %%\n", rec.Config, rec.Weights, rec.Date, rec.inSittings(), 100*rec.Noise)
 	if rec.Config == rec.Default {
 		fmt.Fprintf(w, "  the plan without records stays: of %d candidates none was faster beyond doubt\n", rec.Raced)
 	} else {

@@ -54,7 +54,7 @@ func openJournal(path string) (*journal, error) {
 	whole := 0 // bytes up to the last line that can be read
 	for lines.Scan() {
 		var e entry
-		if json.Unmarshal(lines.Bytes(), &e) != nil {
+		if json.Unmarshal(lines.Bytes(), &e) != nil || len(e.Round) > 0 && !now.holds(e.Round) {
 			break
 		}
 		whole += len(lines.Bytes()) + 1
@@ -64,7 +64,7 @@ func openJournal(path string) (*journal, error) {
 				now = &journaled{e.Worker, e.Entrants, nil}
 				j.races[*e.Problem] = now
 			}
-		case now != nil && len(e.Round) > 0:
+		case len(e.Round) > 0:
 			now.rounds = append(now.rounds, e.Round)
 		}
 	}
@@ -91,20 +91,32 @@ func openJournal(path string) (*journal, error) {
 	return j, nil
 }
 
+// holds reports whether samples are a round of the race.
+func (r *journaled) holds(samples []Sample) bool {
+	return r != nil && len(samples) > 0 && !slices.ContainsFunc(samples, func(s Sample) bool {
+		return s.Entrant < 0 || s.Entrant > len(r.entrants) || !(s.NS > 0)
+	})
+}
+
 // is reports whether the race is one by this worker among these entrants.
 func (r *journaled) is(worker string, entrants []string) bool {
 	return r != nil && r.worker == worker && slices.Equal(r.entrants, entrants)
 }
 
-// begin starts a race and gives the rounds that it has behind it.
-func (j *journal) begin(p Problem, worker string, entrants []string) (rounds [][]Sample, err error) {
+// behind is the rounds that a race has behind it.
+func (j *journal) behind(p Problem, worker string, entrants []string) [][]Sample {
 	if old := j.races[p]; old.is(worker, entrants) {
-		rounds = old.rounds
+		return old.rounds
 	}
-	return rounds, j.write(entry{Problem: &p, Worker: worker, Entrants: entrants})
+	return nil
 }
 
-// forget has the next begin start a race anew.
+// begin starts a race, or goes on with it.
+func (j *journal) begin(p Problem, worker string, entrants []string) error {
+	return j.write(entry{Problem: &p, Worker: worker, Entrants: entrants})
+}
+
+// forget has a race start anew.
 func (j *journal) forget(p Problem) error {
 	delete(j.races, p)
 	return j.write(entry{Problem: &p})

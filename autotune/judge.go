@@ -16,7 +16,8 @@ type Choice struct {
 	Regret float64 `json:"regret"` // NS over the oracle's, less 1
 	Took   float64 `json:"took_s"` // to choose, in seconds; 0 for what measures nothing
 
-	*Verdict // of a race
+	Sittings int `json:"sittings,omitempty"` // of a race
+	*Verdict
 }
 
 // Regret is how far each policy's choice is from the best candidate of one problem.

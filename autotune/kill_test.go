@@ -157,14 +157,26 @@ func TestKilledTuningGoesOn(t *testing.T) {
 		return rounds
 	}
 
+	// Rounds of records that are not confirmed yet, behind their first sittings.
+	confirming := func() (n int) {
+		all := races()
+		for _, r := range records() {
+			if r.Provisional {
+				n += len(all[r.Problem]) - rounds(r)
+			}
+		}
+		return n
+	}
+
 	kills := 0
 	var before map[Problem][][]Sample
 	for _, k := range []struct {
 		records, rounds int // what is waited for
+		confirmed       int // and so many rounds of second sittings
 		alone           bool
-	}{{0, 1, false}, {0, 3, true}, {0, 15, false}, {1, 0, true}, {1, 12, false}, {2, 2, true}} {
+	}{{0, 1, 0, false}, {0, 3, 0, true}, {0, 15, 0, false}, {1, 0, 0, true}, {1, 12, 0, false}, {2, 2, 0, true}, {4, 0, 0, true}, {4, 0, 3, false}} {
 		cmd, out := start()
-		for begin := time.Now(); len(records()) < k.records || running() < k.rounds; time.Sleep(5 * time.Millisecond) {
+		for begin := time.Now(); len(records()) < k.records || running() < k.rounds || confirming() < k.confirmed; time.Sleep(5 * time.Millisecond) {
 			if time.Since(begin) > 20*time.Second {
 				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // or it has ended
 				require.Fail(t, "it does not get so far", "%+v: %v: %s", k, cmd.Wait(), out)

@@ -13,8 +13,9 @@ import (
 	"github.com/sparsegen/sparsegen/codegen"
 )
 
-// The oracle: all candidates of a race in so many interleaved rounds. Those slower
-// than far times the fastest after some rounds are not it and run no further.
+// The oracle: all candidates of a race in so many interleaved rounds, in as many sittings as a race
+// has at most, between those of the races that it judges. Those slower than far times the fastest
+// after some rounds are not it and run no further.
 const (
 	oracleRounds = 150
 	oracleTrial  = 30
@@ -30,9 +31,9 @@ const (
 )
 
 // Oracle measures what tuning is worth: for each problem of the ops the race, repeated,
-// and the naive policy choose among the same candidates, and then all of them run in
-// interleaved rounds, by which the choices are judged. Records are
-// neither used nor written.
+// and the naive policy choose among the same candidates, and all of them run in
+// interleaved rounds, by which the choices are judged. Sittings of a race lie apart, behind those of
+// its other repetitions. Records are neither used nor written.
 func Oracle(ctx context.Context, linears []Linear, repeats int, o Options) (*OracleReport, error) {
 	unlock, err := Lock(ctx, o.note)
 	if err != nil {
@@ -132,54 +133,69 @@ func (t *tuner) between(l Linear, jobs []job) []job {
 // regret judges the policies on one problem: those of f's candidates that race, by
 // those of wide. builtin is the plan by the built-in figures, where others are used.
 func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, builtin []codegen.Choice) (*Regret, error) {
-	entrants := f.at(j.batch, nil)
-	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entrants), Between: j.between}
-	for k := range repeats {
-		start := time.Now()
-		j := j
-		j.problem.Op = fmt.Sprintf("linear %d", k) // another seed
-		j.problem.Weights = reg.Problem.Weights
-		r, lost, err := t.race(ctx, f, j, entrants)
-		if err != nil {
-			return nil, err
-		}
-		if lost != nil {
-			return nil, fmt.Errorf("layer %s, batch %d: %v: %s", f.linear.Layer, j.batch, lost.candidate.Config, lost.why)
-		}
-		v := r.Verdict()
-		took := time.Since(start).Seconds()
-		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
-		if k == 0 {
-			reg.Race = f.timings(j.batch, entrants, r)
-		}
-		reg.Tuned = append(reg.Tuned, Choice{Config: entrants[v.Winner].Config.String(), Took: took, Verdict: &v})
-	}
-	files, err := f.filesOf(entrants)
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	naive, err := t.naive(ctx, j, files[:len(entrants)])
-	if err != nil {
-		return nil, err
-	}
-	reg.Naive = Choice{Config: entrants[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
+	entered := f.at(j.batch, nil)
+	reg := &Regret{Layer: f.linear.Layer, Problem: j.problem, Candidates: len(entered), Between: j.between}
 	var own []codegen.Config
 	if builtin != nil {
 		c := choiceAt(builtin, j.batch)
 		own, reg.Builtin = append(own, c), &Choice{Config: c.String()}
 	}
-	for _, c := range entrants {
+	for _, c := range entered {
 		own = append(own, c.Config)
 	}
-	entrants = wide.at(j.batch, own)
-	if files, err = wide.filesOf(entrants); err != nil {
-		return nil, err
-	}
-	best, err := t.exhaust(ctx, j, files, entrants)
+	entrants := wide.at(j.batch, own)
+	files, err := wide.filesOf(entrants)
 	if err != nil {
 		return nil, err
 	}
+	x := newExhaustion(files, entrants, seedOf(j.problem))
+	races := make([]*contest, repeats)
+	for k := range races {
+		j := j
+		j.problem.Op = fmt.Sprintf("linear %d", k) // another seed
+		r, lost, err := t.race(ctx, f, j, entered)
+		if err == nil && lost != nil {
+			err = lost.of(f.linear, j)
+		}
+		if err != nil {
+			return nil, err
+		}
+		races[k] = r
+	}
+	var again []*contest // none behind the first sitting
+	for range mostSittings {
+		for _, r := range again {
+			lost, err := t.sitAgain(ctx, r)
+			if err == nil && lost != nil {
+				err = lost.of(f.linear, j)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if err := x.sit(ctx, t, j); err != nil {
+			return nil, err
+		}
+		again = races
+	}
+	for k, r := range races {
+		v := r.race.Verdict()
+		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
+		if k == 0 {
+			reg.Race = r.timings(func(e int) float64 { return entered[e].Estimate(f.linear.Problem, j.batch, f.core) })
+		}
+		reg.Tuned = append(reg.Tuned, Choice{Config: r.names[v.Winner], Took: r.took.Seconds(), Sittings: r.race.Sittings(), Verdict: &v})
+	}
+	if files, err = f.filesOf(entered); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	naive, err := t.naive(ctx, j, files[:len(entered)])
+	if err != nil {
+		return nil, err
+	}
+	reg.Naive = Choice{Config: entered[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
+	best := x.times()
 	for i, c := range entrants {
 		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.core))}
 		if builtin != nil {
@@ -195,9 +211,13 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 	return reg, nil
 }
 
-// filesOf are the files of entrants and, last, of the first one once more.
+// filesOf are the files of entrants, of which all but the first may be nil, and, last, of the first
+// one once more.
 func (f *field) filesOf(entrants []*candidate) (files []worker.File, err error) {
 	for i, c := range entrants {
+		if c == nil {
+			continue
+		}
 		path, err := f.write(c)
 		if err != nil {
 			return nil, err
@@ -236,51 +256,81 @@ func (t *tuner) naive(ctx context.Context, j job, files []worker.File) (int, err
 	return winner, nil
 }
 
-// exhaust is the time of each candidate in the oracle's rounds, and of the default
-// once more: the default's fastest sample, times the middle of the rounds' ratios to
-// the default.
-func (t *tuner) exhaust(ctx context.Context, j job, files []worker.File, entrants []*candidate) ([]float64, error) {
-	if _, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime)}); err != nil {
-		return nil, err
-	}
-	ns, times := make([][]float64, len(files)), make([]float64, len(files))
-	fastest := math.Inf(1)
-	var alive []int
-	bytes := 0
+// exhaustion is the oracle's rounds.
+type exhaustion struct {
+	files    []worker.File
+	entrants []*candidate
+	rng      *rand.Rand
+	alive    []int
+	fastest  float64     // sample of the default
+	ratios   [][]float64 // to the default, of each candidate and of the default once more, by sitting
+}
+
+func newExhaustion(files []worker.File, entrants []*candidate, seed uint64) *exhaustion {
+	x := &exhaustion{files: files, entrants: entrants, rng: rand.New(rand.NewPCG(seed, oracleRounds)), fastest: math.Inf(1)}
 	for i := range files {
-		alive = append(alive, i)
-		bytes += entrants[min(i, len(entrants)-1)].Bytes()
+		x.alive = append(x.alive, i)
 	}
-	rng := rand.New(rand.NewPCG(seedOf(j.problem), 150))
-	for round := range oracleRounds {
-		rng.Shuffle(len(alive), func(a, b int) { alive[a], alive[b] = alive[b], alive[a] })
-		samples, err := t.round(ctx, j, alive, bytes, warmCopies(entrants[0]))
+	x.ratios = make([][]float64, len(files))
+	return x
+}
+
+// sit runs a sitting's share of the rounds, with the weights elsewhere in memory than before.
+func (x *exhaustion) sit(ctx context.Context, t *tuner, j job) error {
+	var files []worker.File
+	for _, i := range x.alive {
+		files = append(files, x.files[i])
+	}
+	if _, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime), Elsewhere: true}); err != nil {
+		return err
+	}
+	first := len(x.ratios[0]) == 0
+	ns, ratios := make([][]float64, len(x.files)), make([]float64, len(x.files))
+	for round := range oracleRounds / mostSittings {
+		x.rng.Shuffle(len(x.alive), func(a, b int) { x.alive[a], x.alive[b] = x.alive[b], x.alive[a] })
+		bytes := 0
+		for _, i := range x.alive {
+			bytes += x.entrants[i%len(x.entrants)].Bytes()
+		}
+		samples, err := t.round(ctx, j, x.alive, bytes, warmCopies(x.entrants[0]))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, s := range samples {
 			ns[s.Entrant] = append(ns[s.Entrant], s.NS)
 		}
-		fastest = min(fastest, ns[0][round])
-		if round == oracleTrial {
-			ratiosTo(ns, alive, times)
+		x.fastest = min(x.fastest, ns[0][round])
+		if first && round == oracleTrial {
+			ratiosTo(ns, x.alive, ratios)
 			least := math.Inf(1)
-			for _, i := range alive {
-				least = min(least, times[i])
+			for _, i := range x.alive {
+				least = min(least, ratios[i])
 			}
-			alive = slices.DeleteFunc(alive, func(i int) bool { return i != 0 && i != len(entrants) && times[i] > oracleFar*least })
-			bytes = 0
-			for _, i := range alive {
-				bytes += entrants[i%len(entrants)].Bytes()
-			}
+			x.alive = slices.DeleteFunc(x.alive, func(i int) bool {
+				gone := i != 0 && i != len(x.entrants) && ratios[i] > oracleFar*least
+				if gone {
+					x.ratios[i] = []float64{ratios[i]} // it keeps what it had
+				}
+				return gone
+			})
 		}
 	}
-	slices.Sort(alive)
-	ratiosTo(ns, alive, times) // those that left keep what they had then
-	for i := range times {
-		times[i] *= fastest
+	slices.Sort(x.alive)
+	ratiosTo(ns, x.alive, ratios)
+	for _, i := range x.alive {
+		x.ratios[i] = append(x.ratios[i], ratios[i])
 	}
-	return times, nil
+	return nil
+}
+
+// times are those of the candidates, and of the default once more: the default's fastest sample,
+// times the middle over the sittings of the middle of the rounds' ratios to the default.
+func (x *exhaustion) times() []float64 {
+	times := make([]float64, len(x.ratios))
+	for i, rs := range x.ratios {
+		times[i] = x.fastest * median(rs)
+	}
+	return times
 }
 
 // ratiosTo sets, for each of some candidates that ran in all rounds, the middle of the ratios of

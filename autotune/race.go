@@ -86,14 +86,22 @@ type Race struct {
 	rounds  [][]float64 // by entrant and round: its fastest sample of the round, 0 for none
 	counts  []int
 	spent   float64 // ns
-	last    int     // the round that ends the race
+	last    int     // the round that ends the race, or the sitting
 	longer  int     // how often that was put off
+
+	most   int     // sittings
+	begun  int     // the round at which the present one began
+	held   int     // sittings before it
+	behind [][]int // the rounds of those that count
+	// atPlayoff is what was spent before the present play-off.
+	atPlayoff float64
 }
 
 // NewRace is a race of entrants 0 to n-1, of which fallback is the default and
 // alias the default under another name. seed decides the order within rounds.
 func NewRace(n, fallback, alias int, seed uint64) *Race {
-	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, last: stages[len(stages)-1].until + playoff}
+	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, most: 1}
+	r.last = r.finish()
 	for i := range n {
 		r.alive = append(r.alive, i)
 		r.minimum = append(r.minimum, math.Inf(1))
@@ -102,8 +110,17 @@ func NewRace(n, fallback, alias int, seed uint64) *Race {
 	return r
 }
 
+// finish is the last round that the play-off may have.
+func (r *Race) finish() int {
+	rounds := playoff
+	if r.most > 1 {
+		rounds = mostPlayoff
+	}
+	return r.start + stages[len(stages)-1].until + rounds
+}
+
 // Next is the order of the next round: entrants, repeated where they run more
-// than once. It is nil when the race is over.
+// than once. It is nil when the race, or the sitting, is over.
 func (r *Race) Next() []int {
 	if r.round >= r.last || len(r.alive) == 0 {
 		return nil
@@ -149,9 +166,13 @@ func (r *Race) Add(samples []Sample) {
 	case r.round == r.start+s.until && r.round < r.last:
 		r.eliminate(s)
 	}
+	r.sat(end)
+	if r.begun > 0 {
+		return
+	}
 	more := r.spent < raceTime
 	switch {
-	case r.round == r.last && more && r.longer < mostLonger && (r.noise() > noisy || r.undecided()):
+	case r.round == r.last && more && r.most == 1 && r.longer < mostLonger && (r.noise() > noisy || r.undecided()):
 		r.last += playoff // medians come closer to what they stand for
 		r.longer++
 	case r.round >= end+leastPlayoff && r.round < r.last && r.isClear():
@@ -194,25 +215,24 @@ func (r *Race) lookAgain() {
 func (r *Race) looked() {
 	score, fastest := r.scores(), math.Inf(1)
 	for _, e := range r.second.finalists {
-		fastest = min(fastest, score[e])
+		fastest = min(fastest, score[e].time)
 	}
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool {
-		return !slices.Contains(r.second.finalists, e) && score[e] > (1-leastGain)*fastest
+		return !slices.Contains(r.second.finalists, e) && score[e].time > (1-leastGain)*fastest
 	})
 	if len(r.alive) == len(r.second.finalists) {
 		r.start = r.second.start
 		return
 	}
-	r.last = r.start + stages[len(stages)-1].until + playoff
+	r.last = r.finish()
 }
 
 // eliminate ends a stage.
 func (r *Race) eliminate(s stage) {
-	score := r.scores()
-	fastest := r.order()
+	score, fastest := r.scores(), r.order()
 	keep := map[int]bool{r.fallback: true, r.alias: true}
 	for i, e := range fastest {
-		if i < s.most && score[e] <= s.slack*score[fastest[0]] {
+		if i < s.most && score[e].within(s.slack-1, score[fastest[0]]) {
 			keep[e] = true
 		}
 	}
@@ -222,41 +242,10 @@ func (r *Race) eliminate(s stage) {
 	}
 }
 
-// scores are the times of those still in the race, in units of their rounds' medians:
-// the middle of the rounds that count, the smaller one of two. For some of the rounds a machine
-// may be half as fast as for the others, and change in the middle of a round: fastest samples
-// would then say who ran at a good moment.
-func (r *Race) scores() map[int]float64 {
-	ratios := map[int][]float64{}
-	for _, i := range r.counting() {
-		var times []float64
-		for _, e := range r.alive {
-			if t := r.rounds[e][i]; t > 0 {
-				times = append(times, t)
-			}
-		}
-		if len(times) == 0 {
-			continue
-		}
-		pace := median(times)
-		for _, e := range r.alive {
-			if t := r.rounds[e][i]; t > 0 {
-				ratios[e] = append(ratios[e], t/pace)
-			}
-		}
-	}
-	score := map[int]float64{}
-	for e, xs := range ratios {
-		slices.Sort(xs)
-		score[e] = xs[(len(xs)-1)/2]
-	}
-	return score
-}
-
-// counting are the rounds that count: the undisturbed ones behind the first stage, whose
+// counting are the rounds of the present sitting that count: the undisturbed ones behind the first stage, whose
 // samples hardly settle, or of it as long as there are no others.
 func (r *Race) counting() []int {
-	from := r.start + stages[0].until
+	from := max(r.start+stages[0].until, r.begun)
 	if r.start == 0 && r.round <= from {
 		from = 0
 	}
@@ -309,7 +298,7 @@ func undisturbed(times [][]float64) []int {
 func (r *Race) order() []int {
 	score := r.scores()
 	es := slices.DeleteFunc(slices.Clone(r.alive), func(e int) bool { return e == r.alias })
-	slices.SortStableFunc(es, func(a, b int) int { return cmp.Compare(score[a], score[b]) })
+	slices.SortStableFunc(es, func(a, b int) int { return cmp.Compare(score[a].time, score[b].time) })
 	return es
 }
 
@@ -344,120 +333,3 @@ func (r *Race) Alive() int { return len(r.alive) }
 
 // Round is the number of rounds that are over, and of all.
 func (r *Race) Round() (done, of int) { return r.round, r.last }
-
-// Verdict is what a race found.
-type Verdict struct {
-	Winner  int     `json:"-"`                 // the default, unless another is faster beyond doubt
-	Fastest int     `json:"-"`                 // by its score
-	Noise   float64 `json:"noise"`             // gap between the default and itself
-	Gain    float64 `json:"gain"`              // of the fastest over the default: the share of the time that it saves
-	P       float64 `json:"p"`                 // of the sign test, fastest against default
-	Refused bool    `json:"refused,omitempty"` // the noise is too much for any conclusion
-	Noisy   bool    `json:"-"`
-}
-
-// noise is the gap between the default and itself.
-func (r *Race) noise() float64 {
-	ratios := r.against(r.alias)
-	if len(ratios) == 0 {
-		return 0
-	}
-	return math.Abs(median(ratios) - 1)
-}
-
-// against are the ratios of an entrant's times to the default's, by rounds.
-func (r *Race) against(e int) (ratios []float64) {
-	for _, i := range r.counting() {
-		if d, t := r.rounds[r.fallback][i], r.rounds[e][i]; d > 0 && t > 0 {
-			ratios = append(ratios, t/d)
-		}
-	}
-	return ratios
-}
-
-// undecided reports whether more rounds may replace the default: the gain is enough,
-// but not yet beyond doubt.
-func (r *Race) undecided() bool {
-	v := r.Verdict()
-	return v.Fastest != r.fallback && v.P >= significance && v.Gain > max(leastGain, v.Noise)
-}
-
-// isClear reports whether further rounds would hardly change the verdict: nobody gains
-// half of what it takes, or the fastest leads by much and beyond doubt.
-func (r *Race) isClear() bool {
-	v := r.Verdict()
-	fastest, score := r.order(), r.scores()
-	switch {
-	case v.Noisy:
-		return false
-	case max(v.Gain, 1-score[fastest[0]]/score[r.fallback]) <= leastGain/2:
-		return len(r.alive) == 2 || r.round >= r.start+stages[len(stages)-1].until+stayPlayoff // or it has no rivals
-	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
-		return false
-	}
-	return score[fastest[1]] >= (1+wideLead)*score[fastest[0]]
-}
-
-// Verdict judges the race as it stands.
-func (r *Race) Verdict() Verdict {
-	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
-	v.Noise = r.noise()
-	v.Refused, v.Noisy = v.Noise > refused, v.Noise > noisy
-	ratios := r.against(v.Fastest)
-	if v.Fastest == r.fallback || len(ratios) == 0 {
-		return v
-	}
-	wins, n := 0, 0
-	for _, x := range ratios {
-		if x < 1 {
-			wins++
-		}
-		if x != 1 {
-			n++
-		}
-	}
-	v.P = signTest(wins, n)
-	v.Gain = 1 - median(ratios)
-	if v.P < significance && v.Gain > max(leastGain, v.Noise) && !v.Refused {
-		v.Winner = v.Fastest
-	}
-	return v
-}
-
-// Timing is an entrant's time in nanoseconds a run: its fastest sample, and the middle of
-// its rounds' ratios to the default, times the middle of the default's rounds, since who leaves
-// early may have run at a bad moment.
-type Timing struct {
-	Min, Median float64
-	Samples     int
-}
-
-// Timing of an entrant; zero without a sample.
-func (r *Race) Timing(entrant int) Timing {
-	if r.counts[entrant] == 0 {
-		return Timing{}
-	}
-	in := func(rounds []int) (own, ratios []float64) {
-		for _, i := range rounds {
-			if d, t := r.rounds[r.fallback][i], r.rounds[entrant][i]; d > 0 {
-				own = append(own, d)
-				if t > 0 {
-					ratios = append(ratios, t/d)
-				}
-			}
-		}
-		return own, ratios
-	}
-	own, ratios := in(r.counting())
-	if len(ratios) == 0 {
-		all := make([]int, r.round)
-		for i := range all {
-			all[i] = i
-		}
-		_, ratios = in(all)
-	}
-	if len(own) == 0 || len(ratios) == 0 { // the default was dropped
-		return Timing{r.minimum[entrant], r.minimum[entrant], r.counts[entrant]}
-	}
-	return Timing{r.minimum[entrant], median(own) * median(ratios), r.counts[entrant]}
-}

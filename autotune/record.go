@@ -15,19 +15,22 @@ import (
 // Record is what was found for one problem on one kind of machine.
 type Record struct {
 	Problem
-	Config    string      `json:"config"`    // the choice
-	Default   string      `json:"default"`   // what it was measured against: the plan without records
-	Gain      float64     `json:"gain"`      // share of the default's time that the choice saves
-	P         float64     `json:"p"`         // of the sign test; 1 where the default stays
-	Noise     float64     `json:"noise"`     // gap between the default and itself
-	Quality   string      `json:"quality"`   // ok, or noisy
-	Timings   []Entry     `json:"timings"`   // those that stayed longest, then the fastest, first
-	Raced     int         `json:"raced"`     // candidates
-	Kernels   string      `json:"kernels"`   // hashes of the choice's kernels and of its packer
-	Generator string      `json:"generator"` // fingerprint of all packers, for people
-	Date      string      `json:"date"`
-	Machine   Environment `json:"machine"`
-	Load      Conditions  `json:"load"`
+	Config  string  `json:"config"`  // the choice
+	Default string  `json:"default"` // what it was measured against: the plan without records
+	Gain    float64 `json:"gain"`    // share of the default's time that the choice saves
+	P       float64 `json:"p"`       // of the sign test; 1 where the default stays
+	Noise   float64 `json:"noise"`   // gap between the default and itself
+	Quality string  `json:"quality"` // ok, or noisy
+	// Sittings is in how many of them the race was; Provisional says that it wants one more.
+	Sittings    int         `json:"sittings,omitempty"`
+	Provisional bool        `json:"provisional,omitempty"`
+	Timings     []Entry     `json:"timings"`   // those that stayed longest, then the fastest, first
+	Raced       int         `json:"raced"`     // candidates
+	Kernels     string      `json:"kernels"`   // hashes of the choice's kernels and of its packer
+	Generator   string      `json:"generator"` // fingerprint of all packers, for people
+	Date        string      `json:"date"`
+	Machine     Environment `json:"machine"`
+	Load        Conditions  `json:"load"`
 }
 
 // Entry is a candidate's line in a race: nanoseconds a run, the number of

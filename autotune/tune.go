@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,9 +51,12 @@ type Summary struct {
 	Noisy    int
 	Refused  int // too noisy to conclude anything
 	Left     int // beyond the budget
-	Bugs     []string
-	Gain     float64       // geometric mean over the tuned ones of the time before over the time after
-	Build    time.Duration // of the worker
+	// Provisional are those whose records are of a first sitting that was not confirmed within
+	// the budget.
+	Provisional int
+	Bugs        []string
+	Gain        float64       // geometric mean over the tuned ones of the time before over the time after
+	Build       time.Duration // of the worker
 	// Calibration is what this tuning measured of the core; nil: it did not.
 	Calibration *Calibration
 	Races       []time.Duration
@@ -109,7 +110,9 @@ type tuner struct {
 	now        func() time.Time
 	sum        *Summary
 	done       int
-	gains      []float64
+	outcomes   []outcome
+	unsettled  []*contest      // races that want another sitting
+	apart      time.Duration   // at least, between two sittings of a race
 	crashed    map[string]bool // op and configuration
 	// elsewhere has the weights of each race lie elsewhere in memory.
 	elsewhere bool
@@ -128,7 +131,9 @@ func Tune(ctx context.Context, linears []Linear, o Options) (*Summary, error) {
 	return newTuner(o).run(ctx, linears)
 }
 
-func newTuner(o Options) *tuner { return &tuner{Options: o, env: Machine(), now: time.Now} }
+func newTuner(o Options) *tuner {
+	return &tuner{Options: o, env: Machine(), now: time.Now, apart: apart}
+}
 
 func (o Options) note(format string, args ...any) {
 	if o.Note != nil {
@@ -200,7 +205,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 	if t.journal, err = openJournal(journalPath(t.Dir, t.env.Microarch)); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, t.journal.close(err == nil && t.sum.Left == 0)) }()
+	defer func() { err = errors.Join(err, t.journal.close(err == nil && t.sum.Left+t.sum.Provisional == 0)) }()
 	if t.Calibrate || !t.calibrated {
 		t.report("measure what the core can do")
 		if t.sum.Calibration, err = t.calibrate(ctx); err != nil {
@@ -208,14 +213,16 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		}
 		t.core = t.sum.Calibration.Core(t.ISA)
 	}
+	t.unsettled = t.provisional(linears, jobs)
 	for i, l := range linears {
 		if err == nil && len(jobs[i]) > 0 {
 			err = t.tuneLinear(ctx, l, jobs[i])
 		}
 	}
-	if len(t.gains) > 0 {
-		t.sum.Gain = geomean(t.gains)
+	for err == nil && len(t.unsettled) > 0 {
+		err = t.confirm(ctx)
 	}
+	t.sumUp()
 	return t.sum, err
 }
 
@@ -239,7 +246,7 @@ func (t *tuner) jobs(linears []Linear) map[int][]job {
 			if found.Why != "" {
 				stale = append(stale, found.Why)
 			}
-			if found.Source == Exact && !t.Again {
+			if found.Source == Exact && !found.Record.Provisional && !t.Again {
 				t.sum.Known++
 				continue
 			}
@@ -282,12 +289,9 @@ func (t *tuner) tuneLinear(ctx context.Context, l Linear, jobs []job) error {
 			return nil
 		}
 		t.report("race %s at batch %d", l.Layer, j.batch)
-		start := time.Now()
 		if err := t.tuneJob(ctx, f, j); err != nil {
 			return err
 		}
-		t.sum.Races = append(t.sum.Races, time.Since(start))
-		t.done++
 	}
 	return nil
 }
@@ -382,7 +386,7 @@ func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool)
 	return nil
 }
 
-// tuneJob races the candidates of one problem and keeps the record.
+// tuneJob holds the first sitting of one problem's race and keeps the record.
 func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 	const crashes = 5 // of different candidates
 	for range crashes {
@@ -395,8 +399,7 @@ func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 		if len(entrants) == 0 || entrants[0].Config != f.planned(j.batch) {
 			return fmt.Errorf("layer %s: the planner's own choice, %v, does not run on this machine", f.linear.Layer, f.planned(j.batch))
 		}
-		meter := startMeter()
-		r, lost, err := t.race(ctx, f, j, entrants)
+		s, lost, err := t.race(ctx, f, j, entrants)
 		if err != nil {
 			return err
 		}
@@ -404,210 +407,7 @@ func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 			t.bug(f.linear, lost.candidate, lost.why)
 			continue
 		}
-		return t.conclude(f, j, entrants, r, meter.conditions())
+		return t.conclude(s, func(e int) float64 { return entrants[e].Estimate(f.linear.Problem, j.batch, f.core) })
 	}
 	return fmt.Errorf("layer %s, batch %d: one candidate after the other fails; nothing is tuned", f.linear.Layer, j.batch)
-}
-
-// loss is a candidate that a race cannot go on with.
-type loss struct {
-	candidate *candidate
-	why       string
-}
-
-// attempts is how often a race is run whose noise refuses a conclusion: each time the
-// weights lie elsewhere in memory.
-const attempts = 2
-
-// race races entrants until a conclusion is allowed, but no more than attempts times.
-func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*Race, *loss, error) {
-	for k := 1; ; k++ {
-		r, lost, err := t.raceOnce(ctx, f, j, entrants, k > 1 || t.elsewhere)
-		if err != nil || lost != nil || !r.Verdict().Refused || k == attempts {
-			return r, lost, err
-		}
-		if t.journal != nil {
-			if err := t.journal.forget(j.problem); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-}
-
-// raceOnce runs one race, from where the journal has it on. Entrant len(entrants) is
-// the default once more. What the race before left of the candidates' weights in memory is
-// used, unless they are to lie elsewhere.
-func (t *tuner) raceOnce(ctx context.Context, f *field, j job, entrants []*candidate, elsewhere bool) (*Race, *loss, error) {
-	alias := len(entrants)
-	files, err := f.filesOf(entrants) // the alias is in memory of its own
-	if err != nil {
-		return nil, nil, err
-	}
-	names := make([]string, len(entrants))
-	for i, c := range entrants {
-		names[i] = c.Config.String()
-	}
-	candidateOf := func(id int) *candidate {
-		if id == alias {
-			return entrants[0]
-		}
-		return entrants[id]
-	}
-	lost := func(err error) (*Race, *loss, error) {
-		var c *crash
-		if errors.As(err, &c) && c.ID >= 0 && c.ID <= alias {
-			return nil, &loss{candidateOf(c.ID), c.Msg}, nil
-		}
-		return nil, nil, err
-	}
-
-	race := NewRace(len(entrants)+1, 0, alias, seedOf(j.problem))
-	if t.journal != nil {
-		behind, err := t.journal.begin(j.problem, t.worker, names)
-		if err != nil {
-			return nil, nil, err
-		}
-		for _, samples := range behind {
-			race.Add(samples)
-		}
-	}
-	if race.Next() == nil {
-		return race, nil, nil
-	}
-	results, err := t.bench.open(ctx, worker.Open{Files: files, Batch: j.batch, ISA: t.ISA.String(), Block: int64(blockTime), Elsewhere: elsewhere})
-	if err != nil {
-		return lost(err)
-	}
-	if l := t.compareOutputs(results, candidateOf); l != nil {
-		return nil, l, nil
-	}
-	for order := race.Next(); order != nil; order = race.Next() {
-		bytes := 0
-		for _, e := range order[:race.Alive()] {
-			bytes += candidateOf(e).Bytes()
-		}
-		samples, err := t.settled(ctx, j, order, bytes, warmCopies(entrants[0]), race.stage().settle)
-		if err != nil {
-			return lost(err)
-		}
-		if t.journal != nil {
-			if err := t.journal.round(samples); err != nil {
-				return nil, nil, err
-			}
-		}
-		race.Add(samples)
-		if done, _ := race.Round(); done%8 == 0 {
-			t.report("race %s at batch %d: round %d, %d candidates left", f.linear.Layer, j.batch, done, race.Alive())
-		}
-	}
-	return race, nil, nil
-}
-
-// round times a round of entrants, whose weights have so many bytes together, with
-// so many copies where they stay in the caches.
-func (t *tuner) round(ctx context.Context, j job, order []int, bytes, copies int) ([]Sample, error) {
-	return t.settled(ctx, j, order, bytes, copies, settleTime)
-}
-
-// settled is round where each candidate runs for some time before its clock starts.
-func (t *tuner) settled(ctx context.Context, j job, order []int, bytes, copies int, settle time.Duration) ([]Sample, error) {
-	r := worker.Round{Order: order, Copies: copies, Settle: int64(settle)}
-	if j.problem.Weights == "cold" { // so many that they push each other out of the last cache
-		r.Cold, r.Cache = true, t.llc
-		r.Copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))
-	}
-	measured, err := t.bench.round(ctx, r)
-	samples := make([]Sample, len(measured))
-	for i, s := range measured {
-		samples[i] = Sample{s.ID, s.NS, s.Runs}
-	}
-	return samples, err
-}
-
-// compareOutputs finds a candidate that failed, or whose output on the whole problem
-// differs from that of the first one of its order of summation.
-func (t *tuner) compareOutputs(results []worker.Result, of func(int) *candidate) *loss {
-	first := map[string]worker.Result{}
-	for _, r := range results {
-		c := of(r.ID)
-		if r.Err != "" {
-			return &loss{c, r.Err}
-		}
-		order := c.Config.Order()
-		if a, ok := first[order]; ok && a.Hash != r.Hash {
-			return &loss{c, fmt.Sprintf("its output differs from that of %v", of(a.ID).Config)}
-		} else if !ok {
-			first[order] = r
-		}
-	}
-	return nil
-}
-
-// seedOf is a race's seed: the same problem races in the same order.
-func seedOf(p Problem) uint64 {
-	h := fnv.New64a()
-	fmt.Fprint(h, p)
-	return h.Sum64()
-}
-
-// conclude keeps the record of a race.
-func (t *tuner) conclude(f *field, j job, entrants []*candidate, r *Race, load Conditions) error {
-	v := r.Verdict()
-	if v.Refused {
-		t.sum.Refused++
-		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much for a record; try again when the machine is quiet", j.problem, 100*v.Noise)
-		if t.journal == nil {
-			return nil
-		}
-		return t.journal.forget(j.problem)
-	}
-	winner := entrants[v.Winner]
-	hash, err := t.lookup.kernelHash(winner.Config, f.linear.Problem.TokenMajor, t.ISA)
-	if err != nil {
-		return err
-	}
-	rec := Record{
-		Problem: j.problem, Config: winner.Config.String(), Default: entrants[0].Config.String(), P: 1, Noise: round4(v.Noise), Quality: "ok",
-		Raced: len(entrants), Kernels: hash, Generator: generator(), Date: t.now().UTC().Format(time.DateOnly), Machine: t.env, Load: load,
-	}
-	if p, ok := t.bench.(*process); ok {
-		rec.Machine.Clock = p.clock
-	}
-	if v.Noisy {
-		rec.Quality = "noisy"
-		t.sum.Noisy++
-	}
-	gain := 1.0
-	if v.Winner != 0 {
-		rec.Gain, rec.P = round4(v.Gain), round4(v.P)
-		gain = 1 / (1 - v.Gain)
-		t.sum.Changed++
-	}
-	rec.Timings = f.timings(j.batch, entrants, r)
-	t.gains = append(t.gains, gain)
-	t.sum.Tuned++
-	return t.records.Save(rec)
-}
-
-// timings are the lines of a race.
-func (f *field) timings(batch int, entrants []*candidate, r *Race) (list []Entry) {
-	for _, e := range r.Ranking()[:min(mostKept, len(r.Ranking()))] {
-		at := r.Timing(e)
-		cycles := entrants[e].Estimate(f.linear.Problem, batch, f.core)
-		list = append(list, Entry{entrants[e].Config.String(), round1(at.Min), round1(at.Median), at.Samples, round1(cycles)})
-	}
-	return list
-}
-
-// mostKept is how many of a race's entrants its record names.
-const mostKept = 12
-
-func round1(x float64) float64 { return math.Round(x*10) / 10 }
-
-// round4 keeps four digits behind the point, and something of what is smaller.
-func round4(x float64) float64 {
-	if r := math.Round(x*1e4) / 1e4; r != 0 {
-		return r
-	}
-	return twoDigits(x)
 }

@@ -198,7 +198,7 @@ func TestRefusedRaceStartsAnew(t *testing.T) {
 	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 16, 16)
 	other := linearOf(t, "out", "unstructured(sparsity=0.8)", 64, 64, 16, 16)
 	opened := 0
-	noisy := &fake{ns: func(v sgp.Variant) float64 { opened++; return 1000 * float64(opened) }, stop: 280}
+	noisy := &fake{ns: func(v sgp.Variant) float64 { opened++; return 1000 * float64(opened) }, stop: 70}
 	_, notes, err := tuned(t, dir, noisy, Options{}, l, other)
 	require.ErrorIs(t, err, errStop, "in the second race")
 	require.Len(t, notes, 1)
@@ -207,7 +207,8 @@ func TestRefusedRaceStartsAnew(t *testing.T) {
 	sum, notes, err := tuned(t, dir, quiet, Options{}, l)
 	require.NoError(t, err)
 	require.Empty(t, notes)
-	require.Equal(t, []int{1, 40}, []int{sum.Tuned, quiet.rounds})
+	require.Equal(t, 1, sum.Tuned)
+	require.GreaterOrEqual(t, quiet.rounds, 28, "none of them was there")
 }
 
 // TestTornJournals: a journal cut at any byte is read as far as it goes.
@@ -216,8 +217,7 @@ func TestTornJournals(t *testing.T) {
 	j, err := openJournal(path)
 	require.NoError(t, err)
 	p := Problem{Op: "linear", Out: 3}
-	_, err = j.begin(p, "w", []string{"a", "b"})
-	require.NoError(t, err)
+	require.NoError(t, j.begin(p, "w", []string{"a", "b"}))
 	for i := range 3 {
 		require.NoError(t, j.round([]Sample{{0, float64(i + 1), 2}}))
 	}
@@ -228,8 +228,8 @@ func TestTornJournals(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, text[:n], 0o666))
 		j, err := openJournal(path)
 		require.NoError(t, err)
-		rounds, err := j.begin(p, "w", []string{"a", "b"})
-		require.NoError(t, err)
+		rounds := j.behind(p, "w", []string{"a", "b"})
+		require.NoError(t, j.begin(p, "w", []string{"a", "b"}))
 		require.Len(t, rounds, max(strings.Count(string(text[:n]), "\n")-1, 0), "cut at %d", n)
 		require.NoError(t, j.close(false))
 		again, err := openJournal(path)
@@ -245,9 +245,7 @@ func TestTornJournals(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, text, 0o666))
 		j, err := openJournal(path)
 		require.NoError(t, err)
-		rounds, err := j.begin(p, c.worker, c.entrants)
-		require.NoError(t, err)
-		require.Empty(t, rounds)
+		require.Empty(t, j.behind(p, c.worker, c.entrants))
 		require.NoError(t, j.close(true))
 		require.NoFileExists(t, path)
 	}

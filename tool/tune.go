@@ -405,6 +405,9 @@ func printTuning(c Console, s *autotune.Summary, spec string) {
 	if s.Refused > 0 {
 		fmt.Fprintf(c.Out, "%d too noisy to conclude anything; run `sparsegen tune %s` again when the machine is quiet\n", s.Refused, spec)
 	}
+	if s.Provisional > 0 {
+		fmt.Fprintf(c.Out, "%d provisional, measured at one time only within the budget; run `sparsegen tune %s` again to confirm them\n", s.Provisional, spec)
+	}
 	if s.Left > 0 {
 		fmt.Fprintf(c.Out, "%d beyond the budget; run `sparsegen tune %s` again to go on\n", s.Left, spec)
 	}

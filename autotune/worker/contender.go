@@ -224,6 +224,10 @@ func (c *contender) run(n int, inTurn bool) error {
 // before the clock starts, unless they take long.
 const mostSettle = 16
 
+// coldSettle is the same where each timed run finds its weights in memory: what is left to settle is
+// the code.
+const coldSettle = 4
+
 // A sample is the fastest of so many blocks, or of one that takes as long.
 const (
 	blocks    = 3
@@ -247,8 +251,12 @@ func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
 		return max(now()-begin, 1), err
 	}
 	var err error
+	most := mostSettle
+	if cold {
+		most = coldSettle
+	}
 	if settle > 0 || c.last < longRun {
-		for settled := int64(0); err == nil && s.Runs < mostSettle && (s.Runs == 0 || settled < settle); settled += c.last {
+		for settled := int64(0); err == nil && s.Runs < most && (s.Runs == 0 || settled < settle); settled += c.last {
 			c.last, err = timed(1, false)
 		}
 	}

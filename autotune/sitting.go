@@ -1,0 +1,131 @@
+package autotune
+
+import "slices"
+
+// What a machine gives at a moment, who else has the other half of the core or the last cache,
+// lasts for tenths of seconds to seconds, and favours some kernels: more rounds within it say
+// no more. So a race on a CPU has sittings that lie apart in time, and no single one
+// replaces the default.
+const (
+	// mostSittings is how many a race has where the first two do not agree.
+	mostSittings = 3
+	// A play-off of a sitting is over when its scores are precise, or when its samples have taken so
+	// many nanoseconds, but not before leastPlayoff rounds.
+	precise     = 0.004
+	playoffTime = 0.15e9
+	mostPlayoff = 120
+	// contested is by how much of the fastest's time others may be behind it and sit again.
+	contested = 0.03
+	// mostAgain is how many sit again, beside the default.
+	mostAgain = 4
+	// nearEach is by how much a choice may be behind the fastest of any one sitting.
+	nearEach = 0.02
+)
+
+// NewSittings is NewRace of a race in sittings: where Next has no more rounds, Again says
+// whether another sitting is to follow, which Sit begins.
+func NewSittings(n, fallback, alias int, seed uint64) *Race {
+	r := NewRace(n, fallback, alias, seed)
+	r.most = mostSittings
+	r.last = r.finish()
+	return r
+}
+
+// Sittings is the number of those that are over or have begun.
+func (r *Race) Sittings() int { return r.held + 1 }
+
+// Again reports whether the race wants another sitting, at another time: the first one is
+// confirmed unless nothing is at stake, and after the second one a third decides what these two
+// do not agree on.
+func (r *Race) Again() bool {
+	if r.Next() != nil || r.Sittings() >= r.most || len(r.alive) == 0 {
+		return false
+	}
+	v := r.Verdict()
+	if r.held > 0 {
+		return v.Noisy || r.doubtful(v) || !r.agrees(v.Winner)
+	}
+	if len(r.finalists()) > 1 {
+		return true
+	}
+	score := r.scores()
+	return v.Fastest != r.fallback && score[r.fallback].within(farBehind-1, score[v.Fastest])
+}
+
+// doubtful reports whether the fastest gains enough to replace the default, but not in every
+// sitting, or not beyond doubt.
+func (r *Race) doubtful(v Verdict) bool {
+	return v.Winner != v.Fastest && v.Gain > max(leastGain, v.Noise)
+}
+
+// agrees reports whether an entrant is near the fastest in each sitting.
+func (r *Race) agrees(winner int) bool {
+	for _, rounds := range r.sittings() {
+		scores := r.scoresIn(rounds)
+		for _, s := range scores {
+			if !scores[winner].within(nearEach, s) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Sit begins another sitting, of the default, its alias and those that may be the fastest.
+func (r *Race) Sit() {
+	keep := append(r.finalists(), r.fallback, r.alias)
+	if rounds := r.counting(); r.gap(rounds) <= refused {
+		r.behind = append(r.behind, rounds)
+	}
+	r.held++
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !slices.Contains(keep, e) })
+	r.begun, r.start, r.atPlayoff = r.round, r.round-stages[len(stages)-1].until, r.spent
+	r.last = r.finish()
+}
+
+// sat ends a play-off that began with round from, as soon as there is nothing more to find out now.
+func (r *Race) sat(from int) {
+	if r.most == 1 {
+		return
+	}
+	if r.round <= from {
+		r.atPlayoff = r.spent
+	}
+	if n := r.round - from; n < leastPlayoff || r.round >= r.last || r.second != nil && r.round < r.second.until {
+		return
+	}
+	if r.spent-r.atPlayoff > playoffTime || r.isPrecise() {
+		r.last = r.round
+	}
+}
+
+// isPrecise reports whether the scores of this sitting are.
+func (r *Race) isPrecise() bool {
+	for _, s := range r.scoresIn(r.counting()) {
+		if s.err > precise*s.time {
+			return false
+		}
+	}
+	return true
+}
+
+// finalists are those that may be the fastest, the one that seems so first.
+func (r *Race) finalists() (es []int) {
+	score, order := r.scores(), r.order()
+	for i, e := range order {
+		if i < mostAgain && score[e].within(contested, score[order[0]]) {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
+// sittings are the rounds that count, of each sitting whose default does not differ too much from
+// itself, or of the present one if there is no such.
+func (r *Race) sittings() [][]int {
+	all := slices.Clone(r.behind)
+	if rounds := r.counting(); len(rounds) > 0 && (len(all) == 0 || r.gap(rounds) <= refused) {
+		all = append(all, rounds)
+	}
+	return all
+}

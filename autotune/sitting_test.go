@@ -1,0 +1,291 @@
+package autotune
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/runtime"
+)
+
+// held runs all sittings of a race of n entrants, the first being the default, whose times a
+// sitting may change.
+func held(n int, noise float64, seed uint64, times func(sitting, entrant int) float64) *Race {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	r := NewSittings(n+1, 0, n, seed)
+	for {
+		for order := r.Next(); order != nil; order = r.Next() {
+			var samples []Sample
+			for _, e := range order {
+				samples = append(samples, Sample{e, times(r.Sittings()-1, e%n) * (1 + noise*rng.ExpFloat64()), 1})
+			}
+			r.Add(samples)
+		}
+		if !r.Again() {
+			return r
+		}
+		r.Sit()
+	}
+}
+
+// TestOneSittingDecidesNothing: what disturbs a sitting as a whole, and makes a slow candidate
+// the fastest one for as long, does not replace the default, nor keep it where the others agree.
+func TestOneSittingDecidesNothing(t *testing.T) {
+	for _, c := range []struct {
+		quiet, loud float64 // of the candidate; the default takes 100
+		disturbed   int
+		winner      int
+		sittings    int
+	}{
+		{115, 93, 0, 0, 3},
+		{115, 93, 3, 0, 1}, // never
+		{102, 93, 1, 0, 3},
+		{90, 104, 1, 1, 3},
+		{90, 104, 2, 1, 2},
+	} {
+		r := held(2, 0.01, 1, func(sitting, e int) float64 {
+			switch {
+			case e == 0:
+				return 100
+			case sitting == c.disturbed:
+				return c.loud
+			}
+			return c.quiet
+		})
+		require.Equal(t, c.winner, r.Verdict().Winner, "%+v", c)
+		require.Equal(t, c.sittings, r.Sittings(), "%+v", c)
+	}
+}
+
+// TestNothingAtStake: where the default leads by much, or no disturbance can explain a gain, one
+// sitting is enough; near ties sit twice, and what is within a percent of the default does not replace it.
+func TestNothingAtStake(t *testing.T) {
+	for _, c := range []struct {
+		times    []float64
+		winner   int
+		sittings int
+	}{
+		{[]float64{100, 104, 110}, 0, 1},
+		{[]float64{100}, 0, 1},
+		{[]float64{100, 70, 80}, 1, 1},
+		{[]float64{100, 70, 71}, 1, 2},
+		{[]float64{100, 90, 95}, 1, 2},
+		{[]float64{100, 99.3, 99.6}, 0, 2},
+		{[]float64{100, 101}, 0, 2},
+		{[]float64{100, 97, 97}, 1, 2},
+	} {
+		r := held(len(c.times), 0, 1, func(_, e int) float64 { return c.times[e] })
+		require.Equal(t, c.winner, r.Verdict().Winner, "%v", c.times)
+		require.Equal(t, c.sittings, r.Sittings(), "%v", c.times)
+	}
+}
+
+// TestSittingsAgainstStates: where a machine's state favours each kernel by some percent
+// either way for as long as a sitting lasts, races in sittings are seldom wrong, and those in one are often.
+func TestSittingsAgainstStates(t *testing.T) {
+	const races, entrants = 200, 6
+	slower := map[int]int{}
+	for most := range 2 {
+		for seed := range uint64(races) {
+			rng := rand.New(rand.NewPCG(seed, 9))
+			var truth [entrants]float64
+			var state [mostSittings][entrants]float64
+			for e := range entrants {
+				truth[e] = 100
+				if e > 0 {
+					truth[e] += 5 * rng.Float64()
+				}
+				for s := range state {
+					if rng.IntN(4) == 0 {
+						state[s][e] = 0.05 * rng.NormFloat64()
+					}
+				}
+			}
+			r := held(entrants, 0.02, seed, func(s, e int) float64 { return truth[e] * math.Exp(state[s*most][e]) })
+			if most == 0 { // all in the state of the first sitting
+				require.LessOrEqual(t, r.Sittings(), 3)
+			}
+			if truth[r.Verdict().Winner] > 101 {
+				slower[most]++
+			}
+		}
+	}
+	require.Greater(t, slower[0], races/10)
+	require.Less(t, slower[1], slower[0]/3)
+}
+
+// TestSameSamplesSameSittings: a race that is taken up from its samples is the same race.
+func TestSameSamplesSameSittings(t *testing.T) {
+	var behind [][]Sample
+	rng := rand.New(rand.NewPCG(3, 3))
+	l, j := Linear{}, job{problem: Problem{Op: "linear"}}
+	names := []string{"a", "b", "c"}
+	c := newContest(l, j, names, nil)
+	for {
+		for order := c.race.Next(); order != nil; order = c.race.Next() {
+			var samples []Sample
+			for _, e := range order {
+				samples = append(samples, Sample{e, []float64{100, 95, 94, 100}[e] * (1 + 0.01*rng.ExpFloat64()), 1})
+			}
+			behind = append(behind, samples)
+			c.race.Add(samples)
+			require.Equal(t, c.race, newContest(l, j, names, behind).race)
+		}
+		if !c.race.Again() {
+			break
+		}
+		c.race.Sit()
+	}
+	require.Greater(t, c.race.Sittings(), 1)
+	require.Equal(t, c.race, newContest(l, j, names, append(behind, behind...)).race, "what no race wants does not count")
+}
+
+// gains is the time of panels of four rows, somewhat less than the others'.
+func gains(v sgp.Variant) float64 {
+	if preferPanels(v) == 1000 {
+		return 2700
+	}
+	return 3000
+}
+
+// TestTuningGoesOnBetweenSittings: a tuning that is stopped at any round, between two sittings
+// too, is taken up there: nothing is measured twice, and its records are those of one without a stop.
+// Until then those of first sittings count.
+func TestTuningGoesOnBetweenSittings(t *testing.T) {
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 96, 8, 16)
+	other := linearOf(t, "out", "unstructured(sparsity=0.8)", 64, 96, 8, 8)
+	whole := &fake{exact: true, ns: gains}
+	dir := t.TempDir()
+	sum, _, err := tuned(t, dir, whole, Options{}, l, other)
+	require.NoError(t, err)
+	require.Equal(t, []int{3, 3, 0}, []int{sum.Tuned, sum.Changed, sum.Provisional})
+	records := func(dir string) []Record {
+		records := Load(dir)
+		require.Empty(t, records.Notes)
+		list := records.All("test-1")
+		for i := range list {
+			list[i].Load = Conditions{} // of the real machine
+		}
+		return list
+	}
+	want := records(dir)
+	for _, rec := range want {
+		require.False(t, rec.Provisional)
+		require.Equal(t, 2, rec.Sittings)
+	}
+	require.Greater(t, whole.rounds, 3*(16+2*leastPlayoff)-1)
+
+	provisional := 0
+	for stop := 1; stop < whole.rounds; stop += 5 {
+		dir := t.TempDir()
+		first := &fake{exact: true, ns: gains, stop: stop}
+		_, _, err := tuned(t, dir, first, Options{}, l, other)
+		require.ErrorIs(t, err, errStop)
+		until := records(dir)
+		for _, rec := range until {
+			if rec.Provisional {
+				provisional++
+				require.Equal(t, 1, rec.Sittings)
+				require.NotEqual(t, rec.Default, rec.Config)
+			}
+		}
+		if len(until) == 3 {
+			require.Equal(t, Exact, NewLookup(Load(dir), "test-1").Find(l.Problem, l.Mask.Density(), 16, runtime.AVX2).Source)
+		}
+		second := &fake{exact: true, ns: gains}
+		sum, notes, err := tuned(t, dir, second, Options{}, l, other)
+		require.NoError(t, err)
+		require.Empty(t, notes)
+		require.Equal(t, whole.rounds-stop, second.rounds, "stopped after %d", stop)
+		require.Equal(t, 3, sum.Tuned+sum.Known)
+		require.Equal(t, want, records(dir), "stopped after %d", stop)
+		require.NoFileExists(t, journalPath(dir, "test-1"))
+	}
+	require.NotZero(t, provisional)
+}
+
+// TestProvisionalWithoutJournal: where the rounds of a provisional record are gone, its race
+// is held anew.
+func TestProvisionalWithoutJournal(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 96, 8, 8)
+	_, _, err := tuned(t, dir, &fake{exact: true, ns: gains}, Options{}, l)
+	require.NoError(t, err)
+	records := Load(dir)
+	rec := records.All("test-1")[0]
+	rec.Provisional, rec.Sittings = true, 1
+	require.NoError(t, records.Save(rec))
+	again := &fake{exact: true, ns: gains}
+	sum, _, err := tuned(t, dir, again, Options{}, l)
+	require.NoError(t, err)
+	require.Equal(t, []int{0, 1}, []int{sum.Known, sum.Tuned})
+	require.NotContains(t, read(t, dir, "linear.jsonl"), "provisional")
+	require.Greater(t, again.rounds, 16+leastPlayoff)
+}
+
+// TestBudgetBetweenSittings: first sittings come first, and what the budget leaves unconfirmed
+// is counted, kept and confirmed by the next tuning.
+func TestBudgetBetweenSittings(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 96, 8, 16)
+	whole := &fake{exact: true, ns: gains}
+	_, _, err := tuned(t, t.TempDir(), whole, Options{}, l)
+	require.NoError(t, err)
+
+	b := &fake{t: t, exact: true, ns: gains, rng: rand.New(rand.NewPCG(4, 4))}
+	clock := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	tn := newTuner(Options{Dir: dir, ISA: runtime.AVX2, Levels: []runtime.ISA{runtime.AVX2}, Budget: time.Hour})
+	tn.env.Microarch, tn.bench, tn.worker, tn.apart = "test-1", b, "fake", 0
+	tn.now = func() time.Time {
+		if len(Load(dir).All("test-1")) == 2 { // both first sittings are over
+			return clock.Add(2 * time.Hour)
+		}
+		return clock
+	}
+	require.NoError(t, (&Calibration{ISA: "avx2", Clock: 2, Machine: tn.env}).save(dir, runtime.AVX2))
+	sum, err := tn.run(t.Context(), []Linear{l})
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 0, 2}, []int{sum.Tuned, sum.Left, sum.Provisional})
+	require.FileExists(t, journalPath(dir, "test-1"))
+
+	next := &fake{exact: true, ns: gains}
+	sum, _, err = tuned(t, dir, next, Options{}, l)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 0}, []int{sum.Tuned, sum.Provisional})
+	require.Equal(t, whole.rounds, b.rounds+next.rounds)
+	require.NoFileExists(t, journalPath(dir, "test-1"))
+}
+
+// TestCheckConfirms: a drift that another sitting does not see is none.
+func TestCheckConfirms(t *testing.T) {
+	for _, confirmed := range []bool{true, false} {
+		dir := t.TempDir()
+		l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 96, 8, 8)
+		_, _, err := tuned(t, dir, &fake{exact: true, ns: gains}, Options{}, l)
+		require.NoError(t, err)
+		rec := Load(dir).All("test-1")[0]
+		committed, err := codegen.ParseConfig(rec.Config)
+		require.NoError(t, err)
+		opened := map[bool]int{}
+		b := &fake{t: t, exact: true, rng: rand.New(rand.NewPCG(4, 4))}
+		b.ns = func(v sgp.Variant) float64 {
+			own := gains(v) == 2700
+			opened[own]++
+			if own && (confirmed || opened[own] <= 2) { // it and its twin, in the first sitting
+				return 3300
+			}
+			return gains(v)
+		}
+		tn := newTuner(Options{Dir: dir, ISA: runtime.AVX2, Levels: []runtime.ISA{runtime.AVX2}})
+		tn.env.Microarch, tn.bench, tn.worker, tn.apart = "test-1", b, "fake", 0
+		drifts, checked, err := tn.check(t.Context(), []Linear{l})
+		require.NoError(t, err)
+		require.Equal(t, 1, checked)
+		require.Equal(t, confirmed, len(drifts) == 1, "%v: %v", committed, drifts)
+	}
+}
