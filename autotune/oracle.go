@@ -17,7 +17,7 @@ import (
 // has at most, between those of the races that it judges. Those slower than far times the fastest
 // after some rounds are not it and run no further.
 const (
-	oracleRounds = 150
+	oracleRounds = 152
 	oracleTrial  = 30
 	oracleFar    = 1.5
 )

@@ -163,7 +163,7 @@ func (r *Race) Add(samples []Sample) {
 	switch l := r.second; {
 	case l != nil && r.round == l.until:
 		r.looked()
-	case r.round == r.start+s.until && r.round < r.last:
+	case r.round == r.start+s.until && r.round <= end:
 		r.eliminate(s)
 	}
 	r.sat(end)

@@ -7,17 +7,17 @@ import "slices"
 // no more. So a race on a CPU has sittings that lie apart in time, and no single one
 // replaces the default.
 const (
-	// mostSittings is how many a race has where the first two do not agree.
-	mostSittings = 3
+	// mostSittings is how many a race has where those before do not agree.
+	mostSittings = 4
 	// A play-off of a sitting is over when its scores are precise, or when its samples have taken so
-	// many nanoseconds, but not before leastPlayoff rounds.
+	// many nanoseconds, but behind the first one not before leastPlayoff rounds.
 	precise     = 0.004
-	playoffTime = 0.15e9
+	playoffTime = 0.08e9
 	mostPlayoff = 120
 	// contested is by how much of the fastest's time others may be behind it and sit again.
-	contested = 0.03
+	contested = 0.02
 	// mostAgain is how many sit again, beside the default.
-	mostAgain = 4
+	mostAgain = 5
 	// nearEach is by how much a choice may be behind the fastest of any one sitting.
 	nearEach = 0.02
 )
@@ -35,8 +35,7 @@ func NewSittings(n, fallback, alias int, seed uint64) *Race {
 func (r *Race) Sittings() int { return r.held + 1 }
 
 // Again reports whether the race wants another sitting, at another time: the first one is
-// confirmed unless nothing is at stake, and after the second one a third decides what these two
-// do not agree on.
+// confirmed unless nothing is at stake, and further ones decide what these two do not agree on.
 func (r *Race) Again() bool {
 	if r.Next() != nil || r.Sittings() >= r.most || len(r.alive) == 0 {
 		return false
@@ -45,11 +44,11 @@ func (r *Race) Again() bool {
 	if r.held > 0 {
 		return v.Noisy || r.doubtful(v) || !r.agrees(v.Winner)
 	}
-	if len(r.finalists()) > 1 {
-		return true
+	score, order := r.scores(), r.order()
+	if v.Fastest == r.fallback {
+		return len(order) > 1 && score[order[1]].within(leastGain, score[r.fallback])
 	}
-	score := r.scores()
-	return v.Fastest != r.fallback && score[r.fallback].within(farBehind-1, score[v.Fastest])
+	return len(r.finalists()) > 1 || score[r.fallback].within(farBehind-1, score[v.Fastest])
 }
 
 // doubtful reports whether the fastest gains enough to replace the default, but not in every
@@ -58,17 +57,20 @@ func (r *Race) doubtful(v Verdict) bool {
 	return v.Winner != v.Fastest && v.Gain > max(leastGain, v.Noise)
 }
 
-// agrees reports whether an entrant is near the fastest in each sitting.
+// agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three
+// and more.
 func (r *Race) agrees(winner int) bool {
-	for _, rounds := range r.sittings() {
+	sittings, odd := r.sittings(), 0
+	for _, rounds := range sittings {
 		scores := r.scoresIn(rounds)
 		for _, s := range scores {
 			if !scores[winner].within(nearEach, s) {
-				return false
+				odd++
+				break
 			}
 		}
 	}
-	return true
+	return odd == 0 || odd == 1 && len(sittings) > 2
 }
 
 // Sit begins another sitting, of the default, its alias and those that may be the fastest.
@@ -85,24 +87,26 @@ func (r *Race) Sit() {
 
 // sat ends a play-off that began with round from, as soon as there is nothing more to find out now.
 func (r *Race) sat(from int) {
-	if r.most == 1 {
+	if r.most == 1 || r.round < from || r.second != nil && r.round < r.second.until {
 		return
 	}
-	if r.round <= from {
+	least := leastPlayoff
+	if r.begun == 0 {
+		least = 0 // the rounds before it count, too
+	}
+	if r.round == from {
 		r.atPlayoff = r.spent
 	}
-	if n := r.round - from; n < leastPlayoff || r.round >= r.last || r.second != nil && r.round < r.second.until {
-		return
-	}
-	if r.spent-r.atPlayoff > playoffTime || r.isPrecise() {
-		r.last = r.round
+	if r.round-from >= least && (r.spent-r.atPlayoff > playoffTime || r.isPrecise()) {
+		r.last = min(r.last, r.round)
 	}
 }
 
-// isPrecise reports whether the scores of this sitting are.
+// isPrecise reports whether this sitting's scores of those that may be the fastest are, and the default's.
 func (r *Race) isPrecise() bool {
-	for _, s := range r.scoresIn(r.counting()) {
-		if s.err > precise*s.time {
+	scores := r.scoresIn(r.counting())
+	for _, e := range append(r.finalists(), r.fallback) {
+		if scores[e].err > precise*scores[e].time {
 			return false
 		}
 	}

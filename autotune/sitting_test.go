@@ -44,7 +44,8 @@ func TestOneSittingDecidesNothing(t *testing.T) {
 	}{
 		{115, 93, 0, 0, 3},
 		{115, 93, 3, 0, 1}, // never
-		{102, 93, 1, 0, 3},
+		{100.5, 93, 1, 0, 3},
+		{102, 93, 1, 0, 1},
 		{90, 104, 1, 1, 3},
 		{90, 104, 2, 1, 2},
 	} {
@@ -108,7 +109,7 @@ func TestSittingsAgainstStates(t *testing.T) {
 			}
 			r := held(entrants, 0.02, seed, func(s, e int) float64 { return truth[e] * math.Exp(state[s*most][e]) })
 			if most == 0 { // all in the state of the first sitting
-				require.LessOrEqual(t, r.Sittings(), 3)
+				require.LessOrEqual(t, r.Sittings(), mostSittings)
 			}
 			if truth[r.Verdict().Winner] > 101 {
 				slower[most]++
@@ -178,10 +179,10 @@ func TestTuningGoesOnBetweenSittings(t *testing.T) {
 		require.False(t, rec.Provisional)
 		require.Equal(t, 2, rec.Sittings)
 	}
-	require.Greater(t, whole.rounds, 3*(16+2*leastPlayoff)-1)
+	require.GreaterOrEqual(t, whole.rounds, 3*(16+leastPlayoff))
 
 	provisional := 0
-	for stop := 1; stop < whole.rounds; stop += 5 {
+	for stop := 1; stop < whole.rounds; stop += 17 {
 		dir := t.TempDir()
 		first := &fake{exact: true, ns: gains, stop: stop}
 		_, _, err := tuned(t, dir, first, Options{}, l, other)
@@ -225,7 +226,7 @@ func TestProvisionalWithoutJournal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 1}, []int{sum.Known, sum.Tuned})
 	require.NotContains(t, read(t, dir, "linear.jsonl"), "provisional")
-	require.Greater(t, again.rounds, 16+leastPlayoff)
+	require.GreaterOrEqual(t, again.rounds, 16+leastPlayoff)
 }
 
 // TestBudgetBetweenSittings: first sittings come first, and what the budget leaves unconfirmed

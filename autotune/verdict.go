@@ -70,8 +70,8 @@ func (r *Race) isClear() bool {
 }
 
 // Verdict judges the race as it stands: by one sitting, or by two, in both of which the
-// fastest has to gain something; of three, the one that differs most from the middle does
-// not count.
+// fastest has to gain something; of three and more, the one that differs most from the middle
+// does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
 	v.Noise = r.noise()
