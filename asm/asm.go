@@ -16,6 +16,8 @@ type Machine struct {
 	// BroadcastOperand says that a multiply-add takes a float32 in memory,
 	// repeated in all lanes, as its operand (EVEX embedded broadcast).
 	BroadcastOperand bool
+	// LaneCopies says that OpLaneOf4 takes nothing from multiply-adds or loads.
+	LaneCopies bool
 	// Scalable says that a program learns only at run time how long its registers
 	// are: Lanes is a power of two and at least 4.
 	Scalable bool
@@ -104,6 +106,7 @@ const (
 	OpBcast                    // Dst vec = float32 at Mem in every lane
 	OpBcastArg                 // Dst vec = float32 argument Name in every lane
 	OpBcastN                   // Dst vec = Imm float32 at Mem, repeated
+	OpLaneOf4                  // Dst vec = lane Imm, 0 to 3, of each four lanes of A, in all four
 	OpBcastConst               // Dst vec = the 32 bits Imm in every lane
 	OpFMA                      // Dst acc = A*B + Dst, one rounding
 	OpFMAMem                   // Dst acc = A*vec at Mem + Dst; of a Scalable machine: where there is a Mask, lanes that it lacks are +0 instead of what lies at Mem, which is not touched there

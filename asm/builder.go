@@ -122,6 +122,19 @@ func (b *Builder) Loop(stem string, n Reg, body func()) {
 	b.DecJump(n, l)
 }
 
+// LoopArg is Loop with the argument of that name for n, which needs no register.
+func (b *Builder) LoopArg(stem, name string, body func()) {
+	l, end := b.NewLabel(stem), b.NewLabel(stem+"_end")
+	b.Label(l)
+	body()
+	n := b.Arg(name)
+	b.AddI(n, -1)
+	b.SetArg(name, n)
+	b.JumpZ(n, end)
+	b.Jump(l)
+	b.Label(end)
+}
+
 // While runs body n >= 0 times; it counts n down to 0.
 func (b *Builder) While(stem string, n Reg, body func()) {
 	end := b.NewLabel(stem + "_end")
@@ -159,6 +172,9 @@ func (b *Builder) BcastArg(d Reg, name string) {
 }
 func (b *Builder) BcastN(d Reg, n int, m Mem) {
 	b.add(Inst{Op: OpBcastN, Dst: d, Imm: int64(n), Mem: m})
+}
+func (b *Builder) LaneOf4(d, a Reg, lane int) {
+	b.add(Inst{Op: OpLaneOf4, Dst: d, A: a, Imm: int64(lane)})
 }
 func (b *Builder) BcastConst(d Reg, bits uint32) {
 	b.add(Inst{Op: OpBcastConst, Dst: d, Imm: int64(bits)})

@@ -196,13 +196,13 @@ func runsContract(values string, runs int) contract {
 	return panelContract(contract{
 		memory: memory{
 			"x": {Rows: "k", Stride: "ldx", Len: "4*T"}, "w": {Len: "4*" + values},
-			// One index behind the last may be read, and means nothing.
-			"idx":  {Len: "2*columns + 2", Elem: 2, Below: "k", Checked: "2*columns"},
+			// Some indices behind the last may be read, and mean nothing.
+			"idx":  {Len: "2*(columns + AHEAD)", Elem: 2, Below: "k", Checked: "2*columns"},
 			"runs": {Len: "2*sets*n", Elem: 2}, "ahead": nothing,
 		},
 		integers: integers{"ldx": stride, "lda": stride},
 		symbols:  integers{"k": atLeastOne},
-		constant: map[string]int{"sets": runs},
+		constant: map[string]int{"sets": runs, "AHEAD": sgp.IdxAhead},
 	})
 }
 

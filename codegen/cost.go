@@ -145,6 +145,9 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	case s.MR == 1 || s.Kind == sgp.Step:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn, perVec = 10*mr, 5/m.Load
+		if s.Kind == sgp.Step {
+			turn += 10
+		}
 	default:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn = 40
@@ -182,9 +185,12 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 			continue
 		}
 		w, c := float64(weights), r.columns
-		fma, issued := 1.15*w*nv/m.FMA, w*nv+w+4*c+3
-		if w > c { // a shared column is loaded first
+		fma, loads, issued := 1.15*w*nv/m.FMA, c*nv+w, w*nv+w+4*c+3
+		switch {
+		case w > c: // a shared column is loaded first
 			fma, issued = 1.3*w*nv/m.FMA, issued+nv
+		case (s.Kind == sgp.Step || s.MR == 1) && machines[m.isa].LaneCopies: // one load has the weights of a round
+			loads = c*nv + w/4
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
 		// chain overlaps with its neighbours, the more the shorter it is, and
@@ -193,14 +199,14 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 		if r.shortest < r.longest {
 			exit += m.Mispredict * 0.6
 		}
-		chain := m.Latency * r.entries / (r.entries + 4*r.runs)
+		chain := 0.87 * m.Latency * r.entries / (r.entries + 4*r.runs)
 		switch {
 		case s.Kind == sgp.Step && weights == 1:
-			exit = 2 + m.Mispredict*0.35
+			exit = 2 + m.Mispredict*0.5
 		case s.Kind != sgp.Step && s.MR > 1:
 			chain = m.Latency * 0.55
 		}
-		work := max(fma, tile.factor*(c*nv+w)/m.Load+tile.column*c, issued/m.Issue)
+		work := max(fma, tile.factor*loads/m.Load+tile.column*c, issued/m.Issue)
 		work = math.Pow(math.Pow(work, 8)+math.Pow(chain, 8), 1./8)
 		cycles += r.entries*work + r.runs*exit
 	}

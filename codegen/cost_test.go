@@ -30,12 +30,12 @@ func TestRunCyclesByHand(t *testing.T) {
 		"nothing":       {func(m *Core) {}, []uint16{4, 4}, 6},
 		"no entries":    {func(m *Core) { m.Load = 1 }, []uint16{0, 0}, 2},
 		"multiply-adds": {func(m *Core) { m.FMA = 0.5 }, []uint16{4, 4}, 6 + 8*1.15*3/0.5},
-		// Three vectors of the tile and a weight, at twice the price.
-		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+1)/0.5},
+		// Three vectors of the tile and a quarter of four weights, at twice the price.
+		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+0.25)/0.5},
 		// Three multiply-adds, a broadcast, four for the column, three for the loop.
 		"instructions":                 {func(m *Core) { m.Issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
-		"a chain":                      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+4*2.0)},
-		"a chain as long as the loads": {func(m *Core) { m.Load, m.Latency = 2.0/3, 24 }, []uint16{4, 4}, 6 + 8*12*math.Pow(2, 1./8)},
+		"a chain":                      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*0.87*6*8/(8+4*2.0)},
+		"a chain as long as the loads": {func(m *Core) { m.Load, m.Latency = 2*3.25/6, 12/0.87 }, []uint16{4, 4}, 6 + 8*6*math.Pow(2, 1./8)},
 		"loop exits":                   {func(m *Core) { m.Mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
 		"equal exits":                  {func(m *Core) { m.Mispredict = 10 }, []uint16{4, 4}, 6},
 	} {

@@ -117,7 +117,7 @@ var faults = map[string][]fault{"amd64": faultsAMD64, "arm64": faultsARM64}
 
 const storeAMD64 = `^(\t(?:VMOVUPS|VMASKMOVPS|VMOVSS) +(?:\w+, )?[XYZ]\d+, (?:\w+, )?)(\S*)\((\w+)\)(\S*)$`
 
-var strideAMD64 = strides(storeAMD64, `^\tMOVQ +rows\+16\(FP\), (\w+)$`, `^(\tADDQ +\$\+)(\d+)(, %s)$`)
+var strideAMD64 = strides(storeAMD64, `^\tMOVQ +rows\+\d+\(FP\), (\w+)$`, `^(\tADDQ +\$\+)(\d+)(, %s)$`)
 
 var faultsAMD64 = []fault{
 	{"a store one vector further", further(`^(\t(?:VMOVUPS|VMASKMOVPS|VMOVSS) +[XYZ]\d+, (?:\w+, )?)(-?\d*)(\(\w+\).*)$`)},
@@ -141,7 +141,7 @@ var faultsAMD64 = []fault{
 
 const storeARM64 = `^(\t(?:FSTPQ \(F\d+, F\d+\)|FMOV[QS] F\d+|VST1 V\d+\.S\[\d\]), )(\d*)\((R\d+)\)$`
 
-var strideARM64 = strides(storeARM64, `^\tMOVD rows\+16\(FP\), (\w+)$`, `^(\tADD \$)(\d+)(, %[1]s, %[1]s)$`)
+var strideARM64 = strides(storeARM64, `^\tMOVD rows\+\d+\(FP\), (\w+)$`, `^(\tADD \$)(\d+)(, %[1]s, %[1]s)$`)
 
 var faultsARM64 = []fault{
 	{"a store one vector further", further(`^(\t(?:FSTPQ \(F\d+, F\d+\)|FMOV[QS] F\d+), )(\d*)(\(R\d+\))$`)},

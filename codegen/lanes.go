@@ -435,59 +435,52 @@ func deltaSpan(of span, k runtime.KernelKey) {
 	b, nv := of.Builder, of.n
 	x, w, meta := b.Arg("x"), b.Arg("w"), b.Arg("meta")
 	acc := b.Vecs(s * nv) // nv a row
-	slab := b.NewLabel("slab")
-	b.Label(slab)
-	bias := b.Arg("bias")
-	for l := range s {
-		b.Bcast(acc[l*nv], asm.At(bias, 4*l))
-		for v := 1; v < nv; v++ {
-			b.VMov(acc[l*nv+v], acc[l*nv])
-		}
-	}
-	b.AddI(bias, 4*s)
-	b.SetArg("bias", bias)
-	cnt, c := b.Arg("cnt"), b.Int()
-	b.LoadU(c, 4, asm.At(cnt, 0))
-	b.AddI(cnt, 4)
-	b.SetArg("cnt", cnt)
-	var off [s]asm.Reg
-	for l := range off {
-		off[l] = b.Int()
-		b.MovI(off[l], 0)
-	}
-	b.While("step", c, func() {
-		d := b.Int()
-		b.Prefetch(asm.At(w, ahead))
-		for l := range off {
-			b.LoadU(d, 1, asm.At(meta, l))
-			// off counts in units of 8 bytes, a row of the tile is T/2 of them.
-			b.Lea(off[l], asm.Mem{Base: off[l], Index: d, Scale: int(k.T) / 2})
-			wv := b.Vec()
-			b.Bcast(wv, asm.At(w, 4*l))
-			for v := range nv {
-				of.fma(acc[l*nv+v], wv, asm.Mem{Base: x, Index: off[l], Scale: 8}, v)
+	b.LoopArg("slab", "n", func() {
+		bias := b.Arg("bias")
+		for l := range s {
+			b.Bcast(acc[l*nv], asm.At(bias, 4*l))
+			for v := 1; v < nv; v++ {
+				b.VMov(acc[l*nv+v], acc[l*nv])
 			}
 		}
-		b.AddI(meta, s)
-		b.AddI(w, 4*s)
-	})
-	lo, hi := b.Vec(), b.Vec()
-	b.BcastArg(lo, "lo")
-	b.BcastArg(hi, "hi")
-	y, ldy := b.Arg("y"), b.Arg("ldy")
-	for i, a := range acc {
-		b.VMax(a, lo, a)
-		b.VMin(a, hi, a)
-		of.store(asm.At(y, 0), i%nv, a)
-		if i%nv == nv-1 {
-			b.Add(y, ldy)
+		b.AddI(bias, 4*s)
+		b.SetArg("bias", bias)
+		cnt, c := b.Arg("cnt"), b.Int()
+		b.LoadU(c, 4, asm.At(cnt, 0))
+		b.AddI(cnt, 4)
+		b.SetArg("cnt", cnt)
+		var off [s]asm.Reg
+		for l := range off {
+			off[l] = b.Int()
+			b.MovI(off[l], 0)
 		}
-	}
-	b.SetArg("y", y)
-	n, end := b.Arg("n"), b.NewLabel("end")
-	b.AddI(n, -1)
-	b.SetArg("n", n)
-	b.JumpZ(n, end)
-	b.Jump(slab)
-	b.Label(end)
+		b.While("step", c, func() {
+			d, weight := b.Int(), of.weights(w, s)
+			b.Prefetch(asm.At(w, ahead))
+			for l := range off {
+				b.LoadU(d, 1, asm.At(meta, l))
+				// off counts in units of 8 bytes, a row of the tile is T/2 of them.
+				b.Lea(off[l], asm.Mem{Base: off[l], Index: d, Scale: int(k.T) / 2})
+				wv := weight(l)
+				for v := range nv {
+					of.fma(acc[l*nv+v], wv, asm.Mem{Base: x, Index: off[l], Scale: 8}, v)
+				}
+			}
+			b.AddI(meta, s)
+			b.AddI(w, 4*s)
+		})
+		lo, hi := b.Vec(), b.Vec()
+		b.BcastArg(lo, "lo")
+		b.BcastArg(hi, "hi")
+		y, ldy := b.Arg("y"), b.Arg("ldy")
+		for i, a := range acc {
+			b.VMax(a, lo, a)
+			b.VMin(a, hi, a)
+			of.store(asm.At(y, 0), i%nv, a)
+			if i%nv == nv-1 {
+				b.Add(y, ldy)
+			}
+		}
+		b.SetArg("y", y)
+	})
 }

@@ -60,15 +60,7 @@ func (b *fronts) build(k runtime.KernelKey) {
 	b.MulI(c, groups, b.unit.w)
 	b.Add(second.w, c)
 
-	pair, end := b.NewLabel("pair"), b.NewLabel("end")
-	b.Label(pair)
-	b.pair()
-	n := b.Arg("n")
-	b.AddI(n, -1)
-	b.SetArg("n", n)
-	b.JumpZ(n, end)
-	b.Jump(pair)
-	b.Label(end)
+	b.LoopArg("pair", "n", b.pair)
 }
 
 // next reads an argument that points to elements of size bytes a unit, at most 8

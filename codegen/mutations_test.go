@@ -116,7 +116,7 @@ var mutationsAMD64 = map[string]func(line string) (string, bool){
 			return "", false
 		}
 		if strings.HasPrefix(m[2], "0x") {
-			return fmt.Sprintf("%s$%#02x%s", m[1], v+1, m[3]), true // a shift count
+			return fmt.Sprintf("%s$%#02x%s", m[1], (v+1)&0xff, m[3]), true // a shift count, or a choice of lanes
 		}
 		return fmt.Sprintf("%s$%+d%s", m[1], v+4, m[3]), true
 	},
@@ -126,6 +126,10 @@ var mutationsAMD64 = map[string]func(line string) (string, bool){
 var equivalentAMD64 = []equivalence{
 	{runtime.PanelDense, "dropped", `JZ +hinted|ADDQ +R8, R9|, ahead\+`, "a hint elsewhere is no result"},
 	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelGrouped, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelStep, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelDense, "immediate", `ADDQ +\$\+64, BX`, "nothing follows a column that goes alone"},
+	{runtime.PanelDense, "dropped", `ADDQ +\$\+64, BX`, "nothing follows a column that goes alone"},
 	{runtime.PanelDense, "jump", `JZ +hinted`, "a hint elsewhere is no result"},
 	{runtime.CopyTile, "dropped", `ADDQ +BX, R11`, "a hint elsewhere is no result"},
 	{runtime.TransTile, "immediate", `CMPQ +\w+, \$\+0`, "columns are left by eights, or none"},
@@ -229,6 +233,8 @@ var mutationsARM64 = map[string]func(line string) (string, bool){
 var equivalentARM64 = []equivalence{
 	{runtime.PanelDense, "dropped", `CBZ R\d+, hinted|ADD R2, R1, R1|, ahead\+`, "a hint elsewhere is no result"},
 	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelGrouped, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelStep, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelDense, "jump", `CBZ R\d+, hinted`, "a hint elsewhere is no result"},
 	{runtime.LanesDense, "dropped", `JMP slabs`, "slabs one by one do what several at a time leave"},
 	{runtime.LanesRow, "dropped", `VDUP V1\.S\[0\], V1\.S4`, "only the lowest lane is stored"},

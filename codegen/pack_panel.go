@@ -34,7 +34,7 @@ func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.S
 	stored := (end - first) * o.k
 	if kind != sgp.Dense {
 		stored = o.stored(first, end)
-		s.Idx = make([]uint16, 0, stored+1) // Block stores less
+		s.Idx = make([]uint16, 0, stored+sgp.IdxAhead) // Block stores less
 	}
 	s.W = make([]float32, 0, stored) // Block stores more
 	for k0 := 0; k0 < o.k; k0 += kb {
@@ -57,7 +57,7 @@ func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.S
 		}
 	}
 	if kind != sgp.Dense {
-		s.Idx = append(s.Idx, 0) // read ahead
+		s.Idx = append(s.Idx, make([]uint16, sgp.IdxAhead)...)
 	}
 	return s
 }

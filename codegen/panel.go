@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/sparsegen/sparsegen/asm"
+	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -47,13 +48,14 @@ func panel(b *asm.Builder, k runtime.KernelKey) error {
 // panelSpan computes the lanes of s in all panels.
 func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 	b, mr := s.Builder, int(k.MR)
-	y, x, w := b.Arg("y"), b.Arg("x"), b.Arg("w")
-	if !offset.IsZero() {
-		b.Add(y, offset)
-		b.Add(x, offset)
+	strip := func(name string) asm.Reg { // of a matrix
+		of := b.Arg(name)
+		if !offset.IsZero() {
+			b.Add(of, offset)
+		}
+		return of
 	}
-	rows, n := b.Arg("rows"), b.Arg("n")
-	bias := b.Arg("bias")
+	x, w, rows := strip("x"), b.Arg("w"), b.Arg("rows")
 	var idx, runs asm.Reg
 	if k.Op != runtime.PanelDense {
 		idx, runs = b.Arg("idx"), b.Arg("runs")
@@ -65,11 +67,10 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 	xv := b.Vecs(s.n) // the column; with one row it stays in memory
 	at := columns{span: s, x: x, w: w, idx: idx}
 	if k.Op != runtime.PanelDense {
-		at.ldx, at.off = b.Arg("ldx"), b.Int()
+		at.ldx = b.Arg("ldx")
 	}
 	if k.Op == runtime.PanelStep || k.Op == runtime.PanelGrouped && mr == 1 {
-		at.next = b.Int()
-		at.loadOffset(at.next, 0)
+		at.loadAhead(mr)
 	}
 	rowAt := func(i int, of asm.Reg, stride string) asm.Reg { // address of row i of the panel
 		r, ld := b.Int(), b.Arg(stride)
@@ -79,11 +80,19 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		return r
 	}
 
-	b.Loop("panel", n, func() {
+	// What a panel needs but once stays among the arguments: an amd64 has not the
+	// registers for all. Strips begin with the same arguments again.
+	loop, biasAt := b.LoopArg, func() asm.Reg { return b.Arg("bias") }
+	if !offset.IsZero() {
+		n, bias := b.Arg("n"), b.Arg("bias")
+		loop = func(stem, _ string, body func()) { b.Loop(stem, n, body) }
+		biasAt = func() asm.Reg { return bias }
+	}
+	loop("panel", "n", func() {
 		if k.Op == runtime.PanelDense || k.Op == runtime.PanelGrouped && mr == 1 {
 			fetchAhead(b, mr, int(k.T)*4)
 		}
-		load, ready := b.NewLabel("load"), b.NewLabel("ready")
+		bias, load, ready := biasAt(), b.NewLabel("load"), b.NewLabel("ready")
 		b.JumpZ(bias, load)
 		for i := range mr {
 			b.Bcast(acc[i][0], asm.At(bias, 4*i))
@@ -92,12 +101,12 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 			}
 		}
 		b.AddI(bias, 4*mr)
+		if offset.IsZero() {
+			b.SetArg("bias", bias)
+		}
 		b.Jump(ready)
 		b.Label(load)
-		sums := b.Arg("sums")
-		if !offset.IsZero() {
-			b.Add(sums, offset)
-		}
+		sums := strip("sums")
 		for i := range mr {
 			r := rowAt(i, sums, "lds")
 			for j := range s.n {
@@ -118,17 +127,21 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 				b.AddI(w, n*4*mr)
 			})
 		case runtime.PanelBlock:
-			at.run(acc, xv, 1<<mr-1, asm.At(runs, 0))
+			at.shared(acc, xv, 1<<mr-1, asm.At(runs, 0))
 			b.AddI(runs, 2)
 		case runtime.PanelStep:
-			at.steps(acc, xv, asm.At(runs, 0))
+			at.list(acc, asm.At(runs, 0))
 			for i := range mr {
-				at.run(acc, xv, 1<<i, asm.At(runs, 2*(1+i)))
+				at.list(acc[i:i+1], asm.At(runs, 2*(1+i)))
 			}
 			b.AddI(runs, 2*(1+mr))
 		default:
-			for set := 1; set < 1<<mr; set++ {
-				at.run(acc, xv, set, asm.At(runs, 2*(set-1)))
+			if mr == 1 {
+				at.list(acc, asm.At(runs, 0))
+			} else {
+				for set := 1; set < 1<<mr; set++ {
+					at.shared(acc, xv, set, asm.At(runs, 2*(set-1)))
+				}
 			}
 			b.AddI(runs, 2*(1<<mr-1))
 		}
@@ -136,6 +149,7 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		lo, hi := b.Vec(), b.Vec()
 		b.BcastArg(lo, "lo")
 		b.BcastArg(hi, "hi")
+		y := strip("y")
 		for i := range mr {
 			r := rowAt(i, y, "ldy")
 			for j := range s.n {
@@ -154,10 +168,11 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 const denseRound = 4
 
 // rounds is a loop over n >= 0 things, several in each round as long as there are as
-// many, then one by one; body passes count of them. Where the length of vectors is not
-// known all go one by one: no address is so many bytes and so many vectors away.
+// many, then half of them, and so on; body passes count of them. Where
+// the length of vectors is not known all go one by one: no address is so many bytes and
+// so many vectors away.
 func rounds(b *asm.Builder, stem string, n asm.Reg, several int, body func(count int)) {
-	if !b.Machine().Scalable {
+	if several > 1 && !b.Machine().Scalable {
 		round, rest := b.NewLabel("round"), b.NewLabel("rest")
 		b.Label(round)
 		b.JumpLE(n, several-1, rest)
@@ -165,6 +180,13 @@ func rounds(b *asm.Builder, stem string, n asm.Reg, several int, body func(count
 		b.AddI(n, -several)
 		b.Jump(round)
 		b.Label(rest)
+		for half := several / 2; half > 1; half /= 2 {
+			fewer := b.NewLabel("fewer")
+			b.JumpLE(n, half-1, fewer)
+			body(half)
+			b.AddI(n, -half)
+			b.Label(fewer)
+		}
 	}
 	b.While(stem, n, func() { body(1) })
 }
@@ -186,15 +208,28 @@ func fetchAhead(b *asm.Builder, rows, width int) {
 	b.Label(hinted)
 }
 
-// columns is where a kernel stands in the streams of a segment. Where
-// multiply-adds have the tile as their operand, the offset of the next column is
-// loaded one column ahead, across the ends of runs and panels: they would fill
-// the core's queues while they wait for an address. Shared columns are loaded
-// first and do not gain by it.
+// columns is where a kernel stands in the streams of a segment.
 type columns struct {
 	span
 	x, ldx, w, idx asm.Reg
-	off, next      asm.Reg // of a column from x, in bytes; next is none without loading ahead
+	off            []asm.Reg // of the next columns from x, in bytes; none where they are not loaded ahead
+}
+
+// loadAhead loads the offsets of the first columns. Where multiply-adds have the tile
+// as their operand, offsets are loaded that many columns ahead, across the ends of
+// runs and panels: they would fill the core's queues while they wait for an address.
+// Shared columns are loaded first and do not gain by it. Where columns go one by one,
+// further ahead would only move offsets from register to register.
+func (c *columns) loadAhead(mr int) {
+	n := sgp.IdxAhead
+	if c.Machine().Scalable {
+		n = mr
+	}
+	c.off = make([]asm.Reg, n)
+	for j := range c.off {
+		c.off[j] = c.Int()
+		c.loadOffset(c.off[j], j)
+	}
 }
 
 // loadOffset loads the offset of the column that lies n columns on.
@@ -203,42 +238,53 @@ func (c *columns) loadOffset(off asm.Reg, n int) {
 	c.Mul(off, c.ldx)
 }
 
-// take is where in the tile the column lies that is n columns on, for one use.
-func (c *columns) take(n int) asm.Mem {
-	if c.next.IsZero() {
-		c.loadOffset(c.off, n)
-	} else {
-		c.Mov(c.off, c.next)
-		c.loadOffset(c.next, n+1)
-	}
-	return asm.Mem{Base: c.x, Index: c.off, Scale: 1}
-}
+func (c *columns) at(off asm.Reg) asm.Mem { return asm.Mem{Base: c.x, Index: off, Scale: 1} }
 
-// run is the loop over the columns that are stored in exactly the rows of set s.
-func (c *columns) run(acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
-	n := c.Int()
+// shared is the loop over the columns that are stored in exactly the rows of set s.
+func (c *columns) shared(acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
+	n, off := c.Int(), c.Int()
 	c.Comment(fmt.Sprintf("columns in rows %0*b", len(acc), s))
 	c.LoadU(n, 2, count)
 	c.While(fmt.Sprintf("rows%0*b_", len(acc), s), n, func() {
-		column(c.span, acc, xv, s, c.take(0), asm.At(c.w, 0))
+		c.loadOffset(off, 0)
+		column(c.span, acc, xv, s, c.at(off), asm.At(c.w, 0))
 		c.AddI(c.idx, 2)
 		c.AddI(c.w, 4*bits.OnesCount(uint(s)))
 	})
 }
 
-// steps is the loop over a column for each row at a time: more independent
-// chains than one row has in a narrow tile.
-func (c *columns) steps(acc [][]asm.Reg, xv []asm.Reg, count asm.Mem) {
-	n, mr := c.Int(), len(acc)
-	c.Comment("a column for each row")
+// list is the loop over a column for each row of acc at a time. Several rows have
+// more independent chains than one has in a narrow tile.
+func (c *columns) list(acc [][]asm.Reg, count asm.Mem) {
+	n := c.Int()
+	c.Comment(fmt.Sprintf("a column for each of %d rows", len(acc)))
 	c.LoadU(n, 2, count)
-	c.While("step", n, func() {
-		for i := range mr {
-			column(c.span, acc, xv, 1<<i, c.take(i), asm.At(c.w, 4*i))
+	rounds(c.Builder, "list", n, len(c.off)/len(acc), func(n int) { c.take(acc, n*len(acc)) })
+}
+
+// take multiplies the next n columns into the rows of acc, which take turns.
+func (c *columns) take(acc [][]asm.Reg, n int) {
+	weight := c.weights(c.w, n)
+	for j := range n {
+		row, w := acc[j%len(acc)], weight(j)
+		for v := range row {
+			c.fma(row[v], w, c.at(c.off[j]), v)
 		}
-		c.AddI(c.idx, 2*mr)
-		c.AddI(c.w, 4*mr)
-	})
+		if n == len(c.off) {
+			c.loadOffset(c.off[j], n+j)
+		}
+	}
+	if n < len(c.off) {
+		for j, off := range c.off {
+			if j+n < len(c.off) {
+				c.Mov(off, c.off[j+n])
+			} else {
+				c.loadOffset(off, n+j)
+			}
+		}
+	}
+	c.AddI(c.idx, 2*n)
+	c.AddI(c.w, 4*n)
 }
 
 // column multiplies one column of the tile into the rows of a set. The weights

@@ -17,7 +17,7 @@ import (
 // pinned is the fingerprint of the packers as they are. Where a change of layout
 // is meant, set it to what the test says; packed files of before are then
 // refused, with a word on packing again. Where none is meant, a packer is wrong.
-const pinned = 0x3fab35f9b1ced0e0
+const pinned = 0xb11ee4127e2f59b0
 
 func TestFingerprintIsPinned(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("%#x", uint64(pinned)), fmt.Sprintf("%#x", Fingerprint()))

@@ -37,6 +37,29 @@ func (s span) fma(d, x asm.Reg, m asm.Mem, j int) {
 	}
 }
 
+// weights gives the n weights at p, each in all lanes. Multiply-adds with an operand in
+// memory wait for loads; where copies of lanes cost neither, a load has four weights.
+func (s span) weights(p asm.Reg, n int) func(i int) asm.Reg {
+	several := min(n, 4)
+	if !s.Machine().LaneCopies || several == 1 || n%several != 0 {
+		return func(i int) asm.Reg {
+			w := s.Vec()
+			s.Bcast(w, asm.At(p, 4*i))
+			return w
+		}
+	}
+	var loaded asm.Reg
+	return func(i int) asm.Reg {
+		if i%several == 0 {
+			loaded = s.Vec()
+			s.BcastN(loaded, several, asm.At(p, 4*i))
+		}
+		w := s.Vec()
+		s.LaneOf4(w, loaded, i%several)
+		return w
+	}
+}
+
 func (s span) masked(j int) bool { return j == s.n-1 && !s.last.IsZero() }
 
 // The lanes that a vector of any machine has, least and most.

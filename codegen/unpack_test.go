@@ -108,7 +108,7 @@ func (u *unpacker) panel(p *sgp.Panel) {
 		}
 		require.Empty(u.t, w)
 		if s.Kind != sgp.Dense {
-			take(u.t, &idx, 1) // read ahead
+			take(u.t, &idx, sgp.IdxAhead)
 		}
 		require.Empty(u.t, idx)
 		require.Empty(u.t, runs)

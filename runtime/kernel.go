@@ -41,8 +41,8 @@ import "github.com/sparsegen/sparsegen/runtime/gpu"
 // y row r begins at y + r*ldy, row r of sums at sums + r*lds, x row k at x + k*ldx. sums may be y. ahead is a hint: for each
 // panel row, T float32 there will be read soon, and then those lda bytes further, which
 // PanelDense and PanelGrouped with MR = 1 prefetch; with lda = 0 it means nothing. runs has 1<<MR - 1 counts a panel (PanelBlock:
-// one), in the order of s. A kernel may load one idx beyond the last; the packer
-// appends it.
+// one), in the order of s. A kernel may load four idx beyond the last; the packer
+// appends them.
 //
 // PanelStep has a list of columns for each row, and 1 + MR counts a panel: the
 // rows go in step through what the shortest list is long, then each goes on

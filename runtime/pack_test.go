@@ -167,7 +167,7 @@ func packSegment(d dense, kind sgp.SegmentKind, mr, kb int, rows, cols []uint32)
 		}
 	}
 	if kind != sgp.Dense {
-		s.Idx = append(s.Idx, 0) // read ahead
+		s.Idx = append(s.Idx, make([]uint16, sgp.IdxAhead)...)
 	}
 	return s
 }

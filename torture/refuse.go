@@ -126,10 +126,11 @@ func spoil(r source, m *sgp.Model) string {
 			s := &p.Segments[i]
 			rows(fmt.Sprintf("rows of segment %d", i), s.Rows)
 			add("an index too large", func() bool {
-				if len(s.Idx) < 2 {
+				used := len(s.Idx) - sgp.IdxAhead
+				if used < 1 {
 					return false
 				}
-				s.Idx[r.IntN(len(s.Idx)-1)] = uint16(min(p.KB, lin.In) + r.IntN(3)) // the last one is not used
+				s.Idx[r.IntN(used)] = uint16(min(p.KB, lin.In) + r.IntN(3))
 				return true
 			})
 			add("a run too long", func() bool {

@@ -20,7 +20,7 @@ import (
 // Machines of this architecture. On both, one 512-bit register holds 16
 // float32 and one 256-bit register 8.
 var (
-	AVX2   = asm.Machine{Name: "avx2", Lanes: 8, Regs: 16}
+	AVX2   = asm.Machine{Name: "avx2", Lanes: 8, Regs: 16, LaneCopies: true}
 	AVX512 = asm.Machine{Name: "avx512", Lanes: 16, Regs: 32, BroadcastOperand: true}
 )
 
@@ -139,6 +139,8 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		c.VBROADCASTSS(b.Addr, l.r(i.Dst))
 	case asm.OpBcastConst:
 		c.VBROADCASTSS(l.data.constant(c, uint32(i.Imm)), l.r(i.Dst))
+	case asm.OpLaneOf4:
+		c.VPERMILPS(operand.U8(uint8(i.Imm)*0b01010101), l.r(i.A), l.r(i.Dst))
 	case asm.OpBcastN:
 		return l.bcastN(i)
 	case asm.OpFMABcast:

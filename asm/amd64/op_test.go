@@ -126,6 +126,8 @@ var programs = []program{
 	{"", asm.OpBcast, func(b *asm.Builder, p *operands) { b.Bcast(p.d, asm.At(p.i, 4)) }},
 	{"", asm.OpBcastArg, func(b *asm.Builder, p *operands) { b.BcastArg(p.d, "lo") }},
 	{"unknown", asm.OpBcastArg, func(b *asm.Builder, p *operands) { b.BcastArg(p.d, "hi") }},
+	{"0", asm.OpLaneOf4, func(b *asm.Builder, p *operands) { b.LaneOf4(p.d, p.a, 0) }},
+	{"3", asm.OpLaneOf4, func(b *asm.Builder, p *operands) { b.LaneOf4(p.d, p.a, 3) }},
 	{"2", asm.OpBcastN, func(b *asm.Builder, p *operands) { b.BcastN(p.d, 2, asm.At(p.i, 8)) }},
 	{"4", asm.OpBcastN, func(b *asm.Builder, p *operands) { b.BcastN(p.d, 4, asm.At(p.i, 16)) }},
 	{"8", asm.OpBcastN, func(b *asm.Builder, p *operands) { b.BcastN(p.d, 8, asm.At(p.i, 32)) }},

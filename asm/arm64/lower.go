@@ -354,6 +354,8 @@ func (l *lowerer) inst(n int, i *asm.Inst) error {
 		l.become(i.Dst, t)
 	case asm.OpVMax, asm.OpVMin:
 		l.choose(i)
+	case asm.OpLaneOf4:
+		l.emit("dup.4s", l.r(i.Dst), l.r(i.A), i.Imm)
 	case asm.OpBcastN:
 		return l.bcastN(i)
 	case asm.OpLoadMask, asm.OpStoreMask:

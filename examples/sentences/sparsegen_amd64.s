@@ -7,353 +7,610 @@
 // func panelGrouped_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t8_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
-	ADDQ         $+4, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y1
-	VFMADD231PS  (CX)(R13*1), Y1, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y1
+	VPERMILPS      $0x00, Y1, Y2
+	VFMADD231PS    (AX)(R8*1), Y2, Y0
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y1, Y2
+	VFMADD231PS    (AX)(R9*1), Y2, Y0
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y1, Y2
+	VFMADD231PS    (AX)(R10*1), Y2, Y0
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y1, Y1
+	VFMADD231PS    (AX)(R11*1), Y1, Y0
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y1
+	VPERMILPS    $0x00, Y1, Y2
+	VFMADD231PS  (AX)(R8*1), Y2, Y0
+	VPERMILPS    $0x55, Y1, Y1
+	VFMADD231PS  (AX)(R9*1), Y1, Y0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (AX)(R8*1), Y1, Y0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y1
 	VBROADCASTSS hi+92(FP), Y2
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      Y0, (R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y0, (R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t16_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R13*1), Y2, Y0
-	VFMADD231PS  32(CX)(R13*1), Y2, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y2
+	VPERMILPS      $0x00, Y2, Y3
+	VFMADD231PS    (AX)(R8*1), Y3, Y0
+	VFMADD231PS    32(AX)(R8*1), Y3, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y2, Y3
+	VFMADD231PS    (AX)(R9*1), Y3, Y0
+	VFMADD231PS    32(AX)(R9*1), Y3, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y2, Y3
+	VFMADD231PS    (AX)(R10*1), Y3, Y0
+	VFMADD231PS    32(AX)(R10*1), Y3, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y2, Y2
+	VFMADD231PS    (AX)(R11*1), Y2, Y0
+	VFMADD231PS    32(AX)(R11*1), Y2, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y2
+	VPERMILPS    $0x00, Y2, Y3
+	VFMADD231PS  (AX)(R8*1), Y3, Y0
+	VFMADD231PS  32(AX)(R8*1), Y3, Y1
+	VPERMILPS    $0x55, Y2, Y2
+	VFMADD231PS  (AX)(R9*1), Y2, Y0
+	VFMADD231PS  32(AX)(R9*1), Y2, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (AX)(R8*1), Y2, Y0
+	VFMADD231PS  32(AX)(R8*1), Y2, Y1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y2
 	VBROADCASTSS hi+92(FP), Y3
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y1, 32(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t16_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
-	ADDQ         $+4, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z1
-	VFMADD231PS  (CX)(R13*1), Z1, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (AX)(R8*1), Z1, Z0
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z1
+	VFMADD231PS  (AX)(R9*1), Z1, Z0
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z1
+	VFMADD231PS  (AX)(R10*1), Z1, Z0
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z1
+	VFMADD231PS  (AX)(R11*1), Z1, Z0
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (AX)(R8*1), Z1, Z0
+	VBROADCASTSS 4(CX), Z1
+	VFMADD231PS  (AX)(R9*1), Z1, Z0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (AX)(R8*1), Z1, Z0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z1
 	VBROADCASTSS hi+92(FP), Z2
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z0, (R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t24_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 	VMOVUPS 64(R14), Y2
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y3
-	VFMADD231PS  (CX)(R13*1), Y3, Y0
-	VFMADD231PS  32(CX)(R13*1), Y3, Y1
-	VFMADD231PS  64(CX)(R13*1), Y3, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y3
+	VPERMILPS      $0x00, Y3, Y4
+	VFMADD231PS    (AX)(R8*1), Y4, Y0
+	VFMADD231PS    32(AX)(R8*1), Y4, Y1
+	VFMADD231PS    64(AX)(R8*1), Y4, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y3, Y4
+	VFMADD231PS    (AX)(R9*1), Y4, Y0
+	VFMADD231PS    32(AX)(R9*1), Y4, Y1
+	VFMADD231PS    64(AX)(R9*1), Y4, Y2
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y3, Y4
+	VFMADD231PS    (AX)(R10*1), Y4, Y0
+	VFMADD231PS    32(AX)(R10*1), Y4, Y1
+	VFMADD231PS    64(AX)(R10*1), Y4, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y3, Y3
+	VFMADD231PS    (AX)(R11*1), Y3, Y0
+	VFMADD231PS    32(AX)(R11*1), Y3, Y1
+	VFMADD231PS    64(AX)(R11*1), Y3, Y2
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y3
+	VPERMILPS    $0x00, Y3, Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y0
+	VFMADD231PS  32(AX)(R8*1), Y4, Y1
+	VFMADD231PS  64(AX)(R8*1), Y4, Y2
+	VPERMILPS    $0x55, Y3, Y3
+	VFMADD231PS  (AX)(R9*1), Y3, Y0
+	VFMADD231PS  32(AX)(R9*1), Y3, Y1
+	VFMADD231PS  64(AX)(R9*1), Y3, Y2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  (AX)(R8*1), Y3, Y0
+	VFMADD231PS  32(AX)(R8*1), Y3, Y1
+	VFMADD231PS  64(AX)(R8*1), Y3, Y2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y3
 	VBROADCASTSS hi+92(FP), Y4
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y3, Y0
 	VMINPS       Y0, Y4, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y3, Y1
 	VMINPS       Y1, Y4, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      Y2, 64(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y2, 64(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t32_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -361,151 +618,289 @@ load3:
 	VMOVUPS 64(R14), Y2
 	VMOVUPS 96(R14), Y3
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y0
-	VFMADD231PS  32(CX)(R13*1), Y4, Y1
-	VFMADD231PS  64(CX)(R13*1), Y4, Y2
-	VFMADD231PS  96(CX)(R13*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y0
+	VFMADD231PS    32(AX)(R8*1), Y5, Y1
+	VFMADD231PS    64(AX)(R8*1), Y5, Y2
+	VFMADD231PS    96(AX)(R8*1), Y5, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y0
+	VFMADD231PS    32(AX)(R9*1), Y5, Y1
+	VFMADD231PS    64(AX)(R9*1), Y5, Y2
+	VFMADD231PS    96(AX)(R9*1), Y5, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y0
+	VFMADD231PS    32(AX)(R10*1), Y5, Y1
+	VFMADD231PS    64(AX)(R10*1), Y5, Y2
+	VFMADD231PS    96(AX)(R10*1), Y5, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y0
+	VFMADD231PS    32(AX)(R11*1), Y4, Y1
+	VFMADD231PS    64(AX)(R11*1), Y4, Y2
+	VFMADD231PS    96(AX)(R11*1), Y4, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y0
+	VFMADD231PS  32(AX)(R8*1), Y5, Y1
+	VFMADD231PS  64(AX)(R8*1), Y5, Y2
+	VFMADD231PS  96(AX)(R8*1), Y5, Y3
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y0
+	VFMADD231PS  32(AX)(R9*1), Y4, Y1
+	VFMADD231PS  64(AX)(R9*1), Y4, Y2
+	VFMADD231PS  96(AX)(R9*1), Y4, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y0
+	VFMADD231PS  32(AX)(R8*1), Y4, Y1
+	VFMADD231PS  64(AX)(R8*1), Y4, Y2
+	VFMADD231PS  96(AX)(R8*1), Y4, Y3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y4
 	VBROADCASTSS hi+92(FP), Y5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 96(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y3, 96(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t32_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R13*1), Z2, Z0
-	VFMADD231PS  64(CX)(R13*1), Z2, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	VFMADD231PS  64(AX)(R8*1), Z2, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z0
+	VFMADD231PS  64(AX)(R9*1), Z2, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  (AX)(R10*1), Z2, Z0
+	VFMADD231PS  64(AX)(R10*1), Z2, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  (AX)(R11*1), Z2, Z0
+	VFMADD231PS  64(AX)(R11*1), Z2, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	VFMADD231PS  64(AX)(R8*1), Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z0
+	VFMADD231PS  64(AX)(R9*1), Z2, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	VFMADD231PS  64(AX)(R8*1), Z2, Z1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z2
 	VBROADCASTSS hi+92(FP), Z3
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, 64(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z1, 64(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t40_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
@@ -513,21 +908,23 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -536,75 +933,156 @@ load3:
 	VMOVUPS 96(R14), Y3
 	VMOVUPS 128(R14), Y4
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y5
-	VFMADD231PS  (CX)(R13*1), Y5, Y0
-	VFMADD231PS  32(CX)(R13*1), Y5, Y1
-	VFMADD231PS  64(CX)(R13*1), Y5, Y2
-	VFMADD231PS  96(CX)(R13*1), Y5, Y3
-	VFMADD231PS  128(CX)(R13*1), Y5, Y4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y5
+	VPERMILPS      $0x00, Y5, Y6
+	VFMADD231PS    (AX)(R8*1), Y6, Y0
+	VFMADD231PS    32(AX)(R8*1), Y6, Y1
+	VFMADD231PS    64(AX)(R8*1), Y6, Y2
+	VFMADD231PS    96(AX)(R8*1), Y6, Y3
+	VFMADD231PS    128(AX)(R8*1), Y6, Y4
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y5, Y6
+	VFMADD231PS    (AX)(R9*1), Y6, Y0
+	VFMADD231PS    32(AX)(R9*1), Y6, Y1
+	VFMADD231PS    64(AX)(R9*1), Y6, Y2
+	VFMADD231PS    96(AX)(R9*1), Y6, Y3
+	VFMADD231PS    128(AX)(R9*1), Y6, Y4
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y5, Y6
+	VFMADD231PS    (AX)(R10*1), Y6, Y0
+	VFMADD231PS    32(AX)(R10*1), Y6, Y1
+	VFMADD231PS    64(AX)(R10*1), Y6, Y2
+	VFMADD231PS    96(AX)(R10*1), Y6, Y3
+	VFMADD231PS    128(AX)(R10*1), Y6, Y4
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y5, Y5
+	VFMADD231PS    (AX)(R11*1), Y5, Y0
+	VFMADD231PS    32(AX)(R11*1), Y5, Y1
+	VFMADD231PS    64(AX)(R11*1), Y5, Y2
+	VFMADD231PS    96(AX)(R11*1), Y5, Y3
+	VFMADD231PS    128(AX)(R11*1), Y5, Y4
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y5
+	VPERMILPS    $0x00, Y5, Y6
+	VFMADD231PS  (AX)(R8*1), Y6, Y0
+	VFMADD231PS  32(AX)(R8*1), Y6, Y1
+	VFMADD231PS  64(AX)(R8*1), Y6, Y2
+	VFMADD231PS  96(AX)(R8*1), Y6, Y3
+	VFMADD231PS  128(AX)(R8*1), Y6, Y4
+	VPERMILPS    $0x55, Y5, Y5
+	VFMADD231PS  (AX)(R9*1), Y5, Y0
+	VFMADD231PS  32(AX)(R9*1), Y5, Y1
+	VFMADD231PS  64(AX)(R9*1), Y5, Y2
+	VFMADD231PS  96(AX)(R9*1), Y5, Y3
+	VFMADD231PS  128(AX)(R9*1), Y5, Y4
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y0
+	VFMADD231PS  32(AX)(R8*1), Y5, Y1
+	VFMADD231PS  64(AX)(R8*1), Y5, Y2
+	VFMADD231PS  96(AX)(R8*1), Y5, Y3
+	VFMADD231PS  128(AX)(R8*1), Y5, Y4
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y5
 	VBROADCASTSS hi+92(FP), Y6
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y5, Y0
 	VMINPS       Y0, Y6, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y5, Y1
 	VMINPS       Y1, Y6, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y5, Y2
 	VMINPS       Y2, Y6, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y5, Y3
 	VMINPS       Y3, Y6, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y5, Y4
 	VMINPS       Y4, Y6, Y4
-	VMOVUPS      Y4, 128(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y4, 128(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t48_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -612,22 +1090,24 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
 	VMOVAPS      Y0, Y5
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -637,79 +1117,166 @@ load3:
 	VMOVUPS 128(R14), Y4
 	VMOVUPS 160(R14), Y5
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R13*1), Y6, Y0
-	VFMADD231PS  32(CX)(R13*1), Y6, Y1
-	VFMADD231PS  64(CX)(R13*1), Y6, Y2
-	VFMADD231PS  96(CX)(R13*1), Y6, Y3
-	VFMADD231PS  128(CX)(R13*1), Y6, Y4
-	VFMADD231PS  160(CX)(R13*1), Y6, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y6
+	VPERMILPS      $0x00, Y6, Y7
+	VFMADD231PS    (AX)(R8*1), Y7, Y0
+	VFMADD231PS    32(AX)(R8*1), Y7, Y1
+	VFMADD231PS    64(AX)(R8*1), Y7, Y2
+	VFMADD231PS    96(AX)(R8*1), Y7, Y3
+	VFMADD231PS    128(AX)(R8*1), Y7, Y4
+	VFMADD231PS    160(AX)(R8*1), Y7, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y6, Y7
+	VFMADD231PS    (AX)(R9*1), Y7, Y0
+	VFMADD231PS    32(AX)(R9*1), Y7, Y1
+	VFMADD231PS    64(AX)(R9*1), Y7, Y2
+	VFMADD231PS    96(AX)(R9*1), Y7, Y3
+	VFMADD231PS    128(AX)(R9*1), Y7, Y4
+	VFMADD231PS    160(AX)(R9*1), Y7, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y6, Y7
+	VFMADD231PS    (AX)(R10*1), Y7, Y0
+	VFMADD231PS    32(AX)(R10*1), Y7, Y1
+	VFMADD231PS    64(AX)(R10*1), Y7, Y2
+	VFMADD231PS    96(AX)(R10*1), Y7, Y3
+	VFMADD231PS    128(AX)(R10*1), Y7, Y4
+	VFMADD231PS    160(AX)(R10*1), Y7, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y6, Y6
+	VFMADD231PS    (AX)(R11*1), Y6, Y0
+	VFMADD231PS    32(AX)(R11*1), Y6, Y1
+	VFMADD231PS    64(AX)(R11*1), Y6, Y2
+	VFMADD231PS    96(AX)(R11*1), Y6, Y3
+	VFMADD231PS    128(AX)(R11*1), Y6, Y4
+	VFMADD231PS    160(AX)(R11*1), Y6, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y6
+	VPERMILPS    $0x00, Y6, Y7
+	VFMADD231PS  (AX)(R8*1), Y7, Y0
+	VFMADD231PS  32(AX)(R8*1), Y7, Y1
+	VFMADD231PS  64(AX)(R8*1), Y7, Y2
+	VFMADD231PS  96(AX)(R8*1), Y7, Y3
+	VFMADD231PS  128(AX)(R8*1), Y7, Y4
+	VFMADD231PS  160(AX)(R8*1), Y7, Y5
+	VPERMILPS    $0x55, Y6, Y6
+	VFMADD231PS  (AX)(R9*1), Y6, Y0
+	VFMADD231PS  32(AX)(R9*1), Y6, Y1
+	VFMADD231PS  64(AX)(R9*1), Y6, Y2
+	VFMADD231PS  96(AX)(R9*1), Y6, Y3
+	VFMADD231PS  128(AX)(R9*1), Y6, Y4
+	VFMADD231PS  160(AX)(R9*1), Y6, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  (AX)(R8*1), Y6, Y0
+	VFMADD231PS  32(AX)(R8*1), Y6, Y1
+	VFMADD231PS  64(AX)(R8*1), Y6, Y2
+	VFMADD231PS  96(AX)(R8*1), Y6, Y3
+	VFMADD231PS  128(AX)(R8*1), Y6, Y4
+	VFMADD231PS  160(AX)(R8*1), Y6, Y5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y6
 	VBROADCASTSS hi+92(FP), Y7
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, 160(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y5, 160(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t48_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -717,86 +1284,155 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 	VMOVUPS 128(R14), Z2
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z3
-	VFMADD231PS  (CX)(R13*1), Z3, Z0
-	VFMADD231PS  64(CX)(R13*1), Z3, Z1
-	VFMADD231PS  128(CX)(R13*1), Z3, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (AX)(R8*1), Z3, Z0
+	VFMADD231PS  64(AX)(R8*1), Z3, Z1
+	VFMADD231PS  128(AX)(R8*1), Z3, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  (AX)(R9*1), Z3, Z0
+	VFMADD231PS  64(AX)(R9*1), Z3, Z1
+	VFMADD231PS  128(AX)(R9*1), Z3, Z2
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z3
+	VFMADD231PS  (AX)(R10*1), Z3, Z0
+	VFMADD231PS  64(AX)(R10*1), Z3, Z1
+	VFMADD231PS  128(AX)(R10*1), Z3, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z3
+	VFMADD231PS  (AX)(R11*1), Z3, Z0
+	VFMADD231PS  64(AX)(R11*1), Z3, Z1
+	VFMADD231PS  128(AX)(R11*1), Z3, Z2
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (AX)(R8*1), Z3, Z0
+	VFMADD231PS  64(AX)(R8*1), Z3, Z1
+	VFMADD231PS  128(AX)(R8*1), Z3, Z2
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  (AX)(R9*1), Z3, Z0
+	VFMADD231PS  64(AX)(R9*1), Z3, Z1
+	VFMADD231PS  128(AX)(R9*1), Z3, Z2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (AX)(R8*1), Z3, Z0
+	VFMADD231PS  64(AX)(R8*1), Z3, Z1
+	VFMADD231PS  128(AX)(R8*1), Z3, Z2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z3
 	VBROADCASTSS hi+92(FP), Z4
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z3, Z0
 	VMINPS       Z0, Z4, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z3, Z1
 	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
-	VMOVUPS      Z2, 128(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z2, 128(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t56_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
@@ -805,23 +1441,25 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -832,83 +1470,176 @@ load3:
 	VMOVUPS 160(R14), Y5
 	VMOVUPS 192(R14), Y6
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y7
-	VFMADD231PS  (CX)(R13*1), Y7, Y0
-	VFMADD231PS  32(CX)(R13*1), Y7, Y1
-	VFMADD231PS  64(CX)(R13*1), Y7, Y2
-	VFMADD231PS  96(CX)(R13*1), Y7, Y3
-	VFMADD231PS  128(CX)(R13*1), Y7, Y4
-	VFMADD231PS  160(CX)(R13*1), Y7, Y5
-	VFMADD231PS  192(CX)(R13*1), Y7, Y6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y7
+	VPERMILPS      $0x00, Y7, Y8
+	VFMADD231PS    (AX)(R8*1), Y8, Y0
+	VFMADD231PS    32(AX)(R8*1), Y8, Y1
+	VFMADD231PS    64(AX)(R8*1), Y8, Y2
+	VFMADD231PS    96(AX)(R8*1), Y8, Y3
+	VFMADD231PS    128(AX)(R8*1), Y8, Y4
+	VFMADD231PS    160(AX)(R8*1), Y8, Y5
+	VFMADD231PS    192(AX)(R8*1), Y8, Y6
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y7, Y8
+	VFMADD231PS    (AX)(R9*1), Y8, Y0
+	VFMADD231PS    32(AX)(R9*1), Y8, Y1
+	VFMADD231PS    64(AX)(R9*1), Y8, Y2
+	VFMADD231PS    96(AX)(R9*1), Y8, Y3
+	VFMADD231PS    128(AX)(R9*1), Y8, Y4
+	VFMADD231PS    160(AX)(R9*1), Y8, Y5
+	VFMADD231PS    192(AX)(R9*1), Y8, Y6
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y7, Y8
+	VFMADD231PS    (AX)(R10*1), Y8, Y0
+	VFMADD231PS    32(AX)(R10*1), Y8, Y1
+	VFMADD231PS    64(AX)(R10*1), Y8, Y2
+	VFMADD231PS    96(AX)(R10*1), Y8, Y3
+	VFMADD231PS    128(AX)(R10*1), Y8, Y4
+	VFMADD231PS    160(AX)(R10*1), Y8, Y5
+	VFMADD231PS    192(AX)(R10*1), Y8, Y6
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y7, Y7
+	VFMADD231PS    (AX)(R11*1), Y7, Y0
+	VFMADD231PS    32(AX)(R11*1), Y7, Y1
+	VFMADD231PS    64(AX)(R11*1), Y7, Y2
+	VFMADD231PS    96(AX)(R11*1), Y7, Y3
+	VFMADD231PS    128(AX)(R11*1), Y7, Y4
+	VFMADD231PS    160(AX)(R11*1), Y7, Y5
+	VFMADD231PS    192(AX)(R11*1), Y7, Y6
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y7
+	VPERMILPS    $0x00, Y7, Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y0
+	VFMADD231PS  32(AX)(R8*1), Y8, Y1
+	VFMADD231PS  64(AX)(R8*1), Y8, Y2
+	VFMADD231PS  96(AX)(R8*1), Y8, Y3
+	VFMADD231PS  128(AX)(R8*1), Y8, Y4
+	VFMADD231PS  160(AX)(R8*1), Y8, Y5
+	VFMADD231PS  192(AX)(R8*1), Y8, Y6
+	VPERMILPS    $0x55, Y7, Y7
+	VFMADD231PS  (AX)(R9*1), Y7, Y0
+	VFMADD231PS  32(AX)(R9*1), Y7, Y1
+	VFMADD231PS  64(AX)(R9*1), Y7, Y2
+	VFMADD231PS  96(AX)(R9*1), Y7, Y3
+	VFMADD231PS  128(AX)(R9*1), Y7, Y4
+	VFMADD231PS  160(AX)(R9*1), Y7, Y5
+	VFMADD231PS  192(AX)(R9*1), Y7, Y6
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  (AX)(R8*1), Y7, Y0
+	VFMADD231PS  32(AX)(R8*1), Y7, Y1
+	VFMADD231PS  64(AX)(R8*1), Y7, Y2
+	VFMADD231PS  96(AX)(R8*1), Y7, Y3
+	VFMADD231PS  128(AX)(R8*1), Y7, Y4
+	VFMADD231PS  160(AX)(R8*1), Y7, Y5
+	VFMADD231PS  192(AX)(R8*1), Y7, Y6
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y7
 	VBROADCASTSS hi+92(FP), Y8
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y7, Y0
 	VMINPS       Y0, Y8, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y7, Y1
 	VMINPS       Y1, Y8, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y7, Y2
 	VMINPS       Y2, Y8, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y7, Y3
 	VMINPS       Y3, Y8, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y7, Y4
 	VMINPS       Y4, Y8, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y7, Y5
 	VMINPS       Y5, Y8, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y7, Y6
 	VMINPS       Y6, Y8, Y6
-	VMOVUPS      Y6, 192(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y6, 192(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t64_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t64_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -917,10 +1648,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -928,13 +1660,14 @@ hinted2:
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
 	VMOVAPS      Y0, Y7
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -946,87 +1679,186 @@ load3:
 	VMOVUPS 192(R14), Y6
 	VMOVUPS 224(R14), Y7
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y0
-	VFMADD231PS  32(CX)(R13*1), Y8, Y1
-	VFMADD231PS  64(CX)(R13*1), Y8, Y2
-	VFMADD231PS  96(CX)(R13*1), Y8, Y3
-	VFMADD231PS  128(CX)(R13*1), Y8, Y4
-	VFMADD231PS  160(CX)(R13*1), Y8, Y5
-	VFMADD231PS  192(CX)(R13*1), Y8, Y6
-	VFMADD231PS  224(CX)(R13*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y0
+	VFMADD231PS    32(AX)(R8*1), Y9, Y1
+	VFMADD231PS    64(AX)(R8*1), Y9, Y2
+	VFMADD231PS    96(AX)(R8*1), Y9, Y3
+	VFMADD231PS    128(AX)(R8*1), Y9, Y4
+	VFMADD231PS    160(AX)(R8*1), Y9, Y5
+	VFMADD231PS    192(AX)(R8*1), Y9, Y6
+	VFMADD231PS    224(AX)(R8*1), Y9, Y7
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y0
+	VFMADD231PS    32(AX)(R9*1), Y9, Y1
+	VFMADD231PS    64(AX)(R9*1), Y9, Y2
+	VFMADD231PS    96(AX)(R9*1), Y9, Y3
+	VFMADD231PS    128(AX)(R9*1), Y9, Y4
+	VFMADD231PS    160(AX)(R9*1), Y9, Y5
+	VFMADD231PS    192(AX)(R9*1), Y9, Y6
+	VFMADD231PS    224(AX)(R9*1), Y9, Y7
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y0
+	VFMADD231PS    32(AX)(R10*1), Y9, Y1
+	VFMADD231PS    64(AX)(R10*1), Y9, Y2
+	VFMADD231PS    96(AX)(R10*1), Y9, Y3
+	VFMADD231PS    128(AX)(R10*1), Y9, Y4
+	VFMADD231PS    160(AX)(R10*1), Y9, Y5
+	VFMADD231PS    192(AX)(R10*1), Y9, Y6
+	VFMADD231PS    224(AX)(R10*1), Y9, Y7
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y0
+	VFMADD231PS    32(AX)(R11*1), Y8, Y1
+	VFMADD231PS    64(AX)(R11*1), Y8, Y2
+	VFMADD231PS    96(AX)(R11*1), Y8, Y3
+	VFMADD231PS    128(AX)(R11*1), Y8, Y4
+	VFMADD231PS    160(AX)(R11*1), Y8, Y5
+	VFMADD231PS    192(AX)(R11*1), Y8, Y6
+	VFMADD231PS    224(AX)(R11*1), Y8, Y7
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y0
+	VFMADD231PS  32(AX)(R8*1), Y9, Y1
+	VFMADD231PS  64(AX)(R8*1), Y9, Y2
+	VFMADD231PS  96(AX)(R8*1), Y9, Y3
+	VFMADD231PS  128(AX)(R8*1), Y9, Y4
+	VFMADD231PS  160(AX)(R8*1), Y9, Y5
+	VFMADD231PS  192(AX)(R8*1), Y9, Y6
+	VFMADD231PS  224(AX)(R8*1), Y9, Y7
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y0
+	VFMADD231PS  32(AX)(R9*1), Y8, Y1
+	VFMADD231PS  64(AX)(R9*1), Y8, Y2
+	VFMADD231PS  96(AX)(R9*1), Y8, Y3
+	VFMADD231PS  128(AX)(R9*1), Y8, Y4
+	VFMADD231PS  160(AX)(R9*1), Y8, Y5
+	VFMADD231PS  192(AX)(R9*1), Y8, Y6
+	VFMADD231PS  224(AX)(R9*1), Y8, Y7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y0
+	VFMADD231PS  32(AX)(R8*1), Y8, Y1
+	VFMADD231PS  64(AX)(R8*1), Y8, Y2
+	VFMADD231PS  96(AX)(R8*1), Y8, Y3
+	VFMADD231PS  128(AX)(R8*1), Y8, Y4
+	VFMADD231PS  160(AX)(R8*1), Y8, Y5
+	VFMADD231PS  192(AX)(R8*1), Y8, Y6
+	VFMADD231PS  224(AX)(R8*1), Y8, Y7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y8
 	VBROADCASTSS hi+92(FP), Y9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 224(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y7, 224(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t64_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -1035,20 +1867,22 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -1056,71 +1890,144 @@ load3:
 	VMOVUPS 128(R14), Z2
 	VMOVUPS 192(R14), Z3
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z0
-	VFMADD231PS  64(CX)(R13*1), Z4, Z1
-	VFMADD231PS  128(CX)(R13*1), Z4, Z2
-	VFMADD231PS  192(CX)(R13*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	VFMADD231PS  128(AX)(R8*1), Z4, Z2
+	VFMADD231PS  192(AX)(R8*1), Z4, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	VFMADD231PS  64(AX)(R9*1), Z4, Z1
+	VFMADD231PS  128(AX)(R9*1), Z4, Z2
+	VFMADD231PS  192(AX)(R9*1), Z4, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z0
+	VFMADD231PS  64(AX)(R10*1), Z4, Z1
+	VFMADD231PS  128(AX)(R10*1), Z4, Z2
+	VFMADD231PS  192(AX)(R10*1), Z4, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z0
+	VFMADD231PS  64(AX)(R11*1), Z4, Z1
+	VFMADD231PS  128(AX)(R11*1), Z4, Z2
+	VFMADD231PS  192(AX)(R11*1), Z4, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	VFMADD231PS  128(AX)(R8*1), Z4, Z2
+	VFMADD231PS  192(AX)(R8*1), Z4, Z3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	VFMADD231PS  64(AX)(R9*1), Z4, Z1
+	VFMADD231PS  128(AX)(R9*1), Z4, Z2
+	VFMADD231PS  192(AX)(R9*1), Z4, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	VFMADD231PS  128(AX)(R8*1), Z4, Z2
+	VFMADD231PS  192(AX)(R8*1), Z4, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z4
 	VBROADCASTSS hi+92(FP), Z5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, 192(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t72_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t72_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
@@ -1130,10 +2037,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -1142,13 +2050,14 @@ hinted2:
 	VMOVAPS      Y0, Y6
 	VMOVAPS      Y0, Y7
 	VMOVAPS      Y0, Y8
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -1161,91 +2070,196 @@ load3:
 	VMOVUPS 224(R14), Y7
 	VMOVUPS 256(R14), Y8
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y9
-	VFMADD231PS  (CX)(R13*1), Y9, Y0
-	VFMADD231PS  32(CX)(R13*1), Y9, Y1
-	VFMADD231PS  64(CX)(R13*1), Y9, Y2
-	VFMADD231PS  96(CX)(R13*1), Y9, Y3
-	VFMADD231PS  128(CX)(R13*1), Y9, Y4
-	VFMADD231PS  160(CX)(R13*1), Y9, Y5
-	VFMADD231PS  192(CX)(R13*1), Y9, Y6
-	VFMADD231PS  224(CX)(R13*1), Y9, Y7
-	VFMADD231PS  256(CX)(R13*1), Y9, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y9
+	VPERMILPS      $0x00, Y9, Y10
+	VFMADD231PS    (AX)(R8*1), Y10, Y0
+	VFMADD231PS    32(AX)(R8*1), Y10, Y1
+	VFMADD231PS    64(AX)(R8*1), Y10, Y2
+	VFMADD231PS    96(AX)(R8*1), Y10, Y3
+	VFMADD231PS    128(AX)(R8*1), Y10, Y4
+	VFMADD231PS    160(AX)(R8*1), Y10, Y5
+	VFMADD231PS    192(AX)(R8*1), Y10, Y6
+	VFMADD231PS    224(AX)(R8*1), Y10, Y7
+	VFMADD231PS    256(AX)(R8*1), Y10, Y8
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y9, Y10
+	VFMADD231PS    (AX)(R9*1), Y10, Y0
+	VFMADD231PS    32(AX)(R9*1), Y10, Y1
+	VFMADD231PS    64(AX)(R9*1), Y10, Y2
+	VFMADD231PS    96(AX)(R9*1), Y10, Y3
+	VFMADD231PS    128(AX)(R9*1), Y10, Y4
+	VFMADD231PS    160(AX)(R9*1), Y10, Y5
+	VFMADD231PS    192(AX)(R9*1), Y10, Y6
+	VFMADD231PS    224(AX)(R9*1), Y10, Y7
+	VFMADD231PS    256(AX)(R9*1), Y10, Y8
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y9, Y10
+	VFMADD231PS    (AX)(R10*1), Y10, Y0
+	VFMADD231PS    32(AX)(R10*1), Y10, Y1
+	VFMADD231PS    64(AX)(R10*1), Y10, Y2
+	VFMADD231PS    96(AX)(R10*1), Y10, Y3
+	VFMADD231PS    128(AX)(R10*1), Y10, Y4
+	VFMADD231PS    160(AX)(R10*1), Y10, Y5
+	VFMADD231PS    192(AX)(R10*1), Y10, Y6
+	VFMADD231PS    224(AX)(R10*1), Y10, Y7
+	VFMADD231PS    256(AX)(R10*1), Y10, Y8
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y9, Y9
+	VFMADD231PS    (AX)(R11*1), Y9, Y0
+	VFMADD231PS    32(AX)(R11*1), Y9, Y1
+	VFMADD231PS    64(AX)(R11*1), Y9, Y2
+	VFMADD231PS    96(AX)(R11*1), Y9, Y3
+	VFMADD231PS    128(AX)(R11*1), Y9, Y4
+	VFMADD231PS    160(AX)(R11*1), Y9, Y5
+	VFMADD231PS    192(AX)(R11*1), Y9, Y6
+	VFMADD231PS    224(AX)(R11*1), Y9, Y7
+	VFMADD231PS    256(AX)(R11*1), Y9, Y8
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y9
+	VPERMILPS    $0x00, Y9, Y10
+	VFMADD231PS  (AX)(R8*1), Y10, Y0
+	VFMADD231PS  32(AX)(R8*1), Y10, Y1
+	VFMADD231PS  64(AX)(R8*1), Y10, Y2
+	VFMADD231PS  96(AX)(R8*1), Y10, Y3
+	VFMADD231PS  128(AX)(R8*1), Y10, Y4
+	VFMADD231PS  160(AX)(R8*1), Y10, Y5
+	VFMADD231PS  192(AX)(R8*1), Y10, Y6
+	VFMADD231PS  224(AX)(R8*1), Y10, Y7
+	VFMADD231PS  256(AX)(R8*1), Y10, Y8
+	VPERMILPS    $0x55, Y9, Y9
+	VFMADD231PS  (AX)(R9*1), Y9, Y0
+	VFMADD231PS  32(AX)(R9*1), Y9, Y1
+	VFMADD231PS  64(AX)(R9*1), Y9, Y2
+	VFMADD231PS  96(AX)(R9*1), Y9, Y3
+	VFMADD231PS  128(AX)(R9*1), Y9, Y4
+	VFMADD231PS  160(AX)(R9*1), Y9, Y5
+	VFMADD231PS  192(AX)(R9*1), Y9, Y6
+	VFMADD231PS  224(AX)(R9*1), Y9, Y7
+	VFMADD231PS  256(AX)(R9*1), Y9, Y8
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y0
+	VFMADD231PS  32(AX)(R8*1), Y9, Y1
+	VFMADD231PS  64(AX)(R8*1), Y9, Y2
+	VFMADD231PS  96(AX)(R8*1), Y9, Y3
+	VFMADD231PS  128(AX)(R8*1), Y9, Y4
+	VFMADD231PS  160(AX)(R8*1), Y9, Y5
+	VFMADD231PS  192(AX)(R8*1), Y9, Y6
+	VFMADD231PS  224(AX)(R8*1), Y9, Y7
+	VFMADD231PS  256(AX)(R8*1), Y9, Y8
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y9
 	VBROADCASTSS hi+92(FP), Y10
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y9, Y0
 	VMINPS       Y0, Y10, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y9, Y1
 	VMINPS       Y1, Y10, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y9, Y2
 	VMINPS       Y2, Y10, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y9, Y3
 	VMINPS       Y3, Y10, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y9, Y4
 	VMINPS       Y4, Y10, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y9, Y5
 	VMINPS       Y5, Y10, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y9, Y6
 	VMINPS       Y6, Y10, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y9, Y7
 	VMINPS       Y7, Y10, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y9, Y8
 	VMINPS       Y8, Y10, Y8
-	VMOVUPS      Y8, 256(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y8, 256(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t80_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t80_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -1255,10 +2269,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -1268,13 +2283,14 @@ hinted2:
 	VMOVAPS      Y0, Y7
 	VMOVAPS      Y0, Y8
 	VMOVAPS      Y0, Y9
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -1288,95 +2304,206 @@ load3:
 	VMOVUPS 256(R14), Y8
 	VMOVUPS 288(R14), Y9
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R13*1), Y10, Y0
-	VFMADD231PS  32(CX)(R13*1), Y10, Y1
-	VFMADD231PS  64(CX)(R13*1), Y10, Y2
-	VFMADD231PS  96(CX)(R13*1), Y10, Y3
-	VFMADD231PS  128(CX)(R13*1), Y10, Y4
-	VFMADD231PS  160(CX)(R13*1), Y10, Y5
-	VFMADD231PS  192(CX)(R13*1), Y10, Y6
-	VFMADD231PS  224(CX)(R13*1), Y10, Y7
-	VFMADD231PS  256(CX)(R13*1), Y10, Y8
-	VFMADD231PS  288(CX)(R13*1), Y10, Y9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y10
+	VPERMILPS      $0x00, Y10, Y11
+	VFMADD231PS    (AX)(R8*1), Y11, Y0
+	VFMADD231PS    32(AX)(R8*1), Y11, Y1
+	VFMADD231PS    64(AX)(R8*1), Y11, Y2
+	VFMADD231PS    96(AX)(R8*1), Y11, Y3
+	VFMADD231PS    128(AX)(R8*1), Y11, Y4
+	VFMADD231PS    160(AX)(R8*1), Y11, Y5
+	VFMADD231PS    192(AX)(R8*1), Y11, Y6
+	VFMADD231PS    224(AX)(R8*1), Y11, Y7
+	VFMADD231PS    256(AX)(R8*1), Y11, Y8
+	VFMADD231PS    288(AX)(R8*1), Y11, Y9
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y10, Y11
+	VFMADD231PS    (AX)(R9*1), Y11, Y0
+	VFMADD231PS    32(AX)(R9*1), Y11, Y1
+	VFMADD231PS    64(AX)(R9*1), Y11, Y2
+	VFMADD231PS    96(AX)(R9*1), Y11, Y3
+	VFMADD231PS    128(AX)(R9*1), Y11, Y4
+	VFMADD231PS    160(AX)(R9*1), Y11, Y5
+	VFMADD231PS    192(AX)(R9*1), Y11, Y6
+	VFMADD231PS    224(AX)(R9*1), Y11, Y7
+	VFMADD231PS    256(AX)(R9*1), Y11, Y8
+	VFMADD231PS    288(AX)(R9*1), Y11, Y9
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y10, Y11
+	VFMADD231PS    (AX)(R10*1), Y11, Y0
+	VFMADD231PS    32(AX)(R10*1), Y11, Y1
+	VFMADD231PS    64(AX)(R10*1), Y11, Y2
+	VFMADD231PS    96(AX)(R10*1), Y11, Y3
+	VFMADD231PS    128(AX)(R10*1), Y11, Y4
+	VFMADD231PS    160(AX)(R10*1), Y11, Y5
+	VFMADD231PS    192(AX)(R10*1), Y11, Y6
+	VFMADD231PS    224(AX)(R10*1), Y11, Y7
+	VFMADD231PS    256(AX)(R10*1), Y11, Y8
+	VFMADD231PS    288(AX)(R10*1), Y11, Y9
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y10, Y10
+	VFMADD231PS    (AX)(R11*1), Y10, Y0
+	VFMADD231PS    32(AX)(R11*1), Y10, Y1
+	VFMADD231PS    64(AX)(R11*1), Y10, Y2
+	VFMADD231PS    96(AX)(R11*1), Y10, Y3
+	VFMADD231PS    128(AX)(R11*1), Y10, Y4
+	VFMADD231PS    160(AX)(R11*1), Y10, Y5
+	VFMADD231PS    192(AX)(R11*1), Y10, Y6
+	VFMADD231PS    224(AX)(R11*1), Y10, Y7
+	VFMADD231PS    256(AX)(R11*1), Y10, Y8
+	VFMADD231PS    288(AX)(R11*1), Y10, Y9
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y10
+	VPERMILPS    $0x00, Y10, Y11
+	VFMADD231PS  (AX)(R8*1), Y11, Y0
+	VFMADD231PS  32(AX)(R8*1), Y11, Y1
+	VFMADD231PS  64(AX)(R8*1), Y11, Y2
+	VFMADD231PS  96(AX)(R8*1), Y11, Y3
+	VFMADD231PS  128(AX)(R8*1), Y11, Y4
+	VFMADD231PS  160(AX)(R8*1), Y11, Y5
+	VFMADD231PS  192(AX)(R8*1), Y11, Y6
+	VFMADD231PS  224(AX)(R8*1), Y11, Y7
+	VFMADD231PS  256(AX)(R8*1), Y11, Y8
+	VFMADD231PS  288(AX)(R8*1), Y11, Y9
+	VPERMILPS    $0x55, Y10, Y10
+	VFMADD231PS  (AX)(R9*1), Y10, Y0
+	VFMADD231PS  32(AX)(R9*1), Y10, Y1
+	VFMADD231PS  64(AX)(R9*1), Y10, Y2
+	VFMADD231PS  96(AX)(R9*1), Y10, Y3
+	VFMADD231PS  128(AX)(R9*1), Y10, Y4
+	VFMADD231PS  160(AX)(R9*1), Y10, Y5
+	VFMADD231PS  192(AX)(R9*1), Y10, Y6
+	VFMADD231PS  224(AX)(R9*1), Y10, Y7
+	VFMADD231PS  256(AX)(R9*1), Y10, Y8
+	VFMADD231PS  288(AX)(R9*1), Y10, Y9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  (AX)(R8*1), Y10, Y0
+	VFMADD231PS  32(AX)(R8*1), Y10, Y1
+	VFMADD231PS  64(AX)(R8*1), Y10, Y2
+	VFMADD231PS  96(AX)(R8*1), Y10, Y3
+	VFMADD231PS  128(AX)(R8*1), Y10, Y4
+	VFMADD231PS  160(AX)(R8*1), Y10, Y5
+	VFMADD231PS  192(AX)(R8*1), Y10, Y6
+	VFMADD231PS  224(AX)(R8*1), Y10, Y7
+	VFMADD231PS  256(AX)(R8*1), Y10, Y8
+	VFMADD231PS  288(AX)(R8*1), Y10, Y9
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y10
 	VBROADCASTSS hi+92(FP), Y11
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y10, Y0
 	VMINPS       Y0, Y11, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y10, Y1
 	VMINPS       Y1, Y11, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y10, Y2
 	VMINPS       Y2, Y11, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y10, Y3
 	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y10, Y4
 	VMINPS       Y4, Y11, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y10, Y5
 	VMINPS       Y5, Y11, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y10, Y6
 	VMINPS       Y6, Y11, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y10, Y7
 	VMINPS       Y7, Y11, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y10, Y8
 	VMINPS       Y8, Y11, Y8
-	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y8, 256(R14)
 	VMAXPS       Y9, Y10, Y9
 	VMINPS       Y9, Y11, Y9
-	VMOVUPS      Y9, 288(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y9, 288(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t80_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -1386,21 +2513,23 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -1409,75 +2538,154 @@ load3:
 	VMOVUPS 192(R14), Z3
 	VMOVUPS 256(R14), Z4
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z5
-	VFMADD231PS  (CX)(R13*1), Z5, Z0
-	VFMADD231PS  64(CX)(R13*1), Z5, Z1
-	VFMADD231PS  128(CX)(R13*1), Z5, Z2
-	VFMADD231PS  192(CX)(R13*1), Z5, Z3
-	VFMADD231PS  256(CX)(R13*1), Z5, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  (AX)(R8*1), Z5, Z0
+	VFMADD231PS  64(AX)(R8*1), Z5, Z1
+	VFMADD231PS  128(AX)(R8*1), Z5, Z2
+	VFMADD231PS  192(AX)(R8*1), Z5, Z3
+	VFMADD231PS  256(AX)(R8*1), Z5, Z4
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z5
+	VFMADD231PS  (AX)(R9*1), Z5, Z0
+	VFMADD231PS  64(AX)(R9*1), Z5, Z1
+	VFMADD231PS  128(AX)(R9*1), Z5, Z2
+	VFMADD231PS  192(AX)(R9*1), Z5, Z3
+	VFMADD231PS  256(AX)(R9*1), Z5, Z4
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z5
+	VFMADD231PS  (AX)(R10*1), Z5, Z0
+	VFMADD231PS  64(AX)(R10*1), Z5, Z1
+	VFMADD231PS  128(AX)(R10*1), Z5, Z2
+	VFMADD231PS  192(AX)(R10*1), Z5, Z3
+	VFMADD231PS  256(AX)(R10*1), Z5, Z4
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z5
+	VFMADD231PS  (AX)(R11*1), Z5, Z0
+	VFMADD231PS  64(AX)(R11*1), Z5, Z1
+	VFMADD231PS  128(AX)(R11*1), Z5, Z2
+	VFMADD231PS  192(AX)(R11*1), Z5, Z3
+	VFMADD231PS  256(AX)(R11*1), Z5, Z4
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  (AX)(R8*1), Z5, Z0
+	VFMADD231PS  64(AX)(R8*1), Z5, Z1
+	VFMADD231PS  128(AX)(R8*1), Z5, Z2
+	VFMADD231PS  192(AX)(R8*1), Z5, Z3
+	VFMADD231PS  256(AX)(R8*1), Z5, Z4
+	VBROADCASTSS 4(CX), Z5
+	VFMADD231PS  (AX)(R9*1), Z5, Z0
+	VFMADD231PS  64(AX)(R9*1), Z5, Z1
+	VFMADD231PS  128(AX)(R9*1), Z5, Z2
+	VFMADD231PS  192(AX)(R9*1), Z5, Z3
+	VFMADD231PS  256(AX)(R9*1), Z5, Z4
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z5
+	VFMADD231PS  (AX)(R8*1), Z5, Z0
+	VFMADD231PS  64(AX)(R8*1), Z5, Z1
+	VFMADD231PS  128(AX)(R8*1), Z5, Z2
+	VFMADD231PS  192(AX)(R8*1), Z5, Z3
+	VFMADD231PS  256(AX)(R8*1), Z5, Z4
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z5
 	VBROADCASTSS hi+92(FP), Z6
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z5, Z0
 	VMINPS       Z0, Z6, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z5, Z1
 	VMINPS       Z1, Z6, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z5, Z2
 	VMINPS       Z2, Z6, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z5, Z3
 	VMINPS       Z3, Z6, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z5, Z4
 	VMINPS       Z4, Z6, Z4
-	VMOVUPS      Z4, 256(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z4, 256(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t88_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t88_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
@@ -1488,10 +2696,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -1502,13 +2711,14 @@ hinted2:
 	VMOVAPS      Y0, Y8
 	VMOVAPS      Y0, Y9
 	VMOVAPS      Y0, Y10
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -1523,99 +2733,216 @@ load3:
 	VMOVUPS 288(R14), Y9
 	VMOVUPS 320(R14), Y10
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y11
-	VFMADD231PS  (CX)(R13*1), Y11, Y0
-	VFMADD231PS  32(CX)(R13*1), Y11, Y1
-	VFMADD231PS  64(CX)(R13*1), Y11, Y2
-	VFMADD231PS  96(CX)(R13*1), Y11, Y3
-	VFMADD231PS  128(CX)(R13*1), Y11, Y4
-	VFMADD231PS  160(CX)(R13*1), Y11, Y5
-	VFMADD231PS  192(CX)(R13*1), Y11, Y6
-	VFMADD231PS  224(CX)(R13*1), Y11, Y7
-	VFMADD231PS  256(CX)(R13*1), Y11, Y8
-	VFMADD231PS  288(CX)(R13*1), Y11, Y9
-	VFMADD231PS  320(CX)(R13*1), Y11, Y10
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y11
+	VPERMILPS      $0x00, Y11, Y12
+	VFMADD231PS    (AX)(R8*1), Y12, Y0
+	VFMADD231PS    32(AX)(R8*1), Y12, Y1
+	VFMADD231PS    64(AX)(R8*1), Y12, Y2
+	VFMADD231PS    96(AX)(R8*1), Y12, Y3
+	VFMADD231PS    128(AX)(R8*1), Y12, Y4
+	VFMADD231PS    160(AX)(R8*1), Y12, Y5
+	VFMADD231PS    192(AX)(R8*1), Y12, Y6
+	VFMADD231PS    224(AX)(R8*1), Y12, Y7
+	VFMADD231PS    256(AX)(R8*1), Y12, Y8
+	VFMADD231PS    288(AX)(R8*1), Y12, Y9
+	VFMADD231PS    320(AX)(R8*1), Y12, Y10
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y11, Y12
+	VFMADD231PS    (AX)(R9*1), Y12, Y0
+	VFMADD231PS    32(AX)(R9*1), Y12, Y1
+	VFMADD231PS    64(AX)(R9*1), Y12, Y2
+	VFMADD231PS    96(AX)(R9*1), Y12, Y3
+	VFMADD231PS    128(AX)(R9*1), Y12, Y4
+	VFMADD231PS    160(AX)(R9*1), Y12, Y5
+	VFMADD231PS    192(AX)(R9*1), Y12, Y6
+	VFMADD231PS    224(AX)(R9*1), Y12, Y7
+	VFMADD231PS    256(AX)(R9*1), Y12, Y8
+	VFMADD231PS    288(AX)(R9*1), Y12, Y9
+	VFMADD231PS    320(AX)(R9*1), Y12, Y10
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y11, Y12
+	VFMADD231PS    (AX)(R10*1), Y12, Y0
+	VFMADD231PS    32(AX)(R10*1), Y12, Y1
+	VFMADD231PS    64(AX)(R10*1), Y12, Y2
+	VFMADD231PS    96(AX)(R10*1), Y12, Y3
+	VFMADD231PS    128(AX)(R10*1), Y12, Y4
+	VFMADD231PS    160(AX)(R10*1), Y12, Y5
+	VFMADD231PS    192(AX)(R10*1), Y12, Y6
+	VFMADD231PS    224(AX)(R10*1), Y12, Y7
+	VFMADD231PS    256(AX)(R10*1), Y12, Y8
+	VFMADD231PS    288(AX)(R10*1), Y12, Y9
+	VFMADD231PS    320(AX)(R10*1), Y12, Y10
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y11, Y11
+	VFMADD231PS    (AX)(R11*1), Y11, Y0
+	VFMADD231PS    32(AX)(R11*1), Y11, Y1
+	VFMADD231PS    64(AX)(R11*1), Y11, Y2
+	VFMADD231PS    96(AX)(R11*1), Y11, Y3
+	VFMADD231PS    128(AX)(R11*1), Y11, Y4
+	VFMADD231PS    160(AX)(R11*1), Y11, Y5
+	VFMADD231PS    192(AX)(R11*1), Y11, Y6
+	VFMADD231PS    224(AX)(R11*1), Y11, Y7
+	VFMADD231PS    256(AX)(R11*1), Y11, Y8
+	VFMADD231PS    288(AX)(R11*1), Y11, Y9
+	VFMADD231PS    320(AX)(R11*1), Y11, Y10
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y11
+	VPERMILPS    $0x00, Y11, Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y0
+	VFMADD231PS  32(AX)(R8*1), Y12, Y1
+	VFMADD231PS  64(AX)(R8*1), Y12, Y2
+	VFMADD231PS  96(AX)(R8*1), Y12, Y3
+	VFMADD231PS  128(AX)(R8*1), Y12, Y4
+	VFMADD231PS  160(AX)(R8*1), Y12, Y5
+	VFMADD231PS  192(AX)(R8*1), Y12, Y6
+	VFMADD231PS  224(AX)(R8*1), Y12, Y7
+	VFMADD231PS  256(AX)(R8*1), Y12, Y8
+	VFMADD231PS  288(AX)(R8*1), Y12, Y9
+	VFMADD231PS  320(AX)(R8*1), Y12, Y10
+	VPERMILPS    $0x55, Y11, Y11
+	VFMADD231PS  (AX)(R9*1), Y11, Y0
+	VFMADD231PS  32(AX)(R9*1), Y11, Y1
+	VFMADD231PS  64(AX)(R9*1), Y11, Y2
+	VFMADD231PS  96(AX)(R9*1), Y11, Y3
+	VFMADD231PS  128(AX)(R9*1), Y11, Y4
+	VFMADD231PS  160(AX)(R9*1), Y11, Y5
+	VFMADD231PS  192(AX)(R9*1), Y11, Y6
+	VFMADD231PS  224(AX)(R9*1), Y11, Y7
+	VFMADD231PS  256(AX)(R9*1), Y11, Y8
+	VFMADD231PS  288(AX)(R9*1), Y11, Y9
+	VFMADD231PS  320(AX)(R9*1), Y11, Y10
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y11
+	VFMADD231PS  (AX)(R8*1), Y11, Y0
+	VFMADD231PS  32(AX)(R8*1), Y11, Y1
+	VFMADD231PS  64(AX)(R8*1), Y11, Y2
+	VFMADD231PS  96(AX)(R8*1), Y11, Y3
+	VFMADD231PS  128(AX)(R8*1), Y11, Y4
+	VFMADD231PS  160(AX)(R8*1), Y11, Y5
+	VFMADD231PS  192(AX)(R8*1), Y11, Y6
+	VFMADD231PS  224(AX)(R8*1), Y11, Y7
+	VFMADD231PS  256(AX)(R8*1), Y11, Y8
+	VFMADD231PS  288(AX)(R8*1), Y11, Y9
+	VFMADD231PS  320(AX)(R8*1), Y11, Y10
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y11
 	VBROADCASTSS hi+92(FP), Y12
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y11, Y0
 	VMINPS       Y0, Y12, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y11, Y1
 	VMINPS       Y1, Y12, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y11, Y2
 	VMINPS       Y2, Y12, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y11, Y3
 	VMINPS       Y3, Y12, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y11, Y4
 	VMINPS       Y4, Y12, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y11, Y5
 	VMINPS       Y5, Y12, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y11, Y6
 	VMINPS       Y6, Y12, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y11, Y7
 	VMINPS       Y7, Y12, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y11, Y8
 	VMINPS       Y8, Y12, Y8
-	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y8, 256(R14)
 	VMAXPS       Y9, Y11, Y9
 	VMINPS       Y9, Y12, Y9
-	VMOVUPS      Y9, 288(R13)
+	VMOVUPS      Y9, 288(R14)
 	VMAXPS       Y10, Y11, Y10
 	VMINPS       Y10, Y12, Y10
-	VMOVUPS      Y10, 320(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y10, 320(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t96_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t96_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -1626,10 +2953,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -1641,13 +2969,14 @@ hinted2:
 	VMOVAPS      Y0, Y9
 	VMOVAPS      Y0, Y10
 	VMOVAPS      Y0, Y11
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -1663,103 +2992,226 @@ load3:
 	VMOVUPS 320(R14), Y10
 	VMOVUPS 352(R14), Y11
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y0
-	VFMADD231PS  32(CX)(R13*1), Y12, Y1
-	VFMADD231PS  64(CX)(R13*1), Y12, Y2
-	VFMADD231PS  96(CX)(R13*1), Y12, Y3
-	VFMADD231PS  128(CX)(R13*1), Y12, Y4
-	VFMADD231PS  160(CX)(R13*1), Y12, Y5
-	VFMADD231PS  192(CX)(R13*1), Y12, Y6
-	VFMADD231PS  224(CX)(R13*1), Y12, Y7
-	VFMADD231PS  256(CX)(R13*1), Y12, Y8
-	VFMADD231PS  288(CX)(R13*1), Y12, Y9
-	VFMADD231PS  320(CX)(R13*1), Y12, Y10
-	VFMADD231PS  352(CX)(R13*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y0
+	VFMADD231PS    32(AX)(R8*1), Y13, Y1
+	VFMADD231PS    64(AX)(R8*1), Y13, Y2
+	VFMADD231PS    96(AX)(R8*1), Y13, Y3
+	VFMADD231PS    128(AX)(R8*1), Y13, Y4
+	VFMADD231PS    160(AX)(R8*1), Y13, Y5
+	VFMADD231PS    192(AX)(R8*1), Y13, Y6
+	VFMADD231PS    224(AX)(R8*1), Y13, Y7
+	VFMADD231PS    256(AX)(R8*1), Y13, Y8
+	VFMADD231PS    288(AX)(R8*1), Y13, Y9
+	VFMADD231PS    320(AX)(R8*1), Y13, Y10
+	VFMADD231PS    352(AX)(R8*1), Y13, Y11
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y0
+	VFMADD231PS    32(AX)(R9*1), Y13, Y1
+	VFMADD231PS    64(AX)(R9*1), Y13, Y2
+	VFMADD231PS    96(AX)(R9*1), Y13, Y3
+	VFMADD231PS    128(AX)(R9*1), Y13, Y4
+	VFMADD231PS    160(AX)(R9*1), Y13, Y5
+	VFMADD231PS    192(AX)(R9*1), Y13, Y6
+	VFMADD231PS    224(AX)(R9*1), Y13, Y7
+	VFMADD231PS    256(AX)(R9*1), Y13, Y8
+	VFMADD231PS    288(AX)(R9*1), Y13, Y9
+	VFMADD231PS    320(AX)(R9*1), Y13, Y10
+	VFMADD231PS    352(AX)(R9*1), Y13, Y11
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y0
+	VFMADD231PS    32(AX)(R10*1), Y13, Y1
+	VFMADD231PS    64(AX)(R10*1), Y13, Y2
+	VFMADD231PS    96(AX)(R10*1), Y13, Y3
+	VFMADD231PS    128(AX)(R10*1), Y13, Y4
+	VFMADD231PS    160(AX)(R10*1), Y13, Y5
+	VFMADD231PS    192(AX)(R10*1), Y13, Y6
+	VFMADD231PS    224(AX)(R10*1), Y13, Y7
+	VFMADD231PS    256(AX)(R10*1), Y13, Y8
+	VFMADD231PS    288(AX)(R10*1), Y13, Y9
+	VFMADD231PS    320(AX)(R10*1), Y13, Y10
+	VFMADD231PS    352(AX)(R10*1), Y13, Y11
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y0
+	VFMADD231PS    32(AX)(R11*1), Y12, Y1
+	VFMADD231PS    64(AX)(R11*1), Y12, Y2
+	VFMADD231PS    96(AX)(R11*1), Y12, Y3
+	VFMADD231PS    128(AX)(R11*1), Y12, Y4
+	VFMADD231PS    160(AX)(R11*1), Y12, Y5
+	VFMADD231PS    192(AX)(R11*1), Y12, Y6
+	VFMADD231PS    224(AX)(R11*1), Y12, Y7
+	VFMADD231PS    256(AX)(R11*1), Y12, Y8
+	VFMADD231PS    288(AX)(R11*1), Y12, Y9
+	VFMADD231PS    320(AX)(R11*1), Y12, Y10
+	VFMADD231PS    352(AX)(R11*1), Y12, Y11
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y0
+	VFMADD231PS  32(AX)(R8*1), Y13, Y1
+	VFMADD231PS  64(AX)(R8*1), Y13, Y2
+	VFMADD231PS  96(AX)(R8*1), Y13, Y3
+	VFMADD231PS  128(AX)(R8*1), Y13, Y4
+	VFMADD231PS  160(AX)(R8*1), Y13, Y5
+	VFMADD231PS  192(AX)(R8*1), Y13, Y6
+	VFMADD231PS  224(AX)(R8*1), Y13, Y7
+	VFMADD231PS  256(AX)(R8*1), Y13, Y8
+	VFMADD231PS  288(AX)(R8*1), Y13, Y9
+	VFMADD231PS  320(AX)(R8*1), Y13, Y10
+	VFMADD231PS  352(AX)(R8*1), Y13, Y11
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y0
+	VFMADD231PS  32(AX)(R9*1), Y12, Y1
+	VFMADD231PS  64(AX)(R9*1), Y12, Y2
+	VFMADD231PS  96(AX)(R9*1), Y12, Y3
+	VFMADD231PS  128(AX)(R9*1), Y12, Y4
+	VFMADD231PS  160(AX)(R9*1), Y12, Y5
+	VFMADD231PS  192(AX)(R9*1), Y12, Y6
+	VFMADD231PS  224(AX)(R9*1), Y12, Y7
+	VFMADD231PS  256(AX)(R9*1), Y12, Y8
+	VFMADD231PS  288(AX)(R9*1), Y12, Y9
+	VFMADD231PS  320(AX)(R9*1), Y12, Y10
+	VFMADD231PS  352(AX)(R9*1), Y12, Y11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y0
+	VFMADD231PS  32(AX)(R8*1), Y12, Y1
+	VFMADD231PS  64(AX)(R8*1), Y12, Y2
+	VFMADD231PS  96(AX)(R8*1), Y12, Y3
+	VFMADD231PS  128(AX)(R8*1), Y12, Y4
+	VFMADD231PS  160(AX)(R8*1), Y12, Y5
+	VFMADD231PS  192(AX)(R8*1), Y12, Y6
+	VFMADD231PS  224(AX)(R8*1), Y12, Y7
+	VFMADD231PS  256(AX)(R8*1), Y12, Y8
+	VFMADD231PS  288(AX)(R8*1), Y12, Y9
+	VFMADD231PS  320(AX)(R8*1), Y12, Y10
+	VFMADD231PS  352(AX)(R8*1), Y12, Y11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y12
 	VBROADCASTSS hi+92(FP), Y13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y8, 256(R14)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 288(R13)
+	VMOVUPS      Y9, 288(R14)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 320(R13)
+	VMOVUPS      Y10, 320(R14)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 352(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 352(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t96_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -1770,22 +3222,24 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -1795,79 +3249,164 @@ load3:
 	VMOVUPS 256(R14), Z4
 	VMOVUPS 320(R14), Z5
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R13*1), Z6, Z0
-	VFMADD231PS  64(CX)(R13*1), Z6, Z1
-	VFMADD231PS  128(CX)(R13*1), Z6, Z2
-	VFMADD231PS  192(CX)(R13*1), Z6, Z3
-	VFMADD231PS  256(CX)(R13*1), Z6, Z4
-	VFMADD231PS  320(CX)(R13*1), Z6, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	VFMADD231PS  192(AX)(R8*1), Z6, Z3
+	VFMADD231PS  256(AX)(R8*1), Z6, Z4
+	VFMADD231PS  320(AX)(R8*1), Z6, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z0
+	VFMADD231PS  64(AX)(R9*1), Z6, Z1
+	VFMADD231PS  128(AX)(R9*1), Z6, Z2
+	VFMADD231PS  192(AX)(R9*1), Z6, Z3
+	VFMADD231PS  256(AX)(R9*1), Z6, Z4
+	VFMADD231PS  320(AX)(R9*1), Z6, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z6
+	VFMADD231PS  (AX)(R10*1), Z6, Z0
+	VFMADD231PS  64(AX)(R10*1), Z6, Z1
+	VFMADD231PS  128(AX)(R10*1), Z6, Z2
+	VFMADD231PS  192(AX)(R10*1), Z6, Z3
+	VFMADD231PS  256(AX)(R10*1), Z6, Z4
+	VFMADD231PS  320(AX)(R10*1), Z6, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z6
+	VFMADD231PS  (AX)(R11*1), Z6, Z0
+	VFMADD231PS  64(AX)(R11*1), Z6, Z1
+	VFMADD231PS  128(AX)(R11*1), Z6, Z2
+	VFMADD231PS  192(AX)(R11*1), Z6, Z3
+	VFMADD231PS  256(AX)(R11*1), Z6, Z4
+	VFMADD231PS  320(AX)(R11*1), Z6, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	VFMADD231PS  192(AX)(R8*1), Z6, Z3
+	VFMADD231PS  256(AX)(R8*1), Z6, Z4
+	VFMADD231PS  320(AX)(R8*1), Z6, Z5
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z0
+	VFMADD231PS  64(AX)(R9*1), Z6, Z1
+	VFMADD231PS  128(AX)(R9*1), Z6, Z2
+	VFMADD231PS  192(AX)(R9*1), Z6, Z3
+	VFMADD231PS  256(AX)(R9*1), Z6, Z4
+	VFMADD231PS  320(AX)(R9*1), Z6, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	VFMADD231PS  192(AX)(R8*1), Z6, Z3
+	VFMADD231PS  256(AX)(R8*1), Z6, Z4
+	VFMADD231PS  320(AX)(R8*1), Z6, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z6
 	VBROADCASTSS hi+92(FP), Z7
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z6, Z4
 	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, 320(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z5, 320(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t104_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t104_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 24(R13)
 	PREFETCHT0 88(R13)
@@ -1879,10 +3418,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -1895,13 +3435,14 @@ hinted2:
 	VMOVAPS      Y0, Y10
 	VMOVAPS      Y0, Y11
 	VMOVAPS      Y0, Y12
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -1918,107 +3459,236 @@ load3:
 	VMOVUPS 352(R14), Y11
 	VMOVUPS 384(R14), Y12
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y13
-	VFMADD231PS  (CX)(R13*1), Y13, Y0
-	VFMADD231PS  32(CX)(R13*1), Y13, Y1
-	VFMADD231PS  64(CX)(R13*1), Y13, Y2
-	VFMADD231PS  96(CX)(R13*1), Y13, Y3
-	VFMADD231PS  128(CX)(R13*1), Y13, Y4
-	VFMADD231PS  160(CX)(R13*1), Y13, Y5
-	VFMADD231PS  192(CX)(R13*1), Y13, Y6
-	VFMADD231PS  224(CX)(R13*1), Y13, Y7
-	VFMADD231PS  256(CX)(R13*1), Y13, Y8
-	VFMADD231PS  288(CX)(R13*1), Y13, Y9
-	VFMADD231PS  320(CX)(R13*1), Y13, Y10
-	VFMADD231PS  352(CX)(R13*1), Y13, Y11
-	VFMADD231PS  384(CX)(R13*1), Y13, Y12
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y13
+	VPERMILPS      $0x00, Y13, Y14
+	VFMADD231PS    (AX)(R8*1), Y14, Y0
+	VFMADD231PS    32(AX)(R8*1), Y14, Y1
+	VFMADD231PS    64(AX)(R8*1), Y14, Y2
+	VFMADD231PS    96(AX)(R8*1), Y14, Y3
+	VFMADD231PS    128(AX)(R8*1), Y14, Y4
+	VFMADD231PS    160(AX)(R8*1), Y14, Y5
+	VFMADD231PS    192(AX)(R8*1), Y14, Y6
+	VFMADD231PS    224(AX)(R8*1), Y14, Y7
+	VFMADD231PS    256(AX)(R8*1), Y14, Y8
+	VFMADD231PS    288(AX)(R8*1), Y14, Y9
+	VFMADD231PS    320(AX)(R8*1), Y14, Y10
+	VFMADD231PS    352(AX)(R8*1), Y14, Y11
+	VFMADD231PS    384(AX)(R8*1), Y14, Y12
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y13, Y14
+	VFMADD231PS    (AX)(R9*1), Y14, Y0
+	VFMADD231PS    32(AX)(R9*1), Y14, Y1
+	VFMADD231PS    64(AX)(R9*1), Y14, Y2
+	VFMADD231PS    96(AX)(R9*1), Y14, Y3
+	VFMADD231PS    128(AX)(R9*1), Y14, Y4
+	VFMADD231PS    160(AX)(R9*1), Y14, Y5
+	VFMADD231PS    192(AX)(R9*1), Y14, Y6
+	VFMADD231PS    224(AX)(R9*1), Y14, Y7
+	VFMADD231PS    256(AX)(R9*1), Y14, Y8
+	VFMADD231PS    288(AX)(R9*1), Y14, Y9
+	VFMADD231PS    320(AX)(R9*1), Y14, Y10
+	VFMADD231PS    352(AX)(R9*1), Y14, Y11
+	VFMADD231PS    384(AX)(R9*1), Y14, Y12
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y13, Y14
+	VFMADD231PS    (AX)(R10*1), Y14, Y0
+	VFMADD231PS    32(AX)(R10*1), Y14, Y1
+	VFMADD231PS    64(AX)(R10*1), Y14, Y2
+	VFMADD231PS    96(AX)(R10*1), Y14, Y3
+	VFMADD231PS    128(AX)(R10*1), Y14, Y4
+	VFMADD231PS    160(AX)(R10*1), Y14, Y5
+	VFMADD231PS    192(AX)(R10*1), Y14, Y6
+	VFMADD231PS    224(AX)(R10*1), Y14, Y7
+	VFMADD231PS    256(AX)(R10*1), Y14, Y8
+	VFMADD231PS    288(AX)(R10*1), Y14, Y9
+	VFMADD231PS    320(AX)(R10*1), Y14, Y10
+	VFMADD231PS    352(AX)(R10*1), Y14, Y11
+	VFMADD231PS    384(AX)(R10*1), Y14, Y12
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y13, Y13
+	VFMADD231PS    (AX)(R11*1), Y13, Y0
+	VFMADD231PS    32(AX)(R11*1), Y13, Y1
+	VFMADD231PS    64(AX)(R11*1), Y13, Y2
+	VFMADD231PS    96(AX)(R11*1), Y13, Y3
+	VFMADD231PS    128(AX)(R11*1), Y13, Y4
+	VFMADD231PS    160(AX)(R11*1), Y13, Y5
+	VFMADD231PS    192(AX)(R11*1), Y13, Y6
+	VFMADD231PS    224(AX)(R11*1), Y13, Y7
+	VFMADD231PS    256(AX)(R11*1), Y13, Y8
+	VFMADD231PS    288(AX)(R11*1), Y13, Y9
+	VFMADD231PS    320(AX)(R11*1), Y13, Y10
+	VFMADD231PS    352(AX)(R11*1), Y13, Y11
+	VFMADD231PS    384(AX)(R11*1), Y13, Y12
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y13
+	VPERMILPS    $0x00, Y13, Y14
+	VFMADD231PS  (AX)(R8*1), Y14, Y0
+	VFMADD231PS  32(AX)(R8*1), Y14, Y1
+	VFMADD231PS  64(AX)(R8*1), Y14, Y2
+	VFMADD231PS  96(AX)(R8*1), Y14, Y3
+	VFMADD231PS  128(AX)(R8*1), Y14, Y4
+	VFMADD231PS  160(AX)(R8*1), Y14, Y5
+	VFMADD231PS  192(AX)(R8*1), Y14, Y6
+	VFMADD231PS  224(AX)(R8*1), Y14, Y7
+	VFMADD231PS  256(AX)(R8*1), Y14, Y8
+	VFMADD231PS  288(AX)(R8*1), Y14, Y9
+	VFMADD231PS  320(AX)(R8*1), Y14, Y10
+	VFMADD231PS  352(AX)(R8*1), Y14, Y11
+	VFMADD231PS  384(AX)(R8*1), Y14, Y12
+	VPERMILPS    $0x55, Y13, Y13
+	VFMADD231PS  (AX)(R9*1), Y13, Y0
+	VFMADD231PS  32(AX)(R9*1), Y13, Y1
+	VFMADD231PS  64(AX)(R9*1), Y13, Y2
+	VFMADD231PS  96(AX)(R9*1), Y13, Y3
+	VFMADD231PS  128(AX)(R9*1), Y13, Y4
+	VFMADD231PS  160(AX)(R9*1), Y13, Y5
+	VFMADD231PS  192(AX)(R9*1), Y13, Y6
+	VFMADD231PS  224(AX)(R9*1), Y13, Y7
+	VFMADD231PS  256(AX)(R9*1), Y13, Y8
+	VFMADD231PS  288(AX)(R9*1), Y13, Y9
+	VFMADD231PS  320(AX)(R9*1), Y13, Y10
+	VFMADD231PS  352(AX)(R9*1), Y13, Y11
+	VFMADD231PS  384(AX)(R9*1), Y13, Y12
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y0
+	VFMADD231PS  32(AX)(R8*1), Y13, Y1
+	VFMADD231PS  64(AX)(R8*1), Y13, Y2
+	VFMADD231PS  96(AX)(R8*1), Y13, Y3
+	VFMADD231PS  128(AX)(R8*1), Y13, Y4
+	VFMADD231PS  160(AX)(R8*1), Y13, Y5
+	VFMADD231PS  192(AX)(R8*1), Y13, Y6
+	VFMADD231PS  224(AX)(R8*1), Y13, Y7
+	VFMADD231PS  256(AX)(R8*1), Y13, Y8
+	VFMADD231PS  288(AX)(R8*1), Y13, Y9
+	VFMADD231PS  320(AX)(R8*1), Y13, Y10
+	VFMADD231PS  352(AX)(R8*1), Y13, Y11
+	VFMADD231PS  384(AX)(R8*1), Y13, Y12
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y13
 	VBROADCASTSS hi+92(FP), Y14
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y13, Y0
 	VMINPS       Y0, Y14, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y13, Y1
 	VMINPS       Y1, Y14, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y13, Y2
 	VMINPS       Y2, Y14, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y13, Y3
 	VMINPS       Y3, Y14, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y13, Y4
 	VMINPS       Y4, Y14, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y13, Y5
 	VMINPS       Y5, Y14, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y13, Y6
 	VMINPS       Y6, Y14, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y13, Y7
 	VMINPS       Y7, Y14, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y13, Y8
 	VMINPS       Y8, Y14, Y8
-	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y8, 256(R14)
 	VMAXPS       Y9, Y13, Y9
 	VMINPS       Y9, Y14, Y9
-	VMOVUPS      Y9, 288(R13)
+	VMOVUPS      Y9, 288(R14)
 	VMAXPS       Y10, Y13, Y10
 	VMINPS       Y10, Y14, Y10
-	VMOVUPS      Y10, 320(R13)
+	VMOVUPS      Y10, 320(R14)
 	VMAXPS       Y11, Y13, Y11
 	VMINPS       Y11, Y14, Y11
-	VMOVUPS      Y11, 352(R13)
+	VMOVUPS      Y11, 352(R14)
 	VMAXPS       Y12, Y13, Y12
 	VMINPS       Y12, Y14, Y12
-	VMOVUPS      Y12, 384(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y12, 384(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t112_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelGrouped_f32_m1_t112_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2030,10 +3700,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
@@ -2047,13 +3718,14 @@ hinted2:
 	VMOVAPS      Y0, Y11
 	VMOVAPS      Y0, Y12
 	VMOVAPS      Y0, Y13
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -2071,111 +3743,246 @@ load3:
 	VMOVUPS 384(R14), Y12
 	VMOVUPS 416(R14), Y13
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R13*1), Y14, Y0
-	VFMADD231PS  32(CX)(R13*1), Y14, Y1
-	VFMADD231PS  64(CX)(R13*1), Y14, Y2
-	VFMADD231PS  96(CX)(R13*1), Y14, Y3
-	VFMADD231PS  128(CX)(R13*1), Y14, Y4
-	VFMADD231PS  160(CX)(R13*1), Y14, Y5
-	VFMADD231PS  192(CX)(R13*1), Y14, Y6
-	VFMADD231PS  224(CX)(R13*1), Y14, Y7
-	VFMADD231PS  256(CX)(R13*1), Y14, Y8
-	VFMADD231PS  288(CX)(R13*1), Y14, Y9
-	VFMADD231PS  320(CX)(R13*1), Y14, Y10
-	VFMADD231PS  352(CX)(R13*1), Y14, Y11
-	VFMADD231PS  384(CX)(R13*1), Y14, Y12
-	VFMADD231PS  416(CX)(R13*1), Y14, Y13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ           R12, $+3
+	JLE            rest7
+	VBROADCASTF128 (CX), Y14
+	VPERMILPS      $0x00, Y14, Y15
+	VFMADD231PS    (AX)(R8*1), Y15, Y0
+	VFMADD231PS    32(AX)(R8*1), Y15, Y1
+	VFMADD231PS    64(AX)(R8*1), Y15, Y2
+	VFMADD231PS    96(AX)(R8*1), Y15, Y3
+	VFMADD231PS    128(AX)(R8*1), Y15, Y4
+	VFMADD231PS    160(AX)(R8*1), Y15, Y5
+	VFMADD231PS    192(AX)(R8*1), Y15, Y6
+	VFMADD231PS    224(AX)(R8*1), Y15, Y7
+	VFMADD231PS    256(AX)(R8*1), Y15, Y8
+	VFMADD231PS    288(AX)(R8*1), Y15, Y9
+	VFMADD231PS    320(AX)(R8*1), Y15, Y10
+	VFMADD231PS    352(AX)(R8*1), Y15, Y11
+	VFMADD231PS    384(AX)(R8*1), Y15, Y12
+	VFMADD231PS    416(AX)(R8*1), Y15, Y13
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y14, Y15
+	VFMADD231PS    (AX)(R9*1), Y15, Y0
+	VFMADD231PS    32(AX)(R9*1), Y15, Y1
+	VFMADD231PS    64(AX)(R9*1), Y15, Y2
+	VFMADD231PS    96(AX)(R9*1), Y15, Y3
+	VFMADD231PS    128(AX)(R9*1), Y15, Y4
+	VFMADD231PS    160(AX)(R9*1), Y15, Y5
+	VFMADD231PS    192(AX)(R9*1), Y15, Y6
+	VFMADD231PS    224(AX)(R9*1), Y15, Y7
+	VFMADD231PS    256(AX)(R9*1), Y15, Y8
+	VFMADD231PS    288(AX)(R9*1), Y15, Y9
+	VFMADD231PS    320(AX)(R9*1), Y15, Y10
+	VFMADD231PS    352(AX)(R9*1), Y15, Y11
+	VFMADD231PS    384(AX)(R9*1), Y15, Y12
+	VFMADD231PS    416(AX)(R9*1), Y15, Y13
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y14, Y15
+	VFMADD231PS    (AX)(R10*1), Y15, Y0
+	VFMADD231PS    32(AX)(R10*1), Y15, Y1
+	VFMADD231PS    64(AX)(R10*1), Y15, Y2
+	VFMADD231PS    96(AX)(R10*1), Y15, Y3
+	VFMADD231PS    128(AX)(R10*1), Y15, Y4
+	VFMADD231PS    160(AX)(R10*1), Y15, Y5
+	VFMADD231PS    192(AX)(R10*1), Y15, Y6
+	VFMADD231PS    224(AX)(R10*1), Y15, Y7
+	VFMADD231PS    256(AX)(R10*1), Y15, Y8
+	VFMADD231PS    288(AX)(R10*1), Y15, Y9
+	VFMADD231PS    320(AX)(R10*1), Y15, Y10
+	VFMADD231PS    352(AX)(R10*1), Y15, Y11
+	VFMADD231PS    384(AX)(R10*1), Y15, Y12
+	VFMADD231PS    416(AX)(R10*1), Y15, Y13
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y14, Y14
+	VFMADD231PS    (AX)(R11*1), Y14, Y0
+	VFMADD231PS    32(AX)(R11*1), Y14, Y1
+	VFMADD231PS    64(AX)(R11*1), Y14, Y2
+	VFMADD231PS    96(AX)(R11*1), Y14, Y3
+	VFMADD231PS    128(AX)(R11*1), Y14, Y4
+	VFMADD231PS    160(AX)(R11*1), Y14, Y5
+	VFMADD231PS    192(AX)(R11*1), Y14, Y6
+	VFMADD231PS    224(AX)(R11*1), Y14, Y7
+	VFMADD231PS    256(AX)(R11*1), Y14, Y8
+	VFMADD231PS    288(AX)(R11*1), Y14, Y9
+	VFMADD231PS    320(AX)(R11*1), Y14, Y10
+	VFMADD231PS    352(AX)(R11*1), Y14, Y11
+	VFMADD231PS    384(AX)(R11*1), Y14, Y12
+	VFMADD231PS    416(AX)(R11*1), Y14, Y13
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSD (CX), Y14
+	VPERMILPS    $0x00, Y14, Y15
+	VFMADD231PS  (AX)(R8*1), Y15, Y0
+	VFMADD231PS  32(AX)(R8*1), Y15, Y1
+	VFMADD231PS  64(AX)(R8*1), Y15, Y2
+	VFMADD231PS  96(AX)(R8*1), Y15, Y3
+	VFMADD231PS  128(AX)(R8*1), Y15, Y4
+	VFMADD231PS  160(AX)(R8*1), Y15, Y5
+	VFMADD231PS  192(AX)(R8*1), Y15, Y6
+	VFMADD231PS  224(AX)(R8*1), Y15, Y7
+	VFMADD231PS  256(AX)(R8*1), Y15, Y8
+	VFMADD231PS  288(AX)(R8*1), Y15, Y9
+	VFMADD231PS  320(AX)(R8*1), Y15, Y10
+	VFMADD231PS  352(AX)(R8*1), Y15, Y11
+	VFMADD231PS  384(AX)(R8*1), Y15, Y12
+	VFMADD231PS  416(AX)(R8*1), Y15, Y13
+	VPERMILPS    $0x55, Y14, Y14
+	VFMADD231PS  (AX)(R9*1), Y14, Y0
+	VFMADD231PS  32(AX)(R9*1), Y14, Y1
+	VFMADD231PS  64(AX)(R9*1), Y14, Y2
+	VFMADD231PS  96(AX)(R9*1), Y14, Y3
+	VFMADD231PS  128(AX)(R9*1), Y14, Y4
+	VFMADD231PS  160(AX)(R9*1), Y14, Y5
+	VFMADD231PS  192(AX)(R9*1), Y14, Y6
+	VFMADD231PS  224(AX)(R9*1), Y14, Y7
+	VFMADD231PS  256(AX)(R9*1), Y14, Y8
+	VFMADD231PS  288(AX)(R9*1), Y14, Y9
+	VFMADD231PS  320(AX)(R9*1), Y14, Y10
+	VFMADD231PS  352(AX)(R9*1), Y14, Y11
+	VFMADD231PS  384(AX)(R9*1), Y14, Y12
+	VFMADD231PS  416(AX)(R9*1), Y14, Y13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  (AX)(R8*1), Y14, Y0
+	VFMADD231PS  32(AX)(R8*1), Y14, Y1
+	VFMADD231PS  64(AX)(R8*1), Y14, Y2
+	VFMADD231PS  96(AX)(R8*1), Y14, Y3
+	VFMADD231PS  128(AX)(R8*1), Y14, Y4
+	VFMADD231PS  160(AX)(R8*1), Y14, Y5
+	VFMADD231PS  192(AX)(R8*1), Y14, Y6
+	VFMADD231PS  224(AX)(R8*1), Y14, Y7
+	VFMADD231PS  256(AX)(R8*1), Y14, Y8
+	VFMADD231PS  288(AX)(R8*1), Y14, Y9
+	VFMADD231PS  320(AX)(R8*1), Y14, Y10
+	VFMADD231PS  352(AX)(R8*1), Y14, Y11
+	VFMADD231PS  384(AX)(R8*1), Y14, Y12
+	VFMADD231PS  416(AX)(R8*1), Y14, Y13
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Y14
 	VBROADCASTSS hi+92(FP), Y15
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y14, Y0
 	VMINPS       Y0, Y15, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y14, Y1
 	VMINPS       Y1, Y15, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y14, Y2
 	VMINPS       Y2, Y15, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y14, Y3
 	VMINPS       Y3, Y15, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y14, Y4
 	VMINPS       Y4, Y15, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y14, Y5
 	VMINPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y14, Y6
 	VMINPS       Y6, Y15, Y6
-	VMOVUPS      Y6, 192(R13)
+	VMOVUPS      Y6, 192(R14)
 	VMAXPS       Y7, Y14, Y7
 	VMINPS       Y7, Y15, Y7
-	VMOVUPS      Y7, 224(R13)
+	VMOVUPS      Y7, 224(R14)
 	VMAXPS       Y8, Y14, Y8
 	VMINPS       Y8, Y15, Y8
-	VMOVUPS      Y8, 256(R13)
+	VMOVUPS      Y8, 256(R14)
 	VMAXPS       Y9, Y14, Y9
 	VMINPS       Y9, Y15, Y9
-	VMOVUPS      Y9, 288(R13)
+	VMOVUPS      Y9, 288(R14)
 	VMAXPS       Y10, Y14, Y10
 	VMINPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 320(R13)
+	VMOVUPS      Y10, 320(R14)
 	VMAXPS       Y11, Y14, Y11
 	VMINPS       Y11, Y15, Y11
-	VMOVUPS      Y11, 352(R13)
+	VMOVUPS      Y11, 352(R14)
 	VMAXPS       Y12, Y14, Y12
 	VMINPS       Y12, Y15, Y12
-	VMOVUPS      Y12, 384(R13)
+	VMOVUPS      Y12, 384(R14)
 	VMAXPS       Y13, Y14, Y13
 	VMINPS       Y13, Y15, Y13
-	VMOVUPS      Y13, 416(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y13, 416(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t112_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2187,23 +3994,25 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
 	VMOVAPS      Z0, Z6
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2214,83 +4023,174 @@ load3:
 	VMOVUPS 320(R14), Z5
 	VMOVUPS 384(R14), Z6
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z7
-	VFMADD231PS  (CX)(R13*1), Z7, Z0
-	VFMADD231PS  64(CX)(R13*1), Z7, Z1
-	VFMADD231PS  128(CX)(R13*1), Z7, Z2
-	VFMADD231PS  192(CX)(R13*1), Z7, Z3
-	VFMADD231PS  256(CX)(R13*1), Z7, Z4
-	VFMADD231PS  320(CX)(R13*1), Z7, Z5
-	VFMADD231PS  384(CX)(R13*1), Z7, Z6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  (AX)(R8*1), Z7, Z0
+	VFMADD231PS  64(AX)(R8*1), Z7, Z1
+	VFMADD231PS  128(AX)(R8*1), Z7, Z2
+	VFMADD231PS  192(AX)(R8*1), Z7, Z3
+	VFMADD231PS  256(AX)(R8*1), Z7, Z4
+	VFMADD231PS  320(AX)(R8*1), Z7, Z5
+	VFMADD231PS  384(AX)(R8*1), Z7, Z6
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z7
+	VFMADD231PS  (AX)(R9*1), Z7, Z0
+	VFMADD231PS  64(AX)(R9*1), Z7, Z1
+	VFMADD231PS  128(AX)(R9*1), Z7, Z2
+	VFMADD231PS  192(AX)(R9*1), Z7, Z3
+	VFMADD231PS  256(AX)(R9*1), Z7, Z4
+	VFMADD231PS  320(AX)(R9*1), Z7, Z5
+	VFMADD231PS  384(AX)(R9*1), Z7, Z6
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z7
+	VFMADD231PS  (AX)(R10*1), Z7, Z0
+	VFMADD231PS  64(AX)(R10*1), Z7, Z1
+	VFMADD231PS  128(AX)(R10*1), Z7, Z2
+	VFMADD231PS  192(AX)(R10*1), Z7, Z3
+	VFMADD231PS  256(AX)(R10*1), Z7, Z4
+	VFMADD231PS  320(AX)(R10*1), Z7, Z5
+	VFMADD231PS  384(AX)(R10*1), Z7, Z6
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z7
+	VFMADD231PS  (AX)(R11*1), Z7, Z0
+	VFMADD231PS  64(AX)(R11*1), Z7, Z1
+	VFMADD231PS  128(AX)(R11*1), Z7, Z2
+	VFMADD231PS  192(AX)(R11*1), Z7, Z3
+	VFMADD231PS  256(AX)(R11*1), Z7, Z4
+	VFMADD231PS  320(AX)(R11*1), Z7, Z5
+	VFMADD231PS  384(AX)(R11*1), Z7, Z6
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  (AX)(R8*1), Z7, Z0
+	VFMADD231PS  64(AX)(R8*1), Z7, Z1
+	VFMADD231PS  128(AX)(R8*1), Z7, Z2
+	VFMADD231PS  192(AX)(R8*1), Z7, Z3
+	VFMADD231PS  256(AX)(R8*1), Z7, Z4
+	VFMADD231PS  320(AX)(R8*1), Z7, Z5
+	VFMADD231PS  384(AX)(R8*1), Z7, Z6
+	VBROADCASTSS 4(CX), Z7
+	VFMADD231PS  (AX)(R9*1), Z7, Z0
+	VFMADD231PS  64(AX)(R9*1), Z7, Z1
+	VFMADD231PS  128(AX)(R9*1), Z7, Z2
+	VFMADD231PS  192(AX)(R9*1), Z7, Z3
+	VFMADD231PS  256(AX)(R9*1), Z7, Z4
+	VFMADD231PS  320(AX)(R9*1), Z7, Z5
+	VFMADD231PS  384(AX)(R9*1), Z7, Z6
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z7
+	VFMADD231PS  (AX)(R8*1), Z7, Z0
+	VFMADD231PS  64(AX)(R8*1), Z7, Z1
+	VFMADD231PS  128(AX)(R8*1), Z7, Z2
+	VFMADD231PS  192(AX)(R8*1), Z7, Z3
+	VFMADD231PS  256(AX)(R8*1), Z7, Z4
+	VFMADD231PS  320(AX)(R8*1), Z7, Z5
+	VFMADD231PS  384(AX)(R8*1), Z7, Z6
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z7
 	VBROADCASTSS hi+92(FP), Z8
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z7, Z0
 	VMINPS       Z0, Z8, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z7, Z1
 	VMINPS       Z1, Z8, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z7, Z2
 	VMINPS       Z2, Z8, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z7, Z3
 	VMINPS       Z3, Z8, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z7, Z4
 	VMINPS       Z4, Z8, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z7, Z5
 	VMINPS       Z5, Z8, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z7, Z6
 	VMINPS       Z6, Z8, Z6
-	VMOVUPS      Z6, 384(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z6, 384(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t128_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t128_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2303,10 +4203,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -2314,13 +4215,14 @@ hinted2:
 	VMOVAPS      Z0, Z5
 	VMOVAPS      Z0, Z6
 	VMOVAPS      Z0, Z7
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2332,87 +4234,184 @@ load3:
 	VMOVUPS 384(R14), Z6
 	VMOVUPS 448(R14), Z7
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z0
-	VFMADD231PS  64(CX)(R13*1), Z8, Z1
-	VFMADD231PS  128(CX)(R13*1), Z8, Z2
-	VFMADD231PS  192(CX)(R13*1), Z8, Z3
-	VFMADD231PS  256(CX)(R13*1), Z8, Z4
-	VFMADD231PS  320(CX)(R13*1), Z8, Z5
-	VFMADD231PS  384(CX)(R13*1), Z8, Z6
-	VFMADD231PS  448(CX)(R13*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	VFMADD231PS  256(AX)(R8*1), Z8, Z4
+	VFMADD231PS  320(AX)(R8*1), Z8, Z5
+	VFMADD231PS  384(AX)(R8*1), Z8, Z6
+	VFMADD231PS  448(AX)(R8*1), Z8, Z7
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	VFMADD231PS  128(AX)(R9*1), Z8, Z2
+	VFMADD231PS  192(AX)(R9*1), Z8, Z3
+	VFMADD231PS  256(AX)(R9*1), Z8, Z4
+	VFMADD231PS  320(AX)(R9*1), Z8, Z5
+	VFMADD231PS  384(AX)(R9*1), Z8, Z6
+	VFMADD231PS  448(AX)(R9*1), Z8, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z0
+	VFMADD231PS  64(AX)(R10*1), Z8, Z1
+	VFMADD231PS  128(AX)(R10*1), Z8, Z2
+	VFMADD231PS  192(AX)(R10*1), Z8, Z3
+	VFMADD231PS  256(AX)(R10*1), Z8, Z4
+	VFMADD231PS  320(AX)(R10*1), Z8, Z5
+	VFMADD231PS  384(AX)(R10*1), Z8, Z6
+	VFMADD231PS  448(AX)(R10*1), Z8, Z7
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z0
+	VFMADD231PS  64(AX)(R11*1), Z8, Z1
+	VFMADD231PS  128(AX)(R11*1), Z8, Z2
+	VFMADD231PS  192(AX)(R11*1), Z8, Z3
+	VFMADD231PS  256(AX)(R11*1), Z8, Z4
+	VFMADD231PS  320(AX)(R11*1), Z8, Z5
+	VFMADD231PS  384(AX)(R11*1), Z8, Z6
+	VFMADD231PS  448(AX)(R11*1), Z8, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	VFMADD231PS  256(AX)(R8*1), Z8, Z4
+	VFMADD231PS  320(AX)(R8*1), Z8, Z5
+	VFMADD231PS  384(AX)(R8*1), Z8, Z6
+	VFMADD231PS  448(AX)(R8*1), Z8, Z7
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	VFMADD231PS  128(AX)(R9*1), Z8, Z2
+	VFMADD231PS  192(AX)(R9*1), Z8, Z3
+	VFMADD231PS  256(AX)(R9*1), Z8, Z4
+	VFMADD231PS  320(AX)(R9*1), Z8, Z5
+	VFMADD231PS  384(AX)(R9*1), Z8, Z6
+	VFMADD231PS  448(AX)(R9*1), Z8, Z7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	VFMADD231PS  256(AX)(R8*1), Z8, Z4
+	VFMADD231PS  320(AX)(R8*1), Z8, Z5
+	VFMADD231PS  384(AX)(R8*1), Z8, Z6
+	VFMADD231PS  448(AX)(R8*1), Z8, Z7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z8
 	VBROADCASTSS hi+92(FP), Z9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 448(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z7, 448(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t144_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t144_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2426,10 +4425,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -2438,13 +4438,14 @@ hinted2:
 	VMOVAPS      Z0, Z6
 	VMOVAPS      Z0, Z7
 	VMOVAPS      Z0, Z8
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2457,91 +4458,194 @@ load3:
 	VMOVUPS 448(R14), Z7
 	VMOVUPS 512(R14), Z8
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z9
-	VFMADD231PS  (CX)(R13*1), Z9, Z0
-	VFMADD231PS  64(CX)(R13*1), Z9, Z1
-	VFMADD231PS  128(CX)(R13*1), Z9, Z2
-	VFMADD231PS  192(CX)(R13*1), Z9, Z3
-	VFMADD231PS  256(CX)(R13*1), Z9, Z4
-	VFMADD231PS  320(CX)(R13*1), Z9, Z5
-	VFMADD231PS  384(CX)(R13*1), Z9, Z6
-	VFMADD231PS  448(CX)(R13*1), Z9, Z7
-	VFMADD231PS  512(CX)(R13*1), Z9, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z9
+	VFMADD231PS  (AX)(R8*1), Z9, Z0
+	VFMADD231PS  64(AX)(R8*1), Z9, Z1
+	VFMADD231PS  128(AX)(R8*1), Z9, Z2
+	VFMADD231PS  192(AX)(R8*1), Z9, Z3
+	VFMADD231PS  256(AX)(R8*1), Z9, Z4
+	VFMADD231PS  320(AX)(R8*1), Z9, Z5
+	VFMADD231PS  384(AX)(R8*1), Z9, Z6
+	VFMADD231PS  448(AX)(R8*1), Z9, Z7
+	VFMADD231PS  512(AX)(R8*1), Z9, Z8
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z9
+	VFMADD231PS  (AX)(R9*1), Z9, Z0
+	VFMADD231PS  64(AX)(R9*1), Z9, Z1
+	VFMADD231PS  128(AX)(R9*1), Z9, Z2
+	VFMADD231PS  192(AX)(R9*1), Z9, Z3
+	VFMADD231PS  256(AX)(R9*1), Z9, Z4
+	VFMADD231PS  320(AX)(R9*1), Z9, Z5
+	VFMADD231PS  384(AX)(R9*1), Z9, Z6
+	VFMADD231PS  448(AX)(R9*1), Z9, Z7
+	VFMADD231PS  512(AX)(R9*1), Z9, Z8
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z9
+	VFMADD231PS  (AX)(R10*1), Z9, Z0
+	VFMADD231PS  64(AX)(R10*1), Z9, Z1
+	VFMADD231PS  128(AX)(R10*1), Z9, Z2
+	VFMADD231PS  192(AX)(R10*1), Z9, Z3
+	VFMADD231PS  256(AX)(R10*1), Z9, Z4
+	VFMADD231PS  320(AX)(R10*1), Z9, Z5
+	VFMADD231PS  384(AX)(R10*1), Z9, Z6
+	VFMADD231PS  448(AX)(R10*1), Z9, Z7
+	VFMADD231PS  512(AX)(R10*1), Z9, Z8
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z9
+	VFMADD231PS  (AX)(R11*1), Z9, Z0
+	VFMADD231PS  64(AX)(R11*1), Z9, Z1
+	VFMADD231PS  128(AX)(R11*1), Z9, Z2
+	VFMADD231PS  192(AX)(R11*1), Z9, Z3
+	VFMADD231PS  256(AX)(R11*1), Z9, Z4
+	VFMADD231PS  320(AX)(R11*1), Z9, Z5
+	VFMADD231PS  384(AX)(R11*1), Z9, Z6
+	VFMADD231PS  448(AX)(R11*1), Z9, Z7
+	VFMADD231PS  512(AX)(R11*1), Z9, Z8
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z9
+	VFMADD231PS  (AX)(R8*1), Z9, Z0
+	VFMADD231PS  64(AX)(R8*1), Z9, Z1
+	VFMADD231PS  128(AX)(R8*1), Z9, Z2
+	VFMADD231PS  192(AX)(R8*1), Z9, Z3
+	VFMADD231PS  256(AX)(R8*1), Z9, Z4
+	VFMADD231PS  320(AX)(R8*1), Z9, Z5
+	VFMADD231PS  384(AX)(R8*1), Z9, Z6
+	VFMADD231PS  448(AX)(R8*1), Z9, Z7
+	VFMADD231PS  512(AX)(R8*1), Z9, Z8
+	VBROADCASTSS 4(CX), Z9
+	VFMADD231PS  (AX)(R9*1), Z9, Z0
+	VFMADD231PS  64(AX)(R9*1), Z9, Z1
+	VFMADD231PS  128(AX)(R9*1), Z9, Z2
+	VFMADD231PS  192(AX)(R9*1), Z9, Z3
+	VFMADD231PS  256(AX)(R9*1), Z9, Z4
+	VFMADD231PS  320(AX)(R9*1), Z9, Z5
+	VFMADD231PS  384(AX)(R9*1), Z9, Z6
+	VFMADD231PS  448(AX)(R9*1), Z9, Z7
+	VFMADD231PS  512(AX)(R9*1), Z9, Z8
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z9
+	VFMADD231PS  (AX)(R8*1), Z9, Z0
+	VFMADD231PS  64(AX)(R8*1), Z9, Z1
+	VFMADD231PS  128(AX)(R8*1), Z9, Z2
+	VFMADD231PS  192(AX)(R8*1), Z9, Z3
+	VFMADD231PS  256(AX)(R8*1), Z9, Z4
+	VFMADD231PS  320(AX)(R8*1), Z9, Z5
+	VFMADD231PS  384(AX)(R8*1), Z9, Z6
+	VFMADD231PS  448(AX)(R8*1), Z9, Z7
+	VFMADD231PS  512(AX)(R8*1), Z9, Z8
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z9
 	VBROADCASTSS hi+92(FP), Z10
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z9, Z0
 	VMINPS       Z0, Z10, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z9, Z1
 	VMINPS       Z1, Z10, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z9, Z2
 	VMINPS       Z2, Z10, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z9, Z3
 	VMINPS       Z3, Z10, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z9, Z4
 	VMINPS       Z4, Z10, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z9, Z5
 	VMINPS       Z5, Z10, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z9, Z6
 	VMINPS       Z6, Z10, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z9, Z7
 	VMINPS       Z7, Z10, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z9, Z8
 	VMINPS       Z8, Z10, Z8
-	VMOVUPS      Z8, 512(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z8, 512(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t160_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t160_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2556,10 +4660,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -2569,13 +4674,14 @@ hinted2:
 	VMOVAPS      Z0, Z7
 	VMOVAPS      Z0, Z8
 	VMOVAPS      Z0, Z9
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2589,95 +4695,204 @@ load3:
 	VMOVUPS 512(R14), Z8
 	VMOVUPS 576(R14), Z9
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R13*1), Z10, Z0
-	VFMADD231PS  64(CX)(R13*1), Z10, Z1
-	VFMADD231PS  128(CX)(R13*1), Z10, Z2
-	VFMADD231PS  192(CX)(R13*1), Z10, Z3
-	VFMADD231PS  256(CX)(R13*1), Z10, Z4
-	VFMADD231PS  320(CX)(R13*1), Z10, Z5
-	VFMADD231PS  384(CX)(R13*1), Z10, Z6
-	VFMADD231PS  448(CX)(R13*1), Z10, Z7
-	VFMADD231PS  512(CX)(R13*1), Z10, Z8
-	VFMADD231PS  576(CX)(R13*1), Z10, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	VFMADD231PS  320(AX)(R8*1), Z10, Z5
+	VFMADD231PS  384(AX)(R8*1), Z10, Z6
+	VFMADD231PS  448(AX)(R8*1), Z10, Z7
+	VFMADD231PS  512(AX)(R8*1), Z10, Z8
+	VFMADD231PS  576(AX)(R8*1), Z10, Z9
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z0
+	VFMADD231PS  64(AX)(R9*1), Z10, Z1
+	VFMADD231PS  128(AX)(R9*1), Z10, Z2
+	VFMADD231PS  192(AX)(R9*1), Z10, Z3
+	VFMADD231PS  256(AX)(R9*1), Z10, Z4
+	VFMADD231PS  320(AX)(R9*1), Z10, Z5
+	VFMADD231PS  384(AX)(R9*1), Z10, Z6
+	VFMADD231PS  448(AX)(R9*1), Z10, Z7
+	VFMADD231PS  512(AX)(R9*1), Z10, Z8
+	VFMADD231PS  576(AX)(R9*1), Z10, Z9
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z10
+	VFMADD231PS  (AX)(R10*1), Z10, Z0
+	VFMADD231PS  64(AX)(R10*1), Z10, Z1
+	VFMADD231PS  128(AX)(R10*1), Z10, Z2
+	VFMADD231PS  192(AX)(R10*1), Z10, Z3
+	VFMADD231PS  256(AX)(R10*1), Z10, Z4
+	VFMADD231PS  320(AX)(R10*1), Z10, Z5
+	VFMADD231PS  384(AX)(R10*1), Z10, Z6
+	VFMADD231PS  448(AX)(R10*1), Z10, Z7
+	VFMADD231PS  512(AX)(R10*1), Z10, Z8
+	VFMADD231PS  576(AX)(R10*1), Z10, Z9
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  (AX)(R11*1), Z10, Z0
+	VFMADD231PS  64(AX)(R11*1), Z10, Z1
+	VFMADD231PS  128(AX)(R11*1), Z10, Z2
+	VFMADD231PS  192(AX)(R11*1), Z10, Z3
+	VFMADD231PS  256(AX)(R11*1), Z10, Z4
+	VFMADD231PS  320(AX)(R11*1), Z10, Z5
+	VFMADD231PS  384(AX)(R11*1), Z10, Z6
+	VFMADD231PS  448(AX)(R11*1), Z10, Z7
+	VFMADD231PS  512(AX)(R11*1), Z10, Z8
+	VFMADD231PS  576(AX)(R11*1), Z10, Z9
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	VFMADD231PS  320(AX)(R8*1), Z10, Z5
+	VFMADD231PS  384(AX)(R8*1), Z10, Z6
+	VFMADD231PS  448(AX)(R8*1), Z10, Z7
+	VFMADD231PS  512(AX)(R8*1), Z10, Z8
+	VFMADD231PS  576(AX)(R8*1), Z10, Z9
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z0
+	VFMADD231PS  64(AX)(R9*1), Z10, Z1
+	VFMADD231PS  128(AX)(R9*1), Z10, Z2
+	VFMADD231PS  192(AX)(R9*1), Z10, Z3
+	VFMADD231PS  256(AX)(R9*1), Z10, Z4
+	VFMADD231PS  320(AX)(R9*1), Z10, Z5
+	VFMADD231PS  384(AX)(R9*1), Z10, Z6
+	VFMADD231PS  448(AX)(R9*1), Z10, Z7
+	VFMADD231PS  512(AX)(R9*1), Z10, Z8
+	VFMADD231PS  576(AX)(R9*1), Z10, Z9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	VFMADD231PS  320(AX)(R8*1), Z10, Z5
+	VFMADD231PS  384(AX)(R8*1), Z10, Z6
+	VFMADD231PS  448(AX)(R8*1), Z10, Z7
+	VFMADD231PS  512(AX)(R8*1), Z10, Z8
+	VFMADD231PS  576(AX)(R8*1), Z10, Z9
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z10
 	VBROADCASTSS hi+92(FP), Z11
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z10, Z1
 	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z10, Z2
 	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z10, Z3
 	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z10, Z4
 	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z10, Z5
 	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z10, Z6
 	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z10, Z8
 	VMINPS       Z8, Z11, Z8
-	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z8, 512(R14)
 	VMAXPS       Z9, Z10, Z9
 	VMINPS       Z9, Z11, Z9
-	VMOVUPS      Z9, 576(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z9, 576(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t176_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t176_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2693,10 +4908,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -2707,13 +4923,14 @@ hinted2:
 	VMOVAPS      Z0, Z8
 	VMOVAPS      Z0, Z9
 	VMOVAPS      Z0, Z10
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2728,99 +4945,214 @@ load3:
 	VMOVUPS 576(R14), Z9
 	VMOVUPS 640(R14), Z10
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z11
-	VFMADD231PS  (CX)(R13*1), Z11, Z0
-	VFMADD231PS  64(CX)(R13*1), Z11, Z1
-	VFMADD231PS  128(CX)(R13*1), Z11, Z2
-	VFMADD231PS  192(CX)(R13*1), Z11, Z3
-	VFMADD231PS  256(CX)(R13*1), Z11, Z4
-	VFMADD231PS  320(CX)(R13*1), Z11, Z5
-	VFMADD231PS  384(CX)(R13*1), Z11, Z6
-	VFMADD231PS  448(CX)(R13*1), Z11, Z7
-	VFMADD231PS  512(CX)(R13*1), Z11, Z8
-	VFMADD231PS  576(CX)(R13*1), Z11, Z9
-	VFMADD231PS  640(CX)(R13*1), Z11, Z10
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z11
+	VFMADD231PS  (AX)(R8*1), Z11, Z0
+	VFMADD231PS  64(AX)(R8*1), Z11, Z1
+	VFMADD231PS  128(AX)(R8*1), Z11, Z2
+	VFMADD231PS  192(AX)(R8*1), Z11, Z3
+	VFMADD231PS  256(AX)(R8*1), Z11, Z4
+	VFMADD231PS  320(AX)(R8*1), Z11, Z5
+	VFMADD231PS  384(AX)(R8*1), Z11, Z6
+	VFMADD231PS  448(AX)(R8*1), Z11, Z7
+	VFMADD231PS  512(AX)(R8*1), Z11, Z8
+	VFMADD231PS  576(AX)(R8*1), Z11, Z9
+	VFMADD231PS  640(AX)(R8*1), Z11, Z10
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z11
+	VFMADD231PS  (AX)(R9*1), Z11, Z0
+	VFMADD231PS  64(AX)(R9*1), Z11, Z1
+	VFMADD231PS  128(AX)(R9*1), Z11, Z2
+	VFMADD231PS  192(AX)(R9*1), Z11, Z3
+	VFMADD231PS  256(AX)(R9*1), Z11, Z4
+	VFMADD231PS  320(AX)(R9*1), Z11, Z5
+	VFMADD231PS  384(AX)(R9*1), Z11, Z6
+	VFMADD231PS  448(AX)(R9*1), Z11, Z7
+	VFMADD231PS  512(AX)(R9*1), Z11, Z8
+	VFMADD231PS  576(AX)(R9*1), Z11, Z9
+	VFMADD231PS  640(AX)(R9*1), Z11, Z10
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z11
+	VFMADD231PS  (AX)(R10*1), Z11, Z0
+	VFMADD231PS  64(AX)(R10*1), Z11, Z1
+	VFMADD231PS  128(AX)(R10*1), Z11, Z2
+	VFMADD231PS  192(AX)(R10*1), Z11, Z3
+	VFMADD231PS  256(AX)(R10*1), Z11, Z4
+	VFMADD231PS  320(AX)(R10*1), Z11, Z5
+	VFMADD231PS  384(AX)(R10*1), Z11, Z6
+	VFMADD231PS  448(AX)(R10*1), Z11, Z7
+	VFMADD231PS  512(AX)(R10*1), Z11, Z8
+	VFMADD231PS  576(AX)(R10*1), Z11, Z9
+	VFMADD231PS  640(AX)(R10*1), Z11, Z10
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z11
+	VFMADD231PS  (AX)(R11*1), Z11, Z0
+	VFMADD231PS  64(AX)(R11*1), Z11, Z1
+	VFMADD231PS  128(AX)(R11*1), Z11, Z2
+	VFMADD231PS  192(AX)(R11*1), Z11, Z3
+	VFMADD231PS  256(AX)(R11*1), Z11, Z4
+	VFMADD231PS  320(AX)(R11*1), Z11, Z5
+	VFMADD231PS  384(AX)(R11*1), Z11, Z6
+	VFMADD231PS  448(AX)(R11*1), Z11, Z7
+	VFMADD231PS  512(AX)(R11*1), Z11, Z8
+	VFMADD231PS  576(AX)(R11*1), Z11, Z9
+	VFMADD231PS  640(AX)(R11*1), Z11, Z10
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z11
+	VFMADD231PS  (AX)(R8*1), Z11, Z0
+	VFMADD231PS  64(AX)(R8*1), Z11, Z1
+	VFMADD231PS  128(AX)(R8*1), Z11, Z2
+	VFMADD231PS  192(AX)(R8*1), Z11, Z3
+	VFMADD231PS  256(AX)(R8*1), Z11, Z4
+	VFMADD231PS  320(AX)(R8*1), Z11, Z5
+	VFMADD231PS  384(AX)(R8*1), Z11, Z6
+	VFMADD231PS  448(AX)(R8*1), Z11, Z7
+	VFMADD231PS  512(AX)(R8*1), Z11, Z8
+	VFMADD231PS  576(AX)(R8*1), Z11, Z9
+	VFMADD231PS  640(AX)(R8*1), Z11, Z10
+	VBROADCASTSS 4(CX), Z11
+	VFMADD231PS  (AX)(R9*1), Z11, Z0
+	VFMADD231PS  64(AX)(R9*1), Z11, Z1
+	VFMADD231PS  128(AX)(R9*1), Z11, Z2
+	VFMADD231PS  192(AX)(R9*1), Z11, Z3
+	VFMADD231PS  256(AX)(R9*1), Z11, Z4
+	VFMADD231PS  320(AX)(R9*1), Z11, Z5
+	VFMADD231PS  384(AX)(R9*1), Z11, Z6
+	VFMADD231PS  448(AX)(R9*1), Z11, Z7
+	VFMADD231PS  512(AX)(R9*1), Z11, Z8
+	VFMADD231PS  576(AX)(R9*1), Z11, Z9
+	VFMADD231PS  640(AX)(R9*1), Z11, Z10
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z11
+	VFMADD231PS  (AX)(R8*1), Z11, Z0
+	VFMADD231PS  64(AX)(R8*1), Z11, Z1
+	VFMADD231PS  128(AX)(R8*1), Z11, Z2
+	VFMADD231PS  192(AX)(R8*1), Z11, Z3
+	VFMADD231PS  256(AX)(R8*1), Z11, Z4
+	VFMADD231PS  320(AX)(R8*1), Z11, Z5
+	VFMADD231PS  384(AX)(R8*1), Z11, Z6
+	VFMADD231PS  448(AX)(R8*1), Z11, Z7
+	VFMADD231PS  512(AX)(R8*1), Z11, Z8
+	VFMADD231PS  576(AX)(R8*1), Z11, Z9
+	VFMADD231PS  640(AX)(R8*1), Z11, Z10
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z11
 	VBROADCASTSS hi+92(FP), Z12
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z11, Z0
 	VMINPS       Z0, Z12, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z11, Z1
 	VMINPS       Z1, Z12, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z11, Z2
 	VMINPS       Z2, Z12, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z11, Z3
 	VMINPS       Z3, Z12, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z11, Z4
 	VMINPS       Z4, Z12, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z11, Z5
 	VMINPS       Z5, Z12, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z11, Z6
 	VMINPS       Z6, Z12, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z11, Z7
 	VMINPS       Z7, Z12, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z11, Z8
 	VMINPS       Z8, Z12, Z8
-	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z8, 512(R14)
 	VMAXPS       Z9, Z11, Z9
 	VMINPS       Z9, Z12, Z9
-	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z9, 576(R14)
 	VMAXPS       Z10, Z11, Z10
 	VMINPS       Z10, Z12, Z10
-	VMOVUPS      Z10, 640(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z10, 640(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t192_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t192_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2837,10 +5169,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -2852,13 +5185,14 @@ hinted2:
 	VMOVAPS      Z0, Z9
 	VMOVAPS      Z0, Z10
 	VMOVAPS      Z0, Z11
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -2874,103 +5208,224 @@ load3:
 	VMOVUPS 640(R14), Z10
 	VMOVUPS 704(R14), Z11
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z0
-	VFMADD231PS  64(CX)(R13*1), Z12, Z1
-	VFMADD231PS  128(CX)(R13*1), Z12, Z2
-	VFMADD231PS  192(CX)(R13*1), Z12, Z3
-	VFMADD231PS  256(CX)(R13*1), Z12, Z4
-	VFMADD231PS  320(CX)(R13*1), Z12, Z5
-	VFMADD231PS  384(CX)(R13*1), Z12, Z6
-	VFMADD231PS  448(CX)(R13*1), Z12, Z7
-	VFMADD231PS  512(CX)(R13*1), Z12, Z8
-	VFMADD231PS  576(CX)(R13*1), Z12, Z9
-	VFMADD231PS  640(CX)(R13*1), Z12, Z10
-	VFMADD231PS  704(CX)(R13*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	VFMADD231PS  384(AX)(R8*1), Z12, Z6
+	VFMADD231PS  448(AX)(R8*1), Z12, Z7
+	VFMADD231PS  512(AX)(R8*1), Z12, Z8
+	VFMADD231PS  576(AX)(R8*1), Z12, Z9
+	VFMADD231PS  640(AX)(R8*1), Z12, Z10
+	VFMADD231PS  704(AX)(R8*1), Z12, Z11
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	VFMADD231PS  192(AX)(R9*1), Z12, Z3
+	VFMADD231PS  256(AX)(R9*1), Z12, Z4
+	VFMADD231PS  320(AX)(R9*1), Z12, Z5
+	VFMADD231PS  384(AX)(R9*1), Z12, Z6
+	VFMADD231PS  448(AX)(R9*1), Z12, Z7
+	VFMADD231PS  512(AX)(R9*1), Z12, Z8
+	VFMADD231PS  576(AX)(R9*1), Z12, Z9
+	VFMADD231PS  640(AX)(R9*1), Z12, Z10
+	VFMADD231PS  704(AX)(R9*1), Z12, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z0
+	VFMADD231PS  64(AX)(R10*1), Z12, Z1
+	VFMADD231PS  128(AX)(R10*1), Z12, Z2
+	VFMADD231PS  192(AX)(R10*1), Z12, Z3
+	VFMADD231PS  256(AX)(R10*1), Z12, Z4
+	VFMADD231PS  320(AX)(R10*1), Z12, Z5
+	VFMADD231PS  384(AX)(R10*1), Z12, Z6
+	VFMADD231PS  448(AX)(R10*1), Z12, Z7
+	VFMADD231PS  512(AX)(R10*1), Z12, Z8
+	VFMADD231PS  576(AX)(R10*1), Z12, Z9
+	VFMADD231PS  640(AX)(R10*1), Z12, Z10
+	VFMADD231PS  704(AX)(R10*1), Z12, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z0
+	VFMADD231PS  64(AX)(R11*1), Z12, Z1
+	VFMADD231PS  128(AX)(R11*1), Z12, Z2
+	VFMADD231PS  192(AX)(R11*1), Z12, Z3
+	VFMADD231PS  256(AX)(R11*1), Z12, Z4
+	VFMADD231PS  320(AX)(R11*1), Z12, Z5
+	VFMADD231PS  384(AX)(R11*1), Z12, Z6
+	VFMADD231PS  448(AX)(R11*1), Z12, Z7
+	VFMADD231PS  512(AX)(R11*1), Z12, Z8
+	VFMADD231PS  576(AX)(R11*1), Z12, Z9
+	VFMADD231PS  640(AX)(R11*1), Z12, Z10
+	VFMADD231PS  704(AX)(R11*1), Z12, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	VFMADD231PS  384(AX)(R8*1), Z12, Z6
+	VFMADD231PS  448(AX)(R8*1), Z12, Z7
+	VFMADD231PS  512(AX)(R8*1), Z12, Z8
+	VFMADD231PS  576(AX)(R8*1), Z12, Z9
+	VFMADD231PS  640(AX)(R8*1), Z12, Z10
+	VFMADD231PS  704(AX)(R8*1), Z12, Z11
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	VFMADD231PS  192(AX)(R9*1), Z12, Z3
+	VFMADD231PS  256(AX)(R9*1), Z12, Z4
+	VFMADD231PS  320(AX)(R9*1), Z12, Z5
+	VFMADD231PS  384(AX)(R9*1), Z12, Z6
+	VFMADD231PS  448(AX)(R9*1), Z12, Z7
+	VFMADD231PS  512(AX)(R9*1), Z12, Z8
+	VFMADD231PS  576(AX)(R9*1), Z12, Z9
+	VFMADD231PS  640(AX)(R9*1), Z12, Z10
+	VFMADD231PS  704(AX)(R9*1), Z12, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	VFMADD231PS  384(AX)(R8*1), Z12, Z6
+	VFMADD231PS  448(AX)(R8*1), Z12, Z7
+	VFMADD231PS  512(AX)(R8*1), Z12, Z8
+	VFMADD231PS  576(AX)(R8*1), Z12, Z9
+	VFMADD231PS  640(AX)(R8*1), Z12, Z10
+	VFMADD231PS  704(AX)(R8*1), Z12, Z11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z12
 	VBROADCASTSS hi+92(FP), Z13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z8, 512(R14)
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z9, 576(R14)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 640(R13)
+	VMOVUPS      Z10, 640(R14)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 704(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 704(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t208_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t208_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -2988,10 +5443,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -3004,13 +5460,14 @@ hinted2:
 	VMOVAPS      Z0, Z10
 	VMOVAPS      Z0, Z11
 	VMOVAPS      Z0, Z12
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -3027,107 +5484,234 @@ load3:
 	VMOVUPS 704(R14), Z11
 	VMOVUPS 768(R14), Z12
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z13
-	VFMADD231PS  (CX)(R13*1), Z13, Z0
-	VFMADD231PS  64(CX)(R13*1), Z13, Z1
-	VFMADD231PS  128(CX)(R13*1), Z13, Z2
-	VFMADD231PS  192(CX)(R13*1), Z13, Z3
-	VFMADD231PS  256(CX)(R13*1), Z13, Z4
-	VFMADD231PS  320(CX)(R13*1), Z13, Z5
-	VFMADD231PS  384(CX)(R13*1), Z13, Z6
-	VFMADD231PS  448(CX)(R13*1), Z13, Z7
-	VFMADD231PS  512(CX)(R13*1), Z13, Z8
-	VFMADD231PS  576(CX)(R13*1), Z13, Z9
-	VFMADD231PS  640(CX)(R13*1), Z13, Z10
-	VFMADD231PS  704(CX)(R13*1), Z13, Z11
-	VFMADD231PS  768(CX)(R13*1), Z13, Z12
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  (AX)(R8*1), Z13, Z0
+	VFMADD231PS  64(AX)(R8*1), Z13, Z1
+	VFMADD231PS  128(AX)(R8*1), Z13, Z2
+	VFMADD231PS  192(AX)(R8*1), Z13, Z3
+	VFMADD231PS  256(AX)(R8*1), Z13, Z4
+	VFMADD231PS  320(AX)(R8*1), Z13, Z5
+	VFMADD231PS  384(AX)(R8*1), Z13, Z6
+	VFMADD231PS  448(AX)(R8*1), Z13, Z7
+	VFMADD231PS  512(AX)(R8*1), Z13, Z8
+	VFMADD231PS  576(AX)(R8*1), Z13, Z9
+	VFMADD231PS  640(AX)(R8*1), Z13, Z10
+	VFMADD231PS  704(AX)(R8*1), Z13, Z11
+	VFMADD231PS  768(AX)(R8*1), Z13, Z12
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z13
+	VFMADD231PS  (AX)(R9*1), Z13, Z0
+	VFMADD231PS  64(AX)(R9*1), Z13, Z1
+	VFMADD231PS  128(AX)(R9*1), Z13, Z2
+	VFMADD231PS  192(AX)(R9*1), Z13, Z3
+	VFMADD231PS  256(AX)(R9*1), Z13, Z4
+	VFMADD231PS  320(AX)(R9*1), Z13, Z5
+	VFMADD231PS  384(AX)(R9*1), Z13, Z6
+	VFMADD231PS  448(AX)(R9*1), Z13, Z7
+	VFMADD231PS  512(AX)(R9*1), Z13, Z8
+	VFMADD231PS  576(AX)(R9*1), Z13, Z9
+	VFMADD231PS  640(AX)(R9*1), Z13, Z10
+	VFMADD231PS  704(AX)(R9*1), Z13, Z11
+	VFMADD231PS  768(AX)(R9*1), Z13, Z12
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z13
+	VFMADD231PS  (AX)(R10*1), Z13, Z0
+	VFMADD231PS  64(AX)(R10*1), Z13, Z1
+	VFMADD231PS  128(AX)(R10*1), Z13, Z2
+	VFMADD231PS  192(AX)(R10*1), Z13, Z3
+	VFMADD231PS  256(AX)(R10*1), Z13, Z4
+	VFMADD231PS  320(AX)(R10*1), Z13, Z5
+	VFMADD231PS  384(AX)(R10*1), Z13, Z6
+	VFMADD231PS  448(AX)(R10*1), Z13, Z7
+	VFMADD231PS  512(AX)(R10*1), Z13, Z8
+	VFMADD231PS  576(AX)(R10*1), Z13, Z9
+	VFMADD231PS  640(AX)(R10*1), Z13, Z10
+	VFMADD231PS  704(AX)(R10*1), Z13, Z11
+	VFMADD231PS  768(AX)(R10*1), Z13, Z12
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z13
+	VFMADD231PS  (AX)(R11*1), Z13, Z0
+	VFMADD231PS  64(AX)(R11*1), Z13, Z1
+	VFMADD231PS  128(AX)(R11*1), Z13, Z2
+	VFMADD231PS  192(AX)(R11*1), Z13, Z3
+	VFMADD231PS  256(AX)(R11*1), Z13, Z4
+	VFMADD231PS  320(AX)(R11*1), Z13, Z5
+	VFMADD231PS  384(AX)(R11*1), Z13, Z6
+	VFMADD231PS  448(AX)(R11*1), Z13, Z7
+	VFMADD231PS  512(AX)(R11*1), Z13, Z8
+	VFMADD231PS  576(AX)(R11*1), Z13, Z9
+	VFMADD231PS  640(AX)(R11*1), Z13, Z10
+	VFMADD231PS  704(AX)(R11*1), Z13, Z11
+	VFMADD231PS  768(AX)(R11*1), Z13, Z12
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  (AX)(R8*1), Z13, Z0
+	VFMADD231PS  64(AX)(R8*1), Z13, Z1
+	VFMADD231PS  128(AX)(R8*1), Z13, Z2
+	VFMADD231PS  192(AX)(R8*1), Z13, Z3
+	VFMADD231PS  256(AX)(R8*1), Z13, Z4
+	VFMADD231PS  320(AX)(R8*1), Z13, Z5
+	VFMADD231PS  384(AX)(R8*1), Z13, Z6
+	VFMADD231PS  448(AX)(R8*1), Z13, Z7
+	VFMADD231PS  512(AX)(R8*1), Z13, Z8
+	VFMADD231PS  576(AX)(R8*1), Z13, Z9
+	VFMADD231PS  640(AX)(R8*1), Z13, Z10
+	VFMADD231PS  704(AX)(R8*1), Z13, Z11
+	VFMADD231PS  768(AX)(R8*1), Z13, Z12
+	VBROADCASTSS 4(CX), Z13
+	VFMADD231PS  (AX)(R9*1), Z13, Z0
+	VFMADD231PS  64(AX)(R9*1), Z13, Z1
+	VFMADD231PS  128(AX)(R9*1), Z13, Z2
+	VFMADD231PS  192(AX)(R9*1), Z13, Z3
+	VFMADD231PS  256(AX)(R9*1), Z13, Z4
+	VFMADD231PS  320(AX)(R9*1), Z13, Z5
+	VFMADD231PS  384(AX)(R9*1), Z13, Z6
+	VFMADD231PS  448(AX)(R9*1), Z13, Z7
+	VFMADD231PS  512(AX)(R9*1), Z13, Z8
+	VFMADD231PS  576(AX)(R9*1), Z13, Z9
+	VFMADD231PS  640(AX)(R9*1), Z13, Z10
+	VFMADD231PS  704(AX)(R9*1), Z13, Z11
+	VFMADD231PS  768(AX)(R9*1), Z13, Z12
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z13
+	VFMADD231PS  (AX)(R8*1), Z13, Z0
+	VFMADD231PS  64(AX)(R8*1), Z13, Z1
+	VFMADD231PS  128(AX)(R8*1), Z13, Z2
+	VFMADD231PS  192(AX)(R8*1), Z13, Z3
+	VFMADD231PS  256(AX)(R8*1), Z13, Z4
+	VFMADD231PS  320(AX)(R8*1), Z13, Z5
+	VFMADD231PS  384(AX)(R8*1), Z13, Z6
+	VFMADD231PS  448(AX)(R8*1), Z13, Z7
+	VFMADD231PS  512(AX)(R8*1), Z13, Z8
+	VFMADD231PS  576(AX)(R8*1), Z13, Z9
+	VFMADD231PS  640(AX)(R8*1), Z13, Z10
+	VFMADD231PS  704(AX)(R8*1), Z13, Z11
+	VFMADD231PS  768(AX)(R8*1), Z13, Z12
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z13
 	VBROADCASTSS hi+92(FP), Z14
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z13, Z0
 	VMINPS       Z0, Z14, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z13, Z1
 	VMINPS       Z1, Z14, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z13, Z2
 	VMINPS       Z2, Z14, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z13, Z3
 	VMINPS       Z3, Z14, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z13, Z4
 	VMINPS       Z4, Z14, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z13, Z5
 	VMINPS       Z5, Z14, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z13, Z6
 	VMINPS       Z6, Z14, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z13, Z7
 	VMINPS       Z7, Z14, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z13, Z8
 	VMINPS       Z8, Z14, Z8
-	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z8, 512(R14)
 	VMAXPS       Z9, Z13, Z9
 	VMINPS       Z9, Z14, Z9
-	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z9, 576(R14)
 	VMAXPS       Z10, Z13, Z10
 	VMINPS       Z10, Z14, Z10
-	VMOVUPS      Z10, 640(R13)
+	VMOVUPS      Z10, 640(R14)
 	VMAXPS       Z11, Z13, Z11
 	VMINPS       Z11, Z14, Z11
-	VMOVUPS      Z11, 704(R13)
+	VMOVUPS      Z11, 704(R14)
 	VMAXPS       Z12, Z13, Z12
 	VMINPS       Z12, Z14, Z12
-	VMOVUPS      Z12, 768(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z12, 768(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m1_t224_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelGrouped_f32_m1_t224_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
 	MOVQ       lda+112(FP), R12
 	TESTQ      R12, R12
-	JZ         hinted2
+	JZ         hinted3
 	MOVQ       ahead+104(FP), R13
 	PREFETCHT0 56(R13)
 	PREFETCHT0 120(R13)
@@ -3146,10 +5730,11 @@ panel1:
 	ADDQ       R12, R13
 	MOVQ       R13, ahead+104(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load4
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
@@ -3163,13 +5748,14 @@ hinted2:
 	VMOVAPS      Z0, Z11
 	VMOVAPS      Z0, Z12
 	VMOVAPS      Z0, Z13
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready5
 
-load3:
+load4:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -3187,4346 +5773,5107 @@ load3:
 	VMOVUPS 768(R14), Z12
 	VMOVUPS 832(R14), Z13
 
-ready4:
-	// columns in rows 1
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVWLZX (SI), R12
 
-rows1_6:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R13*1), Z14, Z0
-	VFMADD231PS  64(CX)(R13*1), Z14, Z1
-	VFMADD231PS  128(CX)(R13*1), Z14, Z2
-	VFMADD231PS  192(CX)(R13*1), Z14, Z3
-	VFMADD231PS  256(CX)(R13*1), Z14, Z4
-	VFMADD231PS  320(CX)(R13*1), Z14, Z5
-	VFMADD231PS  384(CX)(R13*1), Z14, Z6
-	VFMADD231PS  448(CX)(R13*1), Z14, Z7
-	VFMADD231PS  512(CX)(R13*1), Z14, Z8
-	VFMADD231PS  576(CX)(R13*1), Z14, Z9
-	VFMADD231PS  640(CX)(R13*1), Z14, Z10
-	VFMADD231PS  704(CX)(R13*1), Z14, Z11
-	VFMADD231PS  768(CX)(R13*1), Z14, Z12
-	VFMADD231PS  832(CX)(R13*1), Z14, Z13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round6:
+	CMPQ         R12, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	VFMADD231PS  448(AX)(R8*1), Z14, Z7
+	VFMADD231PS  512(AX)(R8*1), Z14, Z8
+	VFMADD231PS  576(AX)(R8*1), Z14, Z9
+	VFMADD231PS  640(AX)(R8*1), Z14, Z10
+	VFMADD231PS  704(AX)(R8*1), Z14, Z11
+	VFMADD231PS  768(AX)(R8*1), Z14, Z12
+	VFMADD231PS  832(AX)(R8*1), Z14, Z13
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z0
+	VFMADD231PS  64(AX)(R9*1), Z14, Z1
+	VFMADD231PS  128(AX)(R9*1), Z14, Z2
+	VFMADD231PS  192(AX)(R9*1), Z14, Z3
+	VFMADD231PS  256(AX)(R9*1), Z14, Z4
+	VFMADD231PS  320(AX)(R9*1), Z14, Z5
+	VFMADD231PS  384(AX)(R9*1), Z14, Z6
+	VFMADD231PS  448(AX)(R9*1), Z14, Z7
+	VFMADD231PS  512(AX)(R9*1), Z14, Z8
+	VFMADD231PS  576(AX)(R9*1), Z14, Z9
+	VFMADD231PS  640(AX)(R9*1), Z14, Z10
+	VFMADD231PS  704(AX)(R9*1), Z14, Z11
+	VFMADD231PS  768(AX)(R9*1), Z14, Z12
+	VFMADD231PS  832(AX)(R9*1), Z14, Z13
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z14
+	VFMADD231PS  (AX)(R10*1), Z14, Z0
+	VFMADD231PS  64(AX)(R10*1), Z14, Z1
+	VFMADD231PS  128(AX)(R10*1), Z14, Z2
+	VFMADD231PS  192(AX)(R10*1), Z14, Z3
+	VFMADD231PS  256(AX)(R10*1), Z14, Z4
+	VFMADD231PS  320(AX)(R10*1), Z14, Z5
+	VFMADD231PS  384(AX)(R10*1), Z14, Z6
+	VFMADD231PS  448(AX)(R10*1), Z14, Z7
+	VFMADD231PS  512(AX)(R10*1), Z14, Z8
+	VFMADD231PS  576(AX)(R10*1), Z14, Z9
+	VFMADD231PS  640(AX)(R10*1), Z14, Z10
+	VFMADD231PS  704(AX)(R10*1), Z14, Z11
+	VFMADD231PS  768(AX)(R10*1), Z14, Z12
+	VFMADD231PS  832(AX)(R10*1), Z14, Z13
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z14
+	VFMADD231PS  (AX)(R11*1), Z14, Z0
+	VFMADD231PS  64(AX)(R11*1), Z14, Z1
+	VFMADD231PS  128(AX)(R11*1), Z14, Z2
+	VFMADD231PS  192(AX)(R11*1), Z14, Z3
+	VFMADD231PS  256(AX)(R11*1), Z14, Z4
+	VFMADD231PS  320(AX)(R11*1), Z14, Z5
+	VFMADD231PS  384(AX)(R11*1), Z14, Z6
+	VFMADD231PS  448(AX)(R11*1), Z14, Z7
+	VFMADD231PS  512(AX)(R11*1), Z14, Z8
+	VFMADD231PS  576(AX)(R11*1), Z14, Z9
+	VFMADD231PS  640(AX)(R11*1), Z14, Z10
+	VFMADD231PS  704(AX)(R11*1), Z14, Z11
+	VFMADD231PS  768(AX)(R11*1), Z14, Z12
+	VFMADD231PS  832(AX)(R11*1), Z14, Z13
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round6
+
+rest7:
+	CMPQ         R12, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	VFMADD231PS  448(AX)(R8*1), Z14, Z7
+	VFMADD231PS  512(AX)(R8*1), Z14, Z8
+	VFMADD231PS  576(AX)(R8*1), Z14, Z9
+	VFMADD231PS  640(AX)(R8*1), Z14, Z10
+	VFMADD231PS  704(AX)(R8*1), Z14, Z11
+	VFMADD231PS  768(AX)(R8*1), Z14, Z12
+	VFMADD231PS  832(AX)(R8*1), Z14, Z13
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z0
+	VFMADD231PS  64(AX)(R9*1), Z14, Z1
+	VFMADD231PS  128(AX)(R9*1), Z14, Z2
+	VFMADD231PS  192(AX)(R9*1), Z14, Z3
+	VFMADD231PS  256(AX)(R9*1), Z14, Z4
+	VFMADD231PS  320(AX)(R9*1), Z14, Z5
+	VFMADD231PS  384(AX)(R9*1), Z14, Z6
+	VFMADD231PS  448(AX)(R9*1), Z14, Z7
+	VFMADD231PS  512(AX)(R9*1), Z14, Z8
+	VFMADD231PS  576(AX)(R9*1), Z14, Z9
+	VFMADD231PS  640(AX)(R9*1), Z14, Z10
+	VFMADD231PS  704(AX)(R9*1), Z14, Z11
+	VFMADD231PS  768(AX)(R9*1), Z14, Z12
+	VFMADD231PS  832(AX)(R9*1), Z14, Z13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer8:
+	TESTQ R12, R12
+	JZ    list_end9
+
+list10:
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	VFMADD231PS  448(AX)(R8*1), Z14, Z7
+	VFMADD231PS  512(AX)(R8*1), Z14, Z8
+	VFMADD231PS  576(AX)(R8*1), Z14, Z9
+	VFMADD231PS  640(AX)(R8*1), Z14, Z10
+	VFMADD231PS  704(AX)(R8*1), Z14, Z11
+	VFMADD231PS  768(AX)(R8*1), Z14, Z12
+	VFMADD231PS  832(AX)(R8*1), Z14, Z13
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1_6
+	JNZ          list10
 
-rows1__end5:
-	ADDQ         $+2, R9
+list_end9:
+	ADDQ         $+2, SI
 	VBROADCASTSS lo+88(FP), Z14
 	VBROADCASTSS hi+92(FP), Z15
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z14, Z0
 	VMINPS       Z0, Z15, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z14, Z1
 	VMINPS       Z1, Z15, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z14, Z2
 	VMINPS       Z2, Z15, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z14, Z3
 	VMINPS       Z3, Z15, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z14, Z4
 	VMINPS       Z4, Z15, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z14, Z5
 	VMINPS       Z5, Z15, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z14, Z6
 	VMINPS       Z6, Z15, Z6
-	VMOVUPS      Z6, 384(R13)
+	VMOVUPS      Z6, 384(R14)
 	VMAXPS       Z7, Z14, Z7
 	VMINPS       Z7, Z15, Z7
-	VMOVUPS      Z7, 448(R13)
+	VMOVUPS      Z7, 448(R14)
 	VMAXPS       Z8, Z14, Z8
 	VMINPS       Z8, Z15, Z8
-	VMOVUPS      Z8, 512(R13)
+	VMOVUPS      Z8, 512(R14)
 	VMAXPS       Z9, Z14, Z9
 	VMINPS       Z9, Z15, Z9
-	VMOVUPS      Z9, 576(R13)
+	VMOVUPS      Z9, 576(R14)
 	VMAXPS       Z10, Z14, Z10
 	VMINPS       Z10, Z15, Z10
-	VMOVUPS      Z10, 640(R13)
+	VMOVUPS      Z10, 640(R14)
 	VMAXPS       Z11, Z14, Z11
 	VMINPS       Z11, Z15, Z11
-	VMOVUPS      Z11, 704(R13)
+	VMOVUPS      Z11, 704(R14)
 	VMAXPS       Z12, Z14, Z12
 	VMINPS       Z12, Z15, Z12
-	VMOVUPS      Z12, 768(R13)
+	VMOVUPS      Z12, 768(R14)
 	VMAXPS       Z13, Z14, Z13
 	VMINPS       Z13, Z15, Z13
-	VMOVUPS      Z13, 832(R13)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z13, 832(R14)
+	ADDQ         $+4, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelGrouped_f32_m4_t8_avx2(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	ADDQ         $+16, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Y0
+	VBROADCASTSS 4(R8), Y1
+	VBROADCASTSS 8(R8), Y2
+	VBROADCASTSS 12(R8), Y3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y0
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y1
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y2
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y3
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y3
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y0
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y1
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y2
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R12*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y3
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y4
-	VBROADCASTSS (DX), Y5
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 12(DX), Y5
+	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Y4
 	VBROADCASTSS hi+92(FP), Y5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y0, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y1, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y2, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y3, (R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelGrouped_f32_m4_t16_avx2(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(R8), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(DI), Y4
+	VBROADCASTSS 8(R8), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(DI), Y6
+	VBROADCASTSS 12(R8), Y6
 	VMOVAPS      Y6, Y7
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y2
-	VMOVUPS 32(R13), Y3
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y4
-	VMOVUPS 32(R13), Y5
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y6
-	VMOVUPS 32(R13), Y7
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y4
+	VMOVUPS 32(R10), Y5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y0
-	VFMADD231PS  32(CX)(R12*1), Y8, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y0
+	VFMADD231PS  32(AX)(R9*1), Y8, Y1
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y2
-	VFMADD231PS  32(CX)(R12*1), Y8, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y2
+	VFMADD231PS  32(AX)(R9*1), Y8, Y3
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y4
-	VFMADD231PS  32(CX)(R12*1), Y8, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y4
+	VFMADD231PS  32(AX)(R9*1), Y8, Y5
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R12*1), Y8, Y6
-	VFMADD231PS  32(CX)(R12*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y6
+	VFMADD231PS  32(AX)(R9*1), Y8, Y7
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y8
-	VMOVUPS      32(CX)(R12*1), Y9
-	VBROADCASTSS (DX), Y10
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y8
+	VMOVUPS      32(AX)(R9*1), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 12(DX), Y10
+	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Y8
 	VBROADCASTSS hi+92(FP), Y9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R10)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y1, 32(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R12)
+	VMOVUPS      Y2, (R10)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y3, 32(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R12)
+	VMOVUPS      Y4, (R10)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y5, 32(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R12)
+	VMOVUPS      Y6, (R10)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y7, 32(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelGrouped_f32_m4_t16_avx512(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	ADDQ         $+16, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Z0
+	VBROADCASTSS 4(R8), Z1
+	VBROADCASTSS 8(R8), Z2
+	VBROADCASTSS 12(R8), Z3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z0
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z1
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z2
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z3
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z1
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0011_9
+rows0011_10:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z2
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0101_13
+rows0101_14:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z2
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z1
-	VFMADD231PS.BCST 4(DX), Z4, Z2
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0110_15
+rows0110_16:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z1
+	VFMADD231PS.BCST 4(CX), Z4, Z2
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	VFMADD231PS.BCST 8(DX), Z4, Z2
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows0111_17
+rows0111_18:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z2
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R12*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z3
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1001_21
+rows1001_22:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z1
-	VFMADD231PS.BCST 4(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1010_23
+rows1010_24:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z1
+	VFMADD231PS.BCST 4(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	VFMADD231PS.BCST 8(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1011_25
+rows1011_26:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z2
-	VFMADD231PS.BCST 4(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1100_27
+rows1100_28:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z2
+	VFMADD231PS.BCST 4(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z2
-	VFMADD231PS.BCST 8(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1101_29
+rows1101_30:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z2
+	VFMADD231PS.BCST 8(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z1
-	VFMADD231PS.BCST 4(DX), Z4, Z2
-	VFMADD231PS.BCST 8(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1110_31
+rows1110_32:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z1
+	VFMADD231PS.BCST 4(CX), Z4, Z2
+	VFMADD231PS.BCST 8(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	VFMADD231PS.BCST 8(DX), Z4, Z2
-	VFMADD231PS.BCST 12(DX), Z4, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+16, DX
-	DECQ             R11
-	JNZ              rows1111_33
+rows1111_34:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z2
+	VFMADD231PS.BCST 12(CX), Z4, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+16, CX
+	DECQ             R8
+	JNZ              rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Z4
 	VBROADCASTSS hi+92(FP), Z5
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z0, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z1, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z2, (R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, (R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelGrouped_f32_m4_t24_avx2(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
+	VBROADCASTSS 4(R8), Y3
 	VMOVAPS      Y3, Y4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(DI), Y6
+	VBROADCASTSS 8(R8), Y6
 	VMOVAPS      Y6, Y7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(DI), Y9
+	VBROADCASTSS 12(R8), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y0
-	VMOVUPS 32(R13), Y1
-	VMOVUPS 64(R13), Y2
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y3
-	VMOVUPS 32(R13), Y4
-	VMOVUPS 64(R13), Y5
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y6
-	VMOVUPS 32(R13), Y7
-	VMOVUPS 64(R13), Y8
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Y9
-	VMOVUPS 32(R13), Y10
-	VMOVUPS 64(R13), Y11
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y0
+	VMOVUPS 32(R10), Y1
+	VMOVUPS 64(R10), Y2
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y3
+	VMOVUPS 32(R10), Y4
+	VMOVUPS 64(R10), Y5
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
+	VMOVUPS 64(R10), Y8
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Y9
+	VMOVUPS 32(R10), Y10
+	VMOVUPS 64(R10), Y11
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y0
-	VFMADD231PS  32(CX)(R12*1), Y12, Y1
-	VFMADD231PS  64(CX)(R12*1), Y12, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y0
+	VFMADD231PS  32(AX)(R9*1), Y12, Y1
+	VFMADD231PS  64(AX)(R9*1), Y12, Y2
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y3
-	VFMADD231PS  32(CX)(R12*1), Y12, Y4
-	VFMADD231PS  64(CX)(R12*1), Y12, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y3
+	VFMADD231PS  32(AX)(R9*1), Y12, Y4
+	VFMADD231PS  64(AX)(R9*1), Y12, Y5
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y6
-	VFMADD231PS  32(CX)(R12*1), Y12, Y7
-	VFMADD231PS  64(CX)(R12*1), Y12, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y6
+	VFMADD231PS  32(AX)(R9*1), Y12, Y7
+	VFMADD231PS  64(AX)(R9*1), Y12, Y8
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R12*1), Y12, Y9
-	VFMADD231PS  32(CX)(R12*1), Y12, Y10
-	VFMADD231PS  64(CX)(R12*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y9
+	VFMADD231PS  32(AX)(R9*1), Y12, Y10
+	VFMADD231PS  64(AX)(R9*1), Y12, Y11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Y12
-	VMOVUPS      32(CX)(R12*1), Y13
-	VMOVUPS      64(CX)(R12*1), Y14
-	VBROADCASTSS (DX), Y15
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Y12
+	VMOVUPS      32(AX)(R9*1), Y13
+	VMOVUPS      64(AX)(R9*1), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 12(DX), Y15
+	VBROADCASTSS 12(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Y12
 	VBROADCASTSS hi+92(FP), Y13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R12)
+	VMOVUPS      Y0, (R10)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R12)
+	VMOVUPS      Y1, 32(R10)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y2, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R12)
+	VMOVUPS      Y3, (R10)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 32(R12)
+	VMOVUPS      Y4, 32(R10)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y5, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R12)
+	VMOVUPS      Y6, (R10)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R12)
+	VMOVUPS      Y7, 32(R10)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Y8, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, (R12)
+	VMOVUPS      Y9, (R10)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R12)
+	VMOVUPS      Y10, 32(R10)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 64(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelGrouped_f32_m4_t32_avx512(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(R8), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(DI), Z4
+	VBROADCASTSS 8(R8), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(DI), Z6
+	VBROADCASTSS 12(R8), Z6
 	VMOVAPS      Z6, Z7
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z2
-	VMOVUPS 64(R13), Z3
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z4
-	VMOVUPS 64(R13), Z5
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z2
+	VMOVUPS 64(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z0
-	VFMADD231PS  64(CX)(R12*1), Z8, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z2
-	VFMADD231PS  64(CX)(R12*1), Z8, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z2
+	VFMADD231PS  64(AX)(R9*1), Z8, Z3
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0011_9
+rows0011_10:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z4
-	VFMADD231PS  64(CX)(R12*1), Z8, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0101_13
+rows0101_14:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z4
+	VFMADD231PS.BCST 4(CX), Z9, Z5
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows0110_15
+rows0110_16:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z2
+	VFMADD231PS.BCST (CX), Z9, Z3
+	VFMADD231PS.BCST 4(CX), Z8, Z4
+	VFMADD231PS.BCST 4(CX), Z9, Z5
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows0111_17
+rows0111_18:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Z9, Z5
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R12*1), Z8, Z6
-	VFMADD231PS  64(CX)(R12*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z6
+	VFMADD231PS  64(AX)(R9*1), Z8, Z7
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1001_21
+rows1001_22:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z6
+	VFMADD231PS.BCST 4(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1010_23
+rows1010_24:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z2
+	VFMADD231PS.BCST (CX), Z9, Z3
+	VFMADD231PS.BCST 4(CX), Z8, Z6
+	VFMADD231PS.BCST 4(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1011_25
+rows1011_26:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z6
+	VFMADD231PS.BCST 8(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z4
-	VFMADD231PS.BCST (DX), Z9, Z5
-	VFMADD231PS.BCST 4(DX), Z8, Z6
-	VFMADD231PS.BCST 4(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+8, DX
-	DECQ             R11
-	JNZ              rows1100_27
+rows1100_28:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z4
+	VFMADD231PS.BCST (CX), Z9, Z5
+	VFMADD231PS.BCST 4(CX), Z8, Z6
+	VFMADD231PS.BCST 4(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+8, CX
+	DECQ             R8
+	JNZ              rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1101_29
+rows1101_30:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z4
+	VFMADD231PS.BCST 4(CX), Z9, Z5
+	VFMADD231PS.BCST 8(CX), Z8, Z6
+	VFMADD231PS.BCST 8(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z2
-	VFMADD231PS.BCST (DX), Z9, Z3
-	VFMADD231PS.BCST 4(DX), Z8, Z4
-	VFMADD231PS.BCST 4(DX), Z9, Z5
-	VFMADD231PS.BCST 8(DX), Z8, Z6
-	VFMADD231PS.BCST 8(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+12, DX
-	DECQ             R11
-	JNZ              rows1110_31
+rows1110_32:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z2
+	VFMADD231PS.BCST (CX), Z9, Z3
+	VFMADD231PS.BCST 4(CX), Z8, Z4
+	VFMADD231PS.BCST 4(CX), Z9, Z5
+	VFMADD231PS.BCST 8(CX), Z8, Z6
+	VFMADD231PS.BCST 8(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+12, CX
+	DECQ             R8
+	JNZ              rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX          (R8), R12
-	IMULQ            R10, R12
-	VMOVUPS          (CX)(R12*1), Z8
-	VMOVUPS          64(CX)(R12*1), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	VFMADD231PS.BCST 12(DX), Z8, Z6
-	VFMADD231PS.BCST 12(DX), Z9, Z7
-	ADDQ             $+2, R8
-	ADDQ             $+16, DX
-	DECQ             R11
-	JNZ              rows1111_33
+rows1111_34:
+	MOVWLZX          (BX), R9
+	IMULQ            DI, R9
+	VMOVUPS          (AX)(R9*1), Z8
+	VMOVUPS          64(AX)(R9*1), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Z9, Z5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Z9, Z7
+	ADDQ             $+2, BX
+	ADDQ             $+16, CX
+	DECQ             R8
+	JNZ              rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Z8
 	VBROADCASTSS hi+92(FP), Z9
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z1, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R12)
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z3, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R12)
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z5, 64(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R12)
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z7, 64(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelGrouped_f32_m4_t48_avx512(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
+	VBROADCASTSS 4(R8), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(DI), Z6
+	VBROADCASTSS 8(R8), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(DI), Z9
+	VBROADCASTSS 12(R8), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z3
-	VMOVUPS 64(R13), Z4
-	VMOVUPS 128(R13), Z5
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z6
-	VMOVUPS 64(R13), Z7
-	VMOVUPS 128(R13), Z8
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z9
-	VMOVUPS 64(R13), Z10
-	VMOVUPS 128(R13), Z11
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z3
+	VMOVUPS 64(R10), Z4
+	VMOVUPS 128(R10), Z5
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z6
+	VMOVUPS 64(R10), Z7
+	VMOVUPS 128(R10), Z8
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z9
+	VMOVUPS 64(R10), Z10
+	VMOVUPS 128(R10), Z11
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z0
-	VFMADD231PS  64(CX)(R12*1), Z12, Z1
-	VFMADD231PS  128(CX)(R12*1), Z12, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z3
-	VFMADD231PS  64(CX)(R12*1), Z12, Z4
-	VFMADD231PS  128(CX)(R12*1), Z12, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z3
+	VFMADD231PS  64(AX)(R9*1), Z12, Z4
+	VFMADD231PS  128(AX)(R9*1), Z12, Z5
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z6
-	VFMADD231PS  64(CX)(R12*1), Z12, Z7
-	VFMADD231PS  128(CX)(R12*1), Z12, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R12*1), Z12, Z9
-	VFMADD231PS  64(CX)(R12*1), Z12, Z10
-	VFMADD231PS  128(CX)(R12*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z9
+	VFMADD231PS  64(AX)(R9*1), Z12, Z10
+	VFMADD231PS  128(AX)(R9*1), Z12, Z11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z12
-	VMOVUPS      64(CX)(R12*1), Z13
-	VMOVUPS      128(CX)(R12*1), Z14
-	VBROADCASTSS (DX), Z15
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z12
+	VMOVUPS      64(AX)(R9*1), Z13
+	VMOVUPS      128(AX)(R9*1), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 12(DX), Z15
+	VBROADCASTSS 12(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Z12
 	VBROADCASTSS hi+92(FP), Z13
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R10)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z2, 128(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (R12)
+	VMOVUPS      Z3, (R10)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(R12)
+	VMOVUPS      Z4, 64(R10)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 128(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z5, 128(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R12)
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R12)
+	VMOVUPS      Z7, 64(R10)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z8, 128(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (R12)
+	VMOVUPS      Z9, (R10)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(R12)
+	VMOVUPS      Z10, 64(R10)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 128(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 128(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelGrouped_f32_m4_t64_avx512(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
+	VBROADCASTSS 4(R8), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(DI), Z8
+	VBROADCASTSS 8(R8), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(DI), Z12
+	VBROADCASTSS 12(R8), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z4
-	VMOVUPS 64(R13), Z5
-	VMOVUPS 128(R13), Z6
-	VMOVUPS 192(R13), Z7
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z8
-	VMOVUPS 64(R13), Z9
-	VMOVUPS 128(R13), Z10
-	VMOVUPS 192(R13), Z11
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z12
-	VMOVUPS 64(R13), Z13
-	VMOVUPS 128(R13), Z14
-	VMOVUPS 192(R13), Z15
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z4
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 128(R10), Z6
+	VMOVUPS 192(R10), Z7
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z8
+	VMOVUPS 64(R10), Z9
+	VMOVUPS 128(R10), Z10
+	VMOVUPS 192(R10), Z11
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z12
+	VMOVUPS 64(R10), Z13
+	VMOVUPS 128(R10), Z14
+	VMOVUPS 192(R10), Z15
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z0
-	VFMADD231PS  64(CX)(R12*1), Z16, Z1
-	VFMADD231PS  128(CX)(R12*1), Z16, Z2
-	VFMADD231PS  192(CX)(R12*1), Z16, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z0
+	VFMADD231PS  64(AX)(R9*1), Z16, Z1
+	VFMADD231PS  128(AX)(R9*1), Z16, Z2
+	VFMADD231PS  192(AX)(R9*1), Z16, Z3
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z4
-	VFMADD231PS  64(CX)(R12*1), Z16, Z5
-	VFMADD231PS  128(CX)(R12*1), Z16, Z6
-	VFMADD231PS  192(CX)(R12*1), Z16, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z4
+	VFMADD231PS  64(AX)(R9*1), Z16, Z5
+	VFMADD231PS  128(AX)(R9*1), Z16, Z6
+	VFMADD231PS  192(AX)(R9*1), Z16, Z7
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z8
-	VFMADD231PS  64(CX)(R12*1), Z16, Z9
-	VFMADD231PS  128(CX)(R12*1), Z16, Z10
-	VFMADD231PS  192(CX)(R12*1), Z16, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z8
+	VFMADD231PS  64(AX)(R9*1), Z16, Z9
+	VFMADD231PS  128(AX)(R9*1), Z16, Z10
+	VFMADD231PS  192(AX)(R9*1), Z16, Z11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R12*1), Z16, Z12
-	VFMADD231PS  64(CX)(R12*1), Z16, Z13
-	VFMADD231PS  128(CX)(R12*1), Z16, Z14
-	VFMADD231PS  192(CX)(R12*1), Z16, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z12
+	VFMADD231PS  64(AX)(R9*1), Z16, Z13
+	VFMADD231PS  128(AX)(R9*1), Z16, Z14
+	VFMADD231PS  192(AX)(R9*1), Z16, Z15
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z16
-	VMOVUPS      64(CX)(R12*1), Z17
-	VMOVUPS      128(CX)(R12*1), Z18
-	VMOVUPS      192(CX)(R12*1), Z19
-	VBROADCASTSS (DX), Z20
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z16
+	VMOVUPS      64(AX)(R9*1), Z17
+	VMOVUPS      128(AX)(R9*1), Z18
+	VMOVUPS      192(AX)(R9*1), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 12(DX), Z20
+	VBROADCASTSS 12(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Z16
 	VBROADCASTSS hi+92(FP), Z17
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R10)
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R10)
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, 192(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z3, 192(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R12)
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(R12)
+	VMOVUPS      Z5, 64(R10)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(R12)
+	VMOVUPS      Z6, 128(R10)
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 192(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z7, 192(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (R12)
+	VMOVUPS      Z8, (R10)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R12)
+	VMOVUPS      Z9, 64(R10)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(R12)
+	VMOVUPS      Z10, 128(R10)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 192(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z11, 192(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (R12)
+	VMOVUPS      Z12, (R10)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R12)
+	VMOVUPS      Z13, 64(R10)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(R12)
+	VMOVUPS      Z14, 128(R10)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z15, 192(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelGrouped_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelGrouped_f32_m4_t80_avx512(SB), NOSPLIT, $0-120
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+56(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+96(FP), SI
-	MOVQ bias+80(FP), DI
-	MOVQ idx+64(FP), R8
-	MOVQ runs+72(FP), R9
-	MOVQ ldx+48(FP), R10
+	MOVQ x+40(FP), AX
+	MOVQ w+56(FP), CX
+	MOVQ rows+32(FP), DX
+	MOVQ idx+64(FP), BX
+	MOVQ runs+72(FP), SI
+	MOVQ ldx+48(FP), DI
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R8
+	TESTQ        R8, R8
+	JZ           load3
+	VBROADCASTSS (R8), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
+	VBROADCASTSS 4(R8), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Z5, Z9
-	VBROADCASTSS 8(DI), Z10
+	VBROADCASTSS 8(R8), Z10
 	VMOVAPS      Z10, Z11
 	VMOVAPS      Z10, Z12
 	VMOVAPS      Z10, Z13
 	VMOVAPS      Z10, Z14
-	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(R8), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Z15, Z19
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R8
+	MOVQ         R8, bias+80(FP)
+	JMP          ready4
 
-load2:
-	MOVQ    sums+16(FP), R11
-	MOVQ    lds+24(FP), R12
-	MOVL    (BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z0
-	VMOVUPS 64(R13), Z1
-	VMOVUPS 128(R13), Z2
-	VMOVUPS 192(R13), Z3
-	VMOVUPS 256(R13), Z4
-	MOVQ    lds+24(FP), R12
-	MOVL    4(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z5
-	VMOVUPS 64(R13), Z6
-	VMOVUPS 128(R13), Z7
-	VMOVUPS 192(R13), Z8
-	VMOVUPS 256(R13), Z9
-	MOVQ    lds+24(FP), R12
-	MOVL    8(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z10
-	VMOVUPS 64(R13), Z11
-	VMOVUPS 128(R13), Z12
-	VMOVUPS 192(R13), Z13
-	VMOVUPS 256(R13), Z14
-	MOVQ    lds+24(FP), R12
-	MOVL    12(BX), R13
-	IMULQ   R12, R13
-	ADDQ    R11, R13
-	VMOVUPS (R13), Z15
-	VMOVUPS 64(R13), Z16
-	VMOVUPS 128(R13), Z17
-	VMOVUPS 192(R13), Z18
-	VMOVUPS 256(R13), Z19
+load3:
+	MOVQ    sums+16(FP), R8
+	MOVQ    lds+24(FP), R9
+	MOVL    (DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	VMOVUPS 256(R10), Z4
+	MOVQ    lds+24(FP), R9
+	MOVL    4(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z5
+	VMOVUPS 64(R10), Z6
+	VMOVUPS 128(R10), Z7
+	VMOVUPS 192(R10), Z8
+	VMOVUPS 256(R10), Z9
+	MOVQ    lds+24(FP), R9
+	MOVL    8(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z10
+	VMOVUPS 64(R10), Z11
+	VMOVUPS 128(R10), Z12
+	VMOVUPS 192(R10), Z13
+	VMOVUPS 256(R10), Z14
+	MOVQ    lds+24(FP), R9
+	MOVL    12(DX), R10
+	IMULQ   R9, R10
+	ADDQ    R8, R10
+	VMOVUPS (R10), Z15
+	VMOVUPS 64(R10), Z16
+	VMOVUPS 128(R10), Z17
+	VMOVUPS 192(R10), Z18
+	VMOVUPS 256(R10), Z19
 
-ready3:
+ready4:
 	// columns in rows 0001
-	MOVWLZX (R9), R11
-	TESTQ   R11, R11
-	JZ      rows0001__end4
+	MOVWLZX (SI), R8
+	TESTQ   R8, R8
+	JZ      rows0001__end5
 
-rows0001_5:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z0
-	VFMADD231PS  64(CX)(R12*1), Z20, Z1
-	VFMADD231PS  128(CX)(R12*1), Z20, Z2
-	VFMADD231PS  192(CX)(R12*1), Z20, Z3
-	VFMADD231PS  256(CX)(R12*1), Z20, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0001_5
+rows0001_6:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z0
+	VFMADD231PS  64(AX)(R9*1), Z20, Z1
+	VFMADD231PS  128(AX)(R9*1), Z20, Z2
+	VFMADD231PS  192(AX)(R9*1), Z20, Z3
+	VFMADD231PS  256(AX)(R9*1), Z20, Z4
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
-	MOVWLZX 2(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0010__end6
+	MOVWLZX 2(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0010__end7
 
-rows0010_7:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z5
-	VFMADD231PS  64(CX)(R12*1), Z20, Z6
-	VFMADD231PS  128(CX)(R12*1), Z20, Z7
-	VFMADD231PS  192(CX)(R12*1), Z20, Z8
-	VFMADD231PS  256(CX)(R12*1), Z20, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0010_7
+rows0010_8:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z5
+	VFMADD231PS  64(AX)(R9*1), Z20, Z6
+	VFMADD231PS  128(AX)(R9*1), Z20, Z7
+	VFMADD231PS  192(AX)(R9*1), Z20, Z8
+	VFMADD231PS  256(AX)(R9*1), Z20, Z9
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
-	MOVWLZX 4(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0011__end8
+	MOVWLZX 4(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0011__end9
 
-rows0011_9:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows0011_10:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0011_9
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
-	MOVWLZX 6(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0100__end10
+	MOVWLZX 6(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0100__end11
 
-rows0100_11:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z10
-	VFMADD231PS  64(CX)(R12*1), Z20, Z11
-	VFMADD231PS  128(CX)(R12*1), Z20, Z12
-	VFMADD231PS  192(CX)(R12*1), Z20, Z13
-	VFMADD231PS  256(CX)(R12*1), Z20, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows0100_11
+rows0100_12:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z10
+	VFMADD231PS  64(AX)(R9*1), Z20, Z11
+	VFMADD231PS  128(AX)(R9*1), Z20, Z12
+	VFMADD231PS  192(AX)(R9*1), Z20, Z13
+	VFMADD231PS  256(AX)(R9*1), Z20, Z14
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
-	MOVWLZX 8(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0101__end12
+	MOVWLZX 8(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0101__end13
 
-rows0101_13:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows0101_14:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0101_13
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
-	MOVWLZX 10(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0110__end14
+	MOVWLZX 10(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0110__end15
 
-rows0110_15:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows0110_16:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows0110_15
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
-	MOVWLZX 12(R9), R11
-	TESTQ   R11, R11
-	JZ      rows0111__end16
+	MOVWLZX 12(SI), R8
+	TESTQ   R8, R8
+	JZ      rows0111__end17
 
-rows0111_17:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows0111_18:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows0111_17
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
-	MOVWLZX 14(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1000__end18
+	MOVWLZX 14(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1000__end19
 
-rows1000_19:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R12*1), Z20, Z15
-	VFMADD231PS  64(CX)(R12*1), Z20, Z16
-	VFMADD231PS  128(CX)(R12*1), Z20, Z17
-	VFMADD231PS  192(CX)(R12*1), Z20, Z18
-	VFMADD231PS  256(CX)(R12*1), Z20, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R11
-	JNZ          rows1000_19
+rows1000_20:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z15
+	VFMADD231PS  64(AX)(R9*1), Z20, Z16
+	VFMADD231PS  128(AX)(R9*1), Z20, Z17
+	VFMADD231PS  192(AX)(R9*1), Z20, Z18
+	VFMADD231PS  256(AX)(R9*1), Z20, Z19
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
+	DECQ         R8
+	JNZ          rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
-	MOVWLZX 16(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1001__end20
+	MOVWLZX 16(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1001__end21
 
-rows1001_21:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1001_22:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1001_21
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
-	MOVWLZX 18(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1010__end22
+	MOVWLZX 18(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1010__end23
 
-rows1010_23:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1010_24:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1010_23
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
-	MOVWLZX 20(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1011__end24
+	MOVWLZX 20(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1011__end25
 
-rows1011_25:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1011_26:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1011_25
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
-	MOVWLZX 22(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1100__end26
+	MOVWLZX 22(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1100__end27
 
-rows1100_27:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1100_28:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+8, DX
-	DECQ         R11
-	JNZ          rows1100_27
+	ADDQ         $+2, BX
+	ADDQ         $+8, CX
+	DECQ         R8
+	JNZ          rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
-	MOVWLZX 24(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1101__end28
+	MOVWLZX 24(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1101__end29
 
-rows1101_29:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1101_30:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1101_29
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
-	MOVWLZX 26(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1110__end30
+	MOVWLZX 26(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1110__end31
 
-rows1110_31:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1110_32:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+12, DX
-	DECQ         R11
-	JNZ          rows1110_31
+	ADDQ         $+2, BX
+	ADDQ         $+12, CX
+	DECQ         R8
+	JNZ          rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
-	MOVWLZX 28(R9), R11
-	TESTQ   R11, R11
-	JZ      rows1111__end32
+	MOVWLZX 28(SI), R8
+	TESTQ   R8, R8
+	JZ      rows1111__end33
 
-rows1111_33:
-	MOVWLZX      (R8), R12
-	IMULQ        R10, R12
-	VMOVUPS      (CX)(R12*1), Z20
-	VMOVUPS      64(CX)(R12*1), Z21
-	VMOVUPS      128(CX)(R12*1), Z22
-	VMOVUPS      192(CX)(R12*1), Z23
-	VMOVUPS      256(CX)(R12*1), Z24
-	VBROADCASTSS (DX), Z25
+rows1111_34:
+	MOVWLZX      (BX), R9
+	IMULQ        DI, R9
+	VMOVUPS      (AX)(R9*1), Z20
+	VMOVUPS      64(AX)(R9*1), Z21
+	VMOVUPS      128(AX)(R9*1), Z22
+	VMOVUPS      192(AX)(R9*1), Z23
+	VMOVUPS      256(AX)(R9*1), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 12(DX), Z25
+	VBROADCASTSS 12(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+16, DX
-	DECQ         R11
-	JNZ          rows1111_33
+	ADDQ         $+2, BX
+	ADDQ         $+16, CX
+	DECQ         R8
+	JNZ          rows1111_34
 
-rows1111__end32:
-	ADDQ         $+30, R9
+rows1111__end33:
+	ADDQ         $+30, SI
 	VBROADCASTSS lo+88(FP), Z20
 	VBROADCASTSS hi+92(FP), Z21
-	MOVQ         ldy+8(FP), R11
-	MOVL         (BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	MOVQ         y+0(FP), R8
+	MOVQ         ldy+8(FP), R9
+	MOVL         (DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z0, Z20, Z0
 	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z1, Z20, Z1
 	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(R12)
+	VMOVUPS      Z1, 64(R10)
 	VMAXPS       Z2, Z20, Z2
 	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(R12)
+	VMOVUPS      Z2, 128(R10)
 	VMAXPS       Z3, Z20, Z3
 	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(R12)
+	VMOVUPS      Z3, 192(R10)
 	VMAXPS       Z4, Z20, Z4
 	VMINPS       Z4, Z21, Z4
-	VMOVUPS      Z4, 256(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         4(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z4, 256(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         4(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z5, Z20, Z5
 	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (R12)
+	VMOVUPS      Z5, (R10)
 	VMAXPS       Z6, Z20, Z6
 	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(R12)
+	VMOVUPS      Z6, 64(R10)
 	VMAXPS       Z7, Z20, Z7
 	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(R12)
+	VMOVUPS      Z7, 128(R10)
 	VMAXPS       Z8, Z20, Z8
 	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(R12)
+	VMOVUPS      Z8, 192(R10)
 	VMAXPS       Z9, Z20, Z9
 	VMINPS       Z9, Z21, Z9
-	VMOVUPS      Z9, 256(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         8(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z9, 256(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         8(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z10, Z20, Z10
 	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (R12)
+	VMOVUPS      Z10, (R10)
 	VMAXPS       Z11, Z20, Z11
 	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(R12)
+	VMOVUPS      Z11, 64(R10)
 	VMAXPS       Z12, Z20, Z12
 	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(R12)
+	VMOVUPS      Z12, 128(R10)
 	VMAXPS       Z13, Z20, Z13
 	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(R12)
+	VMOVUPS      Z13, 192(R10)
 	VMAXPS       Z14, Z20, Z14
 	VMINPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 256(R12)
-	MOVQ         ldy+8(FP), R11
-	MOVL         12(BX), R12
-	IMULQ        R11, R12
-	ADDQ         AX, R12
+	VMOVUPS      Z14, 256(R10)
+	MOVQ         ldy+8(FP), R9
+	MOVL         12(DX), R10
+	IMULQ        R9, R10
+	ADDQ         R8, R10
 	VMAXPS       Z15, Z20, Z15
 	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (R12)
+	VMOVUPS      Z15, (R10)
 	VMAXPS       Z16, Z20, Z16
 	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(R12)
+	VMOVUPS      Z16, 64(R10)
 	VMAXPS       Z17, Z20, Z17
 	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(R12)
+	VMOVUPS      Z17, 128(R10)
 	VMAXPS       Z18, Z20, Z18
 	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(R12)
+	VMOVUPS      Z18, 192(R10)
 	VMAXPS       Z19, Z20, Z19
 	VMINPS       Z19, Z21, Z19
-	VMOVUPS      Z19, 256(R12)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z19, 256(R10)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R8
+	ADDQ         $-1, R8
+	MOVQ         R8, n+96(FP)
+	TESTQ        R8, R8
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t8_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	ADDQ         $+8, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
+	VBROADCASTSS 4(R12), Y1
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y1
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R13*1), Y2, Y0
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y2
-	VFMADD231PS  (CX)(R13*1), Y2, Y1
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y2
+	VPERMILPS      $0x00, Y2, Y3
+	VFMADD231PS    (AX)(R8*1), Y3, Y0
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y2, Y3
+	VFMADD231PS    (AX)(R9*1), Y3, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y2, Y3
+	VFMADD231PS    (AX)(R10*1), Y3, Y0
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y2, Y2
+	VFMADD231PS    (AX)(R11*1), Y2, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y2
+	VPERMILPS    $0x00, Y2, Y3
+	VFMADD231PS  (AX)(R8*1), Y3, Y0
+	VPERMILPS    $0x55, Y2, Y2
+	VFMADD231PS  (AX)(R9*1), Y2, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R13*1), Y2, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y2
+	VPERMILPS      $0x00, Y2, Y3
+	VFMADD231PS    (AX)(R8*1), Y3, Y0
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y2, Y3
+	VFMADD231PS    (AX)(R9*1), Y3, Y0
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y2, Y3
+	VFMADD231PS    (AX)(R10*1), Y3, Y0
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y2, Y2
+	VFMADD231PS    (AX)(R11*1), Y2, Y0
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y2
+	VPERMILPS    $0x00, Y2, Y3
+	VFMADD231PS  (AX)(R8*1), Y3, Y0
+	VPERMILPS    $0x55, Y2, Y2
+	VFMADD231PS  (AX)(R9*1), Y2, Y0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (AX)(R8*1), Y2, Y0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (CX)(R13*1), Y2, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y2
+	VPERMILPS      $0x00, Y2, Y3
+	VFMADD231PS    (AX)(R8*1), Y3, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y2, Y3
+	VFMADD231PS    (AX)(R9*1), Y3, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y2, Y3
+	VFMADD231PS    (AX)(R10*1), Y3, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y2, Y2
+	VFMADD231PS    (AX)(R11*1), Y2, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y2
+	VPERMILPS    $0x00, Y2, Y3
+	VFMADD231PS  (AX)(R8*1), Y3, Y1
+	VPERMILPS    $0x55, Y2, Y2
+	VFMADD231PS  (AX)(R9*1), Y2, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (AX)(R8*1), Y2, Y1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y2
 	VBROADCASTSS hi+92(FP), Y3
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y0, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, (R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y1, (R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t16_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(R12), Y2
 	VMOVAPS      Y2, Y3
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y2
 	VMOVUPS 32(R14), Y3
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y0
-	VFMADD231PS  32(CX)(R13*1), Y4, Y1
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y2
-	VFMADD231PS  32(CX)(R13*1), Y4, Y3
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y0
+	VFMADD231PS    32(AX)(R8*1), Y5, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y2
+	VFMADD231PS    32(AX)(R9*1), Y5, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y0
+	VFMADD231PS    32(AX)(R10*1), Y5, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y2
+	VFMADD231PS    32(AX)(R11*1), Y4, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y0
+	VFMADD231PS  32(AX)(R8*1), Y5, Y1
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y2
+	VFMADD231PS  32(AX)(R9*1), Y4, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y0
-	VFMADD231PS  32(CX)(R13*1), Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y0
+	VFMADD231PS    32(AX)(R8*1), Y5, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y0
+	VFMADD231PS    32(AX)(R9*1), Y5, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y0
+	VFMADD231PS    32(AX)(R10*1), Y5, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y0
+	VFMADD231PS    32(AX)(R11*1), Y4, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y0
+	VFMADD231PS  32(AX)(R8*1), Y5, Y1
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y0
+	VFMADD231PS  32(AX)(R9*1), Y4, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y0
+	VFMADD231PS  32(AX)(R8*1), Y4, Y1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y2
-	VFMADD231PS  32(CX)(R13*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y2
+	VFMADD231PS    32(AX)(R8*1), Y5, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y2
+	VFMADD231PS    32(AX)(R9*1), Y5, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y2
+	VFMADD231PS    32(AX)(R10*1), Y5, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y2
+	VFMADD231PS    32(AX)(R11*1), Y4, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y2
+	VFMADD231PS  32(AX)(R8*1), Y5, Y3
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y2
+	VFMADD231PS  32(AX)(R9*1), Y4, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y2
+	VFMADD231PS  32(AX)(R8*1), Y4, Y3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y4
 	VBROADCASTSS hi+92(FP), Y5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y1, 32(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R13)
+	VMOVUPS      Y2, (R14)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 32(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y3, 32(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t16_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	ADDQ         $+8, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
+	VBROADCASTSS 4(R12), Z1
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z1
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R13*1), Z2, Z0
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z2
-	VFMADD231PS  (CX)(R13*1), Z2, Z1
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  (AX)(R10*1), Z2, Z0
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  (AX)(R11*1), Z2, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R13*1), Z2, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z0
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  (AX)(R10*1), Z2, Z0
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  (AX)(R11*1), Z2, Z0
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (CX)(R13*1), Z2, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  (AX)(R10*1), Z2, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  (AX)(R11*1), Z2, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  (AX)(R9*1), Z2, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (AX)(R8*1), Z2, Z1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z2
 	VBROADCASTSS hi+92(FP), Z3
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z0, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z1, (R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t24_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
+	VBROADCASTSS 4(R12), Y3
 	VMOVAPS      Y3, Y4
 	VMOVAPS      Y3, Y5
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 	VMOVUPS 64(R14), Y2
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y3
 	VMOVUPS 32(R14), Y4
 	VMOVUPS 64(R14), Y5
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R13*1), Y6, Y0
-	VFMADD231PS  32(CX)(R13*1), Y6, Y1
-	VFMADD231PS  64(CX)(R13*1), Y6, Y2
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y6
-	VFMADD231PS  (CX)(R13*1), Y6, Y3
-	VFMADD231PS  32(CX)(R13*1), Y6, Y4
-	VFMADD231PS  64(CX)(R13*1), Y6, Y5
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y6
+	VPERMILPS      $0x00, Y6, Y7
+	VFMADD231PS    (AX)(R8*1), Y7, Y0
+	VFMADD231PS    32(AX)(R8*1), Y7, Y1
+	VFMADD231PS    64(AX)(R8*1), Y7, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y6, Y7
+	VFMADD231PS    (AX)(R9*1), Y7, Y3
+	VFMADD231PS    32(AX)(R9*1), Y7, Y4
+	VFMADD231PS    64(AX)(R9*1), Y7, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y6, Y7
+	VFMADD231PS    (AX)(R10*1), Y7, Y0
+	VFMADD231PS    32(AX)(R10*1), Y7, Y1
+	VFMADD231PS    64(AX)(R10*1), Y7, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y6, Y6
+	VFMADD231PS    (AX)(R11*1), Y6, Y3
+	VFMADD231PS    32(AX)(R11*1), Y6, Y4
+	VFMADD231PS    64(AX)(R11*1), Y6, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y6
+	VPERMILPS    $0x00, Y6, Y7
+	VFMADD231PS  (AX)(R8*1), Y7, Y0
+	VFMADD231PS  32(AX)(R8*1), Y7, Y1
+	VFMADD231PS  64(AX)(R8*1), Y7, Y2
+	VPERMILPS    $0x55, Y6, Y6
+	VFMADD231PS  (AX)(R9*1), Y6, Y3
+	VFMADD231PS  32(AX)(R9*1), Y6, Y4
+	VFMADD231PS  64(AX)(R9*1), Y6, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R13*1), Y6, Y0
-	VFMADD231PS  32(CX)(R13*1), Y6, Y1
-	VFMADD231PS  64(CX)(R13*1), Y6, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y6
+	VPERMILPS      $0x00, Y6, Y7
+	VFMADD231PS    (AX)(R8*1), Y7, Y0
+	VFMADD231PS    32(AX)(R8*1), Y7, Y1
+	VFMADD231PS    64(AX)(R8*1), Y7, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y6, Y7
+	VFMADD231PS    (AX)(R9*1), Y7, Y0
+	VFMADD231PS    32(AX)(R9*1), Y7, Y1
+	VFMADD231PS    64(AX)(R9*1), Y7, Y2
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y6, Y7
+	VFMADD231PS    (AX)(R10*1), Y7, Y0
+	VFMADD231PS    32(AX)(R10*1), Y7, Y1
+	VFMADD231PS    64(AX)(R10*1), Y7, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y6, Y6
+	VFMADD231PS    (AX)(R11*1), Y6, Y0
+	VFMADD231PS    32(AX)(R11*1), Y6, Y1
+	VFMADD231PS    64(AX)(R11*1), Y6, Y2
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y6
+	VPERMILPS    $0x00, Y6, Y7
+	VFMADD231PS  (AX)(R8*1), Y7, Y0
+	VFMADD231PS  32(AX)(R8*1), Y7, Y1
+	VFMADD231PS  64(AX)(R8*1), Y7, Y2
+	VPERMILPS    $0x55, Y6, Y6
+	VFMADD231PS  (AX)(R9*1), Y6, Y0
+	VFMADD231PS  32(AX)(R9*1), Y6, Y1
+	VFMADD231PS  64(AX)(R9*1), Y6, Y2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  (AX)(R8*1), Y6, Y0
+	VFMADD231PS  32(AX)(R8*1), Y6, Y1
+	VFMADD231PS  64(AX)(R8*1), Y6, Y2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y6
-	VFMADD231PS  (CX)(R13*1), Y6, Y3
-	VFMADD231PS  32(CX)(R13*1), Y6, Y4
-	VFMADD231PS  64(CX)(R13*1), Y6, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y6
+	VPERMILPS      $0x00, Y6, Y7
+	VFMADD231PS    (AX)(R8*1), Y7, Y3
+	VFMADD231PS    32(AX)(R8*1), Y7, Y4
+	VFMADD231PS    64(AX)(R8*1), Y7, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y6, Y7
+	VFMADD231PS    (AX)(R9*1), Y7, Y3
+	VFMADD231PS    32(AX)(R9*1), Y7, Y4
+	VFMADD231PS    64(AX)(R9*1), Y7, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y6, Y7
+	VFMADD231PS    (AX)(R10*1), Y7, Y3
+	VFMADD231PS    32(AX)(R10*1), Y7, Y4
+	VFMADD231PS    64(AX)(R10*1), Y7, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y6, Y6
+	VFMADD231PS    (AX)(R11*1), Y6, Y3
+	VFMADD231PS    32(AX)(R11*1), Y6, Y4
+	VFMADD231PS    64(AX)(R11*1), Y6, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y6
+	VPERMILPS    $0x00, Y6, Y7
+	VFMADD231PS  (AX)(R8*1), Y7, Y3
+	VFMADD231PS  32(AX)(R8*1), Y7, Y4
+	VFMADD231PS  64(AX)(R8*1), Y7, Y5
+	VPERMILPS    $0x55, Y6, Y6
+	VFMADD231PS  (AX)(R9*1), Y6, Y3
+	VFMADD231PS  32(AX)(R9*1), Y6, Y4
+	VFMADD231PS  64(AX)(R9*1), Y6, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  (AX)(R8*1), Y6, Y3
+	VFMADD231PS  32(AX)(R8*1), Y6, Y4
+	VFMADD231PS  64(AX)(R8*1), Y6, Y5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y6
 	VBROADCASTSS hi+92(FP), Y7
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y2, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, (R13)
+	VMOVUPS      Y3, (R14)
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, 32(R13)
+	VMOVUPS      Y4, 32(R14)
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, 64(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y5, 64(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t32_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t32_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
-	VBROADCASTSS 4(DI), Y4
+	VBROADCASTSS 4(R12), Y4
 	VMOVAPS      Y4, Y5
 	VMOVAPS      Y4, Y6
 	VMOVAPS      Y4, Y7
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -7534,7 +10881,7 @@ load2:
 	VMOVUPS 64(R14), Y2
 	VMOVUPS 96(R14), Y3
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y4
@@ -7542,281 +10889,607 @@ load2:
 	VMOVUPS 64(R14), Y6
 	VMOVUPS 96(R14), Y7
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y0
-	VFMADD231PS  32(CX)(R13*1), Y8, Y1
-	VFMADD231PS  64(CX)(R13*1), Y8, Y2
-	VFMADD231PS  96(CX)(R13*1), Y8, Y3
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y4
-	VFMADD231PS  32(CX)(R13*1), Y8, Y5
-	VFMADD231PS  64(CX)(R13*1), Y8, Y6
-	VFMADD231PS  96(CX)(R13*1), Y8, Y7
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y0
+	VFMADD231PS    32(AX)(R8*1), Y9, Y1
+	VFMADD231PS    64(AX)(R8*1), Y9, Y2
+	VFMADD231PS    96(AX)(R8*1), Y9, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y4
+	VFMADD231PS    32(AX)(R9*1), Y9, Y5
+	VFMADD231PS    64(AX)(R9*1), Y9, Y6
+	VFMADD231PS    96(AX)(R9*1), Y9, Y7
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y0
+	VFMADD231PS    32(AX)(R10*1), Y9, Y1
+	VFMADD231PS    64(AX)(R10*1), Y9, Y2
+	VFMADD231PS    96(AX)(R10*1), Y9, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y4
+	VFMADD231PS    32(AX)(R11*1), Y8, Y5
+	VFMADD231PS    64(AX)(R11*1), Y8, Y6
+	VFMADD231PS    96(AX)(R11*1), Y8, Y7
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y0
+	VFMADD231PS  32(AX)(R8*1), Y9, Y1
+	VFMADD231PS  64(AX)(R8*1), Y9, Y2
+	VFMADD231PS  96(AX)(R8*1), Y9, Y3
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y4
+	VFMADD231PS  32(AX)(R9*1), Y8, Y5
+	VFMADD231PS  64(AX)(R9*1), Y8, Y6
+	VFMADD231PS  96(AX)(R9*1), Y8, Y7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y0
-	VFMADD231PS  32(CX)(R13*1), Y8, Y1
-	VFMADD231PS  64(CX)(R13*1), Y8, Y2
-	VFMADD231PS  96(CX)(R13*1), Y8, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y0
+	VFMADD231PS    32(AX)(R8*1), Y9, Y1
+	VFMADD231PS    64(AX)(R8*1), Y9, Y2
+	VFMADD231PS    96(AX)(R8*1), Y9, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y0
+	VFMADD231PS    32(AX)(R9*1), Y9, Y1
+	VFMADD231PS    64(AX)(R9*1), Y9, Y2
+	VFMADD231PS    96(AX)(R9*1), Y9, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y0
+	VFMADD231PS    32(AX)(R10*1), Y9, Y1
+	VFMADD231PS    64(AX)(R10*1), Y9, Y2
+	VFMADD231PS    96(AX)(R10*1), Y9, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y0
+	VFMADD231PS    32(AX)(R11*1), Y8, Y1
+	VFMADD231PS    64(AX)(R11*1), Y8, Y2
+	VFMADD231PS    96(AX)(R11*1), Y8, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y0
+	VFMADD231PS  32(AX)(R8*1), Y9, Y1
+	VFMADD231PS  64(AX)(R8*1), Y9, Y2
+	VFMADD231PS  96(AX)(R8*1), Y9, Y3
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y0
+	VFMADD231PS  32(AX)(R9*1), Y8, Y1
+	VFMADD231PS  64(AX)(R9*1), Y8, Y2
+	VFMADD231PS  96(AX)(R9*1), Y8, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y0
+	VFMADD231PS  32(AX)(R8*1), Y8, Y1
+	VFMADD231PS  64(AX)(R8*1), Y8, Y2
+	VFMADD231PS  96(AX)(R8*1), Y8, Y3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y4
-	VFMADD231PS  32(CX)(R13*1), Y8, Y5
-	VFMADD231PS  64(CX)(R13*1), Y8, Y6
-	VFMADD231PS  96(CX)(R13*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y4
+	VFMADD231PS    32(AX)(R8*1), Y9, Y5
+	VFMADD231PS    64(AX)(R8*1), Y9, Y6
+	VFMADD231PS    96(AX)(R8*1), Y9, Y7
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y4
+	VFMADD231PS    32(AX)(R9*1), Y9, Y5
+	VFMADD231PS    64(AX)(R9*1), Y9, Y6
+	VFMADD231PS    96(AX)(R9*1), Y9, Y7
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y4
+	VFMADD231PS    32(AX)(R10*1), Y9, Y5
+	VFMADD231PS    64(AX)(R10*1), Y9, Y6
+	VFMADD231PS    96(AX)(R10*1), Y9, Y7
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y4
+	VFMADD231PS    32(AX)(R11*1), Y8, Y5
+	VFMADD231PS    64(AX)(R11*1), Y8, Y6
+	VFMADD231PS    96(AX)(R11*1), Y8, Y7
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y4
+	VFMADD231PS  32(AX)(R8*1), Y9, Y5
+	VFMADD231PS  64(AX)(R8*1), Y9, Y6
+	VFMADD231PS  96(AX)(R8*1), Y9, Y7
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y4
+	VFMADD231PS  32(AX)(R9*1), Y8, Y5
+	VFMADD231PS  64(AX)(R9*1), Y8, Y6
+	VFMADD231PS  96(AX)(R9*1), Y8, Y7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y4
+	VFMADD231PS  32(AX)(R8*1), Y8, Y5
+	VFMADD231PS  64(AX)(R8*1), Y8, Y6
+	VFMADD231PS  96(AX)(R8*1), Y8, Y7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y8
 	VBROADCASTSS hi+92(FP), Y9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y3, 96(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R13)
+	VMOVUPS      Y4, (R14)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R13)
+	VMOVUPS      Y5, 32(R14)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 64(R13)
+	VMOVUPS      Y6, 64(R14)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 96(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y7, 96(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t32_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(R12), Z2
 	VMOVAPS      Z2, Z3
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z2
 	VMOVUPS 64(R14), Z3
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z0
-	VFMADD231PS  64(CX)(R13*1), Z4, Z1
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z2
-	VFMADD231PS  64(CX)(R13*1), Z4, Z3
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	VFMADD231PS  64(AX)(R9*1), Z4, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z0
+	VFMADD231PS  64(AX)(R10*1), Z4, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z2
+	VFMADD231PS  64(AX)(R11*1), Z4, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	VFMADD231PS  64(AX)(R9*1), Z4, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z0
-	VFMADD231PS  64(CX)(R13*1), Z4, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	VFMADD231PS  64(AX)(R9*1), Z4, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z0
+	VFMADD231PS  64(AX)(R10*1), Z4, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z0
+	VFMADD231PS  64(AX)(R11*1), Z4, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	VFMADD231PS  64(AX)(R9*1), Z4, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VFMADD231PS  64(AX)(R8*1), Z4, Z1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z2
-	VFMADD231PS  64(CX)(R13*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	VFMADD231PS  64(AX)(R8*1), Z4, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	VFMADD231PS  64(AX)(R9*1), Z4, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z2
+	VFMADD231PS  64(AX)(R10*1), Z4, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z2
+	VFMADD231PS  64(AX)(R11*1), Z4, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	VFMADD231PS  64(AX)(R8*1), Z4, Z3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	VFMADD231PS  64(AX)(R9*1), Z4, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	VFMADD231PS  64(AX)(R8*1), Z4, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z4
 	VBROADCASTSS hi+92(FP), Z5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z1, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R13)
+	VMOVUPS      Z2, (R14)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 64(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, 64(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t40_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t40_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
-	VBROADCASTSS 4(DI), Y5
+	VBROADCASTSS 4(R12), Y5
 	VMOVAPS      Y5, Y6
 	VMOVAPS      Y5, Y7
 	VMOVAPS      Y5, Y8
 	VMOVAPS      Y5, Y9
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -7825,7 +11498,7 @@ load2:
 	VMOVUPS 96(R14), Y3
 	VMOVUPS 128(R14), Y4
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y5
@@ -7834,163 +11507,361 @@ load2:
 	VMOVUPS 96(R14), Y8
 	VMOVUPS 128(R14), Y9
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R13*1), Y10, Y0
-	VFMADD231PS  32(CX)(R13*1), Y10, Y1
-	VFMADD231PS  64(CX)(R13*1), Y10, Y2
-	VFMADD231PS  96(CX)(R13*1), Y10, Y3
-	VFMADD231PS  128(CX)(R13*1), Y10, Y4
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y10
-	VFMADD231PS  (CX)(R13*1), Y10, Y5
-	VFMADD231PS  32(CX)(R13*1), Y10, Y6
-	VFMADD231PS  64(CX)(R13*1), Y10, Y7
-	VFMADD231PS  96(CX)(R13*1), Y10, Y8
-	VFMADD231PS  128(CX)(R13*1), Y10, Y9
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y10
+	VPERMILPS      $0x00, Y10, Y11
+	VFMADD231PS    (AX)(R8*1), Y11, Y0
+	VFMADD231PS    32(AX)(R8*1), Y11, Y1
+	VFMADD231PS    64(AX)(R8*1), Y11, Y2
+	VFMADD231PS    96(AX)(R8*1), Y11, Y3
+	VFMADD231PS    128(AX)(R8*1), Y11, Y4
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y10, Y11
+	VFMADD231PS    (AX)(R9*1), Y11, Y5
+	VFMADD231PS    32(AX)(R9*1), Y11, Y6
+	VFMADD231PS    64(AX)(R9*1), Y11, Y7
+	VFMADD231PS    96(AX)(R9*1), Y11, Y8
+	VFMADD231PS    128(AX)(R9*1), Y11, Y9
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y10, Y11
+	VFMADD231PS    (AX)(R10*1), Y11, Y0
+	VFMADD231PS    32(AX)(R10*1), Y11, Y1
+	VFMADD231PS    64(AX)(R10*1), Y11, Y2
+	VFMADD231PS    96(AX)(R10*1), Y11, Y3
+	VFMADD231PS    128(AX)(R10*1), Y11, Y4
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y10, Y10
+	VFMADD231PS    (AX)(R11*1), Y10, Y5
+	VFMADD231PS    32(AX)(R11*1), Y10, Y6
+	VFMADD231PS    64(AX)(R11*1), Y10, Y7
+	VFMADD231PS    96(AX)(R11*1), Y10, Y8
+	VFMADD231PS    128(AX)(R11*1), Y10, Y9
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y10
+	VPERMILPS    $0x00, Y10, Y11
+	VFMADD231PS  (AX)(R8*1), Y11, Y0
+	VFMADD231PS  32(AX)(R8*1), Y11, Y1
+	VFMADD231PS  64(AX)(R8*1), Y11, Y2
+	VFMADD231PS  96(AX)(R8*1), Y11, Y3
+	VFMADD231PS  128(AX)(R8*1), Y11, Y4
+	VPERMILPS    $0x55, Y10, Y10
+	VFMADD231PS  (AX)(R9*1), Y10, Y5
+	VFMADD231PS  32(AX)(R9*1), Y10, Y6
+	VFMADD231PS  64(AX)(R9*1), Y10, Y7
+	VFMADD231PS  96(AX)(R9*1), Y10, Y8
+	VFMADD231PS  128(AX)(R9*1), Y10, Y9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R13*1), Y10, Y0
-	VFMADD231PS  32(CX)(R13*1), Y10, Y1
-	VFMADD231PS  64(CX)(R13*1), Y10, Y2
-	VFMADD231PS  96(CX)(R13*1), Y10, Y3
-	VFMADD231PS  128(CX)(R13*1), Y10, Y4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y10
+	VPERMILPS      $0x00, Y10, Y11
+	VFMADD231PS    (AX)(R8*1), Y11, Y0
+	VFMADD231PS    32(AX)(R8*1), Y11, Y1
+	VFMADD231PS    64(AX)(R8*1), Y11, Y2
+	VFMADD231PS    96(AX)(R8*1), Y11, Y3
+	VFMADD231PS    128(AX)(R8*1), Y11, Y4
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y10, Y11
+	VFMADD231PS    (AX)(R9*1), Y11, Y0
+	VFMADD231PS    32(AX)(R9*1), Y11, Y1
+	VFMADD231PS    64(AX)(R9*1), Y11, Y2
+	VFMADD231PS    96(AX)(R9*1), Y11, Y3
+	VFMADD231PS    128(AX)(R9*1), Y11, Y4
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y10, Y11
+	VFMADD231PS    (AX)(R10*1), Y11, Y0
+	VFMADD231PS    32(AX)(R10*1), Y11, Y1
+	VFMADD231PS    64(AX)(R10*1), Y11, Y2
+	VFMADD231PS    96(AX)(R10*1), Y11, Y3
+	VFMADD231PS    128(AX)(R10*1), Y11, Y4
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y10, Y10
+	VFMADD231PS    (AX)(R11*1), Y10, Y0
+	VFMADD231PS    32(AX)(R11*1), Y10, Y1
+	VFMADD231PS    64(AX)(R11*1), Y10, Y2
+	VFMADD231PS    96(AX)(R11*1), Y10, Y3
+	VFMADD231PS    128(AX)(R11*1), Y10, Y4
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y10
+	VPERMILPS    $0x00, Y10, Y11
+	VFMADD231PS  (AX)(R8*1), Y11, Y0
+	VFMADD231PS  32(AX)(R8*1), Y11, Y1
+	VFMADD231PS  64(AX)(R8*1), Y11, Y2
+	VFMADD231PS  96(AX)(R8*1), Y11, Y3
+	VFMADD231PS  128(AX)(R8*1), Y11, Y4
+	VPERMILPS    $0x55, Y10, Y10
+	VFMADD231PS  (AX)(R9*1), Y10, Y0
+	VFMADD231PS  32(AX)(R9*1), Y10, Y1
+	VFMADD231PS  64(AX)(R9*1), Y10, Y2
+	VFMADD231PS  96(AX)(R9*1), Y10, Y3
+	VFMADD231PS  128(AX)(R9*1), Y10, Y4
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  (AX)(R8*1), Y10, Y0
+	VFMADD231PS  32(AX)(R8*1), Y10, Y1
+	VFMADD231PS  64(AX)(R8*1), Y10, Y2
+	VFMADD231PS  96(AX)(R8*1), Y10, Y3
+	VFMADD231PS  128(AX)(R8*1), Y10, Y4
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y10
-	VFMADD231PS  (CX)(R13*1), Y10, Y5
-	VFMADD231PS  32(CX)(R13*1), Y10, Y6
-	VFMADD231PS  64(CX)(R13*1), Y10, Y7
-	VFMADD231PS  96(CX)(R13*1), Y10, Y8
-	VFMADD231PS  128(CX)(R13*1), Y10, Y9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y10
+	VPERMILPS      $0x00, Y10, Y11
+	VFMADD231PS    (AX)(R8*1), Y11, Y5
+	VFMADD231PS    32(AX)(R8*1), Y11, Y6
+	VFMADD231PS    64(AX)(R8*1), Y11, Y7
+	VFMADD231PS    96(AX)(R8*1), Y11, Y8
+	VFMADD231PS    128(AX)(R8*1), Y11, Y9
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y10, Y11
+	VFMADD231PS    (AX)(R9*1), Y11, Y5
+	VFMADD231PS    32(AX)(R9*1), Y11, Y6
+	VFMADD231PS    64(AX)(R9*1), Y11, Y7
+	VFMADD231PS    96(AX)(R9*1), Y11, Y8
+	VFMADD231PS    128(AX)(R9*1), Y11, Y9
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y10, Y11
+	VFMADD231PS    (AX)(R10*1), Y11, Y5
+	VFMADD231PS    32(AX)(R10*1), Y11, Y6
+	VFMADD231PS    64(AX)(R10*1), Y11, Y7
+	VFMADD231PS    96(AX)(R10*1), Y11, Y8
+	VFMADD231PS    128(AX)(R10*1), Y11, Y9
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y10, Y10
+	VFMADD231PS    (AX)(R11*1), Y10, Y5
+	VFMADD231PS    32(AX)(R11*1), Y10, Y6
+	VFMADD231PS    64(AX)(R11*1), Y10, Y7
+	VFMADD231PS    96(AX)(R11*1), Y10, Y8
+	VFMADD231PS    128(AX)(R11*1), Y10, Y9
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y10
+	VPERMILPS    $0x00, Y10, Y11
+	VFMADD231PS  (AX)(R8*1), Y11, Y5
+	VFMADD231PS  32(AX)(R8*1), Y11, Y6
+	VFMADD231PS  64(AX)(R8*1), Y11, Y7
+	VFMADD231PS  96(AX)(R8*1), Y11, Y8
+	VFMADD231PS  128(AX)(R8*1), Y11, Y9
+	VPERMILPS    $0x55, Y10, Y10
+	VFMADD231PS  (AX)(R9*1), Y10, Y5
+	VFMADD231PS  32(AX)(R9*1), Y10, Y6
+	VFMADD231PS  64(AX)(R9*1), Y10, Y7
+	VFMADD231PS  96(AX)(R9*1), Y10, Y8
+	VFMADD231PS  128(AX)(R9*1), Y10, Y9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  (AX)(R8*1), Y10, Y5
+	VFMADD231PS  32(AX)(R8*1), Y10, Y6
+	VFMADD231PS  64(AX)(R8*1), Y10, Y7
+	VFMADD231PS  96(AX)(R8*1), Y10, Y8
+	VFMADD231PS  128(AX)(R8*1), Y10, Y9
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y10
 	VBROADCASTSS hi+92(FP), Y11
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y10, Y0
 	VMINPS       Y0, Y11, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y10, Y1
 	VMINPS       Y1, Y11, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y10, Y2
 	VMINPS       Y2, Y11, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y10, Y3
 	VMINPS       Y3, Y11, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y10, Y4
 	VMINPS       Y4, Y11, Y4
-	VMOVUPS      Y4, 128(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y4, 128(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y5, Y10, Y5
 	VMINPS       Y5, Y11, Y5
-	VMOVUPS      Y5, (R13)
+	VMOVUPS      Y5, (R14)
 	VMAXPS       Y6, Y10, Y6
 	VMINPS       Y6, Y11, Y6
-	VMOVUPS      Y6, 32(R13)
+	VMOVUPS      Y6, 32(R14)
 	VMAXPS       Y7, Y10, Y7
 	VMINPS       Y7, Y11, Y7
-	VMOVUPS      Y7, 64(R13)
+	VMOVUPS      Y7, 64(R14)
 	VMAXPS       Y8, Y10, Y8
 	VMINPS       Y8, Y11, Y8
-	VMOVUPS      Y8, 96(R13)
+	VMOVUPS      Y8, 96(R14)
 	VMAXPS       Y9, Y10, Y9
 	VMINPS       Y9, Y11, Y9
-	VMOVUPS      Y9, 128(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y9, 128(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t48_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t48_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
 	VMOVAPS      Y0, Y5
-	VBROADCASTSS 4(DI), Y6
+	VBROADCASTSS 4(R12), Y6
 	VMOVAPS      Y6, Y7
 	VMOVAPS      Y6, Y8
 	VMOVAPS      Y6, Y9
 	VMOVAPS      Y6, Y10
 	VMOVAPS      Y6, Y11
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -8000,7 +11871,7 @@ load2:
 	VMOVUPS 128(R14), Y4
 	VMOVUPS 160(R14), Y5
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y6
@@ -8010,319 +11881,693 @@ load2:
 	VMOVUPS 128(R14), Y10
 	VMOVUPS 160(R14), Y11
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y0
-	VFMADD231PS  32(CX)(R13*1), Y12, Y1
-	VFMADD231PS  64(CX)(R13*1), Y12, Y2
-	VFMADD231PS  96(CX)(R13*1), Y12, Y3
-	VFMADD231PS  128(CX)(R13*1), Y12, Y4
-	VFMADD231PS  160(CX)(R13*1), Y12, Y5
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y6
-	VFMADD231PS  32(CX)(R13*1), Y12, Y7
-	VFMADD231PS  64(CX)(R13*1), Y12, Y8
-	VFMADD231PS  96(CX)(R13*1), Y12, Y9
-	VFMADD231PS  128(CX)(R13*1), Y12, Y10
-	VFMADD231PS  160(CX)(R13*1), Y12, Y11
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y0
+	VFMADD231PS    32(AX)(R8*1), Y13, Y1
+	VFMADD231PS    64(AX)(R8*1), Y13, Y2
+	VFMADD231PS    96(AX)(R8*1), Y13, Y3
+	VFMADD231PS    128(AX)(R8*1), Y13, Y4
+	VFMADD231PS    160(AX)(R8*1), Y13, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y6
+	VFMADD231PS    32(AX)(R9*1), Y13, Y7
+	VFMADD231PS    64(AX)(R9*1), Y13, Y8
+	VFMADD231PS    96(AX)(R9*1), Y13, Y9
+	VFMADD231PS    128(AX)(R9*1), Y13, Y10
+	VFMADD231PS    160(AX)(R9*1), Y13, Y11
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y0
+	VFMADD231PS    32(AX)(R10*1), Y13, Y1
+	VFMADD231PS    64(AX)(R10*1), Y13, Y2
+	VFMADD231PS    96(AX)(R10*1), Y13, Y3
+	VFMADD231PS    128(AX)(R10*1), Y13, Y4
+	VFMADD231PS    160(AX)(R10*1), Y13, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y6
+	VFMADD231PS    32(AX)(R11*1), Y12, Y7
+	VFMADD231PS    64(AX)(R11*1), Y12, Y8
+	VFMADD231PS    96(AX)(R11*1), Y12, Y9
+	VFMADD231PS    128(AX)(R11*1), Y12, Y10
+	VFMADD231PS    160(AX)(R11*1), Y12, Y11
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y0
+	VFMADD231PS  32(AX)(R8*1), Y13, Y1
+	VFMADD231PS  64(AX)(R8*1), Y13, Y2
+	VFMADD231PS  96(AX)(R8*1), Y13, Y3
+	VFMADD231PS  128(AX)(R8*1), Y13, Y4
+	VFMADD231PS  160(AX)(R8*1), Y13, Y5
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y6
+	VFMADD231PS  32(AX)(R9*1), Y12, Y7
+	VFMADD231PS  64(AX)(R9*1), Y12, Y8
+	VFMADD231PS  96(AX)(R9*1), Y12, Y9
+	VFMADD231PS  128(AX)(R9*1), Y12, Y10
+	VFMADD231PS  160(AX)(R9*1), Y12, Y11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y0
-	VFMADD231PS  32(CX)(R13*1), Y12, Y1
-	VFMADD231PS  64(CX)(R13*1), Y12, Y2
-	VFMADD231PS  96(CX)(R13*1), Y12, Y3
-	VFMADD231PS  128(CX)(R13*1), Y12, Y4
-	VFMADD231PS  160(CX)(R13*1), Y12, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y0
+	VFMADD231PS    32(AX)(R8*1), Y13, Y1
+	VFMADD231PS    64(AX)(R8*1), Y13, Y2
+	VFMADD231PS    96(AX)(R8*1), Y13, Y3
+	VFMADD231PS    128(AX)(R8*1), Y13, Y4
+	VFMADD231PS    160(AX)(R8*1), Y13, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y0
+	VFMADD231PS    32(AX)(R9*1), Y13, Y1
+	VFMADD231PS    64(AX)(R9*1), Y13, Y2
+	VFMADD231PS    96(AX)(R9*1), Y13, Y3
+	VFMADD231PS    128(AX)(R9*1), Y13, Y4
+	VFMADD231PS    160(AX)(R9*1), Y13, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y0
+	VFMADD231PS    32(AX)(R10*1), Y13, Y1
+	VFMADD231PS    64(AX)(R10*1), Y13, Y2
+	VFMADD231PS    96(AX)(R10*1), Y13, Y3
+	VFMADD231PS    128(AX)(R10*1), Y13, Y4
+	VFMADD231PS    160(AX)(R10*1), Y13, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y0
+	VFMADD231PS    32(AX)(R11*1), Y12, Y1
+	VFMADD231PS    64(AX)(R11*1), Y12, Y2
+	VFMADD231PS    96(AX)(R11*1), Y12, Y3
+	VFMADD231PS    128(AX)(R11*1), Y12, Y4
+	VFMADD231PS    160(AX)(R11*1), Y12, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y0
+	VFMADD231PS  32(AX)(R8*1), Y13, Y1
+	VFMADD231PS  64(AX)(R8*1), Y13, Y2
+	VFMADD231PS  96(AX)(R8*1), Y13, Y3
+	VFMADD231PS  128(AX)(R8*1), Y13, Y4
+	VFMADD231PS  160(AX)(R8*1), Y13, Y5
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y0
+	VFMADD231PS  32(AX)(R9*1), Y12, Y1
+	VFMADD231PS  64(AX)(R9*1), Y12, Y2
+	VFMADD231PS  96(AX)(R9*1), Y12, Y3
+	VFMADD231PS  128(AX)(R9*1), Y12, Y4
+	VFMADD231PS  160(AX)(R9*1), Y12, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y0
+	VFMADD231PS  32(AX)(R8*1), Y12, Y1
+	VFMADD231PS  64(AX)(R8*1), Y12, Y2
+	VFMADD231PS  96(AX)(R8*1), Y12, Y3
+	VFMADD231PS  128(AX)(R8*1), Y12, Y4
+	VFMADD231PS  160(AX)(R8*1), Y12, Y5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y6
-	VFMADD231PS  32(CX)(R13*1), Y12, Y7
-	VFMADD231PS  64(CX)(R13*1), Y12, Y8
-	VFMADD231PS  96(CX)(R13*1), Y12, Y9
-	VFMADD231PS  128(CX)(R13*1), Y12, Y10
-	VFMADD231PS  160(CX)(R13*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y6
+	VFMADD231PS    32(AX)(R8*1), Y13, Y7
+	VFMADD231PS    64(AX)(R8*1), Y13, Y8
+	VFMADD231PS    96(AX)(R8*1), Y13, Y9
+	VFMADD231PS    128(AX)(R8*1), Y13, Y10
+	VFMADD231PS    160(AX)(R8*1), Y13, Y11
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y6
+	VFMADD231PS    32(AX)(R9*1), Y13, Y7
+	VFMADD231PS    64(AX)(R9*1), Y13, Y8
+	VFMADD231PS    96(AX)(R9*1), Y13, Y9
+	VFMADD231PS    128(AX)(R9*1), Y13, Y10
+	VFMADD231PS    160(AX)(R9*1), Y13, Y11
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y6
+	VFMADD231PS    32(AX)(R10*1), Y13, Y7
+	VFMADD231PS    64(AX)(R10*1), Y13, Y8
+	VFMADD231PS    96(AX)(R10*1), Y13, Y9
+	VFMADD231PS    128(AX)(R10*1), Y13, Y10
+	VFMADD231PS    160(AX)(R10*1), Y13, Y11
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y6
+	VFMADD231PS    32(AX)(R11*1), Y12, Y7
+	VFMADD231PS    64(AX)(R11*1), Y12, Y8
+	VFMADD231PS    96(AX)(R11*1), Y12, Y9
+	VFMADD231PS    128(AX)(R11*1), Y12, Y10
+	VFMADD231PS    160(AX)(R11*1), Y12, Y11
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y6
+	VFMADD231PS  32(AX)(R8*1), Y13, Y7
+	VFMADD231PS  64(AX)(R8*1), Y13, Y8
+	VFMADD231PS  96(AX)(R8*1), Y13, Y9
+	VFMADD231PS  128(AX)(R8*1), Y13, Y10
+	VFMADD231PS  160(AX)(R8*1), Y13, Y11
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y6
+	VFMADD231PS  32(AX)(R9*1), Y12, Y7
+	VFMADD231PS  64(AX)(R9*1), Y12, Y8
+	VFMADD231PS  96(AX)(R9*1), Y12, Y9
+	VFMADD231PS  128(AX)(R9*1), Y12, Y10
+	VFMADD231PS  160(AX)(R9*1), Y12, Y11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y6
+	VFMADD231PS  32(AX)(R8*1), Y12, Y7
+	VFMADD231PS  64(AX)(R8*1), Y12, Y8
+	VFMADD231PS  96(AX)(R8*1), Y12, Y9
+	VFMADD231PS  128(AX)(R8*1), Y12, Y10
+	VFMADD231PS  160(AX)(R8*1), Y12, Y11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y12
 	VBROADCASTSS hi+92(FP), Y13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 160(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y5, 160(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R13)
+	VMOVUPS      Y6, (R14)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R13)
+	VMOVUPS      Y7, 32(R14)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R13)
+	VMOVUPS      Y8, 64(R14)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 96(R13)
+	VMOVUPS      Y9, 96(R14)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 128(R13)
+	VMOVUPS      Y10, 128(R14)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 160(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 160(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t48_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
+	VBROADCASTSS 4(R12), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 	VMOVUPS 128(R14), Z2
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z3
 	VMOVUPS 64(R14), Z4
 	VMOVUPS 128(R14), Z5
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R13*1), Z6, Z0
-	VFMADD231PS  64(CX)(R13*1), Z6, Z1
-	VFMADD231PS  128(CX)(R13*1), Z6, Z2
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z6
-	VFMADD231PS  (CX)(R13*1), Z6, Z3
-	VFMADD231PS  64(CX)(R13*1), Z6, Z4
-	VFMADD231PS  128(CX)(R13*1), Z6, Z5
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z3
+	VFMADD231PS  64(AX)(R9*1), Z6, Z4
+	VFMADD231PS  128(AX)(R9*1), Z6, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z6
+	VFMADD231PS  (AX)(R10*1), Z6, Z0
+	VFMADD231PS  64(AX)(R10*1), Z6, Z1
+	VFMADD231PS  128(AX)(R10*1), Z6, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z6
+	VFMADD231PS  (AX)(R11*1), Z6, Z3
+	VFMADD231PS  64(AX)(R11*1), Z6, Z4
+	VFMADD231PS  128(AX)(R11*1), Z6, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z3
+	VFMADD231PS  64(AX)(R9*1), Z6, Z4
+	VFMADD231PS  128(AX)(R9*1), Z6, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R13*1), Z6, Z0
-	VFMADD231PS  64(CX)(R13*1), Z6, Z1
-	VFMADD231PS  128(CX)(R13*1), Z6, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z0
+	VFMADD231PS  64(AX)(R9*1), Z6, Z1
+	VFMADD231PS  128(AX)(R9*1), Z6, Z2
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z6
+	VFMADD231PS  (AX)(R10*1), Z6, Z0
+	VFMADD231PS  64(AX)(R10*1), Z6, Z1
+	VFMADD231PS  128(AX)(R10*1), Z6, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z6
+	VFMADD231PS  (AX)(R11*1), Z6, Z0
+	VFMADD231PS  64(AX)(R11*1), Z6, Z1
+	VFMADD231PS  128(AX)(R11*1), Z6, Z2
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z0
+	VFMADD231PS  64(AX)(R9*1), Z6, Z1
+	VFMADD231PS  128(AX)(R9*1), Z6, Z2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z0
+	VFMADD231PS  64(AX)(R8*1), Z6, Z1
+	VFMADD231PS  128(AX)(R8*1), Z6, Z2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z6
-	VFMADD231PS  (CX)(R13*1), Z6, Z3
-	VFMADD231PS  64(CX)(R13*1), Z6, Z4
-	VFMADD231PS  128(CX)(R13*1), Z6, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z3
+	VFMADD231PS  64(AX)(R8*1), Z6, Z4
+	VFMADD231PS  128(AX)(R8*1), Z6, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z3
+	VFMADD231PS  64(AX)(R9*1), Z6, Z4
+	VFMADD231PS  128(AX)(R9*1), Z6, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z6
+	VFMADD231PS  (AX)(R10*1), Z6, Z3
+	VFMADD231PS  64(AX)(R10*1), Z6, Z4
+	VFMADD231PS  128(AX)(R10*1), Z6, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z6
+	VFMADD231PS  (AX)(R11*1), Z6, Z3
+	VFMADD231PS  64(AX)(R11*1), Z6, Z4
+	VFMADD231PS  128(AX)(R11*1), Z6, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z3
+	VFMADD231PS  64(AX)(R8*1), Z6, Z4
+	VFMADD231PS  128(AX)(R8*1), Z6, Z5
+	VBROADCASTSS 4(CX), Z6
+	VFMADD231PS  (AX)(R9*1), Z6, Z3
+	VFMADD231PS  64(AX)(R9*1), Z6, Z4
+	VFMADD231PS  128(AX)(R9*1), Z6, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  (AX)(R8*1), Z6, Z3
+	VFMADD231PS  64(AX)(R8*1), Z6, Z4
+	VFMADD231PS  128(AX)(R8*1), Z6, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z6
 	VBROADCASTSS hi+92(FP), Z7
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 128(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z2, 128(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, (R13)
+	VMOVUPS      Z3, (R14)
 	VMAXPS       Z4, Z6, Z4
 	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, 64(R13)
+	VMOVUPS      Z4, 64(R14)
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, 128(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z5, 128(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t56_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m2_t56_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
 	VMOVAPS      Y0, Y3
 	VMOVAPS      Y0, Y4
 	VMOVAPS      Y0, Y5
 	VMOVAPS      Y0, Y6
-	VBROADCASTSS 4(DI), Y7
+	VBROADCASTSS 4(R12), Y7
 	VMOVAPS      Y7, Y8
 	VMOVAPS      Y7, Y9
 	VMOVAPS      Y7, Y10
 	VMOVAPS      Y7, Y11
 	VMOVAPS      Y7, Y12
 	VMOVAPS      Y7, Y13
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
@@ -8333,7 +12578,7 @@ load2:
 	VMOVUPS 160(R14), Y5
 	VMOVUPS 192(R14), Y6
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y7
@@ -8344,179 +12589,409 @@ load2:
 	VMOVUPS 160(R14), Y12
 	VMOVUPS 192(R14), Y13
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R13*1), Y14, Y0
-	VFMADD231PS  32(CX)(R13*1), Y14, Y1
-	VFMADD231PS  64(CX)(R13*1), Y14, Y2
-	VFMADD231PS  96(CX)(R13*1), Y14, Y3
-	VFMADD231PS  128(CX)(R13*1), Y14, Y4
-	VFMADD231PS  160(CX)(R13*1), Y14, Y5
-	VFMADD231PS  192(CX)(R13*1), Y14, Y6
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y14
-	VFMADD231PS  (CX)(R13*1), Y14, Y7
-	VFMADD231PS  32(CX)(R13*1), Y14, Y8
-	VFMADD231PS  64(CX)(R13*1), Y14, Y9
-	VFMADD231PS  96(CX)(R13*1), Y14, Y10
-	VFMADD231PS  128(CX)(R13*1), Y14, Y11
-	VFMADD231PS  160(CX)(R13*1), Y14, Y12
-	VFMADD231PS  192(CX)(R13*1), Y14, Y13
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ           R12, $+1
+	JLE            rest6
+	VBROADCASTF128 (CX), Y14
+	VPERMILPS      $0x00, Y14, Y15
+	VFMADD231PS    (AX)(R8*1), Y15, Y0
+	VFMADD231PS    32(AX)(R8*1), Y15, Y1
+	VFMADD231PS    64(AX)(R8*1), Y15, Y2
+	VFMADD231PS    96(AX)(R8*1), Y15, Y3
+	VFMADD231PS    128(AX)(R8*1), Y15, Y4
+	VFMADD231PS    160(AX)(R8*1), Y15, Y5
+	VFMADD231PS    192(AX)(R8*1), Y15, Y6
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y14, Y15
+	VFMADD231PS    (AX)(R9*1), Y15, Y7
+	VFMADD231PS    32(AX)(R9*1), Y15, Y8
+	VFMADD231PS    64(AX)(R9*1), Y15, Y9
+	VFMADD231PS    96(AX)(R9*1), Y15, Y10
+	VFMADD231PS    128(AX)(R9*1), Y15, Y11
+	VFMADD231PS    160(AX)(R9*1), Y15, Y12
+	VFMADD231PS    192(AX)(R9*1), Y15, Y13
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y14, Y15
+	VFMADD231PS    (AX)(R10*1), Y15, Y0
+	VFMADD231PS    32(AX)(R10*1), Y15, Y1
+	VFMADD231PS    64(AX)(R10*1), Y15, Y2
+	VFMADD231PS    96(AX)(R10*1), Y15, Y3
+	VFMADD231PS    128(AX)(R10*1), Y15, Y4
+	VFMADD231PS    160(AX)(R10*1), Y15, Y5
+	VFMADD231PS    192(AX)(R10*1), Y15, Y6
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y14, Y14
+	VFMADD231PS    (AX)(R11*1), Y14, Y7
+	VFMADD231PS    32(AX)(R11*1), Y14, Y8
+	VFMADD231PS    64(AX)(R11*1), Y14, Y9
+	VFMADD231PS    96(AX)(R11*1), Y14, Y10
+	VFMADD231PS    128(AX)(R11*1), Y14, Y11
+	VFMADD231PS    160(AX)(R11*1), Y14, Y12
+	VFMADD231PS    192(AX)(R11*1), Y14, Y13
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-2, R12
+	JMP            round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSD (CX), Y14
+	VPERMILPS    $0x00, Y14, Y15
+	VFMADD231PS  (AX)(R8*1), Y15, Y0
+	VFMADD231PS  32(AX)(R8*1), Y15, Y1
+	VFMADD231PS  64(AX)(R8*1), Y15, Y2
+	VFMADD231PS  96(AX)(R8*1), Y15, Y3
+	VFMADD231PS  128(AX)(R8*1), Y15, Y4
+	VFMADD231PS  160(AX)(R8*1), Y15, Y5
+	VFMADD231PS  192(AX)(R8*1), Y15, Y6
+	VPERMILPS    $0x55, Y14, Y14
+	VFMADD231PS  (AX)(R9*1), Y14, Y7
+	VFMADD231PS  32(AX)(R9*1), Y14, Y8
+	VFMADD231PS  64(AX)(R9*1), Y14, Y9
+	VFMADD231PS  96(AX)(R9*1), Y14, Y10
+	VFMADD231PS  128(AX)(R9*1), Y14, Y11
+	VFMADD231PS  160(AX)(R9*1), Y14, Y12
+	VFMADD231PS  192(AX)(R9*1), Y14, Y13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R13*1), Y14, Y0
-	VFMADD231PS  32(CX)(R13*1), Y14, Y1
-	VFMADD231PS  64(CX)(R13*1), Y14, Y2
-	VFMADD231PS  96(CX)(R13*1), Y14, Y3
-	VFMADD231PS  128(CX)(R13*1), Y14, Y4
-	VFMADD231PS  160(CX)(R13*1), Y14, Y5
-	VFMADD231PS  192(CX)(R13*1), Y14, Y6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ           R12, $+3
+	JLE            rest10
+	VBROADCASTF128 (CX), Y14
+	VPERMILPS      $0x00, Y14, Y15
+	VFMADD231PS    (AX)(R8*1), Y15, Y0
+	VFMADD231PS    32(AX)(R8*1), Y15, Y1
+	VFMADD231PS    64(AX)(R8*1), Y15, Y2
+	VFMADD231PS    96(AX)(R8*1), Y15, Y3
+	VFMADD231PS    128(AX)(R8*1), Y15, Y4
+	VFMADD231PS    160(AX)(R8*1), Y15, Y5
+	VFMADD231PS    192(AX)(R8*1), Y15, Y6
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y14, Y15
+	VFMADD231PS    (AX)(R9*1), Y15, Y0
+	VFMADD231PS    32(AX)(R9*1), Y15, Y1
+	VFMADD231PS    64(AX)(R9*1), Y15, Y2
+	VFMADD231PS    96(AX)(R9*1), Y15, Y3
+	VFMADD231PS    128(AX)(R9*1), Y15, Y4
+	VFMADD231PS    160(AX)(R9*1), Y15, Y5
+	VFMADD231PS    192(AX)(R9*1), Y15, Y6
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y14, Y15
+	VFMADD231PS    (AX)(R10*1), Y15, Y0
+	VFMADD231PS    32(AX)(R10*1), Y15, Y1
+	VFMADD231PS    64(AX)(R10*1), Y15, Y2
+	VFMADD231PS    96(AX)(R10*1), Y15, Y3
+	VFMADD231PS    128(AX)(R10*1), Y15, Y4
+	VFMADD231PS    160(AX)(R10*1), Y15, Y5
+	VFMADD231PS    192(AX)(R10*1), Y15, Y6
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y14, Y14
+	VFMADD231PS    (AX)(R11*1), Y14, Y0
+	VFMADD231PS    32(AX)(R11*1), Y14, Y1
+	VFMADD231PS    64(AX)(R11*1), Y14, Y2
+	VFMADD231PS    96(AX)(R11*1), Y14, Y3
+	VFMADD231PS    128(AX)(R11*1), Y14, Y4
+	VFMADD231PS    160(AX)(R11*1), Y14, Y5
+	VFMADD231PS    192(AX)(R11*1), Y14, Y6
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSD (CX), Y14
+	VPERMILPS    $0x00, Y14, Y15
+	VFMADD231PS  (AX)(R8*1), Y15, Y0
+	VFMADD231PS  32(AX)(R8*1), Y15, Y1
+	VFMADD231PS  64(AX)(R8*1), Y15, Y2
+	VFMADD231PS  96(AX)(R8*1), Y15, Y3
+	VFMADD231PS  128(AX)(R8*1), Y15, Y4
+	VFMADD231PS  160(AX)(R8*1), Y15, Y5
+	VFMADD231PS  192(AX)(R8*1), Y15, Y6
+	VPERMILPS    $0x55, Y14, Y14
+	VFMADD231PS  (AX)(R9*1), Y14, Y0
+	VFMADD231PS  32(AX)(R9*1), Y14, Y1
+	VFMADD231PS  64(AX)(R9*1), Y14, Y2
+	VFMADD231PS  96(AX)(R9*1), Y14, Y3
+	VFMADD231PS  128(AX)(R9*1), Y14, Y4
+	VFMADD231PS  160(AX)(R9*1), Y14, Y5
+	VFMADD231PS  192(AX)(R9*1), Y14, Y6
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  (AX)(R8*1), Y14, Y0
+	VFMADD231PS  32(AX)(R8*1), Y14, Y1
+	VFMADD231PS  64(AX)(R8*1), Y14, Y2
+	VFMADD231PS  96(AX)(R8*1), Y14, Y3
+	VFMADD231PS  128(AX)(R8*1), Y14, Y4
+	VFMADD231PS  160(AX)(R8*1), Y14, Y5
+	VFMADD231PS  192(AX)(R8*1), Y14, Y6
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y14
-	VFMADD231PS  (CX)(R13*1), Y14, Y7
-	VFMADD231PS  32(CX)(R13*1), Y14, Y8
-	VFMADD231PS  64(CX)(R13*1), Y14, Y9
-	VFMADD231PS  96(CX)(R13*1), Y14, Y10
-	VFMADD231PS  128(CX)(R13*1), Y14, Y11
-	VFMADD231PS  160(CX)(R13*1), Y14, Y12
-	VFMADD231PS  192(CX)(R13*1), Y14, Y13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ           R12, $+3
+	JLE            rest15
+	VBROADCASTF128 (CX), Y14
+	VPERMILPS      $0x00, Y14, Y15
+	VFMADD231PS    (AX)(R8*1), Y15, Y7
+	VFMADD231PS    32(AX)(R8*1), Y15, Y8
+	VFMADD231PS    64(AX)(R8*1), Y15, Y9
+	VFMADD231PS    96(AX)(R8*1), Y15, Y10
+	VFMADD231PS    128(AX)(R8*1), Y15, Y11
+	VFMADD231PS    160(AX)(R8*1), Y15, Y12
+	VFMADD231PS    192(AX)(R8*1), Y15, Y13
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y14, Y15
+	VFMADD231PS    (AX)(R9*1), Y15, Y7
+	VFMADD231PS    32(AX)(R9*1), Y15, Y8
+	VFMADD231PS    64(AX)(R9*1), Y15, Y9
+	VFMADD231PS    96(AX)(R9*1), Y15, Y10
+	VFMADD231PS    128(AX)(R9*1), Y15, Y11
+	VFMADD231PS    160(AX)(R9*1), Y15, Y12
+	VFMADD231PS    192(AX)(R9*1), Y15, Y13
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y14, Y15
+	VFMADD231PS    (AX)(R10*1), Y15, Y7
+	VFMADD231PS    32(AX)(R10*1), Y15, Y8
+	VFMADD231PS    64(AX)(R10*1), Y15, Y9
+	VFMADD231PS    96(AX)(R10*1), Y15, Y10
+	VFMADD231PS    128(AX)(R10*1), Y15, Y11
+	VFMADD231PS    160(AX)(R10*1), Y15, Y12
+	VFMADD231PS    192(AX)(R10*1), Y15, Y13
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y14, Y14
+	VFMADD231PS    (AX)(R11*1), Y14, Y7
+	VFMADD231PS    32(AX)(R11*1), Y14, Y8
+	VFMADD231PS    64(AX)(R11*1), Y14, Y9
+	VFMADD231PS    96(AX)(R11*1), Y14, Y10
+	VFMADD231PS    128(AX)(R11*1), Y14, Y11
+	VFMADD231PS    160(AX)(R11*1), Y14, Y12
+	VFMADD231PS    192(AX)(R11*1), Y14, Y13
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSD (CX), Y14
+	VPERMILPS    $0x00, Y14, Y15
+	VFMADD231PS  (AX)(R8*1), Y15, Y7
+	VFMADD231PS  32(AX)(R8*1), Y15, Y8
+	VFMADD231PS  64(AX)(R8*1), Y15, Y9
+	VFMADD231PS  96(AX)(R8*1), Y15, Y10
+	VFMADD231PS  128(AX)(R8*1), Y15, Y11
+	VFMADD231PS  160(AX)(R8*1), Y15, Y12
+	VFMADD231PS  192(AX)(R8*1), Y15, Y13
+	VPERMILPS    $0x55, Y14, Y14
+	VFMADD231PS  (AX)(R9*1), Y14, Y7
+	VFMADD231PS  32(AX)(R9*1), Y14, Y8
+	VFMADD231PS  64(AX)(R9*1), Y14, Y9
+	VFMADD231PS  96(AX)(R9*1), Y14, Y10
+	VFMADD231PS  128(AX)(R9*1), Y14, Y11
+	VFMADD231PS  160(AX)(R9*1), Y14, Y12
+	VFMADD231PS  192(AX)(R9*1), Y14, Y13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  (AX)(R8*1), Y14, Y7
+	VFMADD231PS  32(AX)(R8*1), Y14, Y8
+	VFMADD231PS  64(AX)(R8*1), Y14, Y9
+	VFMADD231PS  96(AX)(R8*1), Y14, Y10
+	VFMADD231PS  128(AX)(R8*1), Y14, Y11
+	VFMADD231PS  160(AX)(R8*1), Y14, Y12
+	VFMADD231PS  192(AX)(R8*1), Y14, Y13
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Y14
 	VBROADCASTSS hi+92(FP), Y15
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y14, Y0
 	VMINPS       Y0, Y15, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y14, Y1
 	VMINPS       Y1, Y15, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y14, Y2
 	VMINPS       Y2, Y15, Y2
-	VMOVUPS      Y2, 64(R13)
+	VMOVUPS      Y2, 64(R14)
 	VMAXPS       Y3, Y14, Y3
 	VMINPS       Y3, Y15, Y3
-	VMOVUPS      Y3, 96(R13)
+	VMOVUPS      Y3, 96(R14)
 	VMAXPS       Y4, Y14, Y4
 	VMINPS       Y4, Y15, Y4
-	VMOVUPS      Y4, 128(R13)
+	VMOVUPS      Y4, 128(R14)
 	VMAXPS       Y5, Y14, Y5
 	VMINPS       Y5, Y15, Y5
-	VMOVUPS      Y5, 160(R13)
+	VMOVUPS      Y5, 160(R14)
 	VMAXPS       Y6, Y14, Y6
 	VMINPS       Y6, Y15, Y6
-	VMOVUPS      Y6, 192(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y6, 192(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y7, Y14, Y7
 	VMINPS       Y7, Y15, Y7
-	VMOVUPS      Y7, (R13)
+	VMOVUPS      Y7, (R14)
 	VMAXPS       Y8, Y14, Y8
 	VMINPS       Y8, Y15, Y8
-	VMOVUPS      Y8, 32(R13)
+	VMOVUPS      Y8, 32(R14)
 	VMAXPS       Y9, Y14, Y9
 	VMINPS       Y9, Y15, Y9
-	VMOVUPS      Y9, 64(R13)
+	VMOVUPS      Y9, 64(R14)
 	VMAXPS       Y10, Y14, Y10
 	VMINPS       Y10, Y15, Y10
-	VMOVUPS      Y10, 96(R13)
+	VMOVUPS      Y10, 96(R14)
 	VMAXPS       Y11, Y14, Y11
 	VMINPS       Y11, Y15, Y11
-	VMOVUPS      Y11, 128(R13)
+	VMOVUPS      Y11, 128(R14)
 	VMAXPS       Y12, Y14, Y12
 	VMINPS       Y12, Y15, Y12
-	VMOVUPS      Y12, 160(R13)
+	VMOVUPS      Y12, 160(R14)
 	VMAXPS       Y13, Y14, Y13
 	VMINPS       Y13, Y15, Y13
-	VMOVUPS      Y13, 192(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y13, 192(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t64_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
+	VBROADCASTSS 4(R12), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -8524,7 +12999,7 @@ load2:
 	VMOVUPS 128(R14), Z2
 	VMOVUPS 192(R14), Z3
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z4
@@ -8532,151 +13007,327 @@ load2:
 	VMOVUPS 128(R14), Z6
 	VMOVUPS 192(R14), Z7
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z0
-	VFMADD231PS  64(CX)(R13*1), Z8, Z1
-	VFMADD231PS  128(CX)(R13*1), Z8, Z2
-	VFMADD231PS  192(CX)(R13*1), Z8, Z3
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z4
-	VFMADD231PS  64(CX)(R13*1), Z8, Z5
-	VFMADD231PS  128(CX)(R13*1), Z8, Z6
-	VFMADD231PS  192(CX)(R13*1), Z8, Z7
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	VFMADD231PS  128(AX)(R9*1), Z8, Z6
+	VFMADD231PS  192(AX)(R9*1), Z8, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z0
+	VFMADD231PS  64(AX)(R10*1), Z8, Z1
+	VFMADD231PS  128(AX)(R10*1), Z8, Z2
+	VFMADD231PS  192(AX)(R10*1), Z8, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z4
+	VFMADD231PS  64(AX)(R11*1), Z8, Z5
+	VFMADD231PS  128(AX)(R11*1), Z8, Z6
+	VFMADD231PS  192(AX)(R11*1), Z8, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	VFMADD231PS  128(AX)(R9*1), Z8, Z6
+	VFMADD231PS  192(AX)(R9*1), Z8, Z7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z0
-	VFMADD231PS  64(CX)(R13*1), Z8, Z1
-	VFMADD231PS  128(CX)(R13*1), Z8, Z2
-	VFMADD231PS  192(CX)(R13*1), Z8, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	VFMADD231PS  128(AX)(R9*1), Z8, Z2
+	VFMADD231PS  192(AX)(R9*1), Z8, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z0
+	VFMADD231PS  64(AX)(R10*1), Z8, Z1
+	VFMADD231PS  128(AX)(R10*1), Z8, Z2
+	VFMADD231PS  192(AX)(R10*1), Z8, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z0
+	VFMADD231PS  64(AX)(R11*1), Z8, Z1
+	VFMADD231PS  128(AX)(R11*1), Z8, Z2
+	VFMADD231PS  192(AX)(R11*1), Z8, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	VFMADD231PS  128(AX)(R9*1), Z8, Z2
+	VFMADD231PS  192(AX)(R9*1), Z8, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VFMADD231PS  128(AX)(R8*1), Z8, Z2
+	VFMADD231PS  192(AX)(R8*1), Z8, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z4
-	VFMADD231PS  64(CX)(R13*1), Z8, Z5
-	VFMADD231PS  128(CX)(R13*1), Z8, Z6
-	VFMADD231PS  192(CX)(R13*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	VFMADD231PS  128(AX)(R8*1), Z8, Z6
+	VFMADD231PS  192(AX)(R8*1), Z8, Z7
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	VFMADD231PS  128(AX)(R9*1), Z8, Z6
+	VFMADD231PS  192(AX)(R9*1), Z8, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z4
+	VFMADD231PS  64(AX)(R10*1), Z8, Z5
+	VFMADD231PS  128(AX)(R10*1), Z8, Z6
+	VFMADD231PS  192(AX)(R10*1), Z8, Z7
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z4
+	VFMADD231PS  64(AX)(R11*1), Z8, Z5
+	VFMADD231PS  128(AX)(R11*1), Z8, Z6
+	VFMADD231PS  192(AX)(R11*1), Z8, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	VFMADD231PS  128(AX)(R8*1), Z8, Z6
+	VFMADD231PS  192(AX)(R8*1), Z8, Z7
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	VFMADD231PS  128(AX)(R9*1), Z8, Z6
+	VFMADD231PS  192(AX)(R9*1), Z8, Z7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	VFMADD231PS  128(AX)(R8*1), Z8, Z6
+	VFMADD231PS  192(AX)(R8*1), Z8, Z7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z8
 	VBROADCASTSS hi+92(FP), Z9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 192(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z3, 192(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R13)
+	VMOVUPS      Z4, (R14)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R13)
+	VMOVUPS      Z5, 64(R14)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 128(R13)
+	VMOVUPS      Z6, 128(R14)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 192(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z7, 192(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t80_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
+	VBROADCASTSS 4(R12), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Z5, Z9
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -8685,7 +13336,7 @@ load2:
 	VMOVUPS 192(R14), Z3
 	VMOVUPS 256(R14), Z4
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z5
@@ -8694,163 +13345,355 @@ load2:
 	VMOVUPS 192(R14), Z8
 	VMOVUPS 256(R14), Z9
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R13*1), Z10, Z0
-	VFMADD231PS  64(CX)(R13*1), Z10, Z1
-	VFMADD231PS  128(CX)(R13*1), Z10, Z2
-	VFMADD231PS  192(CX)(R13*1), Z10, Z3
-	VFMADD231PS  256(CX)(R13*1), Z10, Z4
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z10
-	VFMADD231PS  (CX)(R13*1), Z10, Z5
-	VFMADD231PS  64(CX)(R13*1), Z10, Z6
-	VFMADD231PS  128(CX)(R13*1), Z10, Z7
-	VFMADD231PS  192(CX)(R13*1), Z10, Z8
-	VFMADD231PS  256(CX)(R13*1), Z10, Z9
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z5
+	VFMADD231PS  64(AX)(R9*1), Z10, Z6
+	VFMADD231PS  128(AX)(R9*1), Z10, Z7
+	VFMADD231PS  192(AX)(R9*1), Z10, Z8
+	VFMADD231PS  256(AX)(R9*1), Z10, Z9
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z10
+	VFMADD231PS  (AX)(R10*1), Z10, Z0
+	VFMADD231PS  64(AX)(R10*1), Z10, Z1
+	VFMADD231PS  128(AX)(R10*1), Z10, Z2
+	VFMADD231PS  192(AX)(R10*1), Z10, Z3
+	VFMADD231PS  256(AX)(R10*1), Z10, Z4
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  (AX)(R11*1), Z10, Z5
+	VFMADD231PS  64(AX)(R11*1), Z10, Z6
+	VFMADD231PS  128(AX)(R11*1), Z10, Z7
+	VFMADD231PS  192(AX)(R11*1), Z10, Z8
+	VFMADD231PS  256(AX)(R11*1), Z10, Z9
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z5
+	VFMADD231PS  64(AX)(R9*1), Z10, Z6
+	VFMADD231PS  128(AX)(R9*1), Z10, Z7
+	VFMADD231PS  192(AX)(R9*1), Z10, Z8
+	VFMADD231PS  256(AX)(R9*1), Z10, Z9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R13*1), Z10, Z0
-	VFMADD231PS  64(CX)(R13*1), Z10, Z1
-	VFMADD231PS  128(CX)(R13*1), Z10, Z2
-	VFMADD231PS  192(CX)(R13*1), Z10, Z3
-	VFMADD231PS  256(CX)(R13*1), Z10, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z0
+	VFMADD231PS  64(AX)(R9*1), Z10, Z1
+	VFMADD231PS  128(AX)(R9*1), Z10, Z2
+	VFMADD231PS  192(AX)(R9*1), Z10, Z3
+	VFMADD231PS  256(AX)(R9*1), Z10, Z4
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z10
+	VFMADD231PS  (AX)(R10*1), Z10, Z0
+	VFMADD231PS  64(AX)(R10*1), Z10, Z1
+	VFMADD231PS  128(AX)(R10*1), Z10, Z2
+	VFMADD231PS  192(AX)(R10*1), Z10, Z3
+	VFMADD231PS  256(AX)(R10*1), Z10, Z4
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  (AX)(R11*1), Z10, Z0
+	VFMADD231PS  64(AX)(R11*1), Z10, Z1
+	VFMADD231PS  128(AX)(R11*1), Z10, Z2
+	VFMADD231PS  192(AX)(R11*1), Z10, Z3
+	VFMADD231PS  256(AX)(R11*1), Z10, Z4
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z0
+	VFMADD231PS  64(AX)(R9*1), Z10, Z1
+	VFMADD231PS  128(AX)(R9*1), Z10, Z2
+	VFMADD231PS  192(AX)(R9*1), Z10, Z3
+	VFMADD231PS  256(AX)(R9*1), Z10, Z4
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z0
+	VFMADD231PS  64(AX)(R8*1), Z10, Z1
+	VFMADD231PS  128(AX)(R8*1), Z10, Z2
+	VFMADD231PS  192(AX)(R8*1), Z10, Z3
+	VFMADD231PS  256(AX)(R8*1), Z10, Z4
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z10
-	VFMADD231PS  (CX)(R13*1), Z10, Z5
-	VFMADD231PS  64(CX)(R13*1), Z10, Z6
-	VFMADD231PS  128(CX)(R13*1), Z10, Z7
-	VFMADD231PS  192(CX)(R13*1), Z10, Z8
-	VFMADD231PS  256(CX)(R13*1), Z10, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z5
+	VFMADD231PS  64(AX)(R8*1), Z10, Z6
+	VFMADD231PS  128(AX)(R8*1), Z10, Z7
+	VFMADD231PS  192(AX)(R8*1), Z10, Z8
+	VFMADD231PS  256(AX)(R8*1), Z10, Z9
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z5
+	VFMADD231PS  64(AX)(R9*1), Z10, Z6
+	VFMADD231PS  128(AX)(R9*1), Z10, Z7
+	VFMADD231PS  192(AX)(R9*1), Z10, Z8
+	VFMADD231PS  256(AX)(R9*1), Z10, Z9
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z10
+	VFMADD231PS  (AX)(R10*1), Z10, Z5
+	VFMADD231PS  64(AX)(R10*1), Z10, Z6
+	VFMADD231PS  128(AX)(R10*1), Z10, Z7
+	VFMADD231PS  192(AX)(R10*1), Z10, Z8
+	VFMADD231PS  256(AX)(R10*1), Z10, Z9
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z10
+	VFMADD231PS  (AX)(R11*1), Z10, Z5
+	VFMADD231PS  64(AX)(R11*1), Z10, Z6
+	VFMADD231PS  128(AX)(R11*1), Z10, Z7
+	VFMADD231PS  192(AX)(R11*1), Z10, Z8
+	VFMADD231PS  256(AX)(R11*1), Z10, Z9
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z5
+	VFMADD231PS  64(AX)(R8*1), Z10, Z6
+	VFMADD231PS  128(AX)(R8*1), Z10, Z7
+	VFMADD231PS  192(AX)(R8*1), Z10, Z8
+	VFMADD231PS  256(AX)(R8*1), Z10, Z9
+	VBROADCASTSS 4(CX), Z10
+	VFMADD231PS  (AX)(R9*1), Z10, Z5
+	VFMADD231PS  64(AX)(R9*1), Z10, Z6
+	VFMADD231PS  128(AX)(R9*1), Z10, Z7
+	VFMADD231PS  192(AX)(R9*1), Z10, Z8
+	VFMADD231PS  256(AX)(R9*1), Z10, Z9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  (AX)(R8*1), Z10, Z5
+	VFMADD231PS  64(AX)(R8*1), Z10, Z6
+	VFMADD231PS  128(AX)(R8*1), Z10, Z7
+	VFMADD231PS  192(AX)(R8*1), Z10, Z8
+	VFMADD231PS  256(AX)(R8*1), Z10, Z9
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z10
 	VBROADCASTSS hi+92(FP), Z11
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z10, Z1
 	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z10, Z2
 	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z10, Z3
 	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z10, Z4
 	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 256(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z4, 256(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z5, Z10, Z5
 	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, (R13)
+	VMOVUPS      Z5, (R14)
 	VMAXPS       Z6, Z10, Z6
 	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 64(R13)
+	VMOVUPS      Z6, 64(R14)
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 128(R13)
+	VMOVUPS      Z7, 128(R14)
 	VMAXPS       Z8, Z10, Z8
 	VMINPS       Z8, Z11, Z8
-	VMOVUPS      Z8, 192(R13)
+	VMOVUPS      Z8, 192(R14)
 	VMAXPS       Z9, Z10, Z9
 	VMINPS       Z9, Z11, Z9
-	VMOVUPS      Z9, 256(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z9, 256(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t96_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
-	VBROADCASTSS 4(DI), Z6
+	VBROADCASTSS 4(R12), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
 	VMOVAPS      Z6, Z9
 	VMOVAPS      Z6, Z10
 	VMOVAPS      Z6, Z11
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -8860,7 +13703,7 @@ load2:
 	VMOVUPS 256(R14), Z4
 	VMOVUPS 320(R14), Z5
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z6
@@ -8870,175 +13713,383 @@ load2:
 	VMOVUPS 256(R14), Z10
 	VMOVUPS 320(R14), Z11
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z0
-	VFMADD231PS  64(CX)(R13*1), Z12, Z1
-	VFMADD231PS  128(CX)(R13*1), Z12, Z2
-	VFMADD231PS  192(CX)(R13*1), Z12, Z3
-	VFMADD231PS  256(CX)(R13*1), Z12, Z4
-	VFMADD231PS  320(CX)(R13*1), Z12, Z5
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z6
-	VFMADD231PS  64(CX)(R13*1), Z12, Z7
-	VFMADD231PS  128(CX)(R13*1), Z12, Z8
-	VFMADD231PS  192(CX)(R13*1), Z12, Z9
-	VFMADD231PS  256(CX)(R13*1), Z12, Z10
-	VFMADD231PS  320(CX)(R13*1), Z12, Z11
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	VFMADD231PS  192(AX)(R9*1), Z12, Z9
+	VFMADD231PS  256(AX)(R9*1), Z12, Z10
+	VFMADD231PS  320(AX)(R9*1), Z12, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z0
+	VFMADD231PS  64(AX)(R10*1), Z12, Z1
+	VFMADD231PS  128(AX)(R10*1), Z12, Z2
+	VFMADD231PS  192(AX)(R10*1), Z12, Z3
+	VFMADD231PS  256(AX)(R10*1), Z12, Z4
+	VFMADD231PS  320(AX)(R10*1), Z12, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z6
+	VFMADD231PS  64(AX)(R11*1), Z12, Z7
+	VFMADD231PS  128(AX)(R11*1), Z12, Z8
+	VFMADD231PS  192(AX)(R11*1), Z12, Z9
+	VFMADD231PS  256(AX)(R11*1), Z12, Z10
+	VFMADD231PS  320(AX)(R11*1), Z12, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	VFMADD231PS  192(AX)(R9*1), Z12, Z9
+	VFMADD231PS  256(AX)(R9*1), Z12, Z10
+	VFMADD231PS  320(AX)(R9*1), Z12, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z0
-	VFMADD231PS  64(CX)(R13*1), Z12, Z1
-	VFMADD231PS  128(CX)(R13*1), Z12, Z2
-	VFMADD231PS  192(CX)(R13*1), Z12, Z3
-	VFMADD231PS  256(CX)(R13*1), Z12, Z4
-	VFMADD231PS  320(CX)(R13*1), Z12, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	VFMADD231PS  192(AX)(R9*1), Z12, Z3
+	VFMADD231PS  256(AX)(R9*1), Z12, Z4
+	VFMADD231PS  320(AX)(R9*1), Z12, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z0
+	VFMADD231PS  64(AX)(R10*1), Z12, Z1
+	VFMADD231PS  128(AX)(R10*1), Z12, Z2
+	VFMADD231PS  192(AX)(R10*1), Z12, Z3
+	VFMADD231PS  256(AX)(R10*1), Z12, Z4
+	VFMADD231PS  320(AX)(R10*1), Z12, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z0
+	VFMADD231PS  64(AX)(R11*1), Z12, Z1
+	VFMADD231PS  128(AX)(R11*1), Z12, Z2
+	VFMADD231PS  192(AX)(R11*1), Z12, Z3
+	VFMADD231PS  256(AX)(R11*1), Z12, Z4
+	VFMADD231PS  320(AX)(R11*1), Z12, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	VFMADD231PS  192(AX)(R9*1), Z12, Z3
+	VFMADD231PS  256(AX)(R9*1), Z12, Z4
+	VFMADD231PS  320(AX)(R9*1), Z12, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VFMADD231PS  192(AX)(R8*1), Z12, Z3
+	VFMADD231PS  256(AX)(R8*1), Z12, Z4
+	VFMADD231PS  320(AX)(R8*1), Z12, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z6
-	VFMADD231PS  64(CX)(R13*1), Z12, Z7
-	VFMADD231PS  128(CX)(R13*1), Z12, Z8
-	VFMADD231PS  192(CX)(R13*1), Z12, Z9
-	VFMADD231PS  256(CX)(R13*1), Z12, Z10
-	VFMADD231PS  320(CX)(R13*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	VFMADD231PS  192(AX)(R8*1), Z12, Z9
+	VFMADD231PS  256(AX)(R8*1), Z12, Z10
+	VFMADD231PS  320(AX)(R8*1), Z12, Z11
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	VFMADD231PS  192(AX)(R9*1), Z12, Z9
+	VFMADD231PS  256(AX)(R9*1), Z12, Z10
+	VFMADD231PS  320(AX)(R9*1), Z12, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z6
+	VFMADD231PS  64(AX)(R10*1), Z12, Z7
+	VFMADD231PS  128(AX)(R10*1), Z12, Z8
+	VFMADD231PS  192(AX)(R10*1), Z12, Z9
+	VFMADD231PS  256(AX)(R10*1), Z12, Z10
+	VFMADD231PS  320(AX)(R10*1), Z12, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z6
+	VFMADD231PS  64(AX)(R11*1), Z12, Z7
+	VFMADD231PS  128(AX)(R11*1), Z12, Z8
+	VFMADD231PS  192(AX)(R11*1), Z12, Z9
+	VFMADD231PS  256(AX)(R11*1), Z12, Z10
+	VFMADD231PS  320(AX)(R11*1), Z12, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	VFMADD231PS  192(AX)(R8*1), Z12, Z9
+	VFMADD231PS  256(AX)(R8*1), Z12, Z10
+	VFMADD231PS  320(AX)(R8*1), Z12, Z11
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	VFMADD231PS  192(AX)(R9*1), Z12, Z9
+	VFMADD231PS  256(AX)(R9*1), Z12, Z10
+	VFMADD231PS  320(AX)(R9*1), Z12, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	VFMADD231PS  192(AX)(R8*1), Z12, Z9
+	VFMADD231PS  256(AX)(R8*1), Z12, Z10
+	VFMADD231PS  320(AX)(R8*1), Z12, Z11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z12
 	VBROADCASTSS hi+92(FP), Z13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 320(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z5, 320(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R14)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R13)
+	VMOVUPS      Z7, 64(R14)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R13)
+	VMOVUPS      Z8, 128(R14)
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 192(R13)
+	VMOVUPS      Z9, 192(R14)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 256(R13)
+	VMOVUPS      Z10, 256(R14)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 320(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 320(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m2_t112_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m2_t112_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
 	VMOVAPS      Z0, Z6
-	VBROADCASTSS 4(DI), Z7
+	VBROADCASTSS 4(R12), Z7
 	VMOVAPS      Z7, Z8
 	VMOVAPS      Z7, Z9
 	VMOVAPS      Z7, Z10
 	VMOVAPS      Z7, Z11
 	VMOVAPS      Z7, Z12
 	VMOVAPS      Z7, Z13
-	ADDQ         $+8, DI
-	JMP          ready3
+	ADDQ         $+8, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -9049,7 +14100,7 @@ load2:
 	VMOVUPS 320(R14), Z5
 	VMOVUPS 384(R14), Z6
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z7
@@ -9060,1471 +14111,2994 @@ load2:
 	VMOVUPS 320(R14), Z12
 	VMOVUPS 384(R14), Z13
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
-	TESTQ   R12, R12
-	JZ      step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVWLZX (SI), R12
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R13*1), Z14, Z0
-	VFMADD231PS  64(CX)(R13*1), Z14, Z1
-	VFMADD231PS  128(CX)(R13*1), Z14, Z2
-	VFMADD231PS  192(CX)(R13*1), Z14, Z3
-	VFMADD231PS  256(CX)(R13*1), Z14, Z4
-	VFMADD231PS  320(CX)(R13*1), Z14, Z5
-	VFMADD231PS  384(CX)(R13*1), Z14, Z6
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z14
-	VFMADD231PS  (CX)(R13*1), Z14, Z7
-	VFMADD231PS  64(CX)(R13*1), Z14, Z8
-	VFMADD231PS  128(CX)(R13*1), Z14, Z9
-	VFMADD231PS  192(CX)(R13*1), Z14, Z10
-	VFMADD231PS  256(CX)(R13*1), Z14, Z11
-	VFMADD231PS  320(CX)(R13*1), Z14, Z12
-	VFMADD231PS  384(CX)(R13*1), Z14, Z13
-	ADDQ         $+4, R8
-	ADDQ         $+8, DX
+round5:
+	CMPQ         R12, $+1
+	JLE          rest6
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z7
+	VFMADD231PS  64(AX)(R9*1), Z14, Z8
+	VFMADD231PS  128(AX)(R9*1), Z14, Z9
+	VFMADD231PS  192(AX)(R9*1), Z14, Z10
+	VFMADD231PS  256(AX)(R9*1), Z14, Z11
+	VFMADD231PS  320(AX)(R9*1), Z14, Z12
+	VFMADD231PS  384(AX)(R9*1), Z14, Z13
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z14
+	VFMADD231PS  (AX)(R10*1), Z14, Z0
+	VFMADD231PS  64(AX)(R10*1), Z14, Z1
+	VFMADD231PS  128(AX)(R10*1), Z14, Z2
+	VFMADD231PS  192(AX)(R10*1), Z14, Z3
+	VFMADD231PS  256(AX)(R10*1), Z14, Z4
+	VFMADD231PS  320(AX)(R10*1), Z14, Z5
+	VFMADD231PS  384(AX)(R10*1), Z14, Z6
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z14
+	VFMADD231PS  (AX)(R11*1), Z14, Z7
+	VFMADD231PS  64(AX)(R11*1), Z14, Z8
+	VFMADD231PS  128(AX)(R11*1), Z14, Z9
+	VFMADD231PS  192(AX)(R11*1), Z14, Z10
+	VFMADD231PS  256(AX)(R11*1), Z14, Z11
+	VFMADD231PS  320(AX)(R11*1), Z14, Z12
+	VFMADD231PS  384(AX)(R11*1), Z14, Z13
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-2, R12
+	JMP          round5
+
+rest6:
+	TESTQ R12, R12
+	JZ    list_end7
+
+list8:
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z7
+	VFMADD231PS  64(AX)(R9*1), Z14, Z8
+	VFMADD231PS  128(AX)(R9*1), Z14, Z9
+	VFMADD231PS  192(AX)(R9*1), Z14, Z10
+	VFMADD231PS  256(AX)(R9*1), Z14, Z11
+	VFMADD231PS  320(AX)(R9*1), Z14, Z12
+	VFMADD231PS  384(AX)(R9*1), Z14, Z13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list8
 
-step_end4:
-	// columns in rows 01
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows01__end6
+list_end7:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows01_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R13*1), Z14, Z0
-	VFMADD231PS  64(CX)(R13*1), Z14, Z1
-	VFMADD231PS  128(CX)(R13*1), Z14, Z2
-	VFMADD231PS  192(CX)(R13*1), Z14, Z3
-	VFMADD231PS  256(CX)(R13*1), Z14, Z4
-	VFMADD231PS  320(CX)(R13*1), Z14, Z5
-	VFMADD231PS  384(CX)(R13*1), Z14, Z6
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round9:
+	CMPQ         R12, $+3
+	JLE          rest10
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z0
+	VFMADD231PS  64(AX)(R9*1), Z14, Z1
+	VFMADD231PS  128(AX)(R9*1), Z14, Z2
+	VFMADD231PS  192(AX)(R9*1), Z14, Z3
+	VFMADD231PS  256(AX)(R9*1), Z14, Z4
+	VFMADD231PS  320(AX)(R9*1), Z14, Z5
+	VFMADD231PS  384(AX)(R9*1), Z14, Z6
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z14
+	VFMADD231PS  (AX)(R10*1), Z14, Z0
+	VFMADD231PS  64(AX)(R10*1), Z14, Z1
+	VFMADD231PS  128(AX)(R10*1), Z14, Z2
+	VFMADD231PS  192(AX)(R10*1), Z14, Z3
+	VFMADD231PS  256(AX)(R10*1), Z14, Z4
+	VFMADD231PS  320(AX)(R10*1), Z14, Z5
+	VFMADD231PS  384(AX)(R10*1), Z14, Z6
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z14
+	VFMADD231PS  (AX)(R11*1), Z14, Z0
+	VFMADD231PS  64(AX)(R11*1), Z14, Z1
+	VFMADD231PS  128(AX)(R11*1), Z14, Z2
+	VFMADD231PS  192(AX)(R11*1), Z14, Z3
+	VFMADD231PS  256(AX)(R11*1), Z14, Z4
+	VFMADD231PS  320(AX)(R11*1), Z14, Z5
+	VFMADD231PS  384(AX)(R11*1), Z14, Z6
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round9
+
+rest10:
+	CMPQ         R12, $+1
+	JLE          fewer11
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z0
+	VFMADD231PS  64(AX)(R9*1), Z14, Z1
+	VFMADD231PS  128(AX)(R9*1), Z14, Z2
+	VFMADD231PS  192(AX)(R9*1), Z14, Z3
+	VFMADD231PS  256(AX)(R9*1), Z14, Z4
+	VFMADD231PS  320(AX)(R9*1), Z14, Z5
+	VFMADD231PS  384(AX)(R9*1), Z14, Z6
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer11:
+	TESTQ R12, R12
+	JZ    list_end12
+
+list13:
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z0
+	VFMADD231PS  64(AX)(R8*1), Z14, Z1
+	VFMADD231PS  128(AX)(R8*1), Z14, Z2
+	VFMADD231PS  192(AX)(R8*1), Z14, Z3
+	VFMADD231PS  256(AX)(R8*1), Z14, Z4
+	VFMADD231PS  320(AX)(R8*1), Z14, Z5
+	VFMADD231PS  384(AX)(R8*1), Z14, Z6
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows01_7
+	JNZ          list13
 
-rows01__end6:
-	// columns in rows 10
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows10__end8
+list_end12:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows10_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z14
-	VFMADD231PS  (CX)(R13*1), Z14, Z7
-	VFMADD231PS  64(CX)(R13*1), Z14, Z8
-	VFMADD231PS  128(CX)(R13*1), Z14, Z9
-	VFMADD231PS  192(CX)(R13*1), Z14, Z10
-	VFMADD231PS  256(CX)(R13*1), Z14, Z11
-	VFMADD231PS  320(CX)(R13*1), Z14, Z12
-	VFMADD231PS  384(CX)(R13*1), Z14, Z13
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round14:
+	CMPQ         R12, $+3
+	JLE          rest15
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z7
+	VFMADD231PS  64(AX)(R8*1), Z14, Z8
+	VFMADD231PS  128(AX)(R8*1), Z14, Z9
+	VFMADD231PS  192(AX)(R8*1), Z14, Z10
+	VFMADD231PS  256(AX)(R8*1), Z14, Z11
+	VFMADD231PS  320(AX)(R8*1), Z14, Z12
+	VFMADD231PS  384(AX)(R8*1), Z14, Z13
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z7
+	VFMADD231PS  64(AX)(R9*1), Z14, Z8
+	VFMADD231PS  128(AX)(R9*1), Z14, Z9
+	VFMADD231PS  192(AX)(R9*1), Z14, Z10
+	VFMADD231PS  256(AX)(R9*1), Z14, Z11
+	VFMADD231PS  320(AX)(R9*1), Z14, Z12
+	VFMADD231PS  384(AX)(R9*1), Z14, Z13
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z14
+	VFMADD231PS  (AX)(R10*1), Z14, Z7
+	VFMADD231PS  64(AX)(R10*1), Z14, Z8
+	VFMADD231PS  128(AX)(R10*1), Z14, Z9
+	VFMADD231PS  192(AX)(R10*1), Z14, Z10
+	VFMADD231PS  256(AX)(R10*1), Z14, Z11
+	VFMADD231PS  320(AX)(R10*1), Z14, Z12
+	VFMADD231PS  384(AX)(R10*1), Z14, Z13
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z14
+	VFMADD231PS  (AX)(R11*1), Z14, Z7
+	VFMADD231PS  64(AX)(R11*1), Z14, Z8
+	VFMADD231PS  128(AX)(R11*1), Z14, Z9
+	VFMADD231PS  192(AX)(R11*1), Z14, Z10
+	VFMADD231PS  256(AX)(R11*1), Z14, Z11
+	VFMADD231PS  320(AX)(R11*1), Z14, Z12
+	VFMADD231PS  384(AX)(R11*1), Z14, Z13
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round14
+
+rest15:
+	CMPQ         R12, $+1
+	JLE          fewer16
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z7
+	VFMADD231PS  64(AX)(R8*1), Z14, Z8
+	VFMADD231PS  128(AX)(R8*1), Z14, Z9
+	VFMADD231PS  192(AX)(R8*1), Z14, Z10
+	VFMADD231PS  256(AX)(R8*1), Z14, Z11
+	VFMADD231PS  320(AX)(R8*1), Z14, Z12
+	VFMADD231PS  384(AX)(R8*1), Z14, Z13
+	VBROADCASTSS 4(CX), Z14
+	VFMADD231PS  (AX)(R9*1), Z14, Z7
+	VFMADD231PS  64(AX)(R9*1), Z14, Z8
+	VFMADD231PS  128(AX)(R9*1), Z14, Z9
+	VFMADD231PS  192(AX)(R9*1), Z14, Z10
+	VFMADD231PS  256(AX)(R9*1), Z14, Z11
+	VFMADD231PS  320(AX)(R9*1), Z14, Z12
+	VFMADD231PS  384(AX)(R9*1), Z14, Z13
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer16:
+	TESTQ R12, R12
+	JZ    list_end17
+
+list18:
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  (AX)(R8*1), Z14, Z7
+	VFMADD231PS  64(AX)(R8*1), Z14, Z8
+	VFMADD231PS  128(AX)(R8*1), Z14, Z9
+	VFMADD231PS  192(AX)(R8*1), Z14, Z10
+	VFMADD231PS  256(AX)(R8*1), Z14, Z11
+	VFMADD231PS  320(AX)(R8*1), Z14, Z12
+	VFMADD231PS  384(AX)(R8*1), Z14, Z13
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows10_9
+	JNZ          list18
 
-rows10__end8:
-	ADDQ         $+6, R9
+list_end17:
+	ADDQ         $+6, SI
 	VBROADCASTSS lo+88(FP), Z14
 	VBROADCASTSS hi+92(FP), Z15
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z14, Z0
 	VMINPS       Z0, Z15, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z14, Z1
 	VMINPS       Z1, Z15, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z14, Z2
 	VMINPS       Z2, Z15, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z14, Z3
 	VMINPS       Z3, Z15, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z14, Z4
 	VMINPS       Z4, Z15, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z14, Z5
 	VMINPS       Z5, Z15, Z5
-	VMOVUPS      Z5, 320(R13)
+	VMOVUPS      Z5, 320(R14)
 	VMAXPS       Z6, Z14, Z6
 	VMINPS       Z6, Z15, Z6
-	VMOVUPS      Z6, 384(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z6, 384(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z7, Z14, Z7
 	VMINPS       Z7, Z15, Z7
-	VMOVUPS      Z7, (R13)
+	VMOVUPS      Z7, (R14)
 	VMAXPS       Z8, Z14, Z8
 	VMINPS       Z8, Z15, Z8
-	VMOVUPS      Z8, 64(R13)
+	VMOVUPS      Z8, 64(R14)
 	VMAXPS       Z9, Z14, Z9
 	VMINPS       Z9, Z15, Z9
-	VMOVUPS      Z9, 128(R13)
+	VMOVUPS      Z9, 128(R14)
 	VMAXPS       Z10, Z14, Z10
 	VMINPS       Z10, Z15, Z10
-	VMOVUPS      Z10, 192(R13)
+	VMOVUPS      Z10, 192(R14)
 	VMAXPS       Z11, Z14, Z11
 	VMINPS       Z11, Z15, Z11
-	VMOVUPS      Z11, 256(R13)
+	VMOVUPS      Z11, 256(R14)
 	VMAXPS       Z12, Z14, Z12
 	VMINPS       Z12, Z15, Z12
-	VMOVUPS      Z12, 320(R13)
+	VMOVUPS      Z12, 320(R14)
 	VMAXPS       Z13, Z14, Z13
 	VMINPS       Z13, Z15, Z13
-	VMOVUPS      Z13, 384(R13)
-	ADDQ         $+8, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z13, 384(R14)
+	ADDQ         $+8, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m4_t8_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	ADDQ         $+16, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
+	VBROADCASTSS 4(R12), Y1
+	VBROADCASTSS 8(R12), Y2
+	VBROADCASTSS 12(R12), Y3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y1
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y2
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y3
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y0
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y1
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y2
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y3
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y0
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	DECQ           R12
+	JNZ            list6
+
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
+
+round7:
+	CMPQ           R12, $+3
+	JLE            rest8
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y0
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y0
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y0
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y0
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y0
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list11
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ           R12, $+3
+	JLE            rest13
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y1
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list16
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ           R12, $+3
+	JLE            rest18
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y2
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y2
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y2
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list21
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ           R12, $+3
+	JLE            rest23
+	VBROADCASTF128 (CX), Y4
+	VPERMILPS      $0x00, Y4, Y5
+	VFMADD231PS    (AX)(R8*1), Y5, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y4, Y5
+	VFMADD231PS    (AX)(R9*1), Y5, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y4, Y5
+	VFMADD231PS    (AX)(R10*1), Y5, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y4, Y4
+	VFMADD231PS    (AX)(R11*1), Y4, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSD (CX), Y4
+	VPERMILPS    $0x00, Y4, Y5
+	VFMADD231PS  (AX)(R8*1), Y5, Y3
+	VPERMILPS    $0x55, Y4, Y4
+	VFMADD231PS  (AX)(R9*1), Y4, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  (AX)(R8*1), Y4, Y3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list26
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y4
-	VFMADD231PS  (CX)(R13*1), Y4, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R12
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Y4
 	VBROADCASTSS hi+92(FP), Y5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y0, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y1, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y2, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y3, (R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m4_t16_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(R12), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(DI), Y4
+	VBROADCASTSS 8(R12), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(DI), Y6
+	VBROADCASTSS 12(R12), Y6
 	VMOVAPS      Y6, Y7
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y2
 	VMOVUPS 32(R14), Y3
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y4
 	VMOVUPS 32(R14), Y5
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y6
 	VMOVUPS 32(R14), Y7
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y0
-	VFMADD231PS  32(CX)(R13*1), Y8, Y1
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y2
-	VFMADD231PS  32(CX)(R13*1), Y8, Y3
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y4
-	VFMADD231PS  32(CX)(R13*1), Y8, Y5
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y6
-	VFMADD231PS  32(CX)(R13*1), Y8, Y7
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y0
+	VFMADD231PS    32(AX)(R8*1), Y9, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y2
+	VFMADD231PS    32(AX)(R9*1), Y9, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y4
+	VFMADD231PS    32(AX)(R10*1), Y9, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y6
+	VFMADD231PS    32(AX)(R11*1), Y8, Y7
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	DECQ           R12
+	JNZ            list6
+
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
+
+round7:
+	CMPQ           R12, $+3
+	JLE            rest8
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y0
+	VFMADD231PS    32(AX)(R8*1), Y9, Y1
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y0
+	VFMADD231PS    32(AX)(R9*1), Y9, Y1
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y0
+	VFMADD231PS    32(AX)(R10*1), Y9, Y1
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y0
+	VFMADD231PS    32(AX)(R11*1), Y8, Y1
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y0
+	VFMADD231PS  32(AX)(R8*1), Y9, Y1
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y0
+	VFMADD231PS  32(AX)(R9*1), Y8, Y1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y0
+	VFMADD231PS  32(AX)(R8*1), Y8, Y1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list11
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y0
-	VFMADD231PS  32(CX)(R13*1), Y8, Y1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ           R12, $+3
+	JLE            rest13
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y2
+	VFMADD231PS    32(AX)(R8*1), Y9, Y3
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y2
+	VFMADD231PS    32(AX)(R9*1), Y9, Y3
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y2
+	VFMADD231PS    32(AX)(R10*1), Y9, Y3
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y2
+	VFMADD231PS    32(AX)(R11*1), Y8, Y3
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y2
+	VFMADD231PS  32(AX)(R8*1), Y9, Y3
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y2
+	VFMADD231PS  32(AX)(R9*1), Y8, Y3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y2
+	VFMADD231PS  32(AX)(R8*1), Y8, Y3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list16
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y2
-	VFMADD231PS  32(CX)(R13*1), Y8, Y3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ           R12, $+3
+	JLE            rest18
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y4
+	VFMADD231PS    32(AX)(R8*1), Y9, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y4
+	VFMADD231PS    32(AX)(R9*1), Y9, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y4
+	VFMADD231PS    32(AX)(R10*1), Y9, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y4
+	VFMADD231PS    32(AX)(R11*1), Y8, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y4
+	VFMADD231PS  32(AX)(R8*1), Y9, Y5
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y4
+	VFMADD231PS  32(AX)(R9*1), Y8, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y4
+	VFMADD231PS  32(AX)(R8*1), Y8, Y5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list21
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y4
-	VFMADD231PS  32(CX)(R13*1), Y8, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ           R12, $+3
+	JLE            rest23
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R8*1), Y9, Y6
+	VFMADD231PS    32(AX)(R8*1), Y9, Y7
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R9*1), Y9, Y6
+	VFMADD231PS    32(AX)(R9*1), Y9, Y7
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R10*1), Y9, Y6
+	VFMADD231PS    32(AX)(R10*1), Y9, Y7
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R11*1), Y8, Y6
+	VFMADD231PS    32(AX)(R11*1), Y8, Y7
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSD (CX), Y8
+	VPERMILPS    $0x00, Y8, Y9
+	VFMADD231PS  (AX)(R8*1), Y9, Y6
+	VFMADD231PS  32(AX)(R8*1), Y9, Y7
+	VPERMILPS    $0x55, Y8, Y8
+	VFMADD231PS  (AX)(R9*1), Y8, Y6
+	VFMADD231PS  32(AX)(R9*1), Y8, Y7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  (AX)(R8*1), Y8, Y6
+	VFMADD231PS  32(AX)(R8*1), Y8, Y7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list26
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y8
-	VFMADD231PS  (CX)(R13*1), Y8, Y6
-	VFMADD231PS  32(CX)(R13*1), Y8, Y7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R12
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Y8
 	VBROADCASTSS hi+92(FP), Y9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y1, 32(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R13)
+	VMOVUPS      Y2, (R14)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y3, 32(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R13)
+	VMOVUPS      Y4, (R14)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y5, 32(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R13)
+	VMOVUPS      Y6, (R14)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y7, 32(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t16_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	ADDQ         $+16, DI
-	JMP          ready3
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
+	VBROADCASTSS 4(R12), Z1
+	VBROADCASTSS 8(R12), Z2
+	VBROADCASTSS 12(R12), Z3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z1
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z2
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z3
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z0
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z1
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z2
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z3
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z0
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z0
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z0
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z0
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z0
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z1
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z2
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (CX)(R13*1), Z4, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  (AX)(R10*1), Z4, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  (AX)(R11*1), Z4, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  (AX)(R9*1), Z4, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (AX)(R8*1), Z4, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z4
 	VBROADCASTSS hi+92(FP), Z5
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z0, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z1, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z2, (R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, (R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3
 TEXT ·panelStep_f32_m4_t24_avx2(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Y0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
+	VBROADCASTSS 4(R12), Y3
 	VMOVAPS      Y3, Y4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(DI), Y6
+	VBROADCASTSS 8(R12), Y6
 	VMOVAPS      Y6, Y7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(DI), Y9
+	VBROADCASTSS 12(R12), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y0
 	VMOVUPS 32(R14), Y1
 	VMOVUPS 64(R14), Y2
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y3
 	VMOVUPS 32(R14), Y4
 	VMOVUPS 64(R14), Y5
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y6
 	VMOVUPS 32(R14), Y7
 	VMOVUPS 64(R14), Y8
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Y9
 	VMOVUPS 32(R14), Y10
 	VMOVUPS 64(R14), Y11
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y0
-	VFMADD231PS  32(CX)(R13*1), Y12, Y1
-	VFMADD231PS  64(CX)(R13*1), Y12, Y2
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y3
-	VFMADD231PS  32(CX)(R13*1), Y12, Y4
-	VFMADD231PS  64(CX)(R13*1), Y12, Y5
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y6
-	VFMADD231PS  32(CX)(R13*1), Y12, Y7
-	VFMADD231PS  64(CX)(R13*1), Y12, Y8
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y9
-	VFMADD231PS  32(CX)(R13*1), Y12, Y10
-	VFMADD231PS  64(CX)(R13*1), Y12, Y11
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y0
+	VFMADD231PS    32(AX)(R8*1), Y13, Y1
+	VFMADD231PS    64(AX)(R8*1), Y13, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y3
+	VFMADD231PS    32(AX)(R9*1), Y13, Y4
+	VFMADD231PS    64(AX)(R9*1), Y13, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y6
+	VFMADD231PS    32(AX)(R10*1), Y13, Y7
+	VFMADD231PS    64(AX)(R10*1), Y13, Y8
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y9
+	VFMADD231PS    32(AX)(R11*1), Y12, Y10
+	VFMADD231PS    64(AX)(R11*1), Y12, Y11
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	DECQ           R12
+	JNZ            list6
+
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
+
+round7:
+	CMPQ           R12, $+3
+	JLE            rest8
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y0
+	VFMADD231PS    32(AX)(R8*1), Y13, Y1
+	VFMADD231PS    64(AX)(R8*1), Y13, Y2
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y0
+	VFMADD231PS    32(AX)(R9*1), Y13, Y1
+	VFMADD231PS    64(AX)(R9*1), Y13, Y2
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y0
+	VFMADD231PS    32(AX)(R10*1), Y13, Y1
+	VFMADD231PS    64(AX)(R10*1), Y13, Y2
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y0
+	VFMADD231PS    32(AX)(R11*1), Y12, Y1
+	VFMADD231PS    64(AX)(R11*1), Y12, Y2
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y0
+	VFMADD231PS  32(AX)(R8*1), Y13, Y1
+	VFMADD231PS  64(AX)(R8*1), Y13, Y2
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y0
+	VFMADD231PS  32(AX)(R9*1), Y12, Y1
+	VFMADD231PS  64(AX)(R9*1), Y12, Y2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y0
+	VFMADD231PS  32(AX)(R8*1), Y12, Y1
+	VFMADD231PS  64(AX)(R8*1), Y12, Y2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list11
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y0
-	VFMADD231PS  32(CX)(R13*1), Y12, Y1
-	VFMADD231PS  64(CX)(R13*1), Y12, Y2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ           R12, $+3
+	JLE            rest13
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y3
+	VFMADD231PS    32(AX)(R8*1), Y13, Y4
+	VFMADD231PS    64(AX)(R8*1), Y13, Y5
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y3
+	VFMADD231PS    32(AX)(R9*1), Y13, Y4
+	VFMADD231PS    64(AX)(R9*1), Y13, Y5
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y3
+	VFMADD231PS    32(AX)(R10*1), Y13, Y4
+	VFMADD231PS    64(AX)(R10*1), Y13, Y5
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y3
+	VFMADD231PS    32(AX)(R11*1), Y12, Y4
+	VFMADD231PS    64(AX)(R11*1), Y12, Y5
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y3
+	VFMADD231PS  32(AX)(R8*1), Y13, Y4
+	VFMADD231PS  64(AX)(R8*1), Y13, Y5
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y3
+	VFMADD231PS  32(AX)(R9*1), Y12, Y4
+	VFMADD231PS  64(AX)(R9*1), Y12, Y5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y3
+	VFMADD231PS  32(AX)(R8*1), Y12, Y4
+	VFMADD231PS  64(AX)(R8*1), Y12, Y5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list16
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y3
-	VFMADD231PS  32(CX)(R13*1), Y12, Y4
-	VFMADD231PS  64(CX)(R13*1), Y12, Y5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ           R12, $+3
+	JLE            rest18
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y6
+	VFMADD231PS    32(AX)(R8*1), Y13, Y7
+	VFMADD231PS    64(AX)(R8*1), Y13, Y8
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y6
+	VFMADD231PS    32(AX)(R9*1), Y13, Y7
+	VFMADD231PS    64(AX)(R9*1), Y13, Y8
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y6
+	VFMADD231PS    32(AX)(R10*1), Y13, Y7
+	VFMADD231PS    64(AX)(R10*1), Y13, Y8
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y6
+	VFMADD231PS    32(AX)(R11*1), Y12, Y7
+	VFMADD231PS    64(AX)(R11*1), Y12, Y8
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y6
+	VFMADD231PS  32(AX)(R8*1), Y13, Y7
+	VFMADD231PS  64(AX)(R8*1), Y13, Y8
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y6
+	VFMADD231PS  32(AX)(R9*1), Y12, Y7
+	VFMADD231PS  64(AX)(R9*1), Y12, Y8
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y6
+	VFMADD231PS  32(AX)(R8*1), Y12, Y7
+	VFMADD231PS  64(AX)(R8*1), Y12, Y8
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list21
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y6
-	VFMADD231PS  32(CX)(R13*1), Y12, Y7
-	VFMADD231PS  64(CX)(R13*1), Y12, Y8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ           R12, $+3
+	JLE            rest23
+	VBROADCASTF128 (CX), Y12
+	VPERMILPS      $0x00, Y12, Y13
+	VFMADD231PS    (AX)(R8*1), Y13, Y9
+	VFMADD231PS    32(AX)(R8*1), Y13, Y10
+	VFMADD231PS    64(AX)(R8*1), Y13, Y11
+	MOVWLZX        8(BX), R8
+	IMULQ          DI, R8
+	VPERMILPS      $0x55, Y12, Y13
+	VFMADD231PS    (AX)(R9*1), Y13, Y9
+	VFMADD231PS    32(AX)(R9*1), Y13, Y10
+	VFMADD231PS    64(AX)(R9*1), Y13, Y11
+	MOVWLZX        10(BX), R9
+	IMULQ          DI, R9
+	VPERMILPS      $0xaa, Y12, Y13
+	VFMADD231PS    (AX)(R10*1), Y13, Y9
+	VFMADD231PS    32(AX)(R10*1), Y13, Y10
+	VFMADD231PS    64(AX)(R10*1), Y13, Y11
+	MOVWLZX        12(BX), R10
+	IMULQ          DI, R10
+	VPERMILPS      $0xff, Y12, Y12
+	VFMADD231PS    (AX)(R11*1), Y12, Y9
+	VFMADD231PS    32(AX)(R11*1), Y12, Y10
+	VFMADD231PS    64(AX)(R11*1), Y12, Y11
+	MOVWLZX        14(BX), R11
+	IMULQ          DI, R11
+	ADDQ           $+8, BX
+	ADDQ           $+16, CX
+	ADDQ           $-4, R12
+	JMP            round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSD (CX), Y12
+	VPERMILPS    $0x00, Y12, Y13
+	VFMADD231PS  (AX)(R8*1), Y13, Y9
+	VFMADD231PS  32(AX)(R8*1), Y13, Y10
+	VFMADD231PS  64(AX)(R8*1), Y13, Y11
+	VPERMILPS    $0x55, Y12, Y12
+	VFMADD231PS  (AX)(R9*1), Y12, Y9
+	VFMADD231PS  32(AX)(R9*1), Y12, Y10
+	VFMADD231PS  64(AX)(R9*1), Y12, Y11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  (AX)(R8*1), Y12, Y9
+	VFMADD231PS  32(AX)(R8*1), Y12, Y10
+	VFMADD231PS  64(AX)(R8*1), Y12, Y11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list26
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
-
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Y12
-	VFMADD231PS  (CX)(R13*1), Y12, Y9
-	VFMADD231PS  32(CX)(R13*1), Y12, Y10
-	VFMADD231PS  64(CX)(R13*1), Y12, Y11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
-	DECQ         R12
-	JNZ          rows1000_13
-
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Y12
 	VBROADCASTSS hi+92(FP), Y13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R13)
+	VMOVUPS      Y0, (R14)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R13)
+	VMOVUPS      Y1, 32(R14)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y2, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R13)
+	VMOVUPS      Y3, (R14)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 32(R13)
+	VMOVUPS      Y4, 32(R14)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y5, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R13)
+	VMOVUPS      Y6, (R14)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R13)
+	VMOVUPS      Y7, 32(R14)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Y8, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, (R13)
+	VMOVUPS      Y9, (R14)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R13)
+	VMOVUPS      Y10, 32(R14)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 64(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t32_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(R12), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(DI), Z4
+	VBROADCASTSS 8(R12), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(DI), Z6
+	VBROADCASTSS 12(R12), Z6
 	VMOVAPS      Z6, Z7
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z2
 	VMOVUPS 64(R14), Z3
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z4
 	VMOVUPS 64(R14), Z5
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z6
 	VMOVUPS 64(R14), Z7
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z0
-	VFMADD231PS  64(CX)(R13*1), Z8, Z1
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z2
-	VFMADD231PS  64(CX)(R13*1), Z8, Z3
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z4
-	VFMADD231PS  64(CX)(R13*1), Z8, Z5
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z6
-	VFMADD231PS  64(CX)(R13*1), Z8, Z7
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z2
+	VFMADD231PS  64(AX)(R9*1), Z8, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z4
+	VFMADD231PS  64(AX)(R10*1), Z8, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z6
+	VFMADD231PS  64(AX)(R11*1), Z8, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z0
-	VFMADD231PS  64(CX)(R13*1), Z8, Z1
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z0
+	VFMADD231PS  64(AX)(R10*1), Z8, Z1
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z0
+	VFMADD231PS  64(AX)(R11*1), Z8, Z1
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z0
+	VFMADD231PS  64(AX)(R9*1), Z8, Z1
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z0
+	VFMADD231PS  64(AX)(R8*1), Z8, Z1
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z2
-	VFMADD231PS  64(CX)(R13*1), Z8, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z2
+	VFMADD231PS  64(AX)(R8*1), Z8, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z2
+	VFMADD231PS  64(AX)(R9*1), Z8, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z2
+	VFMADD231PS  64(AX)(R10*1), Z8, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z2
+	VFMADD231PS  64(AX)(R11*1), Z8, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z2
+	VFMADD231PS  64(AX)(R8*1), Z8, Z3
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z2
+	VFMADD231PS  64(AX)(R9*1), Z8, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z2
+	VFMADD231PS  64(AX)(R8*1), Z8, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z4
-	VFMADD231PS  64(CX)(R13*1), Z8, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z4
+	VFMADD231PS  64(AX)(R10*1), Z8, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z4
+	VFMADD231PS  64(AX)(R11*1), Z8, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z4
+	VFMADD231PS  64(AX)(R9*1), Z8, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z4
+	VFMADD231PS  64(AX)(R8*1), Z8, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z8
-	VFMADD231PS  (CX)(R13*1), Z8, Z6
-	VFMADD231PS  64(CX)(R13*1), Z8, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z6
+	VFMADD231PS  64(AX)(R8*1), Z8, Z7
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z6
+	VFMADD231PS  64(AX)(R9*1), Z8, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z8
+	VFMADD231PS  (AX)(R10*1), Z8, Z6
+	VFMADD231PS  64(AX)(R10*1), Z8, Z7
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z8
+	VFMADD231PS  (AX)(R11*1), Z8, Z6
+	VFMADD231PS  64(AX)(R11*1), Z8, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z6
+	VFMADD231PS  64(AX)(R8*1), Z8, Z7
+	VBROADCASTSS 4(CX), Z8
+	VFMADD231PS  (AX)(R9*1), Z8, Z6
+	VFMADD231PS  64(AX)(R9*1), Z8, Z7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  (AX)(R8*1), Z8, Z6
+	VFMADD231PS  64(AX)(R8*1), Z8, Z7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z8
 	VBROADCASTSS hi+92(FP), Z9
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z1, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R13)
+	VMOVUPS      Z2, (R14)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z3, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R13)
+	VMOVUPS      Z4, (R14)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z5, 64(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R14)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z7, 64(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t48_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
+	VBROADCASTSS 4(R12), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(DI), Z6
+	VBROADCASTSS 8(R12), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(DI), Z9
+	VBROADCASTSS 12(R12), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
 	VMOVUPS 64(R14), Z1
 	VMOVUPS 128(R14), Z2
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z3
 	VMOVUPS 64(R14), Z4
 	VMOVUPS 128(R14), Z5
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z6
 	VMOVUPS 64(R14), Z7
 	VMOVUPS 128(R14), Z8
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z9
 	VMOVUPS 64(R14), Z10
 	VMOVUPS 128(R14), Z11
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z0
-	VFMADD231PS  64(CX)(R13*1), Z12, Z1
-	VFMADD231PS  128(CX)(R13*1), Z12, Z2
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z3
-	VFMADD231PS  64(CX)(R13*1), Z12, Z4
-	VFMADD231PS  128(CX)(R13*1), Z12, Z5
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z6
-	VFMADD231PS  64(CX)(R13*1), Z12, Z7
-	VFMADD231PS  128(CX)(R13*1), Z12, Z8
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z9
-	VFMADD231PS  64(CX)(R13*1), Z12, Z10
-	VFMADD231PS  128(CX)(R13*1), Z12, Z11
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z3
+	VFMADD231PS  64(AX)(R9*1), Z12, Z4
+	VFMADD231PS  128(AX)(R9*1), Z12, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z6
+	VFMADD231PS  64(AX)(R10*1), Z12, Z7
+	VFMADD231PS  128(AX)(R10*1), Z12, Z8
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z9
+	VFMADD231PS  64(AX)(R11*1), Z12, Z10
+	VFMADD231PS  128(AX)(R11*1), Z12, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z0
-	VFMADD231PS  64(CX)(R13*1), Z12, Z1
-	VFMADD231PS  128(CX)(R13*1), Z12, Z2
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z0
+	VFMADD231PS  64(AX)(R10*1), Z12, Z1
+	VFMADD231PS  128(AX)(R10*1), Z12, Z2
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z0
+	VFMADD231PS  64(AX)(R11*1), Z12, Z1
+	VFMADD231PS  128(AX)(R11*1), Z12, Z2
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z0
+	VFMADD231PS  64(AX)(R9*1), Z12, Z1
+	VFMADD231PS  128(AX)(R9*1), Z12, Z2
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z0
+	VFMADD231PS  64(AX)(R8*1), Z12, Z1
+	VFMADD231PS  128(AX)(R8*1), Z12, Z2
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z3
-	VFMADD231PS  64(CX)(R13*1), Z12, Z4
-	VFMADD231PS  128(CX)(R13*1), Z12, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z3
+	VFMADD231PS  64(AX)(R8*1), Z12, Z4
+	VFMADD231PS  128(AX)(R8*1), Z12, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z3
+	VFMADD231PS  64(AX)(R9*1), Z12, Z4
+	VFMADD231PS  128(AX)(R9*1), Z12, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z3
+	VFMADD231PS  64(AX)(R10*1), Z12, Z4
+	VFMADD231PS  128(AX)(R10*1), Z12, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z3
+	VFMADD231PS  64(AX)(R11*1), Z12, Z4
+	VFMADD231PS  128(AX)(R11*1), Z12, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z3
+	VFMADD231PS  64(AX)(R8*1), Z12, Z4
+	VFMADD231PS  128(AX)(R8*1), Z12, Z5
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z3
+	VFMADD231PS  64(AX)(R9*1), Z12, Z4
+	VFMADD231PS  128(AX)(R9*1), Z12, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z3
+	VFMADD231PS  64(AX)(R8*1), Z12, Z4
+	VFMADD231PS  128(AX)(R8*1), Z12, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z6
-	VFMADD231PS  64(CX)(R13*1), Z12, Z7
-	VFMADD231PS  128(CX)(R13*1), Z12, Z8
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z6
+	VFMADD231PS  64(AX)(R10*1), Z12, Z7
+	VFMADD231PS  128(AX)(R10*1), Z12, Z8
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z6
+	VFMADD231PS  64(AX)(R11*1), Z12, Z7
+	VFMADD231PS  128(AX)(R11*1), Z12, Z8
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z6
+	VFMADD231PS  64(AX)(R9*1), Z12, Z7
+	VFMADD231PS  128(AX)(R9*1), Z12, Z8
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z6
+	VFMADD231PS  64(AX)(R8*1), Z12, Z7
+	VFMADD231PS  128(AX)(R8*1), Z12, Z8
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z12
-	VFMADD231PS  (CX)(R13*1), Z12, Z9
-	VFMADD231PS  64(CX)(R13*1), Z12, Z10
-	VFMADD231PS  128(CX)(R13*1), Z12, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z9
+	VFMADD231PS  64(AX)(R8*1), Z12, Z10
+	VFMADD231PS  128(AX)(R8*1), Z12, Z11
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z9
+	VFMADD231PS  64(AX)(R9*1), Z12, Z10
+	VFMADD231PS  128(AX)(R9*1), Z12, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z12
+	VFMADD231PS  (AX)(R10*1), Z12, Z9
+	VFMADD231PS  64(AX)(R10*1), Z12, Z10
+	VFMADD231PS  128(AX)(R10*1), Z12, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z12
+	VFMADD231PS  (AX)(R11*1), Z12, Z9
+	VFMADD231PS  64(AX)(R11*1), Z12, Z10
+	VFMADD231PS  128(AX)(R11*1), Z12, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z9
+	VFMADD231PS  64(AX)(R8*1), Z12, Z10
+	VFMADD231PS  128(AX)(R8*1), Z12, Z11
+	VBROADCASTSS 4(CX), Z12
+	VFMADD231PS  (AX)(R9*1), Z12, Z9
+	VFMADD231PS  64(AX)(R9*1), Z12, Z10
+	VFMADD231PS  128(AX)(R9*1), Z12, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  (AX)(R8*1), Z12, Z9
+	VFMADD231PS  64(AX)(R8*1), Z12, Z10
+	VFMADD231PS  128(AX)(R8*1), Z12, Z11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z12
 	VBROADCASTSS hi+92(FP), Z13
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z2, 128(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (R13)
+	VMOVUPS      Z3, (R14)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(R13)
+	VMOVUPS      Z4, 64(R14)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 128(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z5, 128(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R14)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R13)
+	VMOVUPS      Z7, 64(R14)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z8, 128(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (R13)
+	VMOVUPS      Z9, (R14)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(R13)
+	VMOVUPS      Z10, 64(R14)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 128(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 128(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t64_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
+	VBROADCASTSS 4(R12), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(DI), Z8
+	VBROADCASTSS 8(R12), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(DI), Z12
+	VBROADCASTSS 12(R12), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -10532,7 +17106,7 @@ load2:
 	VMOVUPS 128(R14), Z2
 	VMOVUPS 192(R14), Z3
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z4
@@ -10540,7 +17114,7 @@ load2:
 	VMOVUPS 128(R14), Z6
 	VMOVUPS 192(R14), Z7
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z8
@@ -10548,7 +17122,7 @@ load2:
 	VMOVUPS 128(R14), Z10
 	VMOVUPS 192(R14), Z11
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z12
@@ -10556,249 +17130,509 @@ load2:
 	VMOVUPS 128(R14), Z14
 	VMOVUPS 192(R14), Z15
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z0
-	VFMADD231PS  64(CX)(R13*1), Z16, Z1
-	VFMADD231PS  128(CX)(R13*1), Z16, Z2
-	VFMADD231PS  192(CX)(R13*1), Z16, Z3
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z4
-	VFMADD231PS  64(CX)(R13*1), Z16, Z5
-	VFMADD231PS  128(CX)(R13*1), Z16, Z6
-	VFMADD231PS  192(CX)(R13*1), Z16, Z7
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z8
-	VFMADD231PS  64(CX)(R13*1), Z16, Z9
-	VFMADD231PS  128(CX)(R13*1), Z16, Z10
-	VFMADD231PS  192(CX)(R13*1), Z16, Z11
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z12
-	VFMADD231PS  64(CX)(R13*1), Z16, Z13
-	VFMADD231PS  128(CX)(R13*1), Z16, Z14
-	VFMADD231PS  192(CX)(R13*1), Z16, Z15
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z0
+	VFMADD231PS  64(AX)(R8*1), Z16, Z1
+	VFMADD231PS  128(AX)(R8*1), Z16, Z2
+	VFMADD231PS  192(AX)(R8*1), Z16, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z4
+	VFMADD231PS  64(AX)(R9*1), Z16, Z5
+	VFMADD231PS  128(AX)(R9*1), Z16, Z6
+	VFMADD231PS  192(AX)(R9*1), Z16, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z16
+	VFMADD231PS  (AX)(R10*1), Z16, Z8
+	VFMADD231PS  64(AX)(R10*1), Z16, Z9
+	VFMADD231PS  128(AX)(R10*1), Z16, Z10
+	VFMADD231PS  192(AX)(R10*1), Z16, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z16
+	VFMADD231PS  (AX)(R11*1), Z16, Z12
+	VFMADD231PS  64(AX)(R11*1), Z16, Z13
+	VFMADD231PS  128(AX)(R11*1), Z16, Z14
+	VFMADD231PS  192(AX)(R11*1), Z16, Z15
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z0
-	VFMADD231PS  64(CX)(R13*1), Z16, Z1
-	VFMADD231PS  128(CX)(R13*1), Z16, Z2
-	VFMADD231PS  192(CX)(R13*1), Z16, Z3
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z0
+	VFMADD231PS  64(AX)(R8*1), Z16, Z1
+	VFMADD231PS  128(AX)(R8*1), Z16, Z2
+	VFMADD231PS  192(AX)(R8*1), Z16, Z3
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z0
+	VFMADD231PS  64(AX)(R9*1), Z16, Z1
+	VFMADD231PS  128(AX)(R9*1), Z16, Z2
+	VFMADD231PS  192(AX)(R9*1), Z16, Z3
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z16
+	VFMADD231PS  (AX)(R10*1), Z16, Z0
+	VFMADD231PS  64(AX)(R10*1), Z16, Z1
+	VFMADD231PS  128(AX)(R10*1), Z16, Z2
+	VFMADD231PS  192(AX)(R10*1), Z16, Z3
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z16
+	VFMADD231PS  (AX)(R11*1), Z16, Z0
+	VFMADD231PS  64(AX)(R11*1), Z16, Z1
+	VFMADD231PS  128(AX)(R11*1), Z16, Z2
+	VFMADD231PS  192(AX)(R11*1), Z16, Z3
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z0
+	VFMADD231PS  64(AX)(R8*1), Z16, Z1
+	VFMADD231PS  128(AX)(R8*1), Z16, Z2
+	VFMADD231PS  192(AX)(R8*1), Z16, Z3
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z0
+	VFMADD231PS  64(AX)(R9*1), Z16, Z1
+	VFMADD231PS  128(AX)(R9*1), Z16, Z2
+	VFMADD231PS  192(AX)(R9*1), Z16, Z3
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z0
+	VFMADD231PS  64(AX)(R8*1), Z16, Z1
+	VFMADD231PS  128(AX)(R8*1), Z16, Z2
+	VFMADD231PS  192(AX)(R8*1), Z16, Z3
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z4
-	VFMADD231PS  64(CX)(R13*1), Z16, Z5
-	VFMADD231PS  128(CX)(R13*1), Z16, Z6
-	VFMADD231PS  192(CX)(R13*1), Z16, Z7
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z4
+	VFMADD231PS  64(AX)(R8*1), Z16, Z5
+	VFMADD231PS  128(AX)(R8*1), Z16, Z6
+	VFMADD231PS  192(AX)(R8*1), Z16, Z7
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z4
+	VFMADD231PS  64(AX)(R9*1), Z16, Z5
+	VFMADD231PS  128(AX)(R9*1), Z16, Z6
+	VFMADD231PS  192(AX)(R9*1), Z16, Z7
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z16
+	VFMADD231PS  (AX)(R10*1), Z16, Z4
+	VFMADD231PS  64(AX)(R10*1), Z16, Z5
+	VFMADD231PS  128(AX)(R10*1), Z16, Z6
+	VFMADD231PS  192(AX)(R10*1), Z16, Z7
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z16
+	VFMADD231PS  (AX)(R11*1), Z16, Z4
+	VFMADD231PS  64(AX)(R11*1), Z16, Z5
+	VFMADD231PS  128(AX)(R11*1), Z16, Z6
+	VFMADD231PS  192(AX)(R11*1), Z16, Z7
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z4
+	VFMADD231PS  64(AX)(R8*1), Z16, Z5
+	VFMADD231PS  128(AX)(R8*1), Z16, Z6
+	VFMADD231PS  192(AX)(R8*1), Z16, Z7
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z4
+	VFMADD231PS  64(AX)(R9*1), Z16, Z5
+	VFMADD231PS  128(AX)(R9*1), Z16, Z6
+	VFMADD231PS  192(AX)(R9*1), Z16, Z7
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z4
+	VFMADD231PS  64(AX)(R8*1), Z16, Z5
+	VFMADD231PS  128(AX)(R8*1), Z16, Z6
+	VFMADD231PS  192(AX)(R8*1), Z16, Z7
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z8
-	VFMADD231PS  64(CX)(R13*1), Z16, Z9
-	VFMADD231PS  128(CX)(R13*1), Z16, Z10
-	VFMADD231PS  192(CX)(R13*1), Z16, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z8
+	VFMADD231PS  64(AX)(R8*1), Z16, Z9
+	VFMADD231PS  128(AX)(R8*1), Z16, Z10
+	VFMADD231PS  192(AX)(R8*1), Z16, Z11
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z8
+	VFMADD231PS  64(AX)(R9*1), Z16, Z9
+	VFMADD231PS  128(AX)(R9*1), Z16, Z10
+	VFMADD231PS  192(AX)(R9*1), Z16, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z16
+	VFMADD231PS  (AX)(R10*1), Z16, Z8
+	VFMADD231PS  64(AX)(R10*1), Z16, Z9
+	VFMADD231PS  128(AX)(R10*1), Z16, Z10
+	VFMADD231PS  192(AX)(R10*1), Z16, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z16
+	VFMADD231PS  (AX)(R11*1), Z16, Z8
+	VFMADD231PS  64(AX)(R11*1), Z16, Z9
+	VFMADD231PS  128(AX)(R11*1), Z16, Z10
+	VFMADD231PS  192(AX)(R11*1), Z16, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z8
+	VFMADD231PS  64(AX)(R8*1), Z16, Z9
+	VFMADD231PS  128(AX)(R8*1), Z16, Z10
+	VFMADD231PS  192(AX)(R8*1), Z16, Z11
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z8
+	VFMADD231PS  64(AX)(R9*1), Z16, Z9
+	VFMADD231PS  128(AX)(R9*1), Z16, Z10
+	VFMADD231PS  192(AX)(R9*1), Z16, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z8
+	VFMADD231PS  64(AX)(R8*1), Z16, Z9
+	VFMADD231PS  128(AX)(R8*1), Z16, Z10
+	VFMADD231PS  192(AX)(R8*1), Z16, Z11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z16
-	VFMADD231PS  (CX)(R13*1), Z16, Z12
-	VFMADD231PS  64(CX)(R13*1), Z16, Z13
-	VFMADD231PS  128(CX)(R13*1), Z16, Z14
-	VFMADD231PS  192(CX)(R13*1), Z16, Z15
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z12
+	VFMADD231PS  64(AX)(R8*1), Z16, Z13
+	VFMADD231PS  128(AX)(R8*1), Z16, Z14
+	VFMADD231PS  192(AX)(R8*1), Z16, Z15
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z12
+	VFMADD231PS  64(AX)(R9*1), Z16, Z13
+	VFMADD231PS  128(AX)(R9*1), Z16, Z14
+	VFMADD231PS  192(AX)(R9*1), Z16, Z15
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z16
+	VFMADD231PS  (AX)(R10*1), Z16, Z12
+	VFMADD231PS  64(AX)(R10*1), Z16, Z13
+	VFMADD231PS  128(AX)(R10*1), Z16, Z14
+	VFMADD231PS  192(AX)(R10*1), Z16, Z15
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z16
+	VFMADD231PS  (AX)(R11*1), Z16, Z12
+	VFMADD231PS  64(AX)(R11*1), Z16, Z13
+	VFMADD231PS  128(AX)(R11*1), Z16, Z14
+	VFMADD231PS  192(AX)(R11*1), Z16, Z15
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z12
+	VFMADD231PS  64(AX)(R8*1), Z16, Z13
+	VFMADD231PS  128(AX)(R8*1), Z16, Z14
+	VFMADD231PS  192(AX)(R8*1), Z16, Z15
+	VBROADCASTSS 4(CX), Z16
+	VFMADD231PS  (AX)(R9*1), Z16, Z12
+	VFMADD231PS  64(AX)(R9*1), Z16, Z13
+	VFMADD231PS  128(AX)(R9*1), Z16, Z14
+	VFMADD231PS  192(AX)(R9*1), Z16, Z15
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  (AX)(R8*1), Z16, Z12
+	VFMADD231PS  64(AX)(R8*1), Z16, Z13
+	VFMADD231PS  128(AX)(R8*1), Z16, Z14
+	VFMADD231PS  192(AX)(R8*1), Z16, Z15
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z16
 	VBROADCASTSS hi+92(FP), Z17
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, 192(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z3, 192(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R13)
+	VMOVUPS      Z4, (R14)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(R13)
+	VMOVUPS      Z5, 64(R14)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(R13)
+	VMOVUPS      Z6, 128(R14)
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 192(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z7, 192(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (R13)
+	VMOVUPS      Z8, (R14)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R13)
+	VMOVUPS      Z9, 64(R14)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(R13)
+	VMOVUPS      Z10, 128(R14)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 192(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z11, 192(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (R13)
+	VMOVUPS      Z12, (R14)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R13)
+	VMOVUPS      Z13, 64(R14)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(R13)
+	VMOVUPS      Z14, 128(R14)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z15, 192(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t80_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
+	VBROADCASTSS 4(R12), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Z5, Z9
-	VBROADCASTSS 8(DI), Z10
+	VBROADCASTSS 8(R12), Z10
 	VMOVAPS      Z10, Z11
 	VMOVAPS      Z10, Z12
 	VMOVAPS      Z10, Z13
 	VMOVAPS      Z10, Z14
-	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(R12), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Z15, Z19
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -10807,7 +17641,7 @@ load2:
 	VMOVUPS 192(R14), Z3
 	VMOVUPS 256(R14), Z4
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z5
@@ -10816,7 +17650,7 @@ load2:
 	VMOVUPS 192(R14), Z8
 	VMOVUPS 256(R14), Z9
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z10
@@ -10825,7 +17659,7 @@ load2:
 	VMOVUPS 192(R14), Z13
 	VMOVUPS 256(R14), Z14
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z15
@@ -10834,273 +17668,557 @@ load2:
 	VMOVUPS 192(R14), Z18
 	VMOVUPS 256(R14), Z19
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z0
-	VFMADD231PS  64(CX)(R13*1), Z20, Z1
-	VFMADD231PS  128(CX)(R13*1), Z20, Z2
-	VFMADD231PS  192(CX)(R13*1), Z20, Z3
-	VFMADD231PS  256(CX)(R13*1), Z20, Z4
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z5
-	VFMADD231PS  64(CX)(R13*1), Z20, Z6
-	VFMADD231PS  128(CX)(R13*1), Z20, Z7
-	VFMADD231PS  192(CX)(R13*1), Z20, Z8
-	VFMADD231PS  256(CX)(R13*1), Z20, Z9
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z10
-	VFMADD231PS  64(CX)(R13*1), Z20, Z11
-	VFMADD231PS  128(CX)(R13*1), Z20, Z12
-	VFMADD231PS  192(CX)(R13*1), Z20, Z13
-	VFMADD231PS  256(CX)(R13*1), Z20, Z14
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z15
-	VFMADD231PS  64(CX)(R13*1), Z20, Z16
-	VFMADD231PS  128(CX)(R13*1), Z20, Z17
-	VFMADD231PS  192(CX)(R13*1), Z20, Z18
-	VFMADD231PS  256(CX)(R13*1), Z20, Z19
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z0
+	VFMADD231PS  64(AX)(R8*1), Z20, Z1
+	VFMADD231PS  128(AX)(R8*1), Z20, Z2
+	VFMADD231PS  192(AX)(R8*1), Z20, Z3
+	VFMADD231PS  256(AX)(R8*1), Z20, Z4
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z5
+	VFMADD231PS  64(AX)(R9*1), Z20, Z6
+	VFMADD231PS  128(AX)(R9*1), Z20, Z7
+	VFMADD231PS  192(AX)(R9*1), Z20, Z8
+	VFMADD231PS  256(AX)(R9*1), Z20, Z9
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  (AX)(R10*1), Z20, Z10
+	VFMADD231PS  64(AX)(R10*1), Z20, Z11
+	VFMADD231PS  128(AX)(R10*1), Z20, Z12
+	VFMADD231PS  192(AX)(R10*1), Z20, Z13
+	VFMADD231PS  256(AX)(R10*1), Z20, Z14
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  (AX)(R11*1), Z20, Z15
+	VFMADD231PS  64(AX)(R11*1), Z20, Z16
+	VFMADD231PS  128(AX)(R11*1), Z20, Z17
+	VFMADD231PS  192(AX)(R11*1), Z20, Z18
+	VFMADD231PS  256(AX)(R11*1), Z20, Z19
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z0
-	VFMADD231PS  64(CX)(R13*1), Z20, Z1
-	VFMADD231PS  128(CX)(R13*1), Z20, Z2
-	VFMADD231PS  192(CX)(R13*1), Z20, Z3
-	VFMADD231PS  256(CX)(R13*1), Z20, Z4
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z0
+	VFMADD231PS  64(AX)(R8*1), Z20, Z1
+	VFMADD231PS  128(AX)(R8*1), Z20, Z2
+	VFMADD231PS  192(AX)(R8*1), Z20, Z3
+	VFMADD231PS  256(AX)(R8*1), Z20, Z4
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z0
+	VFMADD231PS  64(AX)(R9*1), Z20, Z1
+	VFMADD231PS  128(AX)(R9*1), Z20, Z2
+	VFMADD231PS  192(AX)(R9*1), Z20, Z3
+	VFMADD231PS  256(AX)(R9*1), Z20, Z4
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  (AX)(R10*1), Z20, Z0
+	VFMADD231PS  64(AX)(R10*1), Z20, Z1
+	VFMADD231PS  128(AX)(R10*1), Z20, Z2
+	VFMADD231PS  192(AX)(R10*1), Z20, Z3
+	VFMADD231PS  256(AX)(R10*1), Z20, Z4
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  (AX)(R11*1), Z20, Z0
+	VFMADD231PS  64(AX)(R11*1), Z20, Z1
+	VFMADD231PS  128(AX)(R11*1), Z20, Z2
+	VFMADD231PS  192(AX)(R11*1), Z20, Z3
+	VFMADD231PS  256(AX)(R11*1), Z20, Z4
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z0
+	VFMADD231PS  64(AX)(R8*1), Z20, Z1
+	VFMADD231PS  128(AX)(R8*1), Z20, Z2
+	VFMADD231PS  192(AX)(R8*1), Z20, Z3
+	VFMADD231PS  256(AX)(R8*1), Z20, Z4
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z0
+	VFMADD231PS  64(AX)(R9*1), Z20, Z1
+	VFMADD231PS  128(AX)(R9*1), Z20, Z2
+	VFMADD231PS  192(AX)(R9*1), Z20, Z3
+	VFMADD231PS  256(AX)(R9*1), Z20, Z4
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z0
+	VFMADD231PS  64(AX)(R8*1), Z20, Z1
+	VFMADD231PS  128(AX)(R8*1), Z20, Z2
+	VFMADD231PS  192(AX)(R8*1), Z20, Z3
+	VFMADD231PS  256(AX)(R8*1), Z20, Z4
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z5
-	VFMADD231PS  64(CX)(R13*1), Z20, Z6
-	VFMADD231PS  128(CX)(R13*1), Z20, Z7
-	VFMADD231PS  192(CX)(R13*1), Z20, Z8
-	VFMADD231PS  256(CX)(R13*1), Z20, Z9
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z5
+	VFMADD231PS  64(AX)(R8*1), Z20, Z6
+	VFMADD231PS  128(AX)(R8*1), Z20, Z7
+	VFMADD231PS  192(AX)(R8*1), Z20, Z8
+	VFMADD231PS  256(AX)(R8*1), Z20, Z9
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z5
+	VFMADD231PS  64(AX)(R9*1), Z20, Z6
+	VFMADD231PS  128(AX)(R9*1), Z20, Z7
+	VFMADD231PS  192(AX)(R9*1), Z20, Z8
+	VFMADD231PS  256(AX)(R9*1), Z20, Z9
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  (AX)(R10*1), Z20, Z5
+	VFMADD231PS  64(AX)(R10*1), Z20, Z6
+	VFMADD231PS  128(AX)(R10*1), Z20, Z7
+	VFMADD231PS  192(AX)(R10*1), Z20, Z8
+	VFMADD231PS  256(AX)(R10*1), Z20, Z9
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  (AX)(R11*1), Z20, Z5
+	VFMADD231PS  64(AX)(R11*1), Z20, Z6
+	VFMADD231PS  128(AX)(R11*1), Z20, Z7
+	VFMADD231PS  192(AX)(R11*1), Z20, Z8
+	VFMADD231PS  256(AX)(R11*1), Z20, Z9
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z5
+	VFMADD231PS  64(AX)(R8*1), Z20, Z6
+	VFMADD231PS  128(AX)(R8*1), Z20, Z7
+	VFMADD231PS  192(AX)(R8*1), Z20, Z8
+	VFMADD231PS  256(AX)(R8*1), Z20, Z9
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z5
+	VFMADD231PS  64(AX)(R9*1), Z20, Z6
+	VFMADD231PS  128(AX)(R9*1), Z20, Z7
+	VFMADD231PS  192(AX)(R9*1), Z20, Z8
+	VFMADD231PS  256(AX)(R9*1), Z20, Z9
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z5
+	VFMADD231PS  64(AX)(R8*1), Z20, Z6
+	VFMADD231PS  128(AX)(R8*1), Z20, Z7
+	VFMADD231PS  192(AX)(R8*1), Z20, Z8
+	VFMADD231PS  256(AX)(R8*1), Z20, Z9
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z10
-	VFMADD231PS  64(CX)(R13*1), Z20, Z11
-	VFMADD231PS  128(CX)(R13*1), Z20, Z12
-	VFMADD231PS  192(CX)(R13*1), Z20, Z13
-	VFMADD231PS  256(CX)(R13*1), Z20, Z14
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z10
+	VFMADD231PS  64(AX)(R8*1), Z20, Z11
+	VFMADD231PS  128(AX)(R8*1), Z20, Z12
+	VFMADD231PS  192(AX)(R8*1), Z20, Z13
+	VFMADD231PS  256(AX)(R8*1), Z20, Z14
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z10
+	VFMADD231PS  64(AX)(R9*1), Z20, Z11
+	VFMADD231PS  128(AX)(R9*1), Z20, Z12
+	VFMADD231PS  192(AX)(R9*1), Z20, Z13
+	VFMADD231PS  256(AX)(R9*1), Z20, Z14
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  (AX)(R10*1), Z20, Z10
+	VFMADD231PS  64(AX)(R10*1), Z20, Z11
+	VFMADD231PS  128(AX)(R10*1), Z20, Z12
+	VFMADD231PS  192(AX)(R10*1), Z20, Z13
+	VFMADD231PS  256(AX)(R10*1), Z20, Z14
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  (AX)(R11*1), Z20, Z10
+	VFMADD231PS  64(AX)(R11*1), Z20, Z11
+	VFMADD231PS  128(AX)(R11*1), Z20, Z12
+	VFMADD231PS  192(AX)(R11*1), Z20, Z13
+	VFMADD231PS  256(AX)(R11*1), Z20, Z14
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z10
+	VFMADD231PS  64(AX)(R8*1), Z20, Z11
+	VFMADD231PS  128(AX)(R8*1), Z20, Z12
+	VFMADD231PS  192(AX)(R8*1), Z20, Z13
+	VFMADD231PS  256(AX)(R8*1), Z20, Z14
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z10
+	VFMADD231PS  64(AX)(R9*1), Z20, Z11
+	VFMADD231PS  128(AX)(R9*1), Z20, Z12
+	VFMADD231PS  192(AX)(R9*1), Z20, Z13
+	VFMADD231PS  256(AX)(R9*1), Z20, Z14
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z10
+	VFMADD231PS  64(AX)(R8*1), Z20, Z11
+	VFMADD231PS  128(AX)(R8*1), Z20, Z12
+	VFMADD231PS  192(AX)(R8*1), Z20, Z13
+	VFMADD231PS  256(AX)(R8*1), Z20, Z14
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z20
-	VFMADD231PS  (CX)(R13*1), Z20, Z15
-	VFMADD231PS  64(CX)(R13*1), Z20, Z16
-	VFMADD231PS  128(CX)(R13*1), Z20, Z17
-	VFMADD231PS  192(CX)(R13*1), Z20, Z18
-	VFMADD231PS  256(CX)(R13*1), Z20, Z19
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z15
+	VFMADD231PS  64(AX)(R8*1), Z20, Z16
+	VFMADD231PS  128(AX)(R8*1), Z20, Z17
+	VFMADD231PS  192(AX)(R8*1), Z20, Z18
+	VFMADD231PS  256(AX)(R8*1), Z20, Z19
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z15
+	VFMADD231PS  64(AX)(R9*1), Z20, Z16
+	VFMADD231PS  128(AX)(R9*1), Z20, Z17
+	VFMADD231PS  192(AX)(R9*1), Z20, Z18
+	VFMADD231PS  256(AX)(R9*1), Z20, Z19
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  (AX)(R10*1), Z20, Z15
+	VFMADD231PS  64(AX)(R10*1), Z20, Z16
+	VFMADD231PS  128(AX)(R10*1), Z20, Z17
+	VFMADD231PS  192(AX)(R10*1), Z20, Z18
+	VFMADD231PS  256(AX)(R10*1), Z20, Z19
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  (AX)(R11*1), Z20, Z15
+	VFMADD231PS  64(AX)(R11*1), Z20, Z16
+	VFMADD231PS  128(AX)(R11*1), Z20, Z17
+	VFMADD231PS  192(AX)(R11*1), Z20, Z18
+	VFMADD231PS  256(AX)(R11*1), Z20, Z19
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z15
+	VFMADD231PS  64(AX)(R8*1), Z20, Z16
+	VFMADD231PS  128(AX)(R8*1), Z20, Z17
+	VFMADD231PS  192(AX)(R8*1), Z20, Z18
+	VFMADD231PS  256(AX)(R8*1), Z20, Z19
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  (AX)(R9*1), Z20, Z15
+	VFMADD231PS  64(AX)(R9*1), Z20, Z16
+	VFMADD231PS  128(AX)(R9*1), Z20, Z17
+	VFMADD231PS  192(AX)(R9*1), Z20, Z18
+	VFMADD231PS  256(AX)(R9*1), Z20, Z19
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  (AX)(R8*1), Z20, Z15
+	VFMADD231PS  64(AX)(R8*1), Z20, Z16
+	VFMADD231PS  128(AX)(R8*1), Z20, Z17
+	VFMADD231PS  192(AX)(R8*1), Z20, Z18
+	VFMADD231PS  256(AX)(R8*1), Z20, Z19
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z20
 	VBROADCASTSS hi+92(FP), Z21
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z20, Z0
 	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z20, Z1
 	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z20, Z2
 	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z20, Z3
 	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z20, Z4
 	VMINPS       Z4, Z21, Z4
-	VMOVUPS      Z4, 256(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z4, 256(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z5, Z20, Z5
 	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (R13)
+	VMOVUPS      Z5, (R14)
 	VMAXPS       Z6, Z20, Z6
 	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(R13)
+	VMOVUPS      Z6, 64(R14)
 	VMAXPS       Z7, Z20, Z7
 	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(R13)
+	VMOVUPS      Z7, 128(R14)
 	VMAXPS       Z8, Z20, Z8
 	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(R13)
+	VMOVUPS      Z8, 192(R14)
 	VMAXPS       Z9, Z20, Z9
 	VMINPS       Z9, Z21, Z9
-	VMOVUPS      Z9, 256(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z9, 256(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z10, Z20, Z10
 	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (R13)
+	VMOVUPS      Z10, (R14)
 	VMAXPS       Z11, Z20, Z11
 	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(R13)
+	VMOVUPS      Z11, 64(R14)
 	VMAXPS       Z12, Z20, Z12
 	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(R13)
+	VMOVUPS      Z12, 128(R14)
 	VMAXPS       Z13, Z20, Z13
 	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(R13)
+	VMOVUPS      Z13, 192(R14)
 	VMAXPS       Z14, Z20, Z14
 	VMINPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 256(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z14, 256(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z15, Z20, Z15
 	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (R13)
+	VMOVUPS      Z15, (R14)
 	VMAXPS       Z16, Z20, Z16
 	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(R13)
+	VMOVUPS      Z16, 64(R14)
 	VMAXPS       Z17, Z20, Z17
 	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(R13)
+	VMOVUPS      Z17, 128(R14)
 	VMAXPS       Z18, Z20, Z18
 	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(R13)
+	VMOVUPS      Z18, 192(R14)
 	VMAXPS       Z19, Z20, Z19
 	VMINPS       Z19, Z21, Z19
-	VMOVUPS      Z19, 256(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z19, 256(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F
 TEXT ·panelStep_f32_m4_t96_avx512(SB), NOSPLIT, $0-120
-	MOVQ    y+0(FP), AX
-	MOVQ    x+40(FP), CX
-	MOVQ    w+56(FP), DX
-	MOVQ    rows+32(FP), BX
-	MOVQ    n+96(FP), SI
-	MOVQ    bias+80(FP), DI
-	MOVQ    idx+64(FP), R8
-	MOVQ    runs+72(FP), R9
-	MOVQ    ldx+48(FP), R10
-	MOVWLZX (R8), R11
-	IMULQ   R10, R11
+	MOVQ    x+40(FP), AX
+	MOVQ    w+56(FP), CX
+	MOVQ    rows+32(FP), DX
+	MOVQ    idx+64(FP), BX
+	MOVQ    runs+72(FP), SI
+	MOVQ    ldx+48(FP), DI
+	MOVWLZX (BX), R8
+	IMULQ   DI, R8
+	MOVWLZX 2(BX), R9
+	IMULQ   DI, R9
+	MOVWLZX 4(BX), R10
+	IMULQ   DI, R10
+	MOVWLZX 6(BX), R11
+	IMULQ   DI, R11
 
 panel1:
-	TESTQ        DI, DI
-	JZ           load2
-	VBROADCASTSS (DI), Z0
+	MOVQ         bias+80(FP), R12
+	TESTQ        R12, R12
+	JZ           load3
+	VBROADCASTSS (R12), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
 	VMOVAPS      Z0, Z5
-	VBROADCASTSS 4(DI), Z6
+	VBROADCASTSS 4(R12), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
 	VMOVAPS      Z6, Z9
 	VMOVAPS      Z6, Z10
 	VMOVAPS      Z6, Z11
-	VBROADCASTSS 8(DI), Z12
+	VBROADCASTSS 8(R12), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
 	VMOVAPS      Z12, Z16
 	VMOVAPS      Z12, Z17
-	VBROADCASTSS 12(DI), Z18
+	VBROADCASTSS 12(R12), Z18
 	VMOVAPS      Z18, Z19
 	VMOVAPS      Z18, Z20
 	VMOVAPS      Z18, Z21
 	VMOVAPS      Z18, Z22
 	VMOVAPS      Z18, Z23
-	ADDQ         $+16, DI
-	JMP          ready3
+	ADDQ         $+16, R12
+	MOVQ         R12, bias+80(FP)
+	JMP          ready4
 
-load2:
+load3:
 	MOVQ    sums+16(FP), R12
 	MOVQ    lds+24(FP), R13
-	MOVL    (BX), R14
+	MOVL    (DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z0
@@ -11110,7 +18228,7 @@ load2:
 	VMOVUPS 256(R14), Z4
 	VMOVUPS 320(R14), Z5
 	MOVQ    lds+24(FP), R13
-	MOVL    4(BX), R14
+	MOVL    4(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z6
@@ -11120,7 +18238,7 @@ load2:
 	VMOVUPS 256(R14), Z10
 	VMOVUPS 320(R14), Z11
 	MOVQ    lds+24(FP), R13
-	MOVL    8(BX), R14
+	MOVL    8(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z12
@@ -11130,7 +18248,7 @@ load2:
 	VMOVUPS 256(R14), Z16
 	VMOVUPS 320(R14), Z17
 	MOVQ    lds+24(FP), R13
-	MOVL    12(BX), R14
+	MOVL    12(DX), R14
 	IMULQ   R13, R14
 	ADDQ    R12, R14
 	VMOVUPS (R14), Z18
@@ -11140,4500 +18258,5610 @@ load2:
 	VMOVUPS 256(R14), Z22
 	VMOVUPS 320(R14), Z23
 
-ready3:
-	// a column for each row
-	MOVWLZX (R9), R12
+ready4:
+	// a column for each of 4 rows
+	MOVWLZX (SI), R12
 	TESTQ   R12, R12
-	JZ      step_end4
+	JZ      list_end5
 
-step5:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z0
-	VFMADD231PS  64(CX)(R13*1), Z24, Z1
-	VFMADD231PS  128(CX)(R13*1), Z24, Z2
-	VFMADD231PS  192(CX)(R13*1), Z24, Z3
-	VFMADD231PS  256(CX)(R13*1), Z24, Z4
-	VFMADD231PS  320(CX)(R13*1), Z24, Z5
-	MOVQ         R11, R13
-	MOVWLZX      4(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 4(DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z6
-	VFMADD231PS  64(CX)(R13*1), Z24, Z7
-	VFMADD231PS  128(CX)(R13*1), Z24, Z8
-	VFMADD231PS  192(CX)(R13*1), Z24, Z9
-	VFMADD231PS  256(CX)(R13*1), Z24, Z10
-	VFMADD231PS  320(CX)(R13*1), Z24, Z11
-	MOVQ         R11, R13
-	MOVWLZX      6(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 8(DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z12
-	VFMADD231PS  64(CX)(R13*1), Z24, Z13
-	VFMADD231PS  128(CX)(R13*1), Z24, Z14
-	VFMADD231PS  192(CX)(R13*1), Z24, Z15
-	VFMADD231PS  256(CX)(R13*1), Z24, Z16
-	VFMADD231PS  320(CX)(R13*1), Z24, Z17
-	MOVQ         R11, R13
-	MOVWLZX      8(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS 12(DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z18
-	VFMADD231PS  64(CX)(R13*1), Z24, Z19
-	VFMADD231PS  128(CX)(R13*1), Z24, Z20
-	VFMADD231PS  192(CX)(R13*1), Z24, Z21
-	VFMADD231PS  256(CX)(R13*1), Z24, Z22
-	VFMADD231PS  320(CX)(R13*1), Z24, Z23
-	ADDQ         $+8, R8
-	ADDQ         $+16, DX
+list6:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z0
+	VFMADD231PS  64(AX)(R8*1), Z24, Z1
+	VFMADD231PS  128(AX)(R8*1), Z24, Z2
+	VFMADD231PS  192(AX)(R8*1), Z24, Z3
+	VFMADD231PS  256(AX)(R8*1), Z24, Z4
+	VFMADD231PS  320(AX)(R8*1), Z24, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z6
+	VFMADD231PS  64(AX)(R9*1), Z24, Z7
+	VFMADD231PS  128(AX)(R9*1), Z24, Z8
+	VFMADD231PS  192(AX)(R9*1), Z24, Z9
+	VFMADD231PS  256(AX)(R9*1), Z24, Z10
+	VFMADD231PS  320(AX)(R9*1), Z24, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z24
+	VFMADD231PS  (AX)(R10*1), Z24, Z12
+	VFMADD231PS  64(AX)(R10*1), Z24, Z13
+	VFMADD231PS  128(AX)(R10*1), Z24, Z14
+	VFMADD231PS  192(AX)(R10*1), Z24, Z15
+	VFMADD231PS  256(AX)(R10*1), Z24, Z16
+	VFMADD231PS  320(AX)(R10*1), Z24, Z17
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z24
+	VFMADD231PS  (AX)(R11*1), Z24, Z18
+	VFMADD231PS  64(AX)(R11*1), Z24, Z19
+	VFMADD231PS  128(AX)(R11*1), Z24, Z20
+	VFMADD231PS  192(AX)(R11*1), Z24, Z21
+	VFMADD231PS  256(AX)(R11*1), Z24, Z22
+	VFMADD231PS  320(AX)(R11*1), Z24, Z23
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
 	DECQ         R12
-	JNZ          step5
+	JNZ          list6
 
-step_end4:
-	// columns in rows 0001
-	MOVWLZX 2(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVWLZX 2(SI), R12
 
-rows0001_7:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z0
-	VFMADD231PS  64(CX)(R13*1), Z24, Z1
-	VFMADD231PS  128(CX)(R13*1), Z24, Z2
-	VFMADD231PS  192(CX)(R13*1), Z24, Z3
-	VFMADD231PS  256(CX)(R13*1), Z24, Z4
-	VFMADD231PS  320(CX)(R13*1), Z24, Z5
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round7:
+	CMPQ         R12, $+3
+	JLE          rest8
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z0
+	VFMADD231PS  64(AX)(R8*1), Z24, Z1
+	VFMADD231PS  128(AX)(R8*1), Z24, Z2
+	VFMADD231PS  192(AX)(R8*1), Z24, Z3
+	VFMADD231PS  256(AX)(R8*1), Z24, Z4
+	VFMADD231PS  320(AX)(R8*1), Z24, Z5
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z0
+	VFMADD231PS  64(AX)(R9*1), Z24, Z1
+	VFMADD231PS  128(AX)(R9*1), Z24, Z2
+	VFMADD231PS  192(AX)(R9*1), Z24, Z3
+	VFMADD231PS  256(AX)(R9*1), Z24, Z4
+	VFMADD231PS  320(AX)(R9*1), Z24, Z5
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z24
+	VFMADD231PS  (AX)(R10*1), Z24, Z0
+	VFMADD231PS  64(AX)(R10*1), Z24, Z1
+	VFMADD231PS  128(AX)(R10*1), Z24, Z2
+	VFMADD231PS  192(AX)(R10*1), Z24, Z3
+	VFMADD231PS  256(AX)(R10*1), Z24, Z4
+	VFMADD231PS  320(AX)(R10*1), Z24, Z5
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z24
+	VFMADD231PS  (AX)(R11*1), Z24, Z0
+	VFMADD231PS  64(AX)(R11*1), Z24, Z1
+	VFMADD231PS  128(AX)(R11*1), Z24, Z2
+	VFMADD231PS  192(AX)(R11*1), Z24, Z3
+	VFMADD231PS  256(AX)(R11*1), Z24, Z4
+	VFMADD231PS  320(AX)(R11*1), Z24, Z5
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round7
+
+rest8:
+	CMPQ         R12, $+1
+	JLE          fewer9
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z0
+	VFMADD231PS  64(AX)(R8*1), Z24, Z1
+	VFMADD231PS  128(AX)(R8*1), Z24, Z2
+	VFMADD231PS  192(AX)(R8*1), Z24, Z3
+	VFMADD231PS  256(AX)(R8*1), Z24, Z4
+	VFMADD231PS  320(AX)(R8*1), Z24, Z5
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z0
+	VFMADD231PS  64(AX)(R9*1), Z24, Z1
+	VFMADD231PS  128(AX)(R9*1), Z24, Z2
+	VFMADD231PS  192(AX)(R9*1), Z24, Z3
+	VFMADD231PS  256(AX)(R9*1), Z24, Z4
+	VFMADD231PS  320(AX)(R9*1), Z24, Z5
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer9:
+	TESTQ R12, R12
+	JZ    list_end10
+
+list11:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z0
+	VFMADD231PS  64(AX)(R8*1), Z24, Z1
+	VFMADD231PS  128(AX)(R8*1), Z24, Z2
+	VFMADD231PS  192(AX)(R8*1), Z24, Z3
+	VFMADD231PS  256(AX)(R8*1), Z24, Z4
+	VFMADD231PS  320(AX)(R8*1), Z24, Z5
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0001_7
+	JNZ          list11
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVWLZX 4(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0010__end8
+list_end10:
+	// a column for each of 1 rows
+	MOVWLZX 4(SI), R12
 
-rows0010_9:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z6
-	VFMADD231PS  64(CX)(R13*1), Z24, Z7
-	VFMADD231PS  128(CX)(R13*1), Z24, Z8
-	VFMADD231PS  192(CX)(R13*1), Z24, Z9
-	VFMADD231PS  256(CX)(R13*1), Z24, Z10
-	VFMADD231PS  320(CX)(R13*1), Z24, Z11
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round12:
+	CMPQ         R12, $+3
+	JLE          rest13
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z6
+	VFMADD231PS  64(AX)(R8*1), Z24, Z7
+	VFMADD231PS  128(AX)(R8*1), Z24, Z8
+	VFMADD231PS  192(AX)(R8*1), Z24, Z9
+	VFMADD231PS  256(AX)(R8*1), Z24, Z10
+	VFMADD231PS  320(AX)(R8*1), Z24, Z11
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z6
+	VFMADD231PS  64(AX)(R9*1), Z24, Z7
+	VFMADD231PS  128(AX)(R9*1), Z24, Z8
+	VFMADD231PS  192(AX)(R9*1), Z24, Z9
+	VFMADD231PS  256(AX)(R9*1), Z24, Z10
+	VFMADD231PS  320(AX)(R9*1), Z24, Z11
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z24
+	VFMADD231PS  (AX)(R10*1), Z24, Z6
+	VFMADD231PS  64(AX)(R10*1), Z24, Z7
+	VFMADD231PS  128(AX)(R10*1), Z24, Z8
+	VFMADD231PS  192(AX)(R10*1), Z24, Z9
+	VFMADD231PS  256(AX)(R10*1), Z24, Z10
+	VFMADD231PS  320(AX)(R10*1), Z24, Z11
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z24
+	VFMADD231PS  (AX)(R11*1), Z24, Z6
+	VFMADD231PS  64(AX)(R11*1), Z24, Z7
+	VFMADD231PS  128(AX)(R11*1), Z24, Z8
+	VFMADD231PS  192(AX)(R11*1), Z24, Z9
+	VFMADD231PS  256(AX)(R11*1), Z24, Z10
+	VFMADD231PS  320(AX)(R11*1), Z24, Z11
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round12
+
+rest13:
+	CMPQ         R12, $+1
+	JLE          fewer14
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z6
+	VFMADD231PS  64(AX)(R8*1), Z24, Z7
+	VFMADD231PS  128(AX)(R8*1), Z24, Z8
+	VFMADD231PS  192(AX)(R8*1), Z24, Z9
+	VFMADD231PS  256(AX)(R8*1), Z24, Z10
+	VFMADD231PS  320(AX)(R8*1), Z24, Z11
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z6
+	VFMADD231PS  64(AX)(R9*1), Z24, Z7
+	VFMADD231PS  128(AX)(R9*1), Z24, Z8
+	VFMADD231PS  192(AX)(R9*1), Z24, Z9
+	VFMADD231PS  256(AX)(R9*1), Z24, Z10
+	VFMADD231PS  320(AX)(R9*1), Z24, Z11
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer14:
+	TESTQ R12, R12
+	JZ    list_end15
+
+list16:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z6
+	VFMADD231PS  64(AX)(R8*1), Z24, Z7
+	VFMADD231PS  128(AX)(R8*1), Z24, Z8
+	VFMADD231PS  192(AX)(R8*1), Z24, Z9
+	VFMADD231PS  256(AX)(R8*1), Z24, Z10
+	VFMADD231PS  320(AX)(R8*1), Z24, Z11
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0010_9
+	JNZ          list16
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVWLZX 6(R9), R12
-	TESTQ   R12, R12
-	JZ      rows0100__end10
+list_end15:
+	// a column for each of 1 rows
+	MOVWLZX 6(SI), R12
 
-rows0100_11:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z12
-	VFMADD231PS  64(CX)(R13*1), Z24, Z13
-	VFMADD231PS  128(CX)(R13*1), Z24, Z14
-	VFMADD231PS  192(CX)(R13*1), Z24, Z15
-	VFMADD231PS  256(CX)(R13*1), Z24, Z16
-	VFMADD231PS  320(CX)(R13*1), Z24, Z17
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round17:
+	CMPQ         R12, $+3
+	JLE          rest18
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z12
+	VFMADD231PS  64(AX)(R8*1), Z24, Z13
+	VFMADD231PS  128(AX)(R8*1), Z24, Z14
+	VFMADD231PS  192(AX)(R8*1), Z24, Z15
+	VFMADD231PS  256(AX)(R8*1), Z24, Z16
+	VFMADD231PS  320(AX)(R8*1), Z24, Z17
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z12
+	VFMADD231PS  64(AX)(R9*1), Z24, Z13
+	VFMADD231PS  128(AX)(R9*1), Z24, Z14
+	VFMADD231PS  192(AX)(R9*1), Z24, Z15
+	VFMADD231PS  256(AX)(R9*1), Z24, Z16
+	VFMADD231PS  320(AX)(R9*1), Z24, Z17
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z24
+	VFMADD231PS  (AX)(R10*1), Z24, Z12
+	VFMADD231PS  64(AX)(R10*1), Z24, Z13
+	VFMADD231PS  128(AX)(R10*1), Z24, Z14
+	VFMADD231PS  192(AX)(R10*1), Z24, Z15
+	VFMADD231PS  256(AX)(R10*1), Z24, Z16
+	VFMADD231PS  320(AX)(R10*1), Z24, Z17
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z24
+	VFMADD231PS  (AX)(R11*1), Z24, Z12
+	VFMADD231PS  64(AX)(R11*1), Z24, Z13
+	VFMADD231PS  128(AX)(R11*1), Z24, Z14
+	VFMADD231PS  192(AX)(R11*1), Z24, Z15
+	VFMADD231PS  256(AX)(R11*1), Z24, Z16
+	VFMADD231PS  320(AX)(R11*1), Z24, Z17
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round17
+
+rest18:
+	CMPQ         R12, $+1
+	JLE          fewer19
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z12
+	VFMADD231PS  64(AX)(R8*1), Z24, Z13
+	VFMADD231PS  128(AX)(R8*1), Z24, Z14
+	VFMADD231PS  192(AX)(R8*1), Z24, Z15
+	VFMADD231PS  256(AX)(R8*1), Z24, Z16
+	VFMADD231PS  320(AX)(R8*1), Z24, Z17
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z12
+	VFMADD231PS  64(AX)(R9*1), Z24, Z13
+	VFMADD231PS  128(AX)(R9*1), Z24, Z14
+	VFMADD231PS  192(AX)(R9*1), Z24, Z15
+	VFMADD231PS  256(AX)(R9*1), Z24, Z16
+	VFMADD231PS  320(AX)(R9*1), Z24, Z17
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer19:
+	TESTQ R12, R12
+	JZ    list_end20
+
+list21:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z12
+	VFMADD231PS  64(AX)(R8*1), Z24, Z13
+	VFMADD231PS  128(AX)(R8*1), Z24, Z14
+	VFMADD231PS  192(AX)(R8*1), Z24, Z15
+	VFMADD231PS  256(AX)(R8*1), Z24, Z16
+	VFMADD231PS  320(AX)(R8*1), Z24, Z17
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows0100_11
+	JNZ          list21
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVWLZX 8(R9), R12
-	TESTQ   R12, R12
-	JZ      rows1000__end12
+list_end20:
+	// a column for each of 1 rows
+	MOVWLZX 8(SI), R12
 
-rows1000_13:
-	MOVQ         R11, R13
-	MOVWLZX      2(R8), R11
-	IMULQ        R10, R11
-	VBROADCASTSS (DX), Z24
-	VFMADD231PS  (CX)(R13*1), Z24, Z18
-	VFMADD231PS  64(CX)(R13*1), Z24, Z19
-	VFMADD231PS  128(CX)(R13*1), Z24, Z20
-	VFMADD231PS  192(CX)(R13*1), Z24, Z21
-	VFMADD231PS  256(CX)(R13*1), Z24, Z22
-	VFMADD231PS  320(CX)(R13*1), Z24, Z23
-	ADDQ         $+2, R8
-	ADDQ         $+4, DX
+round22:
+	CMPQ         R12, $+3
+	JLE          rest23
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z18
+	VFMADD231PS  64(AX)(R8*1), Z24, Z19
+	VFMADD231PS  128(AX)(R8*1), Z24, Z20
+	VFMADD231PS  192(AX)(R8*1), Z24, Z21
+	VFMADD231PS  256(AX)(R8*1), Z24, Z22
+	VFMADD231PS  320(AX)(R8*1), Z24, Z23
+	MOVWLZX      8(BX), R8
+	IMULQ        DI, R8
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z18
+	VFMADD231PS  64(AX)(R9*1), Z24, Z19
+	VFMADD231PS  128(AX)(R9*1), Z24, Z20
+	VFMADD231PS  192(AX)(R9*1), Z24, Z21
+	VFMADD231PS  256(AX)(R9*1), Z24, Z22
+	VFMADD231PS  320(AX)(R9*1), Z24, Z23
+	MOVWLZX      10(BX), R9
+	IMULQ        DI, R9
+	VBROADCASTSS 8(CX), Z24
+	VFMADD231PS  (AX)(R10*1), Z24, Z18
+	VFMADD231PS  64(AX)(R10*1), Z24, Z19
+	VFMADD231PS  128(AX)(R10*1), Z24, Z20
+	VFMADD231PS  192(AX)(R10*1), Z24, Z21
+	VFMADD231PS  256(AX)(R10*1), Z24, Z22
+	VFMADD231PS  320(AX)(R10*1), Z24, Z23
+	MOVWLZX      12(BX), R10
+	IMULQ        DI, R10
+	VBROADCASTSS 12(CX), Z24
+	VFMADD231PS  (AX)(R11*1), Z24, Z18
+	VFMADD231PS  64(AX)(R11*1), Z24, Z19
+	VFMADD231PS  128(AX)(R11*1), Z24, Z20
+	VFMADD231PS  192(AX)(R11*1), Z24, Z21
+	VFMADD231PS  256(AX)(R11*1), Z24, Z22
+	VFMADD231PS  320(AX)(R11*1), Z24, Z23
+	MOVWLZX      14(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+8, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, R12
+	JMP          round22
+
+rest23:
+	CMPQ         R12, $+1
+	JLE          fewer24
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z18
+	VFMADD231PS  64(AX)(R8*1), Z24, Z19
+	VFMADD231PS  128(AX)(R8*1), Z24, Z20
+	VFMADD231PS  192(AX)(R8*1), Z24, Z21
+	VFMADD231PS  256(AX)(R8*1), Z24, Z22
+	VFMADD231PS  320(AX)(R8*1), Z24, Z23
+	VBROADCASTSS 4(CX), Z24
+	VFMADD231PS  (AX)(R9*1), Z24, Z18
+	VFMADD231PS  64(AX)(R9*1), Z24, Z19
+	VFMADD231PS  128(AX)(R9*1), Z24, Z20
+	VFMADD231PS  192(AX)(R9*1), Z24, Z21
+	VFMADD231PS  256(AX)(R9*1), Z24, Z22
+	VFMADD231PS  320(AX)(R9*1), Z24, Z23
+	MOVQ         R10, R8
+	MOVQ         R11, R9
+	MOVWLZX      8(BX), R10
+	IMULQ        DI, R10
+	MOVWLZX      10(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+4, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, R12
+
+fewer24:
+	TESTQ R12, R12
+	JZ    list_end25
+
+list26:
+	VBROADCASTSS (CX), Z24
+	VFMADD231PS  (AX)(R8*1), Z24, Z18
+	VFMADD231PS  64(AX)(R8*1), Z24, Z19
+	VFMADD231PS  128(AX)(R8*1), Z24, Z20
+	VFMADD231PS  192(AX)(R8*1), Z24, Z21
+	VFMADD231PS  256(AX)(R8*1), Z24, Z22
+	VFMADD231PS  320(AX)(R8*1), Z24, Z23
+	MOVQ         R9, R8
+	MOVQ         R10, R9
+	MOVQ         R11, R10
+	MOVWLZX      8(BX), R11
+	IMULQ        DI, R11
+	ADDQ         $+2, BX
+	ADDQ         $+4, CX
 	DECQ         R12
-	JNZ          rows1000_13
+	JNZ          list26
 
-rows1000__end12:
-	ADDQ         $+10, R9
+list_end25:
+	ADDQ         $+10, SI
 	VBROADCASTSS lo+88(FP), Z24
 	VBROADCASTSS hi+92(FP), Z25
-	MOVQ         ldy+8(FP), R12
-	MOVL         (BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	MOVQ         y+0(FP), R12
+	MOVQ         ldy+8(FP), R13
+	MOVL         (DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R14)
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, 64(R13)
+	VMOVUPS      Z1, 64(R14)
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, 128(R13)
+	VMOVUPS      Z2, 128(R14)
 	VMAXPS       Z3, Z24, Z3
 	VMINPS       Z3, Z25, Z3
-	VMOVUPS      Z3, 192(R13)
+	VMOVUPS      Z3, 192(R14)
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, 256(R13)
+	VMOVUPS      Z4, 256(R14)
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, 320(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         4(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z5, 320(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         4(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R14)
 	VMAXPS       Z7, Z24, Z7
 	VMINPS       Z7, Z25, Z7
-	VMOVUPS      Z7, 64(R13)
+	VMOVUPS      Z7, 64(R14)
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, 128(R13)
+	VMOVUPS      Z8, 128(R14)
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, 192(R13)
+	VMOVUPS      Z9, 192(R14)
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, 256(R13)
+	VMOVUPS      Z10, 256(R14)
 	VMAXPS       Z11, Z24, Z11
 	VMINPS       Z11, Z25, Z11
-	VMOVUPS      Z11, 320(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         8(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z11, 320(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         8(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, (R13)
+	VMOVUPS      Z12, (R14)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(R13)
+	VMOVUPS      Z13, 64(R14)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 128(R13)
+	VMOVUPS      Z14, 128(R14)
 	VMAXPS       Z15, Z24, Z15
 	VMINPS       Z15, Z25, Z15
-	VMOVUPS      Z15, 192(R13)
+	VMOVUPS      Z15, 192(R14)
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, 256(R13)
+	VMOVUPS      Z16, 256(R14)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 320(R13)
-	MOVQ         ldy+8(FP), R12
-	MOVL         12(BX), R13
-	IMULQ        R12, R13
-	ADDQ         AX, R13
+	VMOVUPS      Z17, 320(R14)
+	MOVQ         ldy+8(FP), R13
+	MOVL         12(DX), R14
+	IMULQ        R13, R14
+	ADDQ         R12, R14
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, (R13)
+	VMOVUPS      Z18, (R14)
 	VMAXPS       Z19, Z24, Z19
 	VMINPS       Z19, Z25, Z19
-	VMOVUPS      Z19, 64(R13)
+	VMOVUPS      Z19, 64(R14)
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, 128(R13)
+	VMOVUPS      Z20, 128(R14)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 192(R13)
+	VMOVUPS      Z21, 192(R14)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 256(R13)
+	VMOVUPS      Z22, 256(R14)
 	VMAXPS       Z23, Z24, Z23
 	VMINPS       Z23, Z25, Z23
-	VMOVUPS      Z23, 320(R13)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z23, 320(R14)
+	ADDQ         $+16, DX
+	MOVQ         n+96(FP), R12
+	ADDQ         $-1, R12
+	MOVQ         R12, n+96(FP)
+	TESTQ        R12, R12
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
-	ADDQ         $+4, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Y1
-	VFMADD231PS  (R8), Y1, Y0
-	VBROADCASTSS 4(DX), Y1
-	VFMADD231PS  32(R8), Y1, Y0
-	VBROADCASTSS 8(DX), Y1
-	VFMADD231PS  64(R8), Y1, Y0
-	VBROADCASTSS 12(DX), Y1
-	VFMADD231PS  96(R8), Y1, Y0
-	ADDQ         $+128, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	VBROADCASTSS 4(CX), Y1
+	VFMADD231PS  32(BX), Y1, Y0
+	VBROADCASTSS 8(CX), Y1
+	VFMADD231PS  64(BX), Y1, Y0
+	VBROADCASTSS 12(CX), Y1
+	VFMADD231PS  96(BX), Y1, Y0
+	ADDQ         $+128, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	VBROADCASTSS 4(CX), Y1
+	VFMADD231PS  32(BX), Y1, Y0
+	ADDQ         $+64, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Y1
-	VFMADD231PS  (R8), Y1, Y0
-	ADDQ         $+32, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	ADDQ         $+32, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y1
 	VBROADCASTSS hi+68(FP), Y2
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      Y0, (R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y0, (DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
 	VMOVAPS      Y0, Y1
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (R8), Y2, Y0
-	VFMADD231PS  32(R8), Y2, Y1
-	VBROADCASTSS 4(DX), Y2
-	VFMADD231PS  64(R8), Y2, Y0
-	VFMADD231PS  96(R8), Y2, Y1
-	VBROADCASTSS 8(DX), Y2
-	VFMADD231PS  128(R8), Y2, Y0
-	VFMADD231PS  160(R8), Y2, Y1
-	VBROADCASTSS 12(DX), Y2
-	VFMADD231PS  192(R8), Y2, Y0
-	VFMADD231PS  224(R8), Y2, Y1
-	ADDQ         $+256, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (BX), Y2, Y0
+	VFMADD231PS  32(BX), Y2, Y1
+	VBROADCASTSS 4(CX), Y2
+	VFMADD231PS  64(BX), Y2, Y0
+	VFMADD231PS  96(BX), Y2, Y1
+	VBROADCASTSS 8(CX), Y2
+	VFMADD231PS  128(BX), Y2, Y0
+	VFMADD231PS  160(BX), Y2, Y1
+	VBROADCASTSS 12(CX), Y2
+	VFMADD231PS  192(BX), Y2, Y0
+	VFMADD231PS  224(BX), Y2, Y1
+	ADDQ         $+256, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (BX), Y2, Y0
+	VFMADD231PS  32(BX), Y2, Y1
+	VBROADCASTSS 4(CX), Y2
+	VFMADD231PS  64(BX), Y2, Y0
+	VFMADD231PS  96(BX), Y2, Y1
+	ADDQ         $+128, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Y2
-	VFMADD231PS  (R8), Y2, Y0
-	VFMADD231PS  32(R8), Y2, Y1
-	ADDQ         $+64, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Y2
+	VFMADD231PS  (BX), Y2, Y0
+	VFMADD231PS  32(BX), Y2, Y1
+	ADDQ         $+64, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y2
 	VBROADCASTSS hi+68(FP), Y3
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y1, 32(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
-	ADDQ         $+4, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Z1
-	VFMADD231PS  (R8), Z1, Z0
-	VBROADCASTSS 4(DX), Z1
-	VFMADD231PS  64(R8), Z1, Z0
-	VBROADCASTSS 8(DX), Z1
-	VFMADD231PS  128(R8), Z1, Z0
-	VBROADCASTSS 12(DX), Z1
-	VFMADD231PS  192(R8), Z1, Z0
-	ADDQ         $+256, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (BX), Z1, Z0
+	VBROADCASTSS 4(CX), Z1
+	VFMADD231PS  64(BX), Z1, Z0
+	VBROADCASTSS 8(CX), Z1
+	VFMADD231PS  128(BX), Z1, Z0
+	VBROADCASTSS 12(CX), Z1
+	VFMADD231PS  192(BX), Z1, Z0
+	ADDQ         $+256, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (BX), Z1, Z0
+	VBROADCASTSS 4(CX), Z1
+	VFMADD231PS  64(BX), Z1, Z0
+	ADDQ         $+128, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Z1
-	VFMADD231PS  (R8), Z1, Z0
-	ADDQ         $+64, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Z1
+	VFMADD231PS  (BX), Z1, Z0
+	ADDQ         $+64, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z1
 	VBROADCASTSS hi+68(FP), Z2
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z0, (DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 24(R9)
-	PREFETCHT0 88(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	VMOVUPS 64(R10), Y2
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Y3
-	VFMADD231PS  (R8), Y3, Y0
-	VFMADD231PS  32(R8), Y3, Y1
-	VFMADD231PS  64(R8), Y3, Y2
-	VBROADCASTSS 4(DX), Y3
-	VFMADD231PS  96(R8), Y3, Y0
-	VFMADD231PS  128(R8), Y3, Y1
-	VFMADD231PS  160(R8), Y3, Y2
-	VBROADCASTSS 8(DX), Y3
-	VFMADD231PS  192(R8), Y3, Y0
-	VFMADD231PS  224(R8), Y3, Y1
-	VFMADD231PS  256(R8), Y3, Y2
-	VBROADCASTSS 12(DX), Y3
-	VFMADD231PS  288(R8), Y3, Y0
-	VFMADD231PS  320(R8), Y3, Y1
-	VFMADD231PS  352(R8), Y3, Y2
-	ADDQ         $+384, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  (BX), Y3, Y0
+	VFMADD231PS  32(BX), Y3, Y1
+	VFMADD231PS  64(BX), Y3, Y2
+	VBROADCASTSS 4(CX), Y3
+	VFMADD231PS  96(BX), Y3, Y0
+	VFMADD231PS  128(BX), Y3, Y1
+	VFMADD231PS  160(BX), Y3, Y2
+	VBROADCASTSS 8(CX), Y3
+	VFMADD231PS  192(BX), Y3, Y0
+	VFMADD231PS  224(BX), Y3, Y1
+	VFMADD231PS  256(BX), Y3, Y2
+	VBROADCASTSS 12(CX), Y3
+	VFMADD231PS  288(BX), Y3, Y0
+	VFMADD231PS  320(BX), Y3, Y1
+	VFMADD231PS  352(BX), Y3, Y2
+	ADDQ         $+384, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  (BX), Y3, Y0
+	VFMADD231PS  32(BX), Y3, Y1
+	VFMADD231PS  64(BX), Y3, Y2
+	VBROADCASTSS 4(CX), Y3
+	VFMADD231PS  96(BX), Y3, Y0
+	VFMADD231PS  128(BX), Y3, Y1
+	VFMADD231PS  160(BX), Y3, Y2
+	ADDQ         $+192, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Y3
-	VFMADD231PS  (R8), Y3, Y0
-	VFMADD231PS  32(R8), Y3, Y1
-	VFMADD231PS  64(R8), Y3, Y2
-	ADDQ         $+96, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Y3
+	VFMADD231PS  (BX), Y3, Y0
+	VFMADD231PS  32(BX), Y3, Y1
+	VFMADD231PS  64(BX), Y3, Y2
+	ADDQ         $+96, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y3
 	VBROADCASTSS hi+68(FP), Y4
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y3, Y0
 	VMINPS       Y0, Y4, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y1, Y3, Y1
 	VMINPS       Y1, Y4, Y1
-	VMOVUPS      Y1, 32(R9)
+	VMOVUPS      Y1, 32(DI)
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      Y2, 64(R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y2, 64(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (R8), Z2, Z0
-	VFMADD231PS  64(R8), Z2, Z1
-	VBROADCASTSS 4(DX), Z2
-	VFMADD231PS  128(R8), Z2, Z0
-	VFMADD231PS  192(R8), Z2, Z1
-	VBROADCASTSS 8(DX), Z2
-	VFMADD231PS  256(R8), Z2, Z0
-	VFMADD231PS  320(R8), Z2, Z1
-	VBROADCASTSS 12(DX), Z2
-	VFMADD231PS  384(R8), Z2, Z0
-	VFMADD231PS  448(R8), Z2, Z1
-	ADDQ         $+512, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  128(BX), Z2, Z0
+	VFMADD231PS  192(BX), Z2, Z1
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  256(BX), Z2, Z0
+	VFMADD231PS  320(BX), Z2, Z1
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  384(BX), Z2, Z0
+	VFMADD231PS  448(BX), Z2, Z1
+	ADDQ         $+512, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  128(BX), Z2, Z0
+	VFMADD231PS  192(BX), Z2, Z1
+	ADDQ         $+256, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Z2
-	VFMADD231PS  (R8), Z2, Z0
-	VFMADD231PS  64(R8), Z2, Z1
-	ADDQ         $+128, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Z2, Z1
+	ADDQ         $+128, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z2
 	VBROADCASTSS hi+68(FP), Z3
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, 64(R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Z3
-	VFMADD231PS  (R8), Z3, Z0
-	VFMADD231PS  64(R8), Z3, Z1
-	VFMADD231PS  128(R8), Z3, Z2
-	VBROADCASTSS 4(DX), Z3
-	VFMADD231PS  192(R8), Z3, Z0
-	VFMADD231PS  256(R8), Z3, Z1
-	VFMADD231PS  320(R8), Z3, Z2
-	VBROADCASTSS 8(DX), Z3
-	VFMADD231PS  384(R8), Z3, Z0
-	VFMADD231PS  448(R8), Z3, Z1
-	VFMADD231PS  512(R8), Z3, Z2
-	VBROADCASTSS 12(DX), Z3
-	VFMADD231PS  576(R8), Z3, Z0
-	VFMADD231PS  640(R8), Z3, Z1
-	VFMADD231PS  704(R8), Z3, Z2
-	ADDQ         $+768, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Z3, Z2
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  192(BX), Z3, Z0
+	VFMADD231PS  256(BX), Z3, Z1
+	VFMADD231PS  320(BX), Z3, Z2
+	VBROADCASTSS 8(CX), Z3
+	VFMADD231PS  384(BX), Z3, Z0
+	VFMADD231PS  448(BX), Z3, Z1
+	VFMADD231PS  512(BX), Z3, Z2
+	VBROADCASTSS 12(CX), Z3
+	VFMADD231PS  576(BX), Z3, Z0
+	VFMADD231PS  640(BX), Z3, Z1
+	VFMADD231PS  704(BX), Z3, Z2
+	ADDQ         $+768, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Z3, Z2
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  192(BX), Z3, Z0
+	VFMADD231PS  256(BX), Z3, Z1
+	VFMADD231PS  320(BX), Z3, Z2
+	ADDQ         $+384, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Z3
-	VFMADD231PS  (R8), Z3, Z0
-	VFMADD231PS  64(R8), Z3, Z1
-	VFMADD231PS  128(R8), Z3, Z2
-	ADDQ         $+192, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Z3, Z2
+	ADDQ         $+192, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z3
 	VBROADCASTSS hi+68(FP), Z4
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z3, Z0
 	VMINPS       Z0, Z4, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z3, Z1
 	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
-	VMOVUPS      Z2, 128(R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z2, 128(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	ADDQ         $+4, DI
-	JMP          ready4
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	VMOVUPS 192(R10), Z3
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (R8), Z4, Z0
-	VFMADD231PS  64(R8), Z4, Z1
-	VFMADD231PS  128(R8), Z4, Z2
-	VFMADD231PS  192(R8), Z4, Z3
-	VBROADCASTSS 4(DX), Z4
-	VFMADD231PS  256(R8), Z4, Z0
-	VFMADD231PS  320(R8), Z4, Z1
-	VFMADD231PS  384(R8), Z4, Z2
-	VFMADD231PS  448(R8), Z4, Z3
-	VBROADCASTSS 8(DX), Z4
-	VFMADD231PS  512(R8), Z4, Z0
-	VFMADD231PS  576(R8), Z4, Z1
-	VFMADD231PS  640(R8), Z4, Z2
-	VFMADD231PS  704(R8), Z4, Z3
-	VBROADCASTSS 12(DX), Z4
-	VFMADD231PS  768(R8), Z4, Z0
-	VFMADD231PS  832(R8), Z4, Z1
-	VFMADD231PS  896(R8), Z4, Z2
-	VFMADD231PS  960(R8), Z4, Z3
-	ADDQ         $+1024, R8
-	ADDQ         $+16, DX
-	ADDQ         $-4, R9
-	JMP          round5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Z4, Z3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  256(BX), Z4, Z0
+	VFMADD231PS  320(BX), Z4, Z1
+	VFMADD231PS  384(BX), Z4, Z2
+	VFMADD231PS  448(BX), Z4, Z3
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  512(BX), Z4, Z0
+	VFMADD231PS  576(BX), Z4, Z1
+	VFMADD231PS  640(BX), Z4, Z2
+	VFMADD231PS  704(BX), Z4, Z3
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  768(BX), Z4, Z0
+	VFMADD231PS  832(BX), Z4, Z1
+	VFMADD231PS  896(BX), Z4, Z2
+	VFMADD231PS  960(BX), Z4, Z3
+	ADDQ         $+1024, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Z4, Z3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  256(BX), Z4, Z0
+	VFMADD231PS  320(BX), Z4, Z1
+	VFMADD231PS  384(BX), Z4, Z2
+	VFMADD231PS  448(BX), Z4, Z3
+	ADDQ         $+512, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
 
-k8:
-	VBROADCASTSS (DX), Z4
-	VFMADD231PS  (R8), Z4, Z0
-	VFMADD231PS  64(R8), Z4, Z1
-	VFMADD231PS  128(R8), Z4, Z2
-	VFMADD231PS  192(R8), Z4, Z3
-	ADDQ         $+256, R8
-	ADDQ         $+4, DX
-	DECQ         R9
-	JNZ          k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Z4, Z3
+	ADDQ         $+256, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z4
 	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(R9)
+	VMOVUPS      Z2, 128(DI)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(R9)
-	ADDQ         $+4, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, 192(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	ADDQ         $+16, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS 4(BX), Y1
+	VBROADCASTSS 8(BX), Y2
+	VBROADCASTSS 12(BX), Y3
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y1
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y2
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y3
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y3
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Y4
-	VBROADCASTSS (DX), Y5
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 12(DX), Y5
+	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      32(R8), Y4
-	VBROADCASTSS 16(DX), Y5
+	VMOVUPS      32(BX), Y4
+	VBROADCASTSS 16(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 20(DX), Y5
+	VBROADCASTSS 20(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 24(DX), Y5
+	VBROADCASTSS 24(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 28(DX), Y5
+	VBROADCASTSS 28(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      64(R8), Y4
-	VBROADCASTSS 32(DX), Y5
+	VMOVUPS      64(BX), Y4
+	VBROADCASTSS 32(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 36(DX), Y5
+	VBROADCASTSS 36(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 40(DX), Y5
+	VBROADCASTSS 40(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 44(DX), Y5
+	VBROADCASTSS 44(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      96(R8), Y4
-	VBROADCASTSS 48(DX), Y5
+	VMOVUPS      96(BX), Y4
+	VBROADCASTSS 48(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 52(DX), Y5
+	VBROADCASTSS 52(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 56(DX), Y5
+	VBROADCASTSS 56(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 60(DX), Y5
+	VBROADCASTSS 60(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+128, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+128, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Y4
-	VBROADCASTSS (DX), Y5
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Y4
+	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VBROADCASTSS 4(DX), Y5
+	VBROADCASTSS 4(CX), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VBROADCASTSS 8(DX), Y5
+	VBROADCASTSS 8(CX), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VBROADCASTSS 12(DX), Y5
+	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+32, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      32(BX), Y4
+	VBROADCASTSS 16(CX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 20(CX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 24(CX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 28(CX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $+64, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Y4
+	VBROADCASTSS (CX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(CX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(CX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(CX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $+32, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y4
 	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y3, (DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(BX), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(DI), Y4
+	VBROADCASTSS 8(BX), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(DI), Y6
+	VBROADCASTSS 12(BX), Y6
 	VMOVAPS      Y6, Y7
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y4
-	VMOVUPS 32(R10), Y5
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Y8
-	VMOVUPS      32(R8), Y9
-	VBROADCASTSS (DX), Y10
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 12(DX), Y10
+	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      64(R8), Y8
-	VMOVUPS      96(R8), Y9
-	VBROADCASTSS 16(DX), Y10
+	VMOVUPS      64(BX), Y8
+	VMOVUPS      96(BX), Y9
+	VBROADCASTSS 16(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 20(DX), Y10
+	VBROADCASTSS 20(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 24(DX), Y10
+	VBROADCASTSS 24(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 28(DX), Y10
+	VBROADCASTSS 28(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      128(R8), Y8
-	VMOVUPS      160(R8), Y9
-	VBROADCASTSS 32(DX), Y10
+	VMOVUPS      128(BX), Y8
+	VMOVUPS      160(BX), Y9
+	VBROADCASTSS 32(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 36(DX), Y10
+	VBROADCASTSS 36(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 40(DX), Y10
+	VBROADCASTSS 40(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 44(DX), Y10
+	VBROADCASTSS 44(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      192(R8), Y8
-	VMOVUPS      224(R8), Y9
-	VBROADCASTSS 48(DX), Y10
+	VMOVUPS      192(BX), Y8
+	VMOVUPS      224(BX), Y9
+	VBROADCASTSS 48(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 52(DX), Y10
+	VBROADCASTSS 52(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 56(DX), Y10
+	VBROADCASTSS 56(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 60(DX), Y10
+	VBROADCASTSS 60(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+256, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+256, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Y8
-	VMOVUPS      32(R8), Y9
-	VBROADCASTSS (DX), Y10
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
-	VBROADCASTSS 4(DX), Y10
+	VBROADCASTSS 4(CX), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y3
-	VBROADCASTSS 8(DX), Y10
+	VBROADCASTSS 8(CX), Y10
 	VFMADD231PS  Y10, Y8, Y4
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS 12(DX), Y10
+	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+64, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      64(BX), Y8
+	VMOVUPS      96(BX), Y9
+	VBROADCASTSS 16(CX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 20(CX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 24(CX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 28(CX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $+128, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y1
+	VBROADCASTSS 4(CX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y3
+	VBROADCASTSS 8(CX), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS 12(CX), Y10
+	VFMADD231PS  Y10, Y8, Y6
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $+64, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y8
 	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R9)
+	VMOVUPS      Y2, (DI)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (R9)
+	VMOVUPS      Y4, (DI)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (R9)
+	VMOVUPS      Y6, (DI)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y7, 32(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	ADDQ         $+16, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VBROADCASTSS 4(BX), Z1
+	VBROADCASTSS 8(BX), Z2
+	VBROADCASTSS 12(BX), Z3
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z1
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z2
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z3
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ             R9, $+3
-	JLE              rest6
-	VMOVUPS          (R8), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	VFMADD231PS.BCST 8(DX), Z4, Z2
-	VFMADD231PS.BCST 12(DX), Z4, Z3
-	VMOVUPS          64(R8), Z4
-	VFMADD231PS.BCST 16(DX), Z4, Z0
-	VFMADD231PS.BCST 20(DX), Z4, Z1
-	VFMADD231PS.BCST 24(DX), Z4, Z2
-	VFMADD231PS.BCST 28(DX), Z4, Z3
-	VMOVUPS          128(R8), Z4
-	VFMADD231PS.BCST 32(DX), Z4, Z0
-	VFMADD231PS.BCST 36(DX), Z4, Z1
-	VFMADD231PS.BCST 40(DX), Z4, Z2
-	VFMADD231PS.BCST 44(DX), Z4, Z3
-	VMOVUPS          192(R8), Z4
-	VFMADD231PS.BCST 48(DX), Z4, Z0
-	VFMADD231PS.BCST 52(DX), Z4, Z1
-	VFMADD231PS.BCST 56(DX), Z4, Z2
-	VFMADD231PS.BCST 60(DX), Z4, Z3
-	ADDQ             $+256, R8
-	ADDQ             $+64, DX
-	ADDQ             $-4, R9
-	JMP              round5
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	VMOVUPS          (BX), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z2
+	VFMADD231PS.BCST 12(CX), Z4, Z3
+	VMOVUPS          64(BX), Z4
+	VFMADD231PS.BCST 16(CX), Z4, Z0
+	VFMADD231PS.BCST 20(CX), Z4, Z1
+	VFMADD231PS.BCST 24(CX), Z4, Z2
+	VFMADD231PS.BCST 28(CX), Z4, Z3
+	VMOVUPS          128(BX), Z4
+	VFMADD231PS.BCST 32(CX), Z4, Z0
+	VFMADD231PS.BCST 36(CX), Z4, Z1
+	VFMADD231PS.BCST 40(CX), Z4, Z2
+	VFMADD231PS.BCST 44(CX), Z4, Z3
+	VMOVUPS          192(BX), Z4
+	VFMADD231PS.BCST 48(CX), Z4, Z0
+	VFMADD231PS.BCST 52(CX), Z4, Z1
+	VFMADD231PS.BCST 56(CX), Z4, Z2
+	VFMADD231PS.BCST 60(CX), Z4, Z3
+	ADDQ             $+256, BX
+	ADDQ             $+64, CX
+	ADDQ             $-4, SI
+	JMP              round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z2
+	VFMADD231PS.BCST 12(CX), Z4, Z3
+	VMOVUPS          64(BX), Z4
+	VFMADD231PS.BCST 16(CX), Z4, Z0
+	VFMADD231PS.BCST 20(CX), Z4, Z1
+	VFMADD231PS.BCST 24(CX), Z4, Z2
+	VFMADD231PS.BCST 28(CX), Z4, Z3
+	ADDQ             $+128, BX
+	ADDQ             $+32, CX
+	ADDQ             $-2, SI
 
-k8:
-	VMOVUPS          (R8), Z4
-	VFMADD231PS.BCST (DX), Z4, Z0
-	VFMADD231PS.BCST 4(DX), Z4, Z1
-	VFMADD231PS.BCST 8(DX), Z4, Z2
-	VFMADD231PS.BCST 12(DX), Z4, Z3
-	ADDQ             $+64, R8
-	ADDQ             $+16, DX
-	DECQ             R9
-	JNZ              k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VMOVUPS          (BX), Z4
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST 4(CX), Z4, Z1
+	VFMADD231PS.BCST 8(CX), Z4, Z2
+	VFMADD231PS.BCST 12(CX), Z4, Z3
+	ADDQ             $+64, BX
+	ADDQ             $+16, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z4
 	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z3, (DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 24(R9)
-	PREFETCHT0 88(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	PREFETCHT0 88(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	PREFETCHT0 88(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	PREFETCHT0 88(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(DI), Y3
+	VBROADCASTSS 4(BX), Y3
 	VMOVAPS      Y3, Y4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(DI), Y6
+	VBROADCASTSS 8(BX), Y6
 	VMOVAPS      Y6, Y7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(DI), Y9
+	VBROADCASTSS 12(BX), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	VMOVUPS 64(R10), Y2
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y3
-	VMOVUPS 32(R10), Y4
-	VMOVUPS 64(R10), Y5
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
-	VMOVUPS 64(R10), Y8
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y9
-	VMOVUPS 32(R10), Y10
-	VMOVUPS 64(R10), Y11
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y3
+	VMOVUPS 32(DI), Y4
+	VMOVUPS 64(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(DI), Y8
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y9
+	VMOVUPS 32(DI), Y10
+	VMOVUPS 64(DI), Y11
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
-	VMOVUPS      64(R8), Y14
-	VBROADCASTSS (DX), Y15
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      64(BX), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 12(DX), Y15
+	VBROADCASTSS 12(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      96(R8), Y12
-	VMOVUPS      128(R8), Y13
-	VMOVUPS      160(R8), Y14
-	VBROADCASTSS 16(DX), Y15
+	VMOVUPS      96(BX), Y12
+	VMOVUPS      128(BX), Y13
+	VMOVUPS      160(BX), Y14
+	VBROADCASTSS 16(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 20(DX), Y15
+	VBROADCASTSS 20(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 24(DX), Y15
+	VBROADCASTSS 24(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 28(DX), Y15
+	VBROADCASTSS 28(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      192(R8), Y12
-	VMOVUPS      224(R8), Y13
-	VMOVUPS      256(R8), Y14
-	VBROADCASTSS 32(DX), Y15
+	VMOVUPS      192(BX), Y12
+	VMOVUPS      224(BX), Y13
+	VMOVUPS      256(BX), Y14
+	VBROADCASTSS 32(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 36(DX), Y15
+	VBROADCASTSS 36(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 40(DX), Y15
+	VBROADCASTSS 40(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 44(DX), Y15
+	VBROADCASTSS 44(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      288(R8), Y12
-	VMOVUPS      320(R8), Y13
-	VMOVUPS      352(R8), Y14
-	VBROADCASTSS 48(DX), Y15
+	VMOVUPS      288(BX), Y12
+	VMOVUPS      320(BX), Y13
+	VMOVUPS      352(BX), Y14
+	VBROADCASTSS 48(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 52(DX), Y15
+	VBROADCASTSS 52(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 56(DX), Y15
+	VBROADCASTSS 56(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 60(DX), Y15
+	VBROADCASTSS 60(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+384, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+384, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
-	VMOVUPS      64(R8), Y14
-	VBROADCASTSS (DX), Y15
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      64(BX), Y14
+	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
 	VFMADD231PS  Y15, Y14, Y2
-	VBROADCASTSS 4(DX), Y15
+	VBROADCASTSS 4(CX), Y15
 	VFMADD231PS  Y15, Y12, Y3
 	VFMADD231PS  Y15, Y13, Y4
 	VFMADD231PS  Y15, Y14, Y5
-	VBROADCASTSS 8(DX), Y15
+	VBROADCASTSS 8(CX), Y15
 	VFMADD231PS  Y15, Y12, Y6
 	VFMADD231PS  Y15, Y13, Y7
 	VFMADD231PS  Y15, Y14, Y8
-	VBROADCASTSS 12(DX), Y15
+	VBROADCASTSS 12(CX), Y15
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+96, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      96(BX), Y12
+	VMOVUPS      128(BX), Y13
+	VMOVUPS      160(BX), Y14
+	VBROADCASTSS 16(CX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 20(CX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 24(CX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 28(CX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+192, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      64(BX), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(CX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(CX), Y15
+	VFMADD231PS  Y15, Y12, Y6
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(CX), Y15
+	VFMADD231PS  Y15, Y12, Y9
+	VFMADD231PS  Y15, Y13, Y10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+96, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y12
 	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R9)
+	VMOVUPS      Y1, 32(DI)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y2, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R9)
+	VMOVUPS      Y3, (DI)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 32(R9)
+	VMOVUPS      Y4, 32(DI)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y5, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R9)
+	VMOVUPS      Y6, (DI)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R9)
+	VMOVUPS      Y7, 32(DI)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y8, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, (R9)
+	VMOVUPS      Y9, (DI)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R9)
+	VMOVUPS      Y10, 32(DI)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 64(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(BX), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(DI), Z4
+	VBROADCASTSS 8(BX), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(DI), Z6
+	VBROADCASTSS 12(BX), Z6
 	VMOVAPS      Z6, Z7
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z2
-	VMOVUPS 64(R10), Z3
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z4
-	VMOVUPS 64(R10), Z5
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z6
-	VMOVUPS 64(R10), Z7
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ             R9, $+3
-	JLE              rest6
-	VMOVUPS          (R8), Z8
-	VMOVUPS          64(R8), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	VFMADD231PS.BCST 12(DX), Z8, Z6
-	VFMADD231PS.BCST 12(DX), Z9, Z7
-	VMOVUPS          128(R8), Z8
-	VMOVUPS          192(R8), Z9
-	VFMADD231PS.BCST 16(DX), Z8, Z0
-	VFMADD231PS.BCST 16(DX), Z9, Z1
-	VFMADD231PS.BCST 20(DX), Z8, Z2
-	VFMADD231PS.BCST 20(DX), Z9, Z3
-	VFMADD231PS.BCST 24(DX), Z8, Z4
-	VFMADD231PS.BCST 24(DX), Z9, Z5
-	VFMADD231PS.BCST 28(DX), Z8, Z6
-	VFMADD231PS.BCST 28(DX), Z9, Z7
-	VMOVUPS          256(R8), Z8
-	VMOVUPS          320(R8), Z9
-	VFMADD231PS.BCST 32(DX), Z8, Z0
-	VFMADD231PS.BCST 32(DX), Z9, Z1
-	VFMADD231PS.BCST 36(DX), Z8, Z2
-	VFMADD231PS.BCST 36(DX), Z9, Z3
-	VFMADD231PS.BCST 40(DX), Z8, Z4
-	VFMADD231PS.BCST 40(DX), Z9, Z5
-	VFMADD231PS.BCST 44(DX), Z8, Z6
-	VFMADD231PS.BCST 44(DX), Z9, Z7
-	VMOVUPS          384(R8), Z8
-	VMOVUPS          448(R8), Z9
-	VFMADD231PS.BCST 48(DX), Z8, Z0
-	VFMADD231PS.BCST 48(DX), Z9, Z1
-	VFMADD231PS.BCST 52(DX), Z8, Z2
-	VFMADD231PS.BCST 52(DX), Z9, Z3
-	VFMADD231PS.BCST 56(DX), Z8, Z4
-	VFMADD231PS.BCST 56(DX), Z9, Z5
-	VFMADD231PS.BCST 60(DX), Z8, Z6
-	VFMADD231PS.BCST 60(DX), Z9, Z7
-	ADDQ             $+512, R8
-	ADDQ             $+64, DX
-	ADDQ             $-4, R9
-	JMP              round5
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Z9, Z5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Z9, Z7
+	VMOVUPS          128(BX), Z8
+	VMOVUPS          192(BX), Z9
+	VFMADD231PS.BCST 16(CX), Z8, Z0
+	VFMADD231PS.BCST 16(CX), Z9, Z1
+	VFMADD231PS.BCST 20(CX), Z8, Z2
+	VFMADD231PS.BCST 20(CX), Z9, Z3
+	VFMADD231PS.BCST 24(CX), Z8, Z4
+	VFMADD231PS.BCST 24(CX), Z9, Z5
+	VFMADD231PS.BCST 28(CX), Z8, Z6
+	VFMADD231PS.BCST 28(CX), Z9, Z7
+	VMOVUPS          256(BX), Z8
+	VMOVUPS          320(BX), Z9
+	VFMADD231PS.BCST 32(CX), Z8, Z0
+	VFMADD231PS.BCST 32(CX), Z9, Z1
+	VFMADD231PS.BCST 36(CX), Z8, Z2
+	VFMADD231PS.BCST 36(CX), Z9, Z3
+	VFMADD231PS.BCST 40(CX), Z8, Z4
+	VFMADD231PS.BCST 40(CX), Z9, Z5
+	VFMADD231PS.BCST 44(CX), Z8, Z6
+	VFMADD231PS.BCST 44(CX), Z9, Z7
+	VMOVUPS          384(BX), Z8
+	VMOVUPS          448(BX), Z9
+	VFMADD231PS.BCST 48(CX), Z8, Z0
+	VFMADD231PS.BCST 48(CX), Z9, Z1
+	VFMADD231PS.BCST 52(CX), Z8, Z2
+	VFMADD231PS.BCST 52(CX), Z9, Z3
+	VFMADD231PS.BCST 56(CX), Z8, Z4
+	VFMADD231PS.BCST 56(CX), Z9, Z5
+	VFMADD231PS.BCST 60(CX), Z8, Z6
+	VFMADD231PS.BCST 60(CX), Z9, Z7
+	ADDQ             $+512, BX
+	ADDQ             $+64, CX
+	ADDQ             $-4, SI
+	JMP              round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Z9, Z5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Z9, Z7
+	VMOVUPS          128(BX), Z8
+	VMOVUPS          192(BX), Z9
+	VFMADD231PS.BCST 16(CX), Z8, Z0
+	VFMADD231PS.BCST 16(CX), Z9, Z1
+	VFMADD231PS.BCST 20(CX), Z8, Z2
+	VFMADD231PS.BCST 20(CX), Z9, Z3
+	VFMADD231PS.BCST 24(CX), Z8, Z4
+	VFMADD231PS.BCST 24(CX), Z9, Z5
+	VFMADD231PS.BCST 28(CX), Z8, Z6
+	VFMADD231PS.BCST 28(CX), Z9, Z7
+	ADDQ             $+256, BX
+	ADDQ             $+32, CX
+	ADDQ             $-2, SI
 
-k8:
-	VMOVUPS          (R8), Z8
-	VMOVUPS          64(R8), Z9
-	VFMADD231PS.BCST (DX), Z8, Z0
-	VFMADD231PS.BCST (DX), Z9, Z1
-	VFMADD231PS.BCST 4(DX), Z8, Z2
-	VFMADD231PS.BCST 4(DX), Z9, Z3
-	VFMADD231PS.BCST 8(DX), Z8, Z4
-	VFMADD231PS.BCST 8(DX), Z9, Z5
-	VFMADD231PS.BCST 12(DX), Z8, Z6
-	VFMADD231PS.BCST 12(DX), Z9, Z7
-	ADDQ             $+128, R8
-	ADDQ             $+16, DX
-	DECQ             R9
-	JNZ              k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Z9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Z9, Z3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Z9, Z5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Z9, Z7
+	ADDQ             $+128, BX
+	ADDQ             $+16, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z8
 	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R9)
+	VMOVUPS      Z2, (DI)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R9)
+	VMOVUPS      Z4, (DI)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R9)
+	VMOVUPS      Z6, (DI)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
+	VBROADCASTSS 4(BX), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(DI), Z6
+	VBROADCASTSS 8(BX), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(DI), Z9
+	VBROADCASTSS 12(BX), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z3
-	VMOVUPS 64(R10), Z4
-	VMOVUPS 128(R10), Z5
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z6
-	VMOVUPS 64(R10), Z7
-	VMOVUPS 128(R10), Z8
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z9
-	VMOVUPS 64(R10), Z10
-	VMOVUPS 128(R10), Z11
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
+	VMOVUPS 64(DI), Z4
+	VMOVUPS 128(DI), Z5
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS 128(DI), Z8
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z9
+	VMOVUPS 64(DI), Z10
+	VMOVUPS 128(DI), Z11
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Z12
-	VMOVUPS      64(R8), Z13
-	VMOVUPS      128(R8), Z14
-	VBROADCASTSS (DX), Z15
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 12(DX), Z15
+	VBROADCASTSS 12(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      192(R8), Z12
-	VMOVUPS      256(R8), Z13
-	VMOVUPS      320(R8), Z14
-	VBROADCASTSS 16(DX), Z15
+	VMOVUPS      192(BX), Z12
+	VMOVUPS      256(BX), Z13
+	VMOVUPS      320(BX), Z14
+	VBROADCASTSS 16(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 20(DX), Z15
+	VBROADCASTSS 20(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 24(DX), Z15
+	VBROADCASTSS 24(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 28(DX), Z15
+	VBROADCASTSS 28(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      384(R8), Z12
-	VMOVUPS      448(R8), Z13
-	VMOVUPS      512(R8), Z14
-	VBROADCASTSS 32(DX), Z15
+	VMOVUPS      384(BX), Z12
+	VMOVUPS      448(BX), Z13
+	VMOVUPS      512(BX), Z14
+	VBROADCASTSS 32(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 36(DX), Z15
+	VBROADCASTSS 36(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 40(DX), Z15
+	VBROADCASTSS 40(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 44(DX), Z15
+	VBROADCASTSS 44(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      576(R8), Z12
-	VMOVUPS      640(R8), Z13
-	VMOVUPS      704(R8), Z14
-	VBROADCASTSS 48(DX), Z15
+	VMOVUPS      576(BX), Z12
+	VMOVUPS      640(BX), Z13
+	VMOVUPS      704(BX), Z14
+	VBROADCASTSS 48(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 52(DX), Z15
+	VBROADCASTSS 52(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 56(DX), Z15
+	VBROADCASTSS 56(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 60(DX), Z15
+	VBROADCASTSS 60(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+768, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+768, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Z12
-	VMOVUPS      64(R8), Z13
-	VMOVUPS      128(R8), Z14
-	VBROADCASTSS (DX), Z15
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Z14
+	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
 	VFMADD231PS  Z15, Z14, Z2
-	VBROADCASTSS 4(DX), Z15
+	VBROADCASTSS 4(CX), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z5
-	VBROADCASTSS 8(DX), Z15
+	VBROADCASTSS 8(CX), Z15
 	VFMADD231PS  Z15, Z12, Z6
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z8
-	VBROADCASTSS 12(DX), Z15
+	VBROADCASTSS 12(CX), Z15
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+192, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      192(BX), Z12
+	VMOVUPS      256(BX), Z13
+	VMOVUPS      320(BX), Z14
+	VBROADCASTSS 16(CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 20(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 24(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 28(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+384, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Z14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z15, Z14, Z2
+	VBROADCASTSS 4(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z5
+	VBROADCASTSS 8(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z8
+	VBROADCASTSS 12(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         $+192, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z12
 	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (R9)
+	VMOVUPS      Z3, (DI)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(R9)
+	VMOVUPS      Z4, 64(DI)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R9)
+	VMOVUPS      Z6, (DI)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R9)
+	VMOVUPS      Z7, 64(DI)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (R9)
+	VMOVUPS      Z9, (DI)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(R9)
+	VMOVUPS      Z10, 64(DI)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 128(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 128(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
+	VBROADCASTSS 4(BX), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(DI), Z8
+	VBROADCASTSS 8(BX), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(DI), Z12
+	VBROADCASTSS 12(BX), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	VMOVUPS 192(R10), Z3
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z4
-	VMOVUPS 64(R10), Z5
-	VMOVUPS 128(R10), Z6
-	VMOVUPS 192(R10), Z7
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z8
-	VMOVUPS 64(R10), Z9
-	VMOVUPS 128(R10), Z10
-	VMOVUPS 192(R10), Z11
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z12
-	VMOVUPS 64(R10), Z13
-	VMOVUPS 128(R10), Z14
-	VMOVUPS 192(R10), Z15
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	VMOVUPS 128(DI), Z6
+	VMOVUPS 192(DI), Z7
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Z11
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Z16
-	VMOVUPS      64(R8), Z17
-	VMOVUPS      128(R8), Z18
-	VMOVUPS      192(R8), Z19
-	VBROADCASTSS (DX), Z20
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 12(DX), Z20
+	VBROADCASTSS 12(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      256(R8), Z16
-	VMOVUPS      320(R8), Z17
-	VMOVUPS      384(R8), Z18
-	VMOVUPS      448(R8), Z19
-	VBROADCASTSS 16(DX), Z20
+	VMOVUPS      256(BX), Z16
+	VMOVUPS      320(BX), Z17
+	VMOVUPS      384(BX), Z18
+	VMOVUPS      448(BX), Z19
+	VBROADCASTSS 16(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 20(DX), Z20
+	VBROADCASTSS 20(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 24(DX), Z20
+	VBROADCASTSS 24(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 28(DX), Z20
+	VBROADCASTSS 28(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      512(R8), Z16
-	VMOVUPS      576(R8), Z17
-	VMOVUPS      640(R8), Z18
-	VMOVUPS      704(R8), Z19
-	VBROADCASTSS 32(DX), Z20
+	VMOVUPS      512(BX), Z16
+	VMOVUPS      576(BX), Z17
+	VMOVUPS      640(BX), Z18
+	VMOVUPS      704(BX), Z19
+	VBROADCASTSS 32(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 36(DX), Z20
+	VBROADCASTSS 36(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 40(DX), Z20
+	VBROADCASTSS 40(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 44(DX), Z20
+	VBROADCASTSS 44(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      768(R8), Z16
-	VMOVUPS      832(R8), Z17
-	VMOVUPS      896(R8), Z18
-	VMOVUPS      960(R8), Z19
-	VBROADCASTSS 48(DX), Z20
+	VMOVUPS      768(BX), Z16
+	VMOVUPS      832(BX), Z17
+	VMOVUPS      896(BX), Z18
+	VMOVUPS      960(BX), Z19
+	VBROADCASTSS 48(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 52(DX), Z20
+	VBROADCASTSS 52(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 56(DX), Z20
+	VBROADCASTSS 56(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 60(DX), Z20
+	VBROADCASTSS 60(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+1024, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+1024, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Z16
-	VMOVUPS      64(R8), Z17
-	VMOVUPS      128(R8), Z18
-	VMOVUPS      192(R8), Z19
-	VBROADCASTSS (DX), Z20
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Z19
+	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
 	VFMADD231PS  Z20, Z18, Z2
 	VFMADD231PS  Z20, Z19, Z3
-	VBROADCASTSS 4(DX), Z20
+	VBROADCASTSS 4(CX), Z20
 	VFMADD231PS  Z20, Z16, Z4
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z6
 	VFMADD231PS  Z20, Z19, Z7
-	VBROADCASTSS 8(DX), Z20
+	VBROADCASTSS 8(CX), Z20
 	VFMADD231PS  Z20, Z16, Z8
 	VFMADD231PS  Z20, Z17, Z9
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z11
-	VBROADCASTSS 12(DX), Z20
+	VBROADCASTSS 12(CX), Z20
 	VFMADD231PS  Z20, Z16, Z12
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+256, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      256(BX), Z16
+	VMOVUPS      320(BX), Z17
+	VMOVUPS      384(BX), Z18
+	VMOVUPS      448(BX), Z19
+	VBROADCASTSS 16(CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 20(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 24(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 28(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+512, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Z19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Z20, Z19, Z3
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Z20, Z19, Z7
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z11
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+256, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z16
 	VBROADCASTSS hi+68(FP), Z17
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(R9)
+	VMOVUPS      Z2, 128(DI)
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R9)
+	VMOVUPS      Z4, (DI)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(R9)
+	VMOVUPS      Z5, 64(DI)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(R9)
+	VMOVUPS      Z6, 128(DI)
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (R9)
+	VMOVUPS      Z8, (DI)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R9)
+	VMOVUPS      Z9, 64(DI)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(R9)
+	VMOVUPS      Z10, 128(DI)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z12, (DI)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R9)
+	VMOVUPS      Z13, 64(DI)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(R9)
+	VMOVUPS      Z14, 128(DI)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z15, 192(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	PREFETCHT0 312(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	PREFETCHT0 312(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	PREFETCHT0 312(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	PREFETCHT0 312(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	PREFETCHT0 312(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	PREFETCHT0 312(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	PREFETCHT0 312(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	PREFETCHT0 312(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(DI), Z5
+	VBROADCASTSS 4(BX), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Z5, Z9
-	VBROADCASTSS 8(DI), Z10
+	VBROADCASTSS 8(BX), Z10
 	VMOVAPS      Z10, Z11
 	VMOVAPS      Z10, Z12
 	VMOVAPS      Z10, Z13
 	VMOVAPS      Z10, Z14
-	VBROADCASTSS 12(DI), Z15
+	VBROADCASTSS 12(BX), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Z15, Z19
-	ADDQ         $+16, DI
-	JMP          ready4
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	VMOVUPS 192(R10), Z3
-	VMOVUPS 256(R10), Z4
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z5
-	VMOVUPS 64(R10), Z6
-	VMOVUPS 128(R10), Z7
-	VMOVUPS 192(R10), Z8
-	VMOVUPS 256(R10), Z9
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z10
-	VMOVUPS 64(R10), Z11
-	VMOVUPS 128(R10), Z12
-	VMOVUPS 192(R10), Z13
-	VMOVUPS 256(R10), Z14
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z15
-	VMOVUPS 64(R10), Z16
-	VMOVUPS 128(R10), Z17
-	VMOVUPS 192(R10), Z18
-	VMOVUPS 256(R10), Z19
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VMOVUPS 256(DI), Z4
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z5
+	VMOVUPS 64(DI), Z6
+	VMOVUPS 128(DI), Z7
+	VMOVUPS 192(DI), Z8
+	VMOVUPS 256(DI), Z9
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Z11
+	VMOVUPS 128(DI), Z12
+	VMOVUPS 192(DI), Z13
+	VMOVUPS 256(DI), Z14
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z15
+	VMOVUPS 64(DI), Z16
+	VMOVUPS 128(DI), Z17
+	VMOVUPS 192(DI), Z18
+	VMOVUPS 256(DI), Z19
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Z20
-	VMOVUPS      64(R8), Z21
-	VMOVUPS      128(R8), Z22
-	VMOVUPS      192(R8), Z23
-	VMOVUPS      256(R8), Z24
-	VBROADCASTSS (DX), Z25
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 12(DX), Z25
+	VBROADCASTSS 12(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      320(R8), Z20
-	VMOVUPS      384(R8), Z21
-	VMOVUPS      448(R8), Z22
-	VMOVUPS      512(R8), Z23
-	VMOVUPS      576(R8), Z24
-	VBROADCASTSS 16(DX), Z25
+	VMOVUPS      320(BX), Z20
+	VMOVUPS      384(BX), Z21
+	VMOVUPS      448(BX), Z22
+	VMOVUPS      512(BX), Z23
+	VMOVUPS      576(BX), Z24
+	VBROADCASTSS 16(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 20(DX), Z25
+	VBROADCASTSS 20(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 24(DX), Z25
+	VBROADCASTSS 24(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 28(DX), Z25
+	VBROADCASTSS 28(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      640(R8), Z20
-	VMOVUPS      704(R8), Z21
-	VMOVUPS      768(R8), Z22
-	VMOVUPS      832(R8), Z23
-	VMOVUPS      896(R8), Z24
-	VBROADCASTSS 32(DX), Z25
+	VMOVUPS      640(BX), Z20
+	VMOVUPS      704(BX), Z21
+	VMOVUPS      768(BX), Z22
+	VMOVUPS      832(BX), Z23
+	VMOVUPS      896(BX), Z24
+	VBROADCASTSS 32(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 36(DX), Z25
+	VBROADCASTSS 36(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 40(DX), Z25
+	VBROADCASTSS 40(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 44(DX), Z25
+	VBROADCASTSS 44(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      960(R8), Z20
-	VMOVUPS      1024(R8), Z21
-	VMOVUPS      1088(R8), Z22
-	VMOVUPS      1152(R8), Z23
-	VMOVUPS      1216(R8), Z24
-	VBROADCASTSS 48(DX), Z25
+	VMOVUPS      960(BX), Z20
+	VMOVUPS      1024(BX), Z21
+	VMOVUPS      1088(BX), Z22
+	VMOVUPS      1152(BX), Z23
+	VMOVUPS      1216(BX), Z24
+	VBROADCASTSS 48(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 52(DX), Z25
+	VBROADCASTSS 52(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 56(DX), Z25
+	VBROADCASTSS 56(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 60(DX), Z25
+	VBROADCASTSS 60(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+1280, R8
-	ADDQ         $+64, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+1280, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Z20
-	VMOVUPS      64(R8), Z21
-	VMOVUPS      128(R8), Z22
-	VMOVUPS      192(R8), Z23
-	VMOVUPS      256(R8), Z24
-	VBROADCASTSS (DX), Z25
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Z24
+	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
 	VFMADD231PS  Z25, Z22, Z2
 	VFMADD231PS  Z25, Z23, Z3
 	VFMADD231PS  Z25, Z24, Z4
-	VBROADCASTSS 4(DX), Z25
+	VBROADCASTSS 4(CX), Z25
 	VFMADD231PS  Z25, Z20, Z5
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z7
 	VFMADD231PS  Z25, Z23, Z8
 	VFMADD231PS  Z25, Z24, Z9
-	VBROADCASTSS 8(DX), Z25
+	VBROADCASTSS 8(CX), Z25
 	VFMADD231PS  Z25, Z20, Z10
 	VFMADD231PS  Z25, Z21, Z11
 	VFMADD231PS  Z25, Z22, Z12
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z14
-	VBROADCASTSS 12(DX), Z25
+	VBROADCASTSS 12(CX), Z25
 	VFMADD231PS  Z25, Z20, Z15
 	VFMADD231PS  Z25, Z21, Z16
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+320, R8
-	ADDQ         $+16, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      320(BX), Z20
+	VMOVUPS      384(BX), Z21
+	VMOVUPS      448(BX), Z22
+	VMOVUPS      512(BX), Z23
+	VMOVUPS      576(BX), Z24
+	VBROADCASTSS 16(CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 20(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 24(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 28(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+640, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Z24
+	VBROADCASTSS (CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Z25, Z24, Z4
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Z25, Z24, Z9
+	VBROADCASTSS 8(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z14
+	VBROADCASTSS 12(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         $+320, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z20
 	VBROADCASTSS hi+68(FP), Z21
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z20, Z0
 	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z20, Z1
 	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z20, Z2
 	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(R9)
+	VMOVUPS      Z2, 128(DI)
 	VMAXPS       Z3, Z20, Z3
 	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(R9)
+	VMOVUPS      Z3, 192(DI)
 	VMAXPS       Z4, Z20, Z4
 	VMINPS       Z4, Z21, Z4
-	VMOVUPS      Z4, 256(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z4, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z5, Z20, Z5
 	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (R9)
+	VMOVUPS      Z5, (DI)
 	VMAXPS       Z6, Z20, Z6
 	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(R9)
+	VMOVUPS      Z6, 64(DI)
 	VMAXPS       Z7, Z20, Z7
 	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(R9)
+	VMOVUPS      Z7, 128(DI)
 	VMAXPS       Z8, Z20, Z8
 	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(R9)
+	VMOVUPS      Z8, 192(DI)
 	VMAXPS       Z9, Z20, Z9
 	VMINPS       Z9, Z21, Z9
-	VMOVUPS      Z9, 256(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z9, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z10, Z20, Z10
 	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (R9)
+	VMOVUPS      Z10, (DI)
 	VMAXPS       Z11, Z20, Z11
 	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(R9)
+	VMOVUPS      Z11, 64(DI)
 	VMAXPS       Z12, Z20, Z12
 	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(R9)
+	VMOVUPS      Z12, 128(DI)
 	VMAXPS       Z13, Z20, Z13
 	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(R9)
+	VMOVUPS      Z13, 192(DI)
 	VMAXPS       Z14, Z20, Z14
 	VMINPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 256(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z14, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z15, Z20, Z15
 	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (R9)
+	VMOVUPS      Z15, (DI)
 	VMAXPS       Z16, Z20, Z16
 	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(R9)
+	VMOVUPS      Z16, 64(DI)
 	VMAXPS       Z17, Z20, Z17
 	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(R9)
+	VMOVUPS      Z17, 128(DI)
 	VMAXPS       Z18, Z20, Z18
 	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(R9)
+	VMOVUPS      Z18, 192(DI)
 	VMAXPS       Z19, Z20, Z19
 	VMINPS       Z19, Z21, Z19
-	VMOVUPS      Z19, 256(R9)
-	ADDQ         $+16, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z19, 256(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 24(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
-	VBROADCASTSS 4(DI), Y1
-	VBROADCASTSS 8(DI), Y2
-	VBROADCASTSS 12(DI), Y3
-	VBROADCASTSS 16(DI), Y4
-	VBROADCASTSS 20(DI), Y5
-	ADDQ         $+24, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS 4(BX), Y1
+	VBROADCASTSS 8(BX), Y2
+	VBROADCASTSS 12(BX), Y3
+	VBROADCASTSS 16(BX), Y4
+	VBROADCASTSS 20(BX), Y5
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y1
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y2
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y3
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y4
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y5
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y4
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y5
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Y6
-	VBROADCASTSS (DX), Y7
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Y6
+	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 4(DX), Y7
+	VBROADCASTSS 4(CX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 8(DX), Y7
+	VBROADCASTSS 8(CX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(CX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(CX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	VBROADCASTSS 20(DX), Y7
+	VBROADCASTSS 20(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      32(R8), Y6
-	VBROADCASTSS 24(DX), Y7
+	VMOVUPS      32(BX), Y6
+	VBROADCASTSS 24(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 28(DX), Y7
+	VBROADCASTSS 28(CX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 32(DX), Y7
+	VBROADCASTSS 32(CX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 36(DX), Y7
+	VBROADCASTSS 36(CX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 40(DX), Y7
+	VBROADCASTSS 40(CX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	VBROADCASTSS 44(DX), Y7
+	VBROADCASTSS 44(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      64(R8), Y6
-	VBROADCASTSS 48(DX), Y7
+	VMOVUPS      64(BX), Y6
+	VBROADCASTSS 48(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 52(DX), Y7
+	VBROADCASTSS 52(CX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 56(DX), Y7
+	VBROADCASTSS 56(CX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 60(DX), Y7
+	VBROADCASTSS 60(CX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 64(DX), Y7
+	VBROADCASTSS 64(CX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	VBROADCASTSS 68(DX), Y7
+	VBROADCASTSS 68(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      96(R8), Y6
-	VBROADCASTSS 72(DX), Y7
+	VMOVUPS      96(BX), Y6
+	VBROADCASTSS 72(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 76(DX), Y7
+	VBROADCASTSS 76(CX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 80(DX), Y7
+	VBROADCASTSS 80(CX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 84(DX), Y7
+	VBROADCASTSS 84(CX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 88(DX), Y7
+	VBROADCASTSS 88(CX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	VBROADCASTSS 92(DX), Y7
+	VBROADCASTSS 92(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+128, R8
-	ADDQ         $+96, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+128, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Y6
-	VBROADCASTSS (DX), Y7
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Y6
+	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
-	VBROADCASTSS 4(DX), Y7
+	VBROADCASTSS 4(CX), Y7
 	VFMADD231PS  Y7, Y6, Y1
-	VBROADCASTSS 8(DX), Y7
+	VBROADCASTSS 8(CX), Y7
 	VFMADD231PS  Y7, Y6, Y2
-	VBROADCASTSS 12(DX), Y7
+	VBROADCASTSS 12(CX), Y7
 	VFMADD231PS  Y7, Y6, Y3
-	VBROADCASTSS 16(DX), Y7
+	VBROADCASTSS 16(CX), Y7
 	VFMADD231PS  Y7, Y6, Y4
-	VBROADCASTSS 20(DX), Y7
+	VBROADCASTSS 20(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+32, R8
-	ADDQ         $+24, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      32(BX), Y6
+	VBROADCASTSS 24(CX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 28(CX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 32(CX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 36(CX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 40(CX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 44(CX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $+64, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Y6
+	VBROADCASTSS (CX), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VBROADCASTSS 4(CX), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VBROADCASTSS 8(CX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VBROADCASTSS 12(CX), Y7
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 16(CX), Y7
+	VFMADD231PS  Y7, Y6, Y4
+	VBROADCASTSS 20(CX), Y7
+	VFMADD231PS  Y7, Y6, Y5
+	ADDQ         $+32, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y6
 	VBROADCASTSS hi+68(FP), Y7
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y3, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y4, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, (R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y5, (DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Y0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 4(BX), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(DI), Y4
+	VBROADCASTSS 8(BX), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(DI), Y6
+	VBROADCASTSS 12(BX), Y6
 	VMOVAPS      Y6, Y7
-	VBROADCASTSS 16(DI), Y8
+	VBROADCASTSS 16(BX), Y8
 	VMOVAPS      Y8, Y9
-	VBROADCASTSS 20(DI), Y10
+	VBROADCASTSS 20(BX), Y10
 	VMOVAPS      Y10, Y11
-	ADDQ         $+24, DI
-	JMP          ready4
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y4
-	VMOVUPS 32(R10), Y5
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y8
-	VMOVUPS 32(R10), Y9
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Y10
-	VMOVUPS 32(R10), Y11
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
-	VBROADCASTSS (DX), Y14
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 4(DX), Y14
+	VBROADCASTSS 4(CX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 8(DX), Y14
+	VBROADCASTSS 8(CX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 12(DX), Y14
+	VBROADCASTSS 12(CX), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 16(DX), Y14
+	VBROADCASTSS 16(CX), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 20(DX), Y14
+	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      64(R8), Y12
-	VMOVUPS      96(R8), Y13
-	VBROADCASTSS 24(DX), Y14
+	VMOVUPS      64(BX), Y12
+	VMOVUPS      96(BX), Y13
+	VBROADCASTSS 24(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 28(DX), Y14
+	VBROADCASTSS 28(CX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 32(DX), Y14
+	VBROADCASTSS 32(CX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 36(DX), Y14
+	VBROADCASTSS 36(CX), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 40(DX), Y14
+	VBROADCASTSS 40(CX), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 44(DX), Y14
+	VBROADCASTSS 44(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      128(R8), Y12
-	VMOVUPS      160(R8), Y13
-	VBROADCASTSS 48(DX), Y14
+	VMOVUPS      128(BX), Y12
+	VMOVUPS      160(BX), Y13
+	VBROADCASTSS 48(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 52(DX), Y14
+	VBROADCASTSS 52(CX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 56(DX), Y14
+	VBROADCASTSS 56(CX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 60(DX), Y14
+	VBROADCASTSS 60(CX), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 64(DX), Y14
+	VBROADCASTSS 64(CX), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 68(DX), Y14
+	VBROADCASTSS 68(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      192(R8), Y12
-	VMOVUPS      224(R8), Y13
-	VBROADCASTSS 72(DX), Y14
+	VMOVUPS      192(BX), Y12
+	VMOVUPS      224(BX), Y13
+	VBROADCASTSS 72(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 76(DX), Y14
+	VBROADCASTSS 76(CX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 80(DX), Y14
+	VBROADCASTSS 80(CX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 84(DX), Y14
+	VBROADCASTSS 84(CX), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 88(DX), Y14
+	VBROADCASTSS 88(CX), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 92(DX), Y14
+	VBROADCASTSS 92(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+256, R8
-	ADDQ         $+96, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+256, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Y12
-	VMOVUPS      32(R8), Y13
-	VBROADCASTSS (DX), Y14
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
-	VBROADCASTSS 4(DX), Y14
+	VBROADCASTSS 4(CX), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y3
-	VBROADCASTSS 8(DX), Y14
+	VBROADCASTSS 8(CX), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y5
-	VBROADCASTSS 12(DX), Y14
+	VBROADCASTSS 12(CX), Y14
 	VFMADD231PS  Y14, Y12, Y6
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS 16(DX), Y14
+	VBROADCASTSS 16(CX), Y14
 	VFMADD231PS  Y14, Y12, Y8
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS 20(DX), Y14
+	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+64, R8
-	ADDQ         $+24, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      64(BX), Y12
+	VMOVUPS      96(BX), Y13
+	VBROADCASTSS 24(CX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 28(CX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 32(CX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 36(CX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 40(CX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 44(CX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+128, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y1
+	VBROADCASTSS 4(CX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y3
+	VBROADCASTSS 8(CX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y5
+	VBROADCASTSS 12(CX), Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS 16(CX), Y14
+	VFMADD231PS  Y14, Y12, Y8
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS 20(CX), Y14
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+64, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Y12
 	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y1, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, (R9)
+	VMOVUPS      Y2, (DI)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y3, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, (R9)
+	VMOVUPS      Y4, (DI)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (R9)
+	VMOVUPS      Y6, (DI)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y7, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, (R9)
+	VMOVUPS      Y8, (DI)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 32(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Y9, 32(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, (R9)
+	VMOVUPS      Y10, (DI)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 32(R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Y11, 32(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
-	VBROADCASTSS 4(DI), Z1
-	VBROADCASTSS 8(DI), Z2
-	VBROADCASTSS 12(DI), Z3
-	VBROADCASTSS 16(DI), Z4
-	VBROADCASTSS 20(DI), Z5
-	ADDQ         $+24, DI
-	JMP          ready4
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VBROADCASTSS 4(BX), Z1
+	VBROADCASTSS 8(BX), Z2
+	VBROADCASTSS 12(BX), Z3
+	VBROADCASTSS 16(BX), Z4
+	VBROADCASTSS 20(BX), Z5
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z1
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z2
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z3
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z4
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z5
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z5
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ             R9, $+3
-	JLE              rest6
-	VMOVUPS          (R8), Z6
-	VFMADD231PS.BCST (DX), Z6, Z0
-	VFMADD231PS.BCST 4(DX), Z6, Z1
-	VFMADD231PS.BCST 8(DX), Z6, Z2
-	VFMADD231PS.BCST 12(DX), Z6, Z3
-	VFMADD231PS.BCST 16(DX), Z6, Z4
-	VFMADD231PS.BCST 20(DX), Z6, Z5
-	VMOVUPS          64(R8), Z6
-	VFMADD231PS.BCST 24(DX), Z6, Z0
-	VFMADD231PS.BCST 28(DX), Z6, Z1
-	VFMADD231PS.BCST 32(DX), Z6, Z2
-	VFMADD231PS.BCST 36(DX), Z6, Z3
-	VFMADD231PS.BCST 40(DX), Z6, Z4
-	VFMADD231PS.BCST 44(DX), Z6, Z5
-	VMOVUPS          128(R8), Z6
-	VFMADD231PS.BCST 48(DX), Z6, Z0
-	VFMADD231PS.BCST 52(DX), Z6, Z1
-	VFMADD231PS.BCST 56(DX), Z6, Z2
-	VFMADD231PS.BCST 60(DX), Z6, Z3
-	VFMADD231PS.BCST 64(DX), Z6, Z4
-	VFMADD231PS.BCST 68(DX), Z6, Z5
-	VMOVUPS          192(R8), Z6
-	VFMADD231PS.BCST 72(DX), Z6, Z0
-	VFMADD231PS.BCST 76(DX), Z6, Z1
-	VFMADD231PS.BCST 80(DX), Z6, Z2
-	VFMADD231PS.BCST 84(DX), Z6, Z3
-	VFMADD231PS.BCST 88(DX), Z6, Z4
-	VFMADD231PS.BCST 92(DX), Z6, Z5
-	ADDQ             $+256, R8
-	ADDQ             $+96, DX
-	ADDQ             $-4, R9
-	JMP              round5
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	VMOVUPS          (BX), Z6
+	VFMADD231PS.BCST (CX), Z6, Z0
+	VFMADD231PS.BCST 4(CX), Z6, Z1
+	VFMADD231PS.BCST 8(CX), Z6, Z2
+	VFMADD231PS.BCST 12(CX), Z6, Z3
+	VFMADD231PS.BCST 16(CX), Z6, Z4
+	VFMADD231PS.BCST 20(CX), Z6, Z5
+	VMOVUPS          64(BX), Z6
+	VFMADD231PS.BCST 24(CX), Z6, Z0
+	VFMADD231PS.BCST 28(CX), Z6, Z1
+	VFMADD231PS.BCST 32(CX), Z6, Z2
+	VFMADD231PS.BCST 36(CX), Z6, Z3
+	VFMADD231PS.BCST 40(CX), Z6, Z4
+	VFMADD231PS.BCST 44(CX), Z6, Z5
+	VMOVUPS          128(BX), Z6
+	VFMADD231PS.BCST 48(CX), Z6, Z0
+	VFMADD231PS.BCST 52(CX), Z6, Z1
+	VFMADD231PS.BCST 56(CX), Z6, Z2
+	VFMADD231PS.BCST 60(CX), Z6, Z3
+	VFMADD231PS.BCST 64(CX), Z6, Z4
+	VFMADD231PS.BCST 68(CX), Z6, Z5
+	VMOVUPS          192(BX), Z6
+	VFMADD231PS.BCST 72(CX), Z6, Z0
+	VFMADD231PS.BCST 76(CX), Z6, Z1
+	VFMADD231PS.BCST 80(CX), Z6, Z2
+	VFMADD231PS.BCST 84(CX), Z6, Z3
+	VFMADD231PS.BCST 88(CX), Z6, Z4
+	VFMADD231PS.BCST 92(CX), Z6, Z5
+	ADDQ             $+256, BX
+	ADDQ             $+96, CX
+	ADDQ             $-4, SI
+	JMP              round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z6
+	VFMADD231PS.BCST (CX), Z6, Z0
+	VFMADD231PS.BCST 4(CX), Z6, Z1
+	VFMADD231PS.BCST 8(CX), Z6, Z2
+	VFMADD231PS.BCST 12(CX), Z6, Z3
+	VFMADD231PS.BCST 16(CX), Z6, Z4
+	VFMADD231PS.BCST 20(CX), Z6, Z5
+	VMOVUPS          64(BX), Z6
+	VFMADD231PS.BCST 24(CX), Z6, Z0
+	VFMADD231PS.BCST 28(CX), Z6, Z1
+	VFMADD231PS.BCST 32(CX), Z6, Z2
+	VFMADD231PS.BCST 36(CX), Z6, Z3
+	VFMADD231PS.BCST 40(CX), Z6, Z4
+	VFMADD231PS.BCST 44(CX), Z6, Z5
+	ADDQ             $+128, BX
+	ADDQ             $+48, CX
+	ADDQ             $-2, SI
 
-k8:
-	VMOVUPS          (R8), Z6
-	VFMADD231PS.BCST (DX), Z6, Z0
-	VFMADD231PS.BCST 4(DX), Z6, Z1
-	VFMADD231PS.BCST 8(DX), Z6, Z2
-	VFMADD231PS.BCST 12(DX), Z6, Z3
-	VFMADD231PS.BCST 16(DX), Z6, Z4
-	VFMADD231PS.BCST 20(DX), Z6, Z5
-	ADDQ             $+64, R8
-	ADDQ             $+24, DX
-	DECQ             R9
-	JNZ              k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VMOVUPS          (BX), Z6
+	VFMADD231PS.BCST (CX), Z6, Z0
+	VFMADD231PS.BCST 4(CX), Z6, Z1
+	VFMADD231PS.BCST 8(CX), Z6, Z2
+	VFMADD231PS.BCST 12(CX), Z6, Z3
+	VFMADD231PS.BCST 16(CX), Z6, Z4
+	VFMADD231PS.BCST 20(CX), Z6, Z5
+	ADDQ             $+64, BX
+	ADDQ             $+24, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z6
 	VBROADCASTSS hi+68(FP), Z7
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z3, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z4, Z6, Z4
 	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, (R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z4, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, (R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z5, (DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(DI), Z2
+	VBROADCASTSS 4(BX), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(DI), Z4
+	VBROADCASTSS 8(BX), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(DI), Z6
+	VBROADCASTSS 12(BX), Z6
 	VMOVAPS      Z6, Z7
-	VBROADCASTSS 16(DI), Z8
+	VBROADCASTSS 16(BX), Z8
 	VMOVAPS      Z8, Z9
-	VBROADCASTSS 20(DI), Z10
+	VBROADCASTSS 20(BX), Z10
 	VMOVAPS      Z10, Z11
-	ADDQ         $+24, DI
-	JMP          ready4
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z2
-	VMOVUPS 64(R10), Z3
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z4
-	VMOVUPS 64(R10), Z5
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z6
-	VMOVUPS 64(R10), Z7
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z8
-	VMOVUPS 64(R10), Z9
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z10
-	VMOVUPS 64(R10), Z11
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Z3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Z11
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ             R9, $+3
-	JLE              rest6
-	VMOVUPS          (R8), Z12
-	VMOVUPS          64(R8), Z13
-	VFMADD231PS.BCST (DX), Z12, Z0
-	VFMADD231PS.BCST (DX), Z13, Z1
-	VFMADD231PS.BCST 4(DX), Z12, Z2
-	VFMADD231PS.BCST 4(DX), Z13, Z3
-	VFMADD231PS.BCST 8(DX), Z12, Z4
-	VFMADD231PS.BCST 8(DX), Z13, Z5
-	VFMADD231PS.BCST 12(DX), Z12, Z6
-	VFMADD231PS.BCST 12(DX), Z13, Z7
-	VFMADD231PS.BCST 16(DX), Z12, Z8
-	VFMADD231PS.BCST 16(DX), Z13, Z9
-	VFMADD231PS.BCST 20(DX), Z12, Z10
-	VFMADD231PS.BCST 20(DX), Z13, Z11
-	VMOVUPS          128(R8), Z12
-	VMOVUPS          192(R8), Z13
-	VFMADD231PS.BCST 24(DX), Z12, Z0
-	VFMADD231PS.BCST 24(DX), Z13, Z1
-	VFMADD231PS.BCST 28(DX), Z12, Z2
-	VFMADD231PS.BCST 28(DX), Z13, Z3
-	VFMADD231PS.BCST 32(DX), Z12, Z4
-	VFMADD231PS.BCST 32(DX), Z13, Z5
-	VFMADD231PS.BCST 36(DX), Z12, Z6
-	VFMADD231PS.BCST 36(DX), Z13, Z7
-	VFMADD231PS.BCST 40(DX), Z12, Z8
-	VFMADD231PS.BCST 40(DX), Z13, Z9
-	VFMADD231PS.BCST 44(DX), Z12, Z10
-	VFMADD231PS.BCST 44(DX), Z13, Z11
-	VMOVUPS          256(R8), Z12
-	VMOVUPS          320(R8), Z13
-	VFMADD231PS.BCST 48(DX), Z12, Z0
-	VFMADD231PS.BCST 48(DX), Z13, Z1
-	VFMADD231PS.BCST 52(DX), Z12, Z2
-	VFMADD231PS.BCST 52(DX), Z13, Z3
-	VFMADD231PS.BCST 56(DX), Z12, Z4
-	VFMADD231PS.BCST 56(DX), Z13, Z5
-	VFMADD231PS.BCST 60(DX), Z12, Z6
-	VFMADD231PS.BCST 60(DX), Z13, Z7
-	VFMADD231PS.BCST 64(DX), Z12, Z8
-	VFMADD231PS.BCST 64(DX), Z13, Z9
-	VFMADD231PS.BCST 68(DX), Z12, Z10
-	VFMADD231PS.BCST 68(DX), Z13, Z11
-	VMOVUPS          384(R8), Z12
-	VMOVUPS          448(R8), Z13
-	VFMADD231PS.BCST 72(DX), Z12, Z0
-	VFMADD231PS.BCST 72(DX), Z13, Z1
-	VFMADD231PS.BCST 76(DX), Z12, Z2
-	VFMADD231PS.BCST 76(DX), Z13, Z3
-	VFMADD231PS.BCST 80(DX), Z12, Z4
-	VFMADD231PS.BCST 80(DX), Z13, Z5
-	VFMADD231PS.BCST 84(DX), Z12, Z6
-	VFMADD231PS.BCST 84(DX), Z13, Z7
-	VFMADD231PS.BCST 88(DX), Z12, Z8
-	VFMADD231PS.BCST 88(DX), Z13, Z9
-	VFMADD231PS.BCST 92(DX), Z12, Z10
-	VFMADD231PS.BCST 92(DX), Z13, Z11
-	ADDQ             $+512, R8
-	ADDQ             $+96, DX
-	ADDQ             $-4, R9
-	JMP              round5
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Z13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Z13, Z1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Z13, Z3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Z13, Z5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Z13, Z7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Z13, Z9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Z13, Z11
+	VMOVUPS          128(BX), Z12
+	VMOVUPS          192(BX), Z13
+	VFMADD231PS.BCST 24(CX), Z12, Z0
+	VFMADD231PS.BCST 24(CX), Z13, Z1
+	VFMADD231PS.BCST 28(CX), Z12, Z2
+	VFMADD231PS.BCST 28(CX), Z13, Z3
+	VFMADD231PS.BCST 32(CX), Z12, Z4
+	VFMADD231PS.BCST 32(CX), Z13, Z5
+	VFMADD231PS.BCST 36(CX), Z12, Z6
+	VFMADD231PS.BCST 36(CX), Z13, Z7
+	VFMADD231PS.BCST 40(CX), Z12, Z8
+	VFMADD231PS.BCST 40(CX), Z13, Z9
+	VFMADD231PS.BCST 44(CX), Z12, Z10
+	VFMADD231PS.BCST 44(CX), Z13, Z11
+	VMOVUPS          256(BX), Z12
+	VMOVUPS          320(BX), Z13
+	VFMADD231PS.BCST 48(CX), Z12, Z0
+	VFMADD231PS.BCST 48(CX), Z13, Z1
+	VFMADD231PS.BCST 52(CX), Z12, Z2
+	VFMADD231PS.BCST 52(CX), Z13, Z3
+	VFMADD231PS.BCST 56(CX), Z12, Z4
+	VFMADD231PS.BCST 56(CX), Z13, Z5
+	VFMADD231PS.BCST 60(CX), Z12, Z6
+	VFMADD231PS.BCST 60(CX), Z13, Z7
+	VFMADD231PS.BCST 64(CX), Z12, Z8
+	VFMADD231PS.BCST 64(CX), Z13, Z9
+	VFMADD231PS.BCST 68(CX), Z12, Z10
+	VFMADD231PS.BCST 68(CX), Z13, Z11
+	VMOVUPS          384(BX), Z12
+	VMOVUPS          448(BX), Z13
+	VFMADD231PS.BCST 72(CX), Z12, Z0
+	VFMADD231PS.BCST 72(CX), Z13, Z1
+	VFMADD231PS.BCST 76(CX), Z12, Z2
+	VFMADD231PS.BCST 76(CX), Z13, Z3
+	VFMADD231PS.BCST 80(CX), Z12, Z4
+	VFMADD231PS.BCST 80(CX), Z13, Z5
+	VFMADD231PS.BCST 84(CX), Z12, Z6
+	VFMADD231PS.BCST 84(CX), Z13, Z7
+	VFMADD231PS.BCST 88(CX), Z12, Z8
+	VFMADD231PS.BCST 88(CX), Z13, Z9
+	VFMADD231PS.BCST 92(CX), Z12, Z10
+	VFMADD231PS.BCST 92(CX), Z13, Z11
+	ADDQ             $+512, BX
+	ADDQ             $+96, CX
+	ADDQ             $-4, SI
+	JMP              round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Z13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Z13, Z1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Z13, Z3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Z13, Z5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Z13, Z7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Z13, Z9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Z13, Z11
+	VMOVUPS          128(BX), Z12
+	VMOVUPS          192(BX), Z13
+	VFMADD231PS.BCST 24(CX), Z12, Z0
+	VFMADD231PS.BCST 24(CX), Z13, Z1
+	VFMADD231PS.BCST 28(CX), Z12, Z2
+	VFMADD231PS.BCST 28(CX), Z13, Z3
+	VFMADD231PS.BCST 32(CX), Z12, Z4
+	VFMADD231PS.BCST 32(CX), Z13, Z5
+	VFMADD231PS.BCST 36(CX), Z12, Z6
+	VFMADD231PS.BCST 36(CX), Z13, Z7
+	VFMADD231PS.BCST 40(CX), Z12, Z8
+	VFMADD231PS.BCST 40(CX), Z13, Z9
+	VFMADD231PS.BCST 44(CX), Z12, Z10
+	VFMADD231PS.BCST 44(CX), Z13, Z11
+	ADDQ             $+256, BX
+	ADDQ             $+48, CX
+	ADDQ             $-2, SI
 
-k8:
-	VMOVUPS          (R8), Z12
-	VMOVUPS          64(R8), Z13
-	VFMADD231PS.BCST (DX), Z12, Z0
-	VFMADD231PS.BCST (DX), Z13, Z1
-	VFMADD231PS.BCST 4(DX), Z12, Z2
-	VFMADD231PS.BCST 4(DX), Z13, Z3
-	VFMADD231PS.BCST 8(DX), Z12, Z4
-	VFMADD231PS.BCST 8(DX), Z13, Z5
-	VFMADD231PS.BCST 12(DX), Z12, Z6
-	VFMADD231PS.BCST 12(DX), Z13, Z7
-	VFMADD231PS.BCST 16(DX), Z12, Z8
-	VFMADD231PS.BCST 16(DX), Z13, Z9
-	VFMADD231PS.BCST 20(DX), Z12, Z10
-	VFMADD231PS.BCST 20(DX), Z13, Z11
-	ADDQ             $+128, R8
-	ADDQ             $+24, DX
-	DECQ             R9
-	JNZ              k8
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
 
-k_end7:
+k10:
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Z13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Z13, Z1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Z13, Z3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Z13, Z5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Z13, Z7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Z13, Z9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Z13, Z11
+	ADDQ             $+128, BX
+	ADDQ             $+24, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z12
 	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z1, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (R9)
+	VMOVUPS      Z2, (DI)
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z3, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (R9)
+	VMOVUPS      Z4, (DI)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z5, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (R9)
+	VMOVUPS      Z6, (DI)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z7, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (R9)
+	VMOVUPS      Z8, (DI)
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 64(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z9, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, (R9)
+	VMOVUPS      Z10, (DI)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 64(R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z11, 64(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(DI), Z3
+	VBROADCASTSS 4(BX), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(DI), Z6
+	VBROADCASTSS 8(BX), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(DI), Z9
+	VBROADCASTSS 12(BX), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	VBROADCASTSS 16(DI), Z12
+	VBROADCASTSS 16(BX), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
-	VBROADCASTSS 20(DI), Z15
+	VBROADCASTSS 20(BX), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
-	ADDQ         $+24, DI
-	JMP          ready4
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z3
-	VMOVUPS 64(R10), Z4
-	VMOVUPS 128(R10), Z5
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z6
-	VMOVUPS 64(R10), Z7
-	VMOVUPS 128(R10), Z8
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z9
-	VMOVUPS 64(R10), Z10
-	VMOVUPS 128(R10), Z11
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z12
-	VMOVUPS 64(R10), Z13
-	VMOVUPS 128(R10), Z14
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z15
-	VMOVUPS 64(R10), Z16
-	VMOVUPS 128(R10), Z17
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
+	VMOVUPS 64(DI), Z4
+	VMOVUPS 128(DI), Z5
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS 128(DI), Z8
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z9
+	VMOVUPS 64(DI), Z10
+	VMOVUPS 128(DI), Z11
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z15
+	VMOVUPS 64(DI), Z16
+	VMOVUPS 128(DI), Z17
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Z18
-	VMOVUPS      64(R8), Z19
-	VMOVUPS      128(R8), Z20
-	VBROADCASTSS (DX), Z21
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Z20
+	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
 	VFMADD231PS  Z21, Z20, Z2
-	VBROADCASTSS 4(DX), Z21
+	VBROADCASTSS 4(CX), Z21
 	VFMADD231PS  Z21, Z18, Z3
 	VFMADD231PS  Z21, Z19, Z4
 	VFMADD231PS  Z21, Z20, Z5
-	VBROADCASTSS 8(DX), Z21
+	VBROADCASTSS 8(CX), Z21
 	VFMADD231PS  Z21, Z18, Z6
 	VFMADD231PS  Z21, Z19, Z7
 	VFMADD231PS  Z21, Z20, Z8
-	VBROADCASTSS 12(DX), Z21
+	VBROADCASTSS 12(CX), Z21
 	VFMADD231PS  Z21, Z18, Z9
 	VFMADD231PS  Z21, Z19, Z10
 	VFMADD231PS  Z21, Z20, Z11
-	VBROADCASTSS 16(DX), Z21
+	VBROADCASTSS 16(CX), Z21
 	VFMADD231PS  Z21, Z18, Z12
 	VFMADD231PS  Z21, Z19, Z13
 	VFMADD231PS  Z21, Z20, Z14
-	VBROADCASTSS 20(DX), Z21
+	VBROADCASTSS 20(CX), Z21
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      192(R8), Z18
-	VMOVUPS      256(R8), Z19
-	VMOVUPS      320(R8), Z20
-	VBROADCASTSS 24(DX), Z21
+	VMOVUPS      192(BX), Z18
+	VMOVUPS      256(BX), Z19
+	VMOVUPS      320(BX), Z20
+	VBROADCASTSS 24(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
 	VFMADD231PS  Z21, Z20, Z2
-	VBROADCASTSS 28(DX), Z21
+	VBROADCASTSS 28(CX), Z21
 	VFMADD231PS  Z21, Z18, Z3
 	VFMADD231PS  Z21, Z19, Z4
 	VFMADD231PS  Z21, Z20, Z5
-	VBROADCASTSS 32(DX), Z21
+	VBROADCASTSS 32(CX), Z21
 	VFMADD231PS  Z21, Z18, Z6
 	VFMADD231PS  Z21, Z19, Z7
 	VFMADD231PS  Z21, Z20, Z8
-	VBROADCASTSS 36(DX), Z21
+	VBROADCASTSS 36(CX), Z21
 	VFMADD231PS  Z21, Z18, Z9
 	VFMADD231PS  Z21, Z19, Z10
 	VFMADD231PS  Z21, Z20, Z11
-	VBROADCASTSS 40(DX), Z21
+	VBROADCASTSS 40(CX), Z21
 	VFMADD231PS  Z21, Z18, Z12
 	VFMADD231PS  Z21, Z19, Z13
 	VFMADD231PS  Z21, Z20, Z14
-	VBROADCASTSS 44(DX), Z21
+	VBROADCASTSS 44(CX), Z21
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      384(R8), Z18
-	VMOVUPS      448(R8), Z19
-	VMOVUPS      512(R8), Z20
-	VBROADCASTSS 48(DX), Z21
+	VMOVUPS      384(BX), Z18
+	VMOVUPS      448(BX), Z19
+	VMOVUPS      512(BX), Z20
+	VBROADCASTSS 48(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
 	VFMADD231PS  Z21, Z20, Z2
-	VBROADCASTSS 52(DX), Z21
+	VBROADCASTSS 52(CX), Z21
 	VFMADD231PS  Z21, Z18, Z3
 	VFMADD231PS  Z21, Z19, Z4
 	VFMADD231PS  Z21, Z20, Z5
-	VBROADCASTSS 56(DX), Z21
+	VBROADCASTSS 56(CX), Z21
 	VFMADD231PS  Z21, Z18, Z6
 	VFMADD231PS  Z21, Z19, Z7
 	VFMADD231PS  Z21, Z20, Z8
-	VBROADCASTSS 60(DX), Z21
+	VBROADCASTSS 60(CX), Z21
 	VFMADD231PS  Z21, Z18, Z9
 	VFMADD231PS  Z21, Z19, Z10
 	VFMADD231PS  Z21, Z20, Z11
-	VBROADCASTSS 64(DX), Z21
+	VBROADCASTSS 64(CX), Z21
 	VFMADD231PS  Z21, Z18, Z12
 	VFMADD231PS  Z21, Z19, Z13
 	VFMADD231PS  Z21, Z20, Z14
-	VBROADCASTSS 68(DX), Z21
+	VBROADCASTSS 68(CX), Z21
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      576(R8), Z18
-	VMOVUPS      640(R8), Z19
-	VMOVUPS      704(R8), Z20
-	VBROADCASTSS 72(DX), Z21
+	VMOVUPS      576(BX), Z18
+	VMOVUPS      640(BX), Z19
+	VMOVUPS      704(BX), Z20
+	VBROADCASTSS 72(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
 	VFMADD231PS  Z21, Z20, Z2
-	VBROADCASTSS 76(DX), Z21
+	VBROADCASTSS 76(CX), Z21
 	VFMADD231PS  Z21, Z18, Z3
 	VFMADD231PS  Z21, Z19, Z4
 	VFMADD231PS  Z21, Z20, Z5
-	VBROADCASTSS 80(DX), Z21
+	VBROADCASTSS 80(CX), Z21
 	VFMADD231PS  Z21, Z18, Z6
 	VFMADD231PS  Z21, Z19, Z7
 	VFMADD231PS  Z21, Z20, Z8
-	VBROADCASTSS 84(DX), Z21
+	VBROADCASTSS 84(CX), Z21
 	VFMADD231PS  Z21, Z18, Z9
 	VFMADD231PS  Z21, Z19, Z10
 	VFMADD231PS  Z21, Z20, Z11
-	VBROADCASTSS 88(DX), Z21
+	VBROADCASTSS 88(CX), Z21
 	VFMADD231PS  Z21, Z18, Z12
 	VFMADD231PS  Z21, Z19, Z13
 	VFMADD231PS  Z21, Z20, Z14
-	VBROADCASTSS 92(DX), Z21
+	VBROADCASTSS 92(CX), Z21
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+768, R8
-	ADDQ         $+96, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+768, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Z18
-	VMOVUPS      64(R8), Z19
-	VMOVUPS      128(R8), Z20
-	VBROADCASTSS (DX), Z21
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Z20
+	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
 	VFMADD231PS  Z21, Z20, Z2
-	VBROADCASTSS 4(DX), Z21
+	VBROADCASTSS 4(CX), Z21
 	VFMADD231PS  Z21, Z18, Z3
 	VFMADD231PS  Z21, Z19, Z4
 	VFMADD231PS  Z21, Z20, Z5
-	VBROADCASTSS 8(DX), Z21
+	VBROADCASTSS 8(CX), Z21
 	VFMADD231PS  Z21, Z18, Z6
 	VFMADD231PS  Z21, Z19, Z7
 	VFMADD231PS  Z21, Z20, Z8
-	VBROADCASTSS 12(DX), Z21
+	VBROADCASTSS 12(CX), Z21
 	VFMADD231PS  Z21, Z18, Z9
 	VFMADD231PS  Z21, Z19, Z10
 	VFMADD231PS  Z21, Z20, Z11
-	VBROADCASTSS 16(DX), Z21
+	VBROADCASTSS 16(CX), Z21
 	VFMADD231PS  Z21, Z18, Z12
 	VFMADD231PS  Z21, Z19, Z13
 	VFMADD231PS  Z21, Z20, Z14
-	VBROADCASTSS 20(DX), Z21
+	VBROADCASTSS 20(CX), Z21
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+192, R8
-	ADDQ         $+24, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      192(BX), Z18
+	VMOVUPS      256(BX), Z19
+	VMOVUPS      320(BX), Z20
+	VBROADCASTSS 24(CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 28(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 32(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 36(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 40(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 44(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	ADDQ         $+384, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Z20
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Z21, Z20, Z2
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Z21, Z20, Z5
+	VBROADCASTSS 8(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Z21, Z20, Z8
+	VBROADCASTSS 12(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Z21, Z20, Z11
+	VBROADCASTSS 16(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Z21, Z20, Z14
+	VBROADCASTSS 20(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Z21, Z20, Z17
+	ADDQ         $+192, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z18
 	VBROADCASTSS hi+68(FP), Z19
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z18, Z1
 	VMINPS       Z1, Z19, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z18, Z2
 	VMINPS       Z2, Z19, Z2
-	VMOVUPS      Z2, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z2, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z3, Z18, Z3
 	VMINPS       Z3, Z19, Z3
-	VMOVUPS      Z3, (R9)
+	VMOVUPS      Z3, (DI)
 	VMAXPS       Z4, Z18, Z4
 	VMINPS       Z4, Z19, Z4
-	VMOVUPS      Z4, 64(R9)
+	VMOVUPS      Z4, 64(DI)
 	VMAXPS       Z5, Z18, Z5
 	VMINPS       Z5, Z19, Z5
-	VMOVUPS      Z5, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z5, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z6, Z18, Z6
 	VMINPS       Z6, Z19, Z6
-	VMOVUPS      Z6, (R9)
+	VMOVUPS      Z6, (DI)
 	VMAXPS       Z7, Z18, Z7
 	VMINPS       Z7, Z19, Z7
-	VMOVUPS      Z7, 64(R9)
+	VMOVUPS      Z7, 64(DI)
 	VMAXPS       Z8, Z18, Z8
 	VMINPS       Z8, Z19, Z8
-	VMOVUPS      Z8, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z8, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z9, Z18, Z9
 	VMINPS       Z9, Z19, Z9
-	VMOVUPS      Z9, (R9)
+	VMOVUPS      Z9, (DI)
 	VMAXPS       Z10, Z18, Z10
 	VMINPS       Z10, Z19, Z10
-	VMOVUPS      Z10, 64(R9)
+	VMOVUPS      Z10, 64(DI)
 	VMAXPS       Z11, Z18, Z11
 	VMINPS       Z11, Z19, Z11
-	VMOVUPS      Z11, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z11, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z12, Z18, Z12
 	VMINPS       Z12, Z19, Z12
-	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z12, (DI)
 	VMAXPS       Z13, Z18, Z13
 	VMINPS       Z13, Z19, Z13
-	VMOVUPS      Z13, 64(R9)
+	VMOVUPS      Z13, 64(DI)
 	VMAXPS       Z14, Z18, Z14
 	VMINPS       Z14, Z19, Z14
-	VMOVUPS      Z14, 128(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z14, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
-	VMOVUPS      Z15, (R9)
+	VMOVUPS      Z15, (DI)
 	VMAXPS       Z16, Z18, Z16
 	VMINPS       Z16, Z19, Z16
-	VMOVUPS      Z16, 64(R9)
+	VMOVUPS      Z16, 64(DI)
 	VMAXPS       Z17, Z18, Z17
 	VMINPS       Z17, Z19, Z17
-	VMOVUPS      Z17, 128(R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z17, 128(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
 // func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ y+0(FP), AX
-	MOVQ x+40(FP), CX
-	MOVQ w+48(FP), DX
-	MOVQ rows+32(FP), BX
-	MOVQ n+72(FP), SI
-	MOVQ bias+56(FP), DI
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
 
 panel1:
-	MOVQ       lda+96(FP), R8
-	TESTQ      R8, R8
-	JZ         hinted2
-	MOVQ       ahead+88(FP), R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	PREFETCHT0 56(R9)
-	PREFETCHT0 120(R9)
-	PREFETCHT0 184(R9)
-	PREFETCHT0 248(R9)
-	ADDQ       R8, R9
-	MOVQ       R9, ahead+88(FP)
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 56(SI)
+	PREFETCHT0 120(SI)
+	PREFETCHT0 184(SI)
+	PREFETCHT0 248(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
 
-hinted2:
-	TESTQ        DI, DI
-	JZ           load3
-	VBROADCASTSS (DI), Z0
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(DI), Z4
+	VBROADCASTSS 4(BX), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(DI), Z8
+	VBROADCASTSS 8(BX), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(DI), Z12
+	VBROADCASTSS 12(BX), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	VBROADCASTSS 16(DI), Z16
+	VBROADCASTSS 16(BX), Z16
 	VMOVAPS      Z16, Z17
 	VMOVAPS      Z16, Z18
 	VMOVAPS      Z16, Z19
-	VBROADCASTSS 20(DI), Z20
+	VBROADCASTSS 20(BX), Z20
 	VMOVAPS      Z20, Z21
 	VMOVAPS      Z20, Z22
 	VMOVAPS      Z20, Z23
-	ADDQ         $+24, DI
-	JMP          ready4
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
 
-load3:
-	MOVQ    sums+16(FP), R8
-	MOVQ    lds+24(FP), R9
-	MOVL    (BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z0
-	VMOVUPS 64(R10), Z1
-	VMOVUPS 128(R10), Z2
-	VMOVUPS 192(R10), Z3
-	MOVQ    lds+24(FP), R9
-	MOVL    4(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z4
-	VMOVUPS 64(R10), Z5
-	VMOVUPS 128(R10), Z6
-	VMOVUPS 192(R10), Z7
-	MOVQ    lds+24(FP), R9
-	MOVL    8(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z8
-	VMOVUPS 64(R10), Z9
-	VMOVUPS 128(R10), Z10
-	VMOVUPS 192(R10), Z11
-	MOVQ    lds+24(FP), R9
-	MOVL    12(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z12
-	VMOVUPS 64(R10), Z13
-	VMOVUPS 128(R10), Z14
-	VMOVUPS 192(R10), Z15
-	MOVQ    lds+24(FP), R9
-	MOVL    16(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z16
-	VMOVUPS 64(R10), Z17
-	VMOVUPS 128(R10), Z18
-	VMOVUPS 192(R10), Z19
-	MOVQ    lds+24(FP), R9
-	MOVL    20(BX), R10
-	IMULQ   R9, R10
-	ADDQ    R8, R10
-	VMOVUPS (R10), Z20
-	VMOVUPS 64(R10), Z21
-	VMOVUPS 128(R10), Z22
-	VMOVUPS 192(R10), Z23
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	VMOVUPS 128(DI), Z6
+	VMOVUPS 192(DI), Z7
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Z11
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z16
+	VMOVUPS 64(DI), Z17
+	VMOVUPS 128(DI), Z18
+	VMOVUPS 192(DI), Z19
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z20
+	VMOVUPS 64(DI), Z21
+	VMOVUPS 128(DI), Z22
+	VMOVUPS 192(DI), Z23
 
-ready4:
-	MOVQ CX, R8
-	MOVQ kb+80(FP), R9
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
 
-round5:
-	CMPQ         R9, $+3
-	JLE          rest6
-	VMOVUPS      (R8), Z24
-	VMOVUPS      64(R8), Z25
-	VMOVUPS      128(R8), Z26
-	VMOVUPS      192(R8), Z27
-	VBROADCASTSS (DX), Z28
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
+	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
 	VFMADD231PS  Z28, Z26, Z2
 	VFMADD231PS  Z28, Z27, Z3
-	VBROADCASTSS 4(DX), Z28
+	VBROADCASTSS 4(CX), Z28
 	VFMADD231PS  Z28, Z24, Z4
 	VFMADD231PS  Z28, Z25, Z5
 	VFMADD231PS  Z28, Z26, Z6
 	VFMADD231PS  Z28, Z27, Z7
-	VBROADCASTSS 8(DX), Z28
+	VBROADCASTSS 8(CX), Z28
 	VFMADD231PS  Z28, Z24, Z8
 	VFMADD231PS  Z28, Z25, Z9
 	VFMADD231PS  Z28, Z26, Z10
 	VFMADD231PS  Z28, Z27, Z11
-	VBROADCASTSS 12(DX), Z28
+	VBROADCASTSS 12(CX), Z28
 	VFMADD231PS  Z28, Z24, Z12
 	VFMADD231PS  Z28, Z25, Z13
 	VFMADD231PS  Z28, Z26, Z14
 	VFMADD231PS  Z28, Z27, Z15
-	VBROADCASTSS 16(DX), Z28
+	VBROADCASTSS 16(CX), Z28
 	VFMADD231PS  Z28, Z24, Z16
 	VFMADD231PS  Z28, Z25, Z17
 	VFMADD231PS  Z28, Z26, Z18
 	VFMADD231PS  Z28, Z27, Z19
-	VBROADCASTSS 20(DX), Z28
+	VBROADCASTSS 20(CX), Z28
 	VFMADD231PS  Z28, Z24, Z20
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      256(R8), Z24
-	VMOVUPS      320(R8), Z25
-	VMOVUPS      384(R8), Z26
-	VMOVUPS      448(R8), Z27
-	VBROADCASTSS 24(DX), Z28
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
+	VBROADCASTSS 24(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
 	VFMADD231PS  Z28, Z26, Z2
 	VFMADD231PS  Z28, Z27, Z3
-	VBROADCASTSS 28(DX), Z28
+	VBROADCASTSS 28(CX), Z28
 	VFMADD231PS  Z28, Z24, Z4
 	VFMADD231PS  Z28, Z25, Z5
 	VFMADD231PS  Z28, Z26, Z6
 	VFMADD231PS  Z28, Z27, Z7
-	VBROADCASTSS 32(DX), Z28
+	VBROADCASTSS 32(CX), Z28
 	VFMADD231PS  Z28, Z24, Z8
 	VFMADD231PS  Z28, Z25, Z9
 	VFMADD231PS  Z28, Z26, Z10
 	VFMADD231PS  Z28, Z27, Z11
-	VBROADCASTSS 36(DX), Z28
+	VBROADCASTSS 36(CX), Z28
 	VFMADD231PS  Z28, Z24, Z12
 	VFMADD231PS  Z28, Z25, Z13
 	VFMADD231PS  Z28, Z26, Z14
 	VFMADD231PS  Z28, Z27, Z15
-	VBROADCASTSS 40(DX), Z28
+	VBROADCASTSS 40(CX), Z28
 	VFMADD231PS  Z28, Z24, Z16
 	VFMADD231PS  Z28, Z25, Z17
 	VFMADD231PS  Z28, Z26, Z18
 	VFMADD231PS  Z28, Z27, Z19
-	VBROADCASTSS 44(DX), Z28
+	VBROADCASTSS 44(CX), Z28
 	VFMADD231PS  Z28, Z24, Z20
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      512(R8), Z24
-	VMOVUPS      576(R8), Z25
-	VMOVUPS      640(R8), Z26
-	VMOVUPS      704(R8), Z27
-	VBROADCASTSS 48(DX), Z28
+	VMOVUPS      512(BX), Z24
+	VMOVUPS      576(BX), Z25
+	VMOVUPS      640(BX), Z26
+	VMOVUPS      704(BX), Z27
+	VBROADCASTSS 48(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
 	VFMADD231PS  Z28, Z26, Z2
 	VFMADD231PS  Z28, Z27, Z3
-	VBROADCASTSS 52(DX), Z28
+	VBROADCASTSS 52(CX), Z28
 	VFMADD231PS  Z28, Z24, Z4
 	VFMADD231PS  Z28, Z25, Z5
 	VFMADD231PS  Z28, Z26, Z6
 	VFMADD231PS  Z28, Z27, Z7
-	VBROADCASTSS 56(DX), Z28
+	VBROADCASTSS 56(CX), Z28
 	VFMADD231PS  Z28, Z24, Z8
 	VFMADD231PS  Z28, Z25, Z9
 	VFMADD231PS  Z28, Z26, Z10
 	VFMADD231PS  Z28, Z27, Z11
-	VBROADCASTSS 60(DX), Z28
+	VBROADCASTSS 60(CX), Z28
 	VFMADD231PS  Z28, Z24, Z12
 	VFMADD231PS  Z28, Z25, Z13
 	VFMADD231PS  Z28, Z26, Z14
 	VFMADD231PS  Z28, Z27, Z15
-	VBROADCASTSS 64(DX), Z28
+	VBROADCASTSS 64(CX), Z28
 	VFMADD231PS  Z28, Z24, Z16
 	VFMADD231PS  Z28, Z25, Z17
 	VFMADD231PS  Z28, Z26, Z18
 	VFMADD231PS  Z28, Z27, Z19
-	VBROADCASTSS 68(DX), Z28
+	VBROADCASTSS 68(CX), Z28
 	VFMADD231PS  Z28, Z24, Z20
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      768(R8), Z24
-	VMOVUPS      832(R8), Z25
-	VMOVUPS      896(R8), Z26
-	VMOVUPS      960(R8), Z27
-	VBROADCASTSS 72(DX), Z28
+	VMOVUPS      768(BX), Z24
+	VMOVUPS      832(BX), Z25
+	VMOVUPS      896(BX), Z26
+	VMOVUPS      960(BX), Z27
+	VBROADCASTSS 72(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
 	VFMADD231PS  Z28, Z26, Z2
 	VFMADD231PS  Z28, Z27, Z3
-	VBROADCASTSS 76(DX), Z28
+	VBROADCASTSS 76(CX), Z28
 	VFMADD231PS  Z28, Z24, Z4
 	VFMADD231PS  Z28, Z25, Z5
 	VFMADD231PS  Z28, Z26, Z6
 	VFMADD231PS  Z28, Z27, Z7
-	VBROADCASTSS 80(DX), Z28
+	VBROADCASTSS 80(CX), Z28
 	VFMADD231PS  Z28, Z24, Z8
 	VFMADD231PS  Z28, Z25, Z9
 	VFMADD231PS  Z28, Z26, Z10
 	VFMADD231PS  Z28, Z27, Z11
-	VBROADCASTSS 84(DX), Z28
+	VBROADCASTSS 84(CX), Z28
 	VFMADD231PS  Z28, Z24, Z12
 	VFMADD231PS  Z28, Z25, Z13
 	VFMADD231PS  Z28, Z26, Z14
 	VFMADD231PS  Z28, Z27, Z15
-	VBROADCASTSS 88(DX), Z28
+	VBROADCASTSS 88(CX), Z28
 	VFMADD231PS  Z28, Z24, Z16
 	VFMADD231PS  Z28, Z25, Z17
 	VFMADD231PS  Z28, Z26, Z18
 	VFMADD231PS  Z28, Z27, Z19
-	VBROADCASTSS 92(DX), Z28
+	VBROADCASTSS 92(CX), Z28
 	VFMADD231PS  Z28, Z24, Z20
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+1024, R8
-	ADDQ         $+96, DX
-	ADDQ         $-4, R9
-	JMP          round5
+	ADDQ         $+1024, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
 
-rest6:
-	TESTQ R9, R9
-	JZ    k_end7
-
-k8:
-	VMOVUPS      (R8), Z24
-	VMOVUPS      64(R8), Z25
-	VMOVUPS      128(R8), Z26
-	VMOVUPS      192(R8), Z27
-	VBROADCASTSS (DX), Z28
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
+	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
 	VFMADD231PS  Z28, Z26, Z2
 	VFMADD231PS  Z28, Z27, Z3
-	VBROADCASTSS 4(DX), Z28
+	VBROADCASTSS 4(CX), Z28
 	VFMADD231PS  Z28, Z24, Z4
 	VFMADD231PS  Z28, Z25, Z5
 	VFMADD231PS  Z28, Z26, Z6
 	VFMADD231PS  Z28, Z27, Z7
-	VBROADCASTSS 8(DX), Z28
+	VBROADCASTSS 8(CX), Z28
 	VFMADD231PS  Z28, Z24, Z8
 	VFMADD231PS  Z28, Z25, Z9
 	VFMADD231PS  Z28, Z26, Z10
 	VFMADD231PS  Z28, Z27, Z11
-	VBROADCASTSS 12(DX), Z28
+	VBROADCASTSS 12(CX), Z28
 	VFMADD231PS  Z28, Z24, Z12
 	VFMADD231PS  Z28, Z25, Z13
 	VFMADD231PS  Z28, Z26, Z14
 	VFMADD231PS  Z28, Z27, Z15
-	VBROADCASTSS 16(DX), Z28
+	VBROADCASTSS 16(CX), Z28
 	VFMADD231PS  Z28, Z24, Z16
 	VFMADD231PS  Z28, Z25, Z17
 	VFMADD231PS  Z28, Z26, Z18
 	VFMADD231PS  Z28, Z27, Z19
-	VBROADCASTSS 20(DX), Z28
+	VBROADCASTSS 20(CX), Z28
 	VFMADD231PS  Z28, Z24, Z20
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+256, R8
-	ADDQ         $+24, DX
-	DECQ         R9
-	JNZ          k8
+	VMOVUPS      256(BX), Z24
+	VMOVUPS      320(BX), Z25
+	VMOVUPS      384(BX), Z26
+	VMOVUPS      448(BX), Z27
+	VBROADCASTSS 24(CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 28(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 32(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 36(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 40(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 44(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	ADDQ         $+512, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
 
-k_end7:
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Z27
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Z28, Z27, Z3
+	VBROADCASTSS 4(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Z28, Z27, Z7
+	VBROADCASTSS 8(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Z28, Z27, Z11
+	VBROADCASTSS 12(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Z28, Z27, Z15
+	VBROADCASTSS 16(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Z28, Z27, Z19
+	VBROADCASTSS 20(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Z28, Z27, Z23
+	ADDQ         $+256, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
 	VBROADCASTSS lo+64(FP), Z24
 	VBROADCASTSS hi+68(FP), Z25
-	MOVQ         ldy+8(FP), R8
-	MOVL         (BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, 64(R9)
+	VMOVUPS      Z1, 64(DI)
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, 128(R9)
+	VMOVUPS      Z2, 128(DI)
 	VMAXPS       Z3, Z24, Z3
 	VMINPS       Z3, Z25, Z3
-	VMOVUPS      Z3, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         4(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z3, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, (R9)
+	VMOVUPS      Z4, (DI)
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, 64(R9)
+	VMOVUPS      Z5, 64(DI)
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, 128(R9)
+	VMOVUPS      Z6, 128(DI)
 	VMAXPS       Z7, Z24, Z7
 	VMINPS       Z7, Z25, Z7
-	VMOVUPS      Z7, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         8(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z7, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, (R9)
+	VMOVUPS      Z8, (DI)
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, 64(R9)
+	VMOVUPS      Z9, 64(DI)
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, 128(R9)
+	VMOVUPS      Z10, 128(DI)
 	VMAXPS       Z11, Z24, Z11
 	VMINPS       Z11, Z25, Z11
-	VMOVUPS      Z11, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         12(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z11, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z12, (DI)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(R9)
+	VMOVUPS      Z13, 64(DI)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 128(R9)
+	VMOVUPS      Z14, 128(DI)
 	VMAXPS       Z15, Z24, Z15
 	VMINPS       Z15, Z25, Z15
-	VMOVUPS      Z15, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         16(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z15, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, (R9)
+	VMOVUPS      Z16, (DI)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 64(R9)
+	VMOVUPS      Z17, 64(DI)
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, 128(R9)
+	VMOVUPS      Z18, 128(DI)
 	VMAXPS       Z19, Z24, Z19
 	VMINPS       Z19, Z25, Z19
-	VMOVUPS      Z19, 192(R9)
-	MOVQ         ldy+8(FP), R8
-	MOVL         20(BX), R9
-	IMULQ        R8, R9
-	ADDQ         AX, R9
+	VMOVUPS      Z19, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, (R9)
+	VMOVUPS      Z20, (DI)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 64(R9)
+	VMOVUPS      Z21, 64(DI)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 128(R9)
+	VMOVUPS      Z22, 128(DI)
 	VMAXPS       Z23, Z24, Z23
 	VMINPS       Z23, Z25, Z23
-	VMOVUPS      Z23, 192(R9)
-	ADDQ         $+24, BX
-	DECQ         SI
-	JNZ          panel1
+	VMOVUPS      Z23, 192(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
 	VZEROUPPER
 	RET
 
@@ -21604,10 +29832,10 @@ rest_end9:
 	ADDQ         $-1, DI
 	MOVQ         DI, n+80(FP)
 	TESTQ        DI, DI
-	JZ           end3
+	JZ           pair_end3
 	JMP          pair2
 
-end3:
+pair_end3:
 	VZEROUPPER
 	RET
 
@@ -22012,10 +30240,10 @@ rest_end8:
 	ADDQ         $-1, SI
 	MOVQ         SI, n+80(FP)
 	TESTQ        SI, SI
-	JZ           end3
+	JZ           pair_end3
 	JMP          pair2
 
-end3:
+pair_end3:
 	VZEROUPPER
 	RET
 
@@ -22051,48 +30279,50 @@ slab1:
 	MOVQ         $+0, R12
 	MOVQ         $+0, R13
 	TESTQ        SI, SI
-	JZ           step_end2
+	JZ           step_end3
 
-step3:
-	PREFETCHT0   2048(CX)
-	MOVBLZX      (DX), R14
-	LEAQ         (BX)(R14*4), BX
-	VBROADCASTSS (CX), Y8
-	VFMADD231PS  (AX)(BX*8), Y8, Y0
-	MOVBLZX      1(DX), R14
-	LEAQ         (DI)(R14*4), DI
-	VBROADCASTSS 4(CX), Y8
-	VFMADD231PS  (AX)(DI*8), Y8, Y1
-	MOVBLZX      2(DX), R14
-	LEAQ         (R8)(R14*4), R8
-	VBROADCASTSS 8(CX), Y8
-	VFMADD231PS  (AX)(R8*8), Y8, Y2
-	MOVBLZX      3(DX), R14
-	LEAQ         (R9)(R14*4), R9
-	VBROADCASTSS 12(CX), Y8
-	VFMADD231PS  (AX)(R9*8), Y8, Y3
-	MOVBLZX      4(DX), R14
-	LEAQ         (R10)(R14*4), R10
-	VBROADCASTSS 16(CX), Y8
-	VFMADD231PS  (AX)(R10*8), Y8, Y4
-	MOVBLZX      5(DX), R14
-	LEAQ         (R11)(R14*4), R11
-	VBROADCASTSS 20(CX), Y8
-	VFMADD231PS  (AX)(R11*8), Y8, Y5
-	MOVBLZX      6(DX), R14
-	LEAQ         (R12)(R14*4), R12
-	VBROADCASTSS 24(CX), Y8
-	VFMADD231PS  (AX)(R12*8), Y8, Y6
-	MOVBLZX      7(DX), R14
-	LEAQ         (R13)(R14*4), R13
-	VBROADCASTSS 28(CX), Y8
-	VFMADD231PS  (AX)(R13*8), Y8, Y7
-	ADDQ         $+8, DX
-	ADDQ         $+32, CX
-	DECQ         SI
-	JNZ          step3
+step4:
+	PREFETCHT0     2048(CX)
+	MOVBLZX        (DX), R14
+	LEAQ           (BX)(R14*4), BX
+	VBROADCASTF128 (CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(BX*8), Y9, Y0
+	MOVBLZX        1(DX), R14
+	LEAQ           (DI)(R14*4), DI
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(DI*8), Y9, Y1
+	MOVBLZX        2(DX), R14
+	LEAQ           (R8)(R14*4), R8
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R8*8), Y9, Y2
+	MOVBLZX        3(DX), R14
+	LEAQ           (R9)(R14*4), R9
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R9*8), Y8, Y3
+	MOVBLZX        4(DX), R14
+	LEAQ           (R10)(R14*4), R10
+	VBROADCASTF128 16(CX), Y8
+	VPERMILPS      $0x00, Y8, Y9
+	VFMADD231PS    (AX)(R10*8), Y9, Y4
+	MOVBLZX        5(DX), R14
+	LEAQ           (R11)(R14*4), R11
+	VPERMILPS      $0x55, Y8, Y9
+	VFMADD231PS    (AX)(R11*8), Y9, Y5
+	MOVBLZX        6(DX), R14
+	LEAQ           (R12)(R14*4), R12
+	VPERMILPS      $0xaa, Y8, Y9
+	VFMADD231PS    (AX)(R12*8), Y9, Y6
+	MOVBLZX        7(DX), R14
+	LEAQ           (R13)(R14*4), R13
+	VPERMILPS      $0xff, Y8, Y8
+	VFMADD231PS    (AX)(R13*8), Y8, Y7
+	ADDQ           $+8, DX
+	ADDQ           $+32, CX
+	DECQ           SI
+	JNZ            step4
 
-step_end2:
+step_end3:
 	VBROADCASTSS lo+56(FP), Y8
 	VBROADCASTSS hi+60(FP), Y9
 	MOVQ         y+0(FP), BX
@@ -22134,10 +30364,10 @@ step_end2:
 	ADDQ         $-1, BX
 	MOVQ         BX, n+64(FP)
 	TESTQ        BX, BX
-	JZ           end4
+	JZ           slab_end2
 	JMP          slab1
 
-end4:
+slab_end2:
 	VZEROUPPER
 	RET
 
@@ -22173,9 +30403,9 @@ slab1:
 	MOVQ         $+0, R12
 	MOVQ         $+0, R13
 	TESTQ        SI, SI
-	JZ           step_end2
+	JZ           step_end3
 
-step3:
+step4:
 	PREFETCHT0   2048(CX)
 	MOVBLZX      (DX), R14
 	LEAQ         (BX)(R14*8), BX
@@ -22212,9 +30442,9 @@ step3:
 	ADDQ         $+8, DX
 	ADDQ         $+32, CX
 	DECQ         SI
-	JNZ          step3
+	JNZ          step4
 
-step_end2:
+step_end3:
 	VBROADCASTSS lo+56(FP), Z8
 	VBROADCASTSS hi+60(FP), Z9
 	MOVQ         y+0(FP), BX
@@ -22256,10 +30486,10 @@ step_end2:
 	ADDQ         $-1, BX
 	MOVQ         BX, n+64(FP)
 	TESTQ        BX, BX
-	JZ           end4
+	JZ           slab_end2
 	JMP          slab1
 
-end4:
+slab_end2:
 	VZEROUPPER
 	RET
 

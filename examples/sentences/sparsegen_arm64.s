@@ -6,70 +6,135 @@
 
 // func panelGrouped_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t8_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V4.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V4.S4]
 	VMOV V4.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -80,83 +145,171 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t16_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V6.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -177,90 +330,196 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t24_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V8.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V8.S4]
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -291,37 +550,46 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t32_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V10.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
@@ -329,13 +597,14 @@ hinted2:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
@@ -343,44 +612,158 @@ load3:
 	FLDPQ 64(R0), (F6, F5)
 	FLDPQ 96(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -421,28 +804,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t40_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -450,9 +841,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V12.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V12.S4]
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
@@ -462,13 +854,14 @@ hinted2:
 	VMOV V12.B16, V5.B16
 	VMOV V12.B16, V4.B16
 	VMOV V12.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
@@ -477,47 +870,179 @@ load3:
 	FLDPQ 96(R0), (F6, F5)
 	FLDPQ 128(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -568,28 +1093,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 144(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t48_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
@@ -597,9 +1130,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V14.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V14.S4]
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
@@ -611,13 +1145,14 @@ hinted2:
 	VMOV V14.B16, V5.B16
 	VMOV V14.B16, V4.B16
 	VMOV V14.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
@@ -627,50 +1162,200 @@ load3:
 	FLDPQ 128(R0), (F6, F5)
 	FLDPQ 160(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -731,28 +1416,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 176(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t56_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -761,9 +1454,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V16.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V16.S4]
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
@@ -777,13 +1471,14 @@ hinted2:
 	VMOV V16.B16, V5.B16
 	VMOV V16.B16, V4.B16
 	VMOV V16.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
@@ -794,53 +1489,221 @@ load3:
 	FLDPQ 160(R0), (F6, F5)
 	FLDPQ 192(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -911,28 +1774,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 208(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t64_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t64_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
@@ -941,9 +1812,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V18.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
@@ -959,13 +1831,14 @@ hinted2:
 	VMOV V18.B16, V5.B16
 	VMOV V18.B16, V4.B16
 	VMOV V18.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
@@ -977,56 +1850,242 @@ load3:
 	FLDPQ 192(R0), (F6, F5)
 	FLDPQ 224(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -1107,28 +2166,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 240(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t72_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t72_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -1138,9 +2205,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V20.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
@@ -1158,13 +2226,14 @@ hinted2:
 	VMOV V20.B16, V5.B16
 	VMOV V20.B16, V4.B16
 	VMOV V20.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
@@ -1177,59 +2246,263 @@ load3:
 	FLDPQ 224(R0), (F6, F5)
 	FLDPQ 256(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -1320,28 +2593,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 272(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t80_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t80_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
@@ -1351,9 +2632,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V22.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V22.S4]
 	VMOV V22.B16, V21.B16
 	VMOV V22.B16, V20.B16
 	VMOV V22.B16, V19.B16
@@ -1373,13 +2655,14 @@ hinted2:
 	VMOV V22.B16, V5.B16
 	VMOV V22.B16, V4.B16
 	VMOV V22.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F22, F21)
@@ -1393,62 +2676,284 @@ load3:
 	FLDPQ 256(R0), (F6, F5)
 	FLDPQ 288(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 288(R0), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb6e440 // fcmgt v0.4s, v2.4s, v22.4s
 	VBIT V0.B16, V2.B16, V22.B16
 	WORD $0x6ea1e6c0 // fcmgt v0.4s, v22.4s, v1.4s
@@ -1549,28 +3054,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 304(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t88_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t88_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -1581,9 +3094,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V24.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V24.S4]
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
@@ -1605,13 +3119,14 @@ hinted2:
 	VMOV V24.B16, V5.B16
 	VMOV V24.B16, V4.B16
 	VMOV V24.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
@@ -1626,65 +3141,305 @@ load3:
 	FLDPQ 288(R0), (F6, F5)
 	FLDPQ 320(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 288(R0), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 320(R0), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -1795,28 +3550,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 336(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t96_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t96_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
@@ -1827,9 +3590,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V26.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
@@ -1853,13 +3617,14 @@ hinted2:
 	VMOV V26.B16, V5.B16
 	VMOV V26.B16, V4.B16
 	VMOV V26.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
@@ -1875,68 +3640,326 @@ load3:
 	FLDPQ 320(R0), (F6, F5)
 	FLDPQ 352(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 288(R0), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 320(R0), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 352(R0), (F1, F0)
+	FLDPQ 352(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -2057,28 +4080,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 368(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t104_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t104_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -2090,9 +4121,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V28.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V28.S4]
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
@@ -2118,13 +4150,14 @@ hinted2:
 	VMOV V28.B16, V5.B16
 	VMOV V28.B16, V4.B16
 	VMOV V28.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F28, F27)
@@ -2141,71 +4174,347 @@ load3:
 	FLDPQ 352(R0), (F6, F5)
 	FLDPQ 384(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 288(R0), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 320(R0), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 352(R0), (F1, F0)
+	FLDPQ 352(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 384(R0), (F1, F0)
+	FLDPQ 384(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183c // fmla v28.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181b // fmla v27.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183c // fmla v28.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2181b // fmla v27.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -2336,28 +4645,36 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 400(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m1_t112_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m1_t112_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
 	MOVD lda+112(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+104(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
@@ -2369,9 +4686,10 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+104(FP)
 
-hinted2:
-	CBZ R7, load3
-	VLD1R (R7), [V30.S4]
+hinted3:
+	MOVD bias+80(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
@@ -2399,13 +4717,14 @@ hinted2:
 	VMOV V30.B16, V5.B16
 	VMOV V30.B16, V4.B16
 	VMOV V30.B16, V3.B16
-	ADD $4, R7, R7
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
@@ -2423,74 +4742,368 @@ load3:
 	FLDPQ 384(R0), (F6, F5)
 	FLDPQ 416(R0), (F4, F3)
 
-ready4:
-	// columns in rows 1
-	MOVHU (R5), R1
-	CBZ R1, rows1__end5
+ready5:
+	// a column for each of 1 rows
+	MOVHU (R8), R0
 
-rows1_6:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round6:
+	CMP $3, R0
+	BLE rest7
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 224(R0), (F1, F0)
+	FLDPQ 224(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 256(R0), (F1, F0)
+	FLDPQ 256(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 288(R0), (F1, F0)
+	FLDPQ 288(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 320(R0), (F1, F0)
+	FLDPQ 320(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 352(R0), (F1, F0)
+	FLDPQ 352(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 384(R0), (F1, F0)
+	FLDPQ 384(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 416(R0), (F1, F0)
+	FLDPQ 416(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1_6
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103e // fmla v30.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101d // fmla v29.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183e // fmla v30.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181d // fmla v29.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82183c // fmla v28.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181b // fmla v27.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183e // fmla v30.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2181d // fmla v29.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2183c // fmla v28.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2181b // fmla v27.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round6
 
-rows1__end5:
-	ADD $2, R5, R5
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103e // fmla v30.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101d // fmla v29.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, list_end9
+
+list10:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 256(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 288(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 320(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 352(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 384(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 416(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list10
+
+list_end9:
+	ADD $2, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -2631,357 +5244,361 @@ rows1__end5:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 432(R0)
-	ADD $4, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $4, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m4_t8_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R11
-	MOVD x+40(FP), R10
-	MOVD w+56(FP), R9
-	MOVD rows+32(FP), R8
-	MOVD n+96(FP), R7
-	MOVD bias+80(FP), R6
+	MOVD x+40(FP), R8
+	MOVD w+56(FP), R7
+	MOVD rows+32(FP), R6
 	MOVD idx+64(FP), R5
 	MOVD runs+72(FP), R4
 	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V10.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R6), F8
+	FMOVS 4(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R6), F6
+	FMOVS 8(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R6), F4
+	FMOVS 12(R0), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R6, R6
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready3:
+ready4:
 	// columns in rows 0001
 	MOVHU (R4), R1
-	CBZ R1, rows0001__end4
+	CBZ R1, rows0001__end5
 
-rows0001_5:
+rows0001_6:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0001_5
+	BNE rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
 	MOVHU 2(R4), R1
-	CBZ R1, rows0010__end6
+	CBZ R1, rows0010__end7
 
-rows0010_7:
+rows0010_8:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0010_7
+	BNE rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
 	MOVHU 4(R4), R1
-	CBZ R1, rows0011__end8
+	CBZ R1, rows0011__end9
 
-rows0011_9:
+rows0011_10:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0011_9
+	BNE rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
 	MOVHU 6(R4), R1
-	CBZ R1, rows0100__end10
+	CBZ R1, rows0100__end11
 
-rows0100_11:
+rows0100_12:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0100_11
+	BNE rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
 	MOVHU 8(R4), R1
-	CBZ R1, rows0101__end12
+	CBZ R1, rows0101__end13
 
-rows0101_13:
+rows0101_14:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0101_13
+	BNE rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
 	MOVHU 10(R4), R1
-	CBZ R1, rows0110__end14
+	CBZ R1, rows0110__end15
 
-rows0110_15:
+rows0110_16:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0110_15
+	BNE rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
 	MOVHU 12(R4), R1
-	CBZ R1, rows0111__end16
+	CBZ R1, rows0111__end17
 
-rows0111_17:
+rows0111_18:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0111_17
+	BNE rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
 	MOVHU 14(R4), R1
-	CBZ R1, rows1000__end18
+	CBZ R1, rows1000__end19
 
-rows1000_19:
+rows1000_20:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1000_19
+	BNE rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
 	MOVHU 16(R4), R1
-	CBZ R1, rows1001__end20
+	CBZ R1, rows1001__end21
 
-rows1001_21:
+rows1001_22:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1001_21
+	BNE rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
 	MOVHU 18(R4), R1
-	CBZ R1, rows1010__end22
+	CBZ R1, rows1010__end23
 
-rows1010_23:
+rows1010_24:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1010_23
+	BNE rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
 	MOVHU 20(R4), R1
-	CBZ R1, rows1011__end24
+	CBZ R1, rows1011__end25
 
-rows1011_25:
+rows1011_26:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1011_25
+	BNE rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
 	MOVHU 22(R4), R1
-	CBZ R1, rows1100__end26
+	CBZ R1, rows1100__end27
 
-rows1100_27:
+rows1100_28:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1100_27
+	BNE rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
 	MOVHU 24(R4), R1
-	CBZ R1, rows1101__end28
+	CBZ R1, rows1101__end29
 
-rows1101_29:
+rows1101_30:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1101_29
+	BNE rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
 	MOVHU 26(R4), R1
-	CBZ R1, rows1110__end30
+	CBZ R1, rows1110__end31
 
-rows1110_31:
+rows1110_32:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801044 // fmla v4.4s, v2.4s, v0.s[0]
 	WORD $0x4f801023 // fmla v3.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1110_31
+	BNE rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
 	MOVHU 28(R4), R1
-	CBZ R1, rows1111__end32
+	CBZ R1, rows1111__end33
 
-rows1111_33:
+rows1111_34:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F2, F1)
-	FMOVQ (R9), F0
+	FMOVQ (R7), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -2991,20 +5608,21 @@ rows1111_33:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $2, R5, R5
-	ADD $16, R9, R9
+	ADD $16, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1111_33
+	BNE rows1111_34
 
-rows1111__end32:
+rows1111__end33:
 	ADD $30, R4, R4
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -3016,9 +5634,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -3030,9 +5648,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -3044,9 +5662,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -3057,84 +5675,88 @@ rows1111__end32:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
-	BNE panel1
+	ADD $16, R6, R6
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m4_t16_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R11
-	MOVD x+40(FP), R10
-	MOVD w+56(FP), R9
-	MOVD rows+32(FP), R8
-	MOVD n+96(FP), R7
-	MOVD bias+80(FP), R6
+	MOVD x+40(FP), R8
+	MOVD w+56(FP), R7
+	MOVD rows+32(FP), R6
 	MOVD idx+64(FP), R5
 	MOVD runs+72(FP), R4
 	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V20.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 4(R6), F16
+	FMOVS 4(R0), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 8(R6), F12
+	FMOVS 8(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 12(R6), F8
+	FMOVS 12(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $16, R6, R6
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
-ready3:
+ready4:
 	// columns in rows 0001
 	MOVHU (R4), R1
-	CBZ R1, rows0001__end4
+	CBZ R1, rows0001__end5
 
-rows0001_5:
+rows0001_6:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
@@ -3142,20 +5764,20 @@ rows0001_5:
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0001_5
+	BNE rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
 	MOVHU 2(R4), R1
-	CBZ R1, rows0010__end6
+	CBZ R1, rows0010__end7
 
-rows0010_7:
+rows0010_8:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
@@ -3163,22 +5785,22 @@ rows0010_7:
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0010_7
+	BNE rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
 	MOVHU 4(R4), R1
-	CBZ R1, rows0011__end8
+	CBZ R1, rows0011__end9
 
-rows0011_9:
+rows0011_10:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3188,20 +5810,20 @@ rows0011_9:
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0011_9
+	BNE rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
 	MOVHU 6(R4), R1
-	CBZ R1, rows0100__end10
+	CBZ R1, rows0100__end11
 
-rows0100_11:
+rows0100_12:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
@@ -3209,22 +5831,22 @@ rows0100_11:
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0100_11
+	BNE rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
 	MOVHU 8(R4), R1
-	CBZ R1, rows0101__end12
+	CBZ R1, rows0101__end13
 
-rows0101_13:
+rows0101_14:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3234,22 +5856,22 @@ rows0101_13:
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0101_13
+	BNE rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
 	MOVHU 10(R4), R1
-	CBZ R1, rows0110__end14
+	CBZ R1, rows0110__end15
 
-rows0110_15:
+rows0110_16:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3259,22 +5881,22 @@ rows0110_15:
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0110_15
+	BNE rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
 	MOVHU 12(R4), R1
-	CBZ R1, rows0111__end16
+	CBZ R1, rows0111__end17
 
-rows0111_17:
+rows0111_18:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3283,26 +5905,26 @@ rows0111_17:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0111_17
+	BNE rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
 	MOVHU 14(R4), R1
-	CBZ R1, rows1000__end18
+	CBZ R1, rows1000__end19
 
-rows1000_19:
+rows1000_20:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -3310,22 +5932,22 @@ rows1000_19:
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1000_19
+	BNE rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
 	MOVHU 16(R4), R1
-	CBZ R1, rows1001__end20
+	CBZ R1, rows1001__end21
 
-rows1001_21:
+rows1001_22:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3335,22 +5957,22 @@ rows1001_21:
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1001_21
+	BNE rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
 	MOVHU 18(R4), R1
-	CBZ R1, rows1010__end22
+	CBZ R1, rows1010__end23
 
-rows1010_23:
+rows1010_24:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3360,22 +5982,22 @@ rows1010_23:
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1010_23
+	BNE rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
 	MOVHU 20(R4), R1
-	CBZ R1, rows1011__end24
+	CBZ R1, rows1011__end25
 
-rows1011_25:
+rows1011_26:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3384,28 +6006,28 @@ rows1011_25:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1011_25
+	BNE rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
 	MOVHU 22(R4), R1
-	CBZ R1, rows1100__end26
+	CBZ R1, rows1100__end27
 
-rows1100_27:
+rows1100_28:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -3415,22 +6037,22 @@ rows1100_27:
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1100_27
+	BNE rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
 	MOVHU 24(R4), R1
-	CBZ R1, rows1101__end28
+	CBZ R1, rows1101__end29
 
-rows1101_29:
+rows1101_30:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3439,28 +6061,28 @@ rows1101_29:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1101_29
+	BNE rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
 	MOVHU 26(R4), R1
-	CBZ R1, rows1110__end30
+	CBZ R1, rows1110__end31
 
-rows1110_31:
+rows1110_32:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -3469,28 +6091,28 @@ rows1110_31:
 	WORD $0x4fa0106b // fmla v11.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104a // fmla v10.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01029 // fmla v9.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f801088 // fmla v8.4s, v4.4s, v0.s[0]
 	WORD $0x4f801067 // fmla v7.4s, v3.4s, v0.s[0]
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1110_31
+	BNE rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
 	MOVHU 28(R4), R1
-	CBZ R1, rows1111__end32
+	CBZ R1, rows1111__end33
 
-rows1111_33:
+rows1111_34:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F4, F3)
 	FLDPQ 32(R0), (F2, F1)
-	FMOVQ (R9), F0
+	FMOVQ (R7), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -3508,20 +6130,21 @@ rows1111_33:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $2, R5, R5
-	ADD $16, R9, R9
+	ADD $16, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1111_33
+	BNE rows1111_34
 
-rows1111__end32:
+rows1111__end33:
 	ADD $30, R4, R4
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -3543,9 +6166,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -3567,9 +6190,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -3591,9 +6214,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -3614,96 +6237,100 @@ rows1111__end32:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
-	BNE panel1
+	ADD $16, R6, R6
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelGrouped_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelGrouped_f32_m4_t24_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R11
-	MOVD x+40(FP), R10
-	MOVD w+56(FP), R9
-	MOVD rows+32(FP), R8
-	MOVD n+96(FP), R7
-	MOVD bias+80(FP), R6
+	MOVD x+40(FP), R8
+	MOVD w+56(FP), R7
+	MOVD rows+32(FP), R6
 	MOVD idx+64(FP), R5
 	MOVD runs+72(FP), R4
 	MOVD ldx+48(FP), R3
 
 panel1:
-	CBZ R6, load2
-	VLD1R (R6), [V30.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
 	VMOV V30.B16, V26.B16
 	VMOV V30.B16, V25.B16
-	FMOVS 4(R6), F24
+	FMOVS 4(R0), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
 	VMOV V24.B16, V20.B16
 	VMOV V24.B16, V19.B16
-	FMOVS 8(R6), F18
+	FMOVS 8(R0), F18
 	VDUP V18.S[0], V18.S4
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
 	VMOV V18.B16, V14.B16
 	VMOV V18.B16, V13.B16
-	FMOVS 12(R6), F12
+	FMOVS 12(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
-	ADD $16, R6, R6
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
 
-ready3:
+ready4:
 	// columns in rows 0001
 	MOVHU (R4), R1
-	CBZ R1, rows0001__end4
+	CBZ R1, rows0001__end5
 
-rows0001_5:
+rows0001_6:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
@@ -3714,20 +6341,20 @@ rows0001_5:
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0001_5
+	BNE rows0001_6
 
-rows0001__end4:
+rows0001__end5:
 	// columns in rows 0010
 	MOVHU 2(R4), R1
-	CBZ R1, rows0010__end6
+	CBZ R1, rows0010__end7
 
-rows0010_7:
+rows0010_8:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
@@ -3738,23 +6365,23 @@ rows0010_7:
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0010_7
+	BNE rows0010_8
 
-rows0010__end6:
+rows0010__end7:
 	// columns in rows 0011
 	MOVHU 4(R4), R1
-	CBZ R1, rows0011__end8
+	CBZ R1, rows0011__end9
 
-rows0011_9:
+rows0011_10:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3768,20 +6395,20 @@ rows0011_9:
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0011_9
+	BNE rows0011_10
 
-rows0011__end8:
+rows0011__end9:
 	// columns in rows 0100
 	MOVHU 6(R4), R1
-	CBZ R1, rows0100__end10
+	CBZ R1, rows0100__end11
 
-rows0100_11:
+rows0100_12:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -3792,23 +6419,23 @@ rows0100_11:
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0100_11
+	BNE rows0100_12
 
-rows0100__end10:
+rows0100__end11:
 	// columns in rows 0101
 	MOVHU 8(R4), R1
-	CBZ R1, rows0101__end12
+	CBZ R1, rows0101__end13
 
-rows0101_13:
+rows0101_14:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3822,23 +6449,23 @@ rows0101_13:
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0101_13
+	BNE rows0101_14
 
-rows0101__end12:
+rows0101__end13:
 	// columns in rows 0110
 	MOVHU 10(R4), R1
-	CBZ R1, rows0110__end14
+	CBZ R1, rows0110__end15
 
-rows0110_15:
+rows0110_16:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -3852,23 +6479,23 @@ rows0110_15:
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0110_15
+	BNE rows0110_16
 
-rows0110__end14:
+rows0110__end15:
 	// columns in rows 0111
 	MOVHU 12(R4), R1
-	CBZ R1, rows0111__end16
+	CBZ R1, rows0111__end17
 
-rows0111_17:
+rows0111_18:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3881,7 +6508,7 @@ rows0111_17:
 	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f8010d2 // fmla v18.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b1 // fmla v17.4s, v5.4s, v0.s[0]
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
@@ -3889,20 +6516,20 @@ rows0111_17:
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows0111_17
+	BNE rows0111_18
 
-rows0111__end16:
+rows0111__end17:
 	// columns in rows 1000
 	MOVHU 14(R4), R1
-	CBZ R1, rows1000__end18
+	CBZ R1, rows1000__end19
 
-rows1000_19:
+rows1000_20:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	FMOVS (R9), F2
-	ADD R0, R10, R0
+	FMOVS (R7), F2
+	ADD R0, R8, R0
 	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
@@ -3913,23 +6540,23 @@ rows1000_19:
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
 	ADD $2, R5, R5
-	ADD $4, R9, R9
+	ADD $4, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1000_19
+	BNE rows1000_20
 
-rows1000__end18:
+rows1000__end19:
 	// columns in rows 1001
 	MOVHU 16(R4), R1
-	CBZ R1, rows1001__end20
+	CBZ R1, rows1001__end21
 
-rows1001_21:
+rows1001_22:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -3943,23 +6570,23 @@ rows1001_21:
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1001_21
+	BNE rows1001_22
 
-rows1001__end20:
+rows1001__end21:
 	// columns in rows 1010
 	MOVHU 18(R4), R1
-	CBZ R1, rows1010__end22
+	CBZ R1, rows1010__end23
 
-rows1010_23:
+rows1010_24:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -3973,23 +6600,23 @@ rows1010_23:
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1010_23
+	BNE rows1010_24
 
-rows1010__end22:
+rows1010__end23:
 	// columns in rows 1011
 	MOVHU 20(R4), R1
-	CBZ R1, rows1011__end24
+	CBZ R1, rows1011__end25
 
-rows1011_25:
+rows1011_26:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -4002,7 +6629,7 @@ rows1011_25:
 	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
@@ -4010,23 +6637,23 @@ rows1011_25:
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1011_25
+	BNE rows1011_26
 
-rows1011__end24:
+rows1011__end25:
 	// columns in rows 1100
 	MOVHU 22(R4), R1
-	CBZ R1, rows1100__end26
+	CBZ R1, rows1100__end27
 
-rows1100_27:
+rows1100_28:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010d2 // fmla v18.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b1 // fmla v17.4s, v5.4s, v0.s[0]
 	WORD $0x4f801090 // fmla v16.4s, v4.4s, v0.s[0]
@@ -4040,23 +6667,23 @@ rows1100_27:
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
 	ADD $2, R5, R5
-	ADD $8, R9, R9
+	ADD $8, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1100_27
+	BNE rows1100_28
 
-rows1100__end26:
+rows1100__end27:
 	// columns in rows 1101
 	MOVHU 24(R4), R1
-	CBZ R1, rows1101__end28
+	CBZ R1, rows1101__end29
 
-rows1101_29:
+rows1101_30:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -4069,7 +6696,7 @@ rows1101_29:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
@@ -4077,23 +6704,23 @@ rows1101_29:
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1101_29
+	BNE rows1101_30
 
-rows1101__end28:
+rows1101__end29:
 	// columns in rows 1110
 	MOVHU 26(R4), R1
-	CBZ R1, rows1110__end30
+	CBZ R1, rows1110__end31
 
-rows1110_31:
+rows1110_32:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVD (R9), F0
+	FMOVD (R7), F0
 	WORD $0x4f8010d8 // fmla v24.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010b7 // fmla v23.4s, v5.4s, v0.s[0]
 	WORD $0x4f801096 // fmla v22.4s, v4.4s, v0.s[0]
@@ -4106,7 +6733,7 @@ rows1110_31:
 	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
 	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
 	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
-	FMOVS 8(R9), F0
+	FMOVS 8(R7), F0
 	WORD $0x4f8010cc // fmla v12.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010ab // fmla v11.4s, v5.4s, v0.s[0]
 	WORD $0x4f80108a // fmla v10.4s, v4.4s, v0.s[0]
@@ -4114,23 +6741,23 @@ rows1110_31:
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
 	ADD $2, R5, R5
-	ADD $12, R9, R9
+	ADD $12, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1110_31
+	BNE rows1110_32
 
-rows1110__end30:
+rows1110__end31:
 	// columns in rows 1111
 	MOVHU 28(R4), R1
-	CBZ R1, rows1111__end32
+	CBZ R1, rows1111__end33
 
-rows1111_33:
+rows1111_34:
 	MOVHU (R5), R0
 	MUL R3, R0, R0
-	ADD R0, R10, R0
+	ADD R0, R8, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 	FLDPQ 64(R0), (F2, F1)
-	FMOVQ (R9), F0
+	FMOVQ (R7), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -4156,20 +6783,21 @@ rows1111_33:
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
 	ADD $2, R5, R5
-	ADD $16, R9, R9
+	ADD $16, R7, R7
 	SUBS $1, R1, R1
-	BNE rows1111_33
+	BNE rows1111_34
 
-rows1111__end32:
+rows1111__end33:
 	ADD $30, R4, R4
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R8), R0
+	MOVWU (R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -4201,9 +6829,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R8), R0
+	MOVWU 4(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -4235,9 +6863,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R8), R0
+	MOVWU 8(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -4269,9 +6897,9 @@ rows1111__end32:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R8), R0
+	MOVWU 12(R6), R0
 	MUL R1, R0, R0
-	ADD R11, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -4302,122 +6930,286 @@ rows1111__end32:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R8, R8
-	SUBS $1, R7, R7
-	BNE panel1
+	ADD $16, R6, R6
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t8_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V6.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V6.S4]
 	VMOV V6.B16, V5.B16
-	FMOVS 4(R7), F4
+	FMOVS 4(R0), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -4429,9 +7221,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -4442,140 +7234,352 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t16_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V10.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
-	FMOVS 4(R7), F6
+	FMOVS 4(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -4597,9 +7601,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -4620,158 +7624,418 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t24_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V14.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V14.S4]
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
 	VMOV V14.B16, V10.B16
 	VMOV V14.B16, V9.B16
-	FMOVS 4(R7), F8
+	FMOVS 4(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -4803,9 +8067,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -4836,28 +8100,37 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t32_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V18.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
@@ -4865,7 +8138,7 @@ panel1:
 	VMOV V18.B16, V13.B16
 	VMOV V18.B16, V12.B16
 	VMOV V18.B16, V11.B16
-	FMOVS 4(R7), F10
+	FMOVS 4(R0), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
@@ -4874,13 +8147,14 @@ panel1:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
@@ -4888,7 +8162,7 @@ load2:
 	FLDPQ 64(R0), (F14, F13)
 	FLDPQ 96(R0), (F12, F11)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
@@ -4896,116 +8170,414 @@ load2:
 	FLDPQ 64(R0), (F6, F5)
 	FLDPQ 96(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -5047,9 +8619,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 112(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -5090,28 +8662,37 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t40_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t40_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V22.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V22.S4]
 	VMOV V22.B16, V21.B16
 	VMOV V22.B16, V20.B16
 	VMOV V22.B16, V19.B16
@@ -5121,7 +8702,7 @@ panel1:
 	VMOV V22.B16, V15.B16
 	VMOV V22.B16, V14.B16
 	VMOV V22.B16, V13.B16
-	FMOVS 4(R7), F12
+	FMOVS 4(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
@@ -5132,13 +8713,14 @@ panel1:
 	VMOV V12.B16, V5.B16
 	VMOV V12.B16, V4.B16
 	VMOV V12.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F22, F21)
@@ -5147,7 +8729,7 @@ load2:
 	FLDPQ 96(R0), (F16, F15)
 	FLDPQ 128(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
@@ -5156,128 +8738,474 @@ load2:
 	FLDPQ 96(R0), (F6, F5)
 	FLDPQ 128(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb6e440 // fcmgt v0.4s, v2.4s, v22.4s
 	VBIT V0.B16, V2.B16, V22.B16
 	WORD $0x6ea1e6c0 // fcmgt v0.4s, v22.4s, v1.4s
@@ -5329,9 +9257,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 144(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -5382,28 +9310,37 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 144(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t48_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t48_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V26.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
@@ -5415,7 +9352,7 @@ panel1:
 	VMOV V26.B16, V17.B16
 	VMOV V26.B16, V16.B16
 	VMOV V26.B16, V15.B16
-	FMOVS 4(R7), F14
+	FMOVS 4(R0), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
@@ -5428,13 +9365,14 @@ panel1:
 	VMOV V14.B16, V5.B16
 	VMOV V14.B16, V4.B16
 	VMOV V14.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
@@ -5444,7 +9382,7 @@ load2:
 	FLDPQ 128(R0), (F18, F17)
 	FLDPQ 160(R0), (F16, F15)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
@@ -5454,140 +9392,534 @@ load2:
 	FLDPQ 128(R0), (F6, F5)
 	FLDPQ 160(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -5649,9 +9981,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 176(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -5712,28 +10044,37 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 176(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m2_t56_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m2_t56_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V30.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
@@ -5747,7 +10088,7 @@ panel1:
 	VMOV V30.B16, V19.B16
 	VMOV V30.B16, V18.B16
 	VMOV V30.B16, V17.B16
-	FMOVS 4(R7), F16
+	FMOVS 4(R0), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
@@ -5762,13 +10103,14 @@ panel1:
 	VMOV V16.B16, V5.B16
 	VMOV V16.B16, V4.B16
 	VMOV V16.B16, V3.B16
-	ADD $8, R7, R7
-	JMP ready3
+	ADD $8, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
@@ -5779,7 +10121,7 @@ load2:
 	FLDPQ 160(R0), (F20, F19)
 	FLDPQ 192(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
@@ -5790,152 +10132,594 @@ load2:
 	FLDPQ 160(R0), (F6, F5)
 	FLDPQ 192(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 2 rows
+	MOVHU (R8), R0
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVD (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round5:
+	CMP $1, R0
+	BLE rest6
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $4, R6, R6
-	ADD $8, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183e // fmla v30.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181d // fmla v29.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82183c // fmla v28.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181b // fmla v27.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $2, R0, R0
+	JMP round5
 
-step_end4:
-	// columns in rows 01
-	MOVHU 2(R5), R1
-	CBZ R1, rows01__end6
+rest6:
+	CBZ R0, list_end7
 
-rows01_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list8:
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
 	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows01_7
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUBS $1, R0, R0
+	BNE list8
 
-rows01__end6:
-	// columns in rows 10
-	MOVHU 4(R5), R1
-	CBZ R1, rows10__end8
+list_end7:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows10_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round9:
+	CMP $3, R0
+	BLE rest10
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103e // fmla v30.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101d // fmla v29.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183e // fmla v30.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181d // fmla v29.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82183c // fmla v28.4s, v1.4s, v2.s[2]
+	WORD $0x4f82181b // fmla v27.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183e // fmla v30.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2181d // fmla v29.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2183c // fmla v28.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2181b // fmla v27.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round9
+
+rest10:
+	CMP $1, R0
+	BLE fewer11
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103e // fmla v30.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101d // fmla v29.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2103c // fmla v28.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2101b // fmla v27.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer11:
+	CBZ R0, list_end12
+
+list13:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103e // fmla v30.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101d // fmla v29.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82103c // fmla v28.4s, v1.4s, v2.s[0]
+	WORD $0x4f82101b // fmla v27.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list13
+
+list_end12:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round14:
+	CMP $3, R0
+	BLE rest15
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R0), (F1, F0)
+	FLDPQ 96(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R0), (F1, F0)
+	FLDPQ 128(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 160(R0), (F1, F0)
+	FLDPQ 160(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 192(R0), (F1, F0)
+	FLDPQ 192(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows10_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round14
 
-rows10__end8:
-	ADD $6, R5, R5
+rest15:
+	CMP $1, R0
+	BLE fewer16
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer16:
+	CBZ R0, list_end17
+
+list18:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list18
+
+list_end17:
+	ADD $6, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -6007,9 +10791,9 @@ rows10__end8:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 208(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -6080,190 +10864,433 @@ rows10__end8:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 208(R0)
-	ADD $8, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $8, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m4_t8_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V10.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R7), F8
+	FMOVS 4(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R7), F6
+	FMOVS 8(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R7), F4
+	FMOVS 12(R0), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R7, R7
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 4 rows
+	MOVHU (R8), R0
+	CBZ R0, list_end5
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVQ (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list6:
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	MOVD R3, R0
-	MOVHU 6(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	MOVD R3, R0
-	MOVHU 8(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R6, R6
-	ADD $16, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUBS $1, R0, R0
+	BNE list6
 
-step_end4:
-	// columns in rows 0001
-	MOVHU 2(R5), R1
-	CBZ R1, rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows0001_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round7:
+	CMP $3, R0
+	BLE rest8
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0001_7
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round7
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVHU 4(R5), R1
-	CBZ R1, rows0010__end8
+rest8:
+	CMP $1, R0
+	BLE fewer9
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0010_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer9:
+	CBZ R0, list_end10
+
+list11:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list11
+
+list_end10:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round12:
+	CMP $3, R0
+	BLE rest13
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0010_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round12
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVHU 6(R5), R1
-	CBZ R1, rows0100__end10
+rest13:
+	CMP $1, R0
+	BLE fewer14
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0100_11:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer14:
+	CBZ R0, list_end15
+
+list16:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list16
+
+list_end15:
+	// a column for each of 1 rows
+	MOVHU 6(R8), R0
+
+round17:
+	CMP $3, R0
+	BLE rest18
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0100_11
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round17
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVHU 8(R5), R1
-	CBZ R1, rows1000__end12
+rest18:
+	CMP $1, R0
+	BLE fewer19
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows1000_13:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer19:
+	CBZ R0, list_end20
+
+list21:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list21
+
+list_end20:
+	// a column for each of 1 rows
+	MOVHU 8(R8), R0
+
+round22:
+	CMP $3, R0
+	BLE rest23
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1000_13
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round22
 
-rows1000__end12:
-	ADD $10, R5, R5
+rest23:
+	CMP $1, R0
+	BLE fewer24
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer24:
+	CBZ R0, list_end25
+
+list26:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list26
+
+list_end25:
+	ADD $10, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -6275,9 +11302,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -6289,9 +11316,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -6303,9 +11330,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -6316,226 +11343,541 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $16, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m4_t16_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V18.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V18.S4]
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
-	FMOVS 4(R7), F14
+	FMOVS 4(R0), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
-	FMOVS 8(R7), F10
+	FMOVS 8(R0), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
-	FMOVS 12(R7), F6
+	FMOVS 12(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $16, R7, R7
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	FLDPQ 32(R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 4 rows
+	MOVHU (R8), R0
+	CBZ R0, list_end5
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVQ (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list6:
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
-	MOVD R3, R0
-	MOVHU 6(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	MOVD R3, R0
-	MOVHU 8(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R6, R6
-	ADD $16, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUBS $1, R0, R0
+	BNE list6
 
-step_end4:
-	// columns in rows 0001
-	MOVHU 2(R5), R1
-	CBZ R1, rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows0001_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round7:
+	CMP $3, R0
+	BLE rest8
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0001_7
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round7
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVHU 4(R5), R1
-	CBZ R1, rows0010__end8
+rest8:
+	CMP $1, R0
+	BLE fewer9
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0010_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer9:
+	CBZ R0, list_end10
+
+list11:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list11
+
+list_end10:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round12:
+	CMP $3, R0
+	BLE rest13
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0010_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round12
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVHU 6(R5), R1
-	CBZ R1, rows0100__end10
+rest13:
+	CMP $1, R0
+	BLE fewer14
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0100_11:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer14:
+	CBZ R0, list_end15
+
+list16:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list16
+
+list_end15:
+	// a column for each of 1 rows
+	MOVHU 6(R8), R0
+
+round17:
+	CMP $3, R0
+	BLE rest18
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0100_11
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round17
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVHU 8(R5), R1
-	CBZ R1, rows1000__end12
+rest18:
+	CMP $1, R0
+	BLE fewer19
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows1000_13:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer19:
+	CBZ R0, list_end20
+
+list21:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list21
+
+list_end20:
+	// a column for each of 1 rows
+	MOVHU 8(R8), R0
+
+round22:
+	CMP $3, R0
+	BLE rest23
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1000_13
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round22
 
-rows1000__end12:
-	ADD $10, R5, R5
+rest23:
+	CMP $1, R0
+	BLE fewer24
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer24:
+	CBZ R0, list_end25
+
+list26:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list26
+
+list_end25:
+	ADD $10, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -6557,9 +11899,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -6581,9 +11923,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -6605,9 +11947,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -6628,262 +11970,649 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $16, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $16, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, idx *uint16, runs *uint16, bias *float32, lo float32, hi float32, n int, ahead *float32, lda uintptr)
 TEXT ·panelStep_f32_m4_t24_neon(SB), NOSPLIT, $0-120
-	MOVD y+0(FP), R12
-	MOVD x+40(FP), R11
-	MOVD w+56(FP), R10
-	MOVD rows+32(FP), R9
-	MOVD n+96(FP), R8
-	MOVD bias+80(FP), R7
-	MOVD idx+64(FP), R6
-	MOVD runs+72(FP), R5
-	MOVD ldx+48(FP), R4
-	MOVHU (R6), R3
-	MUL R4, R3, R3
+	MOVD x+40(FP), R12
+	MOVD w+56(FP), R11
+	MOVD rows+32(FP), R10
+	MOVD idx+64(FP), R9
+	MOVD runs+72(FP), R8
+	MOVD ldx+48(FP), R7
+	MOVHU (R9), R6
+	MUL R7, R6, R6
+	MOVHU 2(R9), R5
+	MUL R7, R5, R5
+	MOVHU 4(R9), R4
+	MUL R7, R4, R4
+	MOVHU 6(R9), R3
+	MUL R7, R3, R3
 
 panel1:
-	CBZ R7, load2
-	VLD1R (R7), [V26.S4]
+	MOVD bias+80(FP), R0
+	CBZ R0, load3
+	VLD1R (R0), [V26.S4]
 	VMOV V26.B16, V25.B16
 	VMOV V26.B16, V24.B16
 	VMOV V26.B16, V23.B16
 	VMOV V26.B16, V22.B16
 	VMOV V26.B16, V21.B16
-	FMOVS 4(R7), F20
+	FMOVS 4(R0), F20
 	VDUP V20.S[0], V20.S4
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
 	VMOV V20.B16, V16.B16
 	VMOV V20.B16, V15.B16
-	FMOVS 8(R7), F14
+	FMOVS 8(R0), F14
 	VDUP V14.S[0], V14.S4
 	VMOV V14.B16, V13.B16
 	VMOV V14.B16, V12.B16
 	VMOV V14.B16, V11.B16
 	VMOV V14.B16, V10.B16
 	VMOV V14.B16, V9.B16
-	FMOVS 12(R7), F8
+	FMOVS 12(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $16, R7, R7
-	JMP ready3
+	ADD $16, R0, R0
+	MOVD R0, bias+80(FP)
+	JMP ready4
 
-load2:
+load3:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F26, F25)
 	FLDPQ 32(R0), (F24, F23)
 	FLDPQ 64(R0), (F22, F21)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	FLDPQ 64(R0), (F16, F15)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	FLDPQ 32(R0), (F12, F11)
 	FLDPQ 64(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
-ready3:
-	// a column for each row
-	MOVHU (R5), R1
-	CBZ R1, step_end4
+ready4:
+	// a column for each of 4 rows
+	MOVHU (R8), R0
+	CBZ R0, list_end5
 
-step5:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVQ (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+list6:
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	MOVD R3, R0
-	MOVHU 4(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
 	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
-	MOVD R3, R0
-	MOVHU 6(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
 	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
 	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
-	MOVD R3, R0
-	MOVHU 8(R6), R3
-	MUL R4, R3, R3
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $8, R6, R6
-	ADD $16, R10, R10
-	SUBS $1, R1, R1
-	BNE step5
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUBS $1, R0, R0
+	BNE list6
 
-step_end4:
-	// columns in rows 0001
-	MOVHU 2(R5), R1
-	CBZ R1, rows0001__end6
+list_end5:
+	// a column for each of 1 rows
+	MOVHU 2(R8), R0
 
-rows0001_7:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+round7:
+	CMP $3, R0
+	BLE rest8
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
 	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
 	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
 	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0001_7
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82183a // fmla v26.4s, v1.4s, v2.s[2]
+	WORD $0x4f821819 // fmla v25.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821838 // fmla v24.4s, v1.4s, v2.s[2]
+	WORD $0x4f821817 // fmla v23.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821836 // fmla v22.4s, v1.4s, v2.s[2]
+	WORD $0x4f821815 // fmla v21.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2183a // fmla v26.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21819 // fmla v25.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21838 // fmla v24.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21817 // fmla v23.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21836 // fmla v22.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21815 // fmla v21.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round7
 
-rows0001__end6:
-	// columns in rows 0010
-	MOVHU 4(R5), R1
-	CBZ R1, rows0010__end8
+rest8:
+	CMP $1, R0
+	BLE fewer9
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2103a // fmla v26.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21019 // fmla v25.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21038 // fmla v24.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21017 // fmla v23.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21036 // fmla v22.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21015 // fmla v21.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0010_9:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer9:
+	CBZ R0, list_end10
+
+list11:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82103a // fmla v26.4s, v1.4s, v2.s[0]
+	WORD $0x4f821019 // fmla v25.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821038 // fmla v24.4s, v1.4s, v2.s[0]
+	WORD $0x4f821017 // fmla v23.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821036 // fmla v22.4s, v1.4s, v2.s[0]
+	WORD $0x4f821015 // fmla v21.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list11
+
+list_end10:
+	// a column for each of 1 rows
+	MOVHU 4(R8), R0
+
+round12:
+	CMP $3, R0
+	BLE rest13
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
 	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0010_9
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821834 // fmla v20.4s, v1.4s, v2.s[2]
+	WORD $0x4f821813 // fmla v19.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821832 // fmla v18.4s, v1.4s, v2.s[2]
+	WORD $0x4f821811 // fmla v17.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821830 // fmla v16.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180f // fmla v15.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21834 // fmla v20.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21813 // fmla v19.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21832 // fmla v18.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21811 // fmla v17.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21830 // fmla v16.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180f // fmla v15.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round12
 
-rows0010__end8:
-	// columns in rows 0100
-	MOVHU 6(R5), R1
-	CBZ R1, rows0100__end10
+rest13:
+	CMP $1, R0
+	BLE fewer14
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21034 // fmla v20.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21013 // fmla v19.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21032 // fmla v18.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21011 // fmla v17.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21030 // fmla v16.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100f // fmla v15.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows0100_11:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer14:
+	CBZ R0, list_end15
+
+list16:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821034 // fmla v20.4s, v1.4s, v2.s[0]
+	WORD $0x4f821013 // fmla v19.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
+	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821030 // fmla v16.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100f // fmla v15.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list16
+
+list_end15:
+	// a column for each of 1 rows
+	MOVHU 6(R8), R0
+
+round17:
+	CMP $3, R0
+	BLE rest18
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
 	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows0100_11
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82182e // fmla v14.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180d // fmla v13.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82182c // fmla v12.4s, v1.4s, v2.s[2]
+	WORD $0x4f82180b // fmla v11.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
+	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2182e // fmla v14.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180d // fmla v13.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2182c // fmla v12.4s, v1.4s, v2.s[3]
+	WORD $0x4fa2180b // fmla v11.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round17
 
-rows0100__end10:
-	// columns in rows 1000
-	MOVHU 8(R5), R1
-	CBZ R1, rows1000__end12
+rest18:
+	CMP $1, R0
+	BLE fewer19
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa2102e // fmla v14.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100d // fmla v13.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa2102c // fmla v12.4s, v1.4s, v2.s[1]
+	WORD $0x4fa2100b // fmla v11.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
 
-rows1000_13:
-	MOVD R3, R0
-	MOVHU 2(R6), R3
-	MUL R4, R3, R3
-	FMOVS (R10), F2
-	ADD R0, R11, R0
-	FLDPQ (R0), (F1, F0)
+fewer19:
+	CBZ R0, list_end20
+
+list21:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102e // fmla v14.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100d // fmla v13.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f82102c // fmla v12.4s, v1.4s, v2.s[0]
+	WORD $0x4f82100b // fmla v11.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list21
+
+list_end20:
+	// a column for each of 1 rows
+	MOVHU 8(R8), R0
+
+round22:
+	CMP $3, R0
+	BLE rest23
+	FMOVQ (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R0), (F1, F0)
+	FLDPQ 32(R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R0), (F1, F0)
+	FLDPQ 64(R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $2, R6, R6
-	ADD $4, R10, R10
-	SUBS $1, R1, R1
-	BNE rows1000_13
+	MOVHU 8(R9), R6
+	MUL R7, R6, R6
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVHU 10(R9), R5
+	MUL R7, R5, R5
+	ADD R4, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
+	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
+	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
+	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
+	MOVHU 12(R9), R4
+	MUL R7, R4, R4
+	ADD R3, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
+	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
+	MOVHU 14(R9), R3
+	MUL R7, R3, R3
+	ADD $8, R9, R9
+	ADD $16, R11, R11
+	SUB $4, R0, R0
+	JMP round22
 
-rows1000__end12:
-	ADD $10, R5, R5
+rest23:
+	CMP $1, R0
+	BLE fewer24
+	FMOVD (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	ADD R5, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	MOVD R4, R6
+	MOVD R3, R5
+	MOVHU 8(R9), R4
+	MUL R7, R4, R4
+	MOVHU 10(R9), R3
+	MUL R7, R3, R3
+	ADD $4, R9, R9
+	ADD $8, R11, R11
+	SUB $2, R0, R0
+
+fewer24:
+	CBZ R0, list_end25
+
+list26:
+	FMOVS (R11), F2
+	ADD R6, R12, R1
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	MOVD R5, R6
+	MOVD R4, R5
+	MOVD R3, R4
+	MOVHU 8(R9), R3
+	MUL R7, R3, R3
+	ADD $2, R9, R9
+	ADD $4, R11, R11
+	SUBS $1, R0, R0
+	BNE list26
+
+list_end25:
+	ADD $10, R8, R8
 	FMOVS lo+88(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+92(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R9), R0
+	MOVWU (R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebae440 // fcmgt v0.4s, v2.4s, v26.4s
 	VBIT V0.B16, V2.B16, V26.B16
 	WORD $0x6ea1e740 // fcmgt v0.4s, v26.4s, v1.4s
@@ -6915,9 +12644,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R9), R0
+	MOVWU 4(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -6949,9 +12678,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V15.B16
 	FMOVQ F15, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R9), R0
+	MOVWU 8(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -6983,9 +12712,9 @@ rows1000__end12:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R9), R0
+	MOVWU 12(R10), R0
 	MUL R1, R0, R0
-	ADD R12, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7016,51 +12745,55 @@ rows1000__end12:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $16, R9, R9
-	SUBS $1, R8, R8
-	BNE panel1
+	ADD $16, R10, R10
+	MOVD n+96(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+96(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V4.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V4.S4]
 	VMOV V4.B16, V3.B16
-	ADD $4, R3, R3
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
-	FMOVQ (R6), F2
+	BLE rest7
+	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
@@ -7074,32 +12807,47 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $128, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R4), F2
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	ADD $64, R1, R1
+	ADD $8, R4, R4
+	SUB $2, R0, R0
 
-k8:
-	FMOVS (R6), F2
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FMOVS (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $32, R1, R1
-	ADD $4, R6, R6
+	ADD $4, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7110,54 +12858,58 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $4, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V6.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
-	ADD $4, R3, R3
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
-	FMOVQ (R6), F2
+	BLE rest7
+	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
@@ -7183,15 +12935,35 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $256, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R4), F2
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	ADD $128, R1, R1
+	ADD $8, R4, R4
+	SUB $2, R0, R0
 
-k8:
-	FMOVS (R6), F2
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FMOVS (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
@@ -7199,19 +12971,20 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $64, R1, R1
-	ADD $4, R6, R6
+	ADD $4, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7232,58 +13005,62 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $4, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V8.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V8.S4]
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
-	ADD $4, R3, R3
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	FLDPQ 64(R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
-	FMOVQ (R6), F2
+	BLE rest7
+	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -7321,15 +13098,41 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $384, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R4), F2
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	ADD $192, R1, R1
+	ADD $8, R4, R4
+	SUB $2, R0, R0
 
-k8:
-	FMOVS (R6), F2
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FMOVS (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
@@ -7340,19 +13143,20 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $96, R1, R1
-	ADD $4, R6, R6
+	ADD $4, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7383,32 +13187,35 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $4, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V10.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
@@ -7416,13 +13223,14 @@ hinted2:
 	VMOV V10.B16, V5.B16
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
-	ADD $4, R3, R3
-	JMP ready4
+	ADD $4, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
@@ -7430,14 +13238,14 @@ load3:
 	FLDPQ 64(R0), (F6, F5)
 	FLDPQ 96(R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
-	FMOVQ (R6), F2
+	BLE rest7
+	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -7487,15 +13295,47 @@ round5:
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
 	ADD $512, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
+rest7:
+	CMP $1, R0
+	BLE fewer8
+	FMOVD (R4), F2
+	FLDPQ (R1), (F1, F0)
+	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
+	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
+	FLDPQ 32(R1), (F1, F0)
+	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
+	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
+	FLDPQ 64(R1), (F1, F0)
+	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
+	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
+	FLDPQ 96(R1), (F1, F0)
+	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
+	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
+	FLDPQ 128(R1), (F1, F0)
+	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
+	FLDPQ 160(R1), (F1, F0)
+	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
+	FLDPQ 192(R1), (F1, F0)
+	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
+	FLDPQ 224(R1), (F1, F0)
+	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
+	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
+	ADD $256, R1, R1
+	ADD $8, R4, R4
+	SUB $2, R0, R0
 
-k8:
-	FMOVS (R6), F2
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FMOVS (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
@@ -7509,19 +13349,20 @@ k8:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $128, R1, R1
-	ADD $4, R6, R6
+	ADD $4, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7562,23 +13403,25 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $4, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -7590,54 +13433,56 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V10.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
-	FMOVS 4(R3), F8
+	FMOVS 4(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 8(R3), F6
+	FMOVS 8(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 12(R3), F4
+	FMOVS 12(R0), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $16, R3, R3
-	JMP ready4
+	ADD $16, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
+	BLE rest7
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7647,7 +13492,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ 16(R6), F0
+	FMOVQ 16(R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7657,7 +13502,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 32(R6), F0
+	FMOVQ 32(R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7667,7 +13512,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 48(R6), F0
+	FMOVQ 48(R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7677,16 +13522,43 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $128, R1, R1
-	ADD $64, R6, R6
+	ADD $64, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
-
-k8:
+rest7:
+	CMP $1, R0
+	BLE fewer8
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
+	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
+	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
+	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
+	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ 16(R4), F0
+	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
+	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
+	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
+	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
+	ADD $64, R1, R1
+	ADD $32, R4, R4
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -7696,19 +13568,20 @@ k8:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $32, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -7720,9 +13593,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -7734,9 +13607,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -7748,9 +13621,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -7761,23 +13634,25 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $16, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -7789,67 +13664,69 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V20.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V20.S4]
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 4(R3), F16
+	FMOVS 4(R0), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 8(R3), F12
+	FMOVS 8(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 12(R3), F8
+	FMOVS 12(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $16, R3, R3
-	JMP ready4
+	ADD $16, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
+	BLE rest7
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7868,7 +13745,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F4, F3)
 	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 16(R6), F0
+	FMOVQ 16(R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7887,7 +13764,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 32(R6), F0
+	FMOVQ 32(R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7906,7 +13783,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 192(R1), (F4, F3)
 	FLDPQ 224(R1), (F2, F1)
-	FMOVQ 48(R6), F0
+	FMOVQ 48(R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7924,17 +13801,62 @@ round5:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $256, R1, R1
-	ADD $64, R6, R6
+	ADD $64, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
-
-k8:
+rest7:
+	CMP $1, R0
+	BLE fewer8
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
+	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
+	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
+	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
+	WORD $0x4f801031 // fmla v17.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01090 // fmla v16.4s, v4.4s, v0.s[1]
+	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
+	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
+	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
+	WORD $0x4f80188c // fmla v12.4s, v4.4s, v0.s[2]
+	WORD $0x4f80186b // fmla v11.4s, v3.4s, v0.s[2]
+	WORD $0x4f80184a // fmla v10.4s, v2.4s, v0.s[2]
+	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
+	FLDPQ 64(R1), (F4, F3)
+	FLDPQ 96(R1), (F2, F1)
+	FMOVQ 16(R4), F0
+	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
+	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
+	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
+	WORD $0x4f801031 // fmla v17.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01090 // fmla v16.4s, v4.4s, v0.s[1]
+	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
+	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
+	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
+	WORD $0x4f80188c // fmla v12.4s, v4.4s, v0.s[2]
+	WORD $0x4f80186b // fmla v11.4s, v3.4s, v0.s[2]
+	WORD $0x4f80184a // fmla v10.4s, v2.4s, v0.s[2]
+	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
+	ADD $128, R1, R1
+	ADD $32, R4, R4
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -7952,19 +13874,20 @@ k8:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $64, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -7986,9 +13909,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -8010,9 +13933,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8034,9 +13957,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8057,23 +13980,25 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $16, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
@@ -8089,80 +14014,82 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V30.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V30.S4]
 	VMOV V30.B16, V29.B16
 	VMOV V30.B16, V28.B16
 	VMOV V30.B16, V27.B16
 	VMOV V30.B16, V26.B16
 	VMOV V30.B16, V25.B16
-	FMOVS 4(R3), F24
+	FMOVS 4(R0), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
 	VMOV V24.B16, V20.B16
 	VMOV V24.B16, V19.B16
-	FMOVS 8(R3), F18
+	FMOVS 8(R0), F18
 	VDUP V18.S[0], V18.S4
 	VMOV V18.B16, V17.B16
 	VMOV V18.B16, V16.B16
 	VMOV V18.B16, V15.B16
 	VMOV V18.B16, V14.B16
 	VMOV V18.B16, V13.B16
-	FMOVS 12(R3), F12
+	FMOVS 12(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
-	ADD $16, R3, R3
-	JMP ready4
+	ADD $16, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	FLDPQ 64(R0), (F8, F7)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
+	BLE rest7
 	FLDPQ (R1), (F6, F5)
 	FLDPQ 32(R1), (F4, F3)
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8190,7 +14117,7 @@ round5:
 	FLDPQ 96(R1), (F6, F5)
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 16(R6), F0
+	FMOVQ 16(R4), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8218,7 +14145,7 @@ round5:
 	FLDPQ 192(R1), (F6, F5)
 	FLDPQ 224(R1), (F4, F3)
 	FLDPQ 256(R1), (F2, F1)
-	FMOVQ 32(R6), F0
+	FMOVQ 32(R4), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8246,7 +14173,7 @@ round5:
 	FLDPQ 288(R1), (F6, F5)
 	FLDPQ 320(R1), (F4, F3)
 	FLDPQ 352(R1), (F2, F1)
-	FMOVQ 48(R6), F0
+	FMOVQ 48(R4), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8272,18 +14199,81 @@ round5:
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
 	ADD $384, R1, R1
-	ADD $64, R6, R6
+	ADD $64, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
-
-k8:
+rest7:
+	CMP $1, R0
+	BLE fewer8
 	FLDPQ (R1), (F6, F5)
 	FLDPQ 32(R1), (F4, F3)
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
+	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
+	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
+	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
+	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
+	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
+	WORD $0x4f801039 // fmla v25.4s, v1.4s, v0.s[0]
+	WORD $0x4fa010d8 // fmla v24.4s, v6.4s, v0.s[1]
+	WORD $0x4fa010b7 // fmla v23.4s, v5.4s, v0.s[1]
+	WORD $0x4fa01096 // fmla v22.4s, v4.4s, v0.s[1]
+	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
+	WORD $0x4f8018d2 // fmla v18.4s, v6.4s, v0.s[2]
+	WORD $0x4f8018b1 // fmla v17.4s, v5.4s, v0.s[2]
+	WORD $0x4f801890 // fmla v16.4s, v4.4s, v0.s[2]
+	WORD $0x4f80186f // fmla v15.4s, v3.4s, v0.s[2]
+	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
+	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
+	WORD $0x4fa018cc // fmla v12.4s, v6.4s, v0.s[3]
+	WORD $0x4fa018ab // fmla v11.4s, v5.4s, v0.s[3]
+	WORD $0x4fa0188a // fmla v10.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
+	FLDPQ 96(R1), (F6, F5)
+	FLDPQ 128(R1), (F4, F3)
+	FLDPQ 160(R1), (F2, F1)
+	FMOVQ 16(R4), F0
+	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
+	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
+	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
+	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
+	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
+	WORD $0x4f801039 // fmla v25.4s, v1.4s, v0.s[0]
+	WORD $0x4fa010d8 // fmla v24.4s, v6.4s, v0.s[1]
+	WORD $0x4fa010b7 // fmla v23.4s, v5.4s, v0.s[1]
+	WORD $0x4fa01096 // fmla v22.4s, v4.4s, v0.s[1]
+	WORD $0x4fa01075 // fmla v21.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01054 // fmla v20.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01033 // fmla v19.4s, v1.4s, v0.s[1]
+	WORD $0x4f8018d2 // fmla v18.4s, v6.4s, v0.s[2]
+	WORD $0x4f8018b1 // fmla v17.4s, v5.4s, v0.s[2]
+	WORD $0x4f801890 // fmla v16.4s, v4.4s, v0.s[2]
+	WORD $0x4f80186f // fmla v15.4s, v3.4s, v0.s[2]
+	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
+	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
+	WORD $0x4fa018cc // fmla v12.4s, v6.4s, v0.s[3]
+	WORD $0x4fa018ab // fmla v11.4s, v5.4s, v0.s[3]
+	WORD $0x4fa0188a // fmla v10.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
+	ADD $192, R1, R1
+	ADD $32, R4, R4
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FLDPQ (R1), (F6, F5)
+	FLDPQ 32(R1), (F4, F3)
+	FLDPQ 64(R1), (F2, F1)
+	FMOVQ (R4), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -8309,19 +14299,20 @@ k8:
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
 	ADD $96, R1, R1
-	ADD $16, R6, R6
+	ADD $16, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
 	VBIT V0.B16, V2.B16, V30.B16
 	WORD $0x6ea1e7c0 // fcmgt v0.4s, v30.4s, v1.4s
@@ -8353,9 +14344,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -8387,9 +14378,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
@@ -8421,9 +14412,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8454,23 +14445,25 @@ k_end7:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $16, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -8486,70 +14479,72 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V14.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V14.S4]
 	VMOV V14.B16, V13.B16
-	FMOVS 4(R3), F12
+	FMOVS 4(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
-	FMOVS 8(R3), F10
+	FMOVS 8(R0), F10
 	VDUP V10.S[0], V10.S4
 	VMOV V10.B16, V9.B16
-	FMOVS 12(R3), F8
+	FMOVS 12(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
-	FMOVS 16(R3), F6
+	FMOVS 16(R0), F6
 	VDUP V6.S[0], V6.S4
 	VMOV V6.B16, V5.B16
-	FMOVS 20(R3), F4
+	FMOVS 20(R0), F4
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
-	ADD $24, R3, R3
-	JMP ready4
+	ADD $24, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 16(R5), R0
+	MOVWU 16(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 20(R5), R0
+	MOVWU 20(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
+	BLE rest7
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8558,7 +14553,7 @@ round5:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R6), F0
+	FMOVQ 16(R4), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
@@ -8568,7 +14563,7 @@ round5:
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R6), F0
+	FMOVQ 32(R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8578,7 +14573,7 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 48(R6), F0
+	FMOVQ 48(R4), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8587,7 +14582,7 @@ round5:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R6), F0
+	FMOVQ 64(R4), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
@@ -8597,7 +14592,7 @@ round5:
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R6), F0
+	FMOVQ 80(R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -8607,16 +14602,15 @@ round5:
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
 	ADD $128, R1, R1
-	ADD $96, R6, R6
+	ADD $96, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
-
-k8:
+rest7:
+	CMP $1, R0
+	BLE fewer8
 	FLDPQ (R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -8625,25 +14619,63 @@ k8:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVD 16(R6), F0
+	FMOVQ 16(R4), F0
+	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
+	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
+	FLDPQ 32(R1), (F2, F1)
+	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
+	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
+	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
+	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
+	FMOVQ 32(R4), F0
+	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
+	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01027 // fmla v7.4s, v1.4s, v0.s[1]
+	WORD $0x4f801846 // fmla v6.4s, v2.4s, v0.s[2]
+	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
+	ADD $64, R1, R1
+	ADD $48, R4, R4
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FLDPQ (R1), (F2, F1)
+	FMOVQ (R4), F0
+	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
+	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
+	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
+	WORD $0x4fa0102b // fmla v11.4s, v1.4s, v0.s[1]
+	WORD $0x4f80184a // fmla v10.4s, v2.4s, v0.s[2]
+	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
+	FMOVD 16(R4), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
 	ADD $32, R1, R1
-	ADD $24, R6, R6
+	ADD $24, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
@@ -8655,9 +14687,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -8669,9 +14701,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
@@ -8683,9 +14715,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -8697,9 +14729,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R5), R0
+	MOVWU 16(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
@@ -8711,9 +14743,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R5), R0
+	MOVWU 20(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
@@ -8724,23 +14756,25 @@ k_end7:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $24, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $24, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-104
-	MOVD y+0(FP), R8
-	MOVD x+40(FP), R7
-	MOVD w+48(FP), R6
-	MOVD rows+32(FP), R5
-	MOVD n+72(FP), R4
-	MOVD bias+56(FP), R3
+	MOVD x+40(FP), R5
+	MOVD w+48(FP), R4
+	MOVD rows+32(FP), R3
 
 panel1:
 	MOVD lda+96(FP), R1
-	CBZ R1, hinted2
+	CBZ R1, hinted3
 	MOVD ahead+88(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -8756,89 +14790,91 @@ panel1:
 	ADD R1, R0, R0
 	MOVD R0, ahead+88(FP)
 
-hinted2:
-	CBZ R3, load3
-	VLD1R (R3), [V28.S4]
+hinted3:
+	MOVD bias+56(FP), R0
+	CBZ R0, load4
+	VLD1R (R0), [V28.S4]
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
-	FMOVS 4(R3), F24
+	FMOVS 4(R0), F24
 	VDUP V24.S[0], V24.S4
 	VMOV V24.B16, V23.B16
 	VMOV V24.B16, V22.B16
 	VMOV V24.B16, V21.B16
-	FMOVS 8(R3), F20
+	FMOVS 8(R0), F20
 	VDUP V20.S[0], V20.S4
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVS 12(R3), F16
+	FMOVS 12(R0), F16
 	VDUP V16.S[0], V16.S4
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVS 16(R3), F12
+	FMOVS 16(R0), F12
 	VDUP V12.S[0], V12.S4
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVS 20(R3), F8
+	FMOVS 20(R0), F8
 	VDUP V8.S[0], V8.S4
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $24, R3, R3
-	JMP ready4
+	ADD $24, R0, R0
+	MOVD R0, bias+56(FP)
+	JMP ready5
 
-load3:
+load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F28, F27)
 	FLDPQ 32(R0), (F26, F25)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 16(R5), R0
+	MOVWU 16(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 20(R5), R0
+	MOVWU 20(R3), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
-ready4:
-	MOVD R7, R1
+ready5:
+	MOVD R5, R1
 	MOVD kb+80(FP), R0
 
-round5:
+round6:
 	CMP $3, R0
-	BLE rest6
+	BLE rest7
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8855,7 +14891,7 @@ round5:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R6), F0
+	FMOVQ 16(R4), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8874,7 +14910,7 @@ round5:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R6), F0
+	FMOVQ 32(R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8893,7 +14929,7 @@ round5:
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	FLDPQ 128(R1), (F4, F3)
 	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 48(R6), F0
+	FMOVQ 48(R4), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8910,7 +14946,7 @@ round5:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R6), F0
+	FMOVQ 64(R4), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8929,7 +14965,7 @@ round5:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R6), F0
+	FMOVQ 80(R4), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -8947,17 +14983,16 @@ round5:
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
 	ADD $256, R1, R1
-	ADD $96, R6, R6
+	ADD $96, R4, R4
 	SUB $4, R0, R0
-	JMP round5
+	JMP round6
 
-rest6:
-	CBZ R0, k_end7
-
-k8:
+rest7:
+	CMP $1, R0
+	BLE fewer8
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R6), F0
+	FMOVQ (R4), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -8974,7 +15009,70 @@ k8:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVD 16(R6), F0
+	FMOVQ 16(R4), F0
+	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
+	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
+	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
+	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01088 // fmla v8.4s, v4.4s, v0.s[1]
+	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
+	FLDPQ 64(R1), (F4, F3)
+	FLDPQ 96(R1), (F2, F1)
+	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
+	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
+	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
+	WORD $0x4f801839 // fmla v25.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01898 // fmla v24.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
+	FMOVQ 32(R4), F0
+	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
+	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
+	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
+	WORD $0x4f801031 // fmla v17.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01090 // fmla v16.4s, v4.4s, v0.s[1]
+	WORD $0x4fa0106f // fmla v15.4s, v3.4s, v0.s[1]
+	WORD $0x4fa0104e // fmla v14.4s, v2.4s, v0.s[1]
+	WORD $0x4fa0102d // fmla v13.4s, v1.4s, v0.s[1]
+	WORD $0x4f80188c // fmla v12.4s, v4.4s, v0.s[2]
+	WORD $0x4f80186b // fmla v11.4s, v3.4s, v0.s[2]
+	WORD $0x4f80184a // fmla v10.4s, v2.4s, v0.s[2]
+	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01888 // fmla v8.4s, v4.4s, v0.s[3]
+	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
+	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
+	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
+	ADD $128, R1, R1
+	ADD $48, R4, R4
+	SUB $2, R0, R0
+
+fewer8:
+	CBZ R0, k_end9
+
+k10:
+	FLDPQ (R1), (F4, F3)
+	FLDPQ 32(R1), (F2, F1)
+	FMOVQ (R4), F0
+	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
+	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
+	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
+	WORD $0x4f801039 // fmla v25.4s, v1.4s, v0.s[0]
+	WORD $0x4fa01098 // fmla v24.4s, v4.4s, v0.s[1]
+	WORD $0x4fa01077 // fmla v23.4s, v3.4s, v0.s[1]
+	WORD $0x4fa01056 // fmla v22.4s, v2.4s, v0.s[1]
+	WORD $0x4fa01035 // fmla v21.4s, v1.4s, v0.s[1]
+	WORD $0x4f801894 // fmla v20.4s, v4.4s, v0.s[2]
+	WORD $0x4f801873 // fmla v19.4s, v3.4s, v0.s[2]
+	WORD $0x4f801852 // fmla v18.4s, v2.4s, v0.s[2]
+	WORD $0x4f801831 // fmla v17.4s, v1.4s, v0.s[2]
+	WORD $0x4fa01890 // fmla v16.4s, v4.4s, v0.s[3]
+	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
+	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
+	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
+	FMOVD 16(R4), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -8984,19 +15082,20 @@ k8:
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
 	ADD $64, R1, R1
-	ADD $24, R6, R6
+	ADD $24, R4, R4
 	SUBS $1, R0, R0
-	BNE k8
+	BNE k10
 
-k_end7:
+k_end9:
 	FMOVS lo+64(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+68(FP), F1
 	VDUP V1.S[0], V1.S4
+	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R5), R0
+	MOVWU (R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -9018,9 +15117,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R5), R0
+	MOVWU 4(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -9042,9 +15141,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R5), R0
+	MOVWU 8(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -9066,9 +15165,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R5), R0
+	MOVWU 12(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
@@ -9090,9 +15189,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R5), R0
+	MOVWU 16(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -9114,9 +15213,9 @@ k_end7:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R5), R0
+	MOVWU 20(R3), R0
 	MUL R1, R0, R0
-	ADD R8, R0, R0
+	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
@@ -9137,9 +15236,14 @@ k_end7:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $24, R5, R5
-	SUBS $1, R4, R4
-	BNE panel1
+	ADD $24, R3, R3
+	MOVD n+72(FP), R0
+	SUB $1, R0, R0
+	MOVD R0, n+72(FP)
+	CBZ R0, panel_end2
+	JMP panel1
+
+panel_end2:
 	RET
 
 // func lanesDense_f32_s16_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
@@ -14364,10 +20468,10 @@ rest_end9:
 	MOVD n+80(FP), R0
 	SUB $1, R0, R0
 	MOVD R0, n+80(FP)
-	CBZ R0, end3
+	CBZ R0, pair_end3
 	JMP pair2
 
-end3:
+pair_end3:
 	RET
 
 // func lanesWindow_f32_s16_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
@@ -15202,10 +21306,10 @@ rest_end8:
 	MOVD n+80(FP), R0
 	SUB $1, R0, R0
 	MOVD R0, n+80(FP)
-	CBZ R0, end3
+	CBZ R0, pair_end3
 	JMP pair2
 
-end3:
+pair_end3:
 	RET
 
 // func deltaTile_f32_t8_s8_neon(y *float32, ldy uintptr, x *float32, w *float32, meta *byte, cnt *uint32, bias *float32, lo float32, hi float32, n int)
@@ -15253,9 +21357,9 @@ slab1:
 	MOVD ZR, R3
 	MOVD ZR, R2
 	MOVD ZR, R1
-	CBZ R9, step_end2
+	CBZ R9, step_end3
 
-step3:
+step4:
 	PRFM 2048(R11), PLDL1KEEP
 	MOVBU (R10), R0
 	ADD R0<<2, R8, R8
@@ -15310,9 +21414,9 @@ step3:
 	ADD $8, R10, R10
 	ADD $32, R11, R11
 	SUBS $1, R9, R9
-	BNE step3
+	BNE step4
 
-step_end2:
+step_end3:
 	FMOVS lo+56(FP), F2
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+60(FP), F1
@@ -15411,10 +21515,10 @@ step_end2:
 	MOVD n+64(FP), R0
 	SUB $1, R0, R0
 	MOVD R0, n+64(FP)
-	CBZ R0, end4
+	CBZ R0, slab_end2
 	JMP slab1
 
-end4:
+slab_end2:
 	RET
 
 // func transTile_f32_neon(tile *float32, m *float32, ld uintptr, t int, rows int, cols int)

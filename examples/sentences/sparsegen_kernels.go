@@ -7,7 +7,7 @@ import "github.com/sparsegen/sparsegen/runtime"
 // Kernels is what runtime.Open needs to run the layers of this package's spec.
 func Kernels() runtime.Set {
 	return runtime.Set{
-		Packing: 0x3fab35f9b1ced0e0,
+		Packing: 0xb11ee4127e2f59b0,
 		Kernels: append(genericKernels(), nativeKernels()...),
 	}
 }

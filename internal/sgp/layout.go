@@ -10,8 +10,8 @@ import (
 // The layout of a file; docs/file-format.md is its description.
 const (
 	magic        = "\x89SGP\r\n\x1a\n"
-	version      = 1 // of a model that runs on the CPU
-	gpuVersion   = 2 // of a model with layers for a GPU
+	version      = 3 // of a model that runs on the CPU
+	gpuVersion   = 4 // of a model with layers for a GPU
 	preambleSize = 64
 	entrySize    = 24
 	chunkSize    = 1 << 20 // bytes that one section checksum covers

@@ -199,7 +199,7 @@ func (k SegmentKind) Entry(mr, i int) (idx, w int) {
 //	         [Runs[1+i]] for each row i
 //	Dense:   W [blocks, panels, kb, MR], kb the length of that K-block
 //
-// Idx counts from the K-block's first column; one index more ends it, which
+// Idx counts from the K-block's first column; IdxAhead more end it, which
 // kernels load ahead and do not use. MR is at most 8 in Grouped, 64 in the
 // others.
 type Segment struct {
@@ -210,6 +210,9 @@ type Segment struct {
 	Idx  []uint16
 	Runs []uint16
 }
+
+// IdxAhead is how many indices beyond the last a kernel may load.
+const IdxAhead = 4
 
 // LanesKind is how a Lanes form stores its slabs.
 type LanesKind uint8

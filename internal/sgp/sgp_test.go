@@ -32,9 +32,9 @@ func sample() *Model {
 	mask := bytesOf(2*8, 256)
 	forms := []Variant{
 		{Panel: &Panel{KB: 3, Segments: []Segment{
-			{Kind: Grouped, MR: 2, Rows: []uint32{3, 1}, W: floats(6), Idx: []uint16{2, 0, 1, 1, 0}, Runs: []uint16{1, 1, 1, 0, 0, 1, 0, 0, 0}},
-			{Kind: Block, MR: 2, Rows: []uint32{8, 9}, W: floats(4), Idx: []uint16{0, 1, 0}, Runs: []uint16{1, 0, 1}},
-			{Kind: Step, MR: 2, Rows: []uint32{6, 2}, W: floats(6), Idx: []uint16{0, 1, 2, 2, 1, 0, 0}, Runs: []uint16{1, 0, 1, 1, 0, 0, 0, 1, 0}},
+			{Kind: Grouped, MR: 2, Rows: []uint32{3, 1}, W: floats(6), Idx: []uint16{2, 0, 1, 1, 0, 0, 0, 0}, Runs: []uint16{1, 1, 1, 0, 0, 1, 0, 0, 0}},
+			{Kind: Block, MR: 2, Rows: []uint32{8, 9}, W: floats(4), Idx: []uint16{0, 1, 0, 0, 0, 0}, Runs: []uint16{1, 0, 1}},
+			{Kind: Step, MR: 2, Rows: []uint32{6, 2}, W: floats(6), Idx: []uint16{0, 1, 2, 2, 1, 0, 0, 0, 0, 0}, Runs: []uint16{1, 0, 1, 1, 0, 0, 0, 1, 0}},
 			{Kind: Dense, MR: 1, Rows: []uint32{0}, W: floats(8)},
 		}}},
 		{Panel: &Panel{KB: 8, Cols: []uint32{1, 7}}},
@@ -162,24 +162,24 @@ func TestEveryFlippedBit(t *testing.T) {
 	}
 }
 
-// TestVersions: a model without GPU layers is a file of version 1 still, byte for
-// byte, and a version that a model does not need or this program does not know
+// TestVersions: a model without GPU layers is a file of the lower version, and a
+// version that a model does not need or this program does not know
 // is an error.
 func TestVersions(t *testing.T) {
-	for want, m := range map[uint32]*Model{1: sample(), 2: gpuSample()} {
+	for want, m := range map[uint32]*Model{3: sample(), 4: gpuSample()} {
 		data := encoded(t, m)
 		require.Equal(t, want, binary.LittleEndian.Uint32(data[8:]))
 		f, err := openBytes(t, data)
 		require.NoError(t, err)
 		require.Equal(t, m, f.Model)
 		require.NoError(t, f.Close())
-		for _, other := range []uint32{0, 3 - want, 3} {
+		for _, other := range []uint32{0, 1, 2, 7 - want, 5} {
 			bad := bytes.Clone(data)
 			binary.LittleEndian.PutUint32(bad[8:], other)
 			mend(bad)
 			_, err = openBytes(t, bad)
 			require.Error(t, err, "version %d for %d", want, other)
-			if other == 0 || other == 3 {
+			if other != 7-want {
 				require.ErrorContains(t, err, "offset 8: version")
 			}
 		}
@@ -214,11 +214,11 @@ func TestLies(t *testing.T) {
 	}{
 		"index outside the K-block":      {func(m *Model) { lin(m).Variants[0].Panel.Segments[0].Idx[3] = 3 }, "segment 0: idx[3] = 3 is not below the K-block's 3"},
 		"index outside the last K-block": {func(m *Model) { lin(m).Variants[0].Panel.Segments[1].Idx[1] = 2 }, "idx[1] = 2 is not below the K-block's 2"},
-		"runs too long":                  {func(m *Model) { lin(m).Variants[0].Panel.Segments[0].Runs[8] = 1 }, "more than the 5 indices"},
-		"runs too short":                 {func(m *Model) { lin(m).Variants[0].Panel.Segments[1].Runs[0] = 0 }, "runs need 1 indices and one more, and 2 weights"},
+		"runs too long":                  {func(m *Model) { lin(m).Variants[0].Panel.Segments[0].Runs[8] = 1 }, "more than the 8 indices"},
+		"runs too short":                 {func(m *Model) { lin(m).Variants[0].Panel.Segments[1].Runs[0] = 0 }, "runs need 1 indices and 4 more, and 2 weights"},
 		"step outside the K-block":       {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Idx[1] = 3 }, "segment 2: idx[1] = 3 is not below the K-block's 3"},
-		"steps too many":                 {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Runs[6]++ }, "more than the 7 indices"},
-		"no index to read ahead":         {func(m *Model) { s := &lin(m).Variants[0].Panel.Segments[2]; s.Idx = s.Idx[:6] }, "more than the 6 indices"},
+		"steps too many":                 {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Runs[6]++ }, "more than the 10 indices"},
+		"no index to read ahead":         {func(m *Model) { s := &lin(m).Variants[0].Panel.Segments[2]; s.Idx = s.Idx[:9] }, "more than the 9 indices"},
 		"row out of range":               {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Rows[0] = 10 }, "rows: 10 is not below 10"},
 		"row twice":                      {func(m *Model) { lin(m).Variants[0].Panel.Segments[2].Rows[0] = 8 }, "rows: 8 occurs twice"},
 		"kept column out of range":       {func(m *Model) { lin(m).Variants[8].Lanes.Cols[2] = 8 }, "cols[2] = 8"},

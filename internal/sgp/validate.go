@@ -352,7 +352,7 @@ func (s *Segment) validate(k, kb int) error {
 			end += int(n) * columns
 			w += int(n) * weights
 		}
-		if end >= len(s.Idx) {
+		if end+IdxAhead > len(s.Idx) {
 			return fmt.Errorf("runs need more than the %d indices", len(s.Idx))
 		}
 		length := min(kb, k-b*kb)
@@ -363,8 +363,8 @@ func (s *Segment) validate(k, kb int) error {
 		}
 		idx = end
 	}
-	if idx+1 != len(s.Idx) || w != len(s.W) {
-		return fmt.Errorf("runs need %d indices and one more, and %d weights; there are %d and %d", idx, w, len(s.Idx), len(s.W))
+	if idx+IdxAhead != len(s.Idx) || w != len(s.W) {
+		return fmt.Errorf("runs need %d indices and %d more, and %d weights; there are %d and %d", idx, IdxAhead, w, len(s.Idx), len(s.W))
 	}
 	return nil
 }

@@ -145,7 +145,9 @@ func (g generator) runs(c *Call) (values int) {
 			}
 		}
 	}
-	c.idx = append(c.idx, uint16(g.Uint32())) // may be read, not used
+	for range 4 { // may be read, not used
+		c.idx = append(c.idx, uint16(g.Uint32()))
+	}
 	return values
 }
 
