@@ -29,7 +29,11 @@ func (t *tuner) provisional(linears []Linear, jobs map[int][]job) (list []*conte
 			if _, err := t.lookup.validate(rec, l.Problem, t.ISA); err != nil {
 				return false
 			}
-			list = append(list, newContest(l, j, old.entrants, old.rounds))
+			c := newContest(l, j, old.entrants, old.rounds)
+			for _, e := range rec.Timings {
+				c.cycles[e.Config] = e.Cycles
+			}
+			list = append(list, c)
 			return true
 		})
 	}
@@ -60,25 +64,20 @@ func (t *tuner) confirm(ctx context.Context) error {
 			}
 			continue
 		}
-		rec, _ := t.records.exact(t.env.Microarch, c.job.problem) // of the sitting before
-		err = t.conclude(c, func(e int) float64 {
-			i := slices.IndexFunc(rec.Timings, func(t Entry) bool { return t.Config == c.names[e] })
-			if i < 0 {
-				return 0
-			}
-			return rec.Timings[i].Cycles
-		})
-		if err != nil {
+		if err := t.conclude(c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// conclude keeps the record of a race: a provisional one where it wants another sitting. cycles is
-// the model's estimate of an entrant.
-func (t *tuner) conclude(c *contest, cycles func(int) float64) error {
+// conclude keeps the record of a race: a provisional one where it wants another sitting.
+func (t *tuner) conclude(c *contest) error {
 	j, v := c.job, c.race.Verdict()
+	if v.Refused && c.race.Again() { // with the weights elsewhere in memory
+		t.unsettled = append(t.unsettled, c)
+		return nil
+	}
 	if v.Refused {
 		t.sum.Refused++
 		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much for a record; try again when the machine is quiet", j.problem, 100*v.Noise)
@@ -97,7 +96,7 @@ func (t *tuner) conclude(c *contest, cycles func(int) float64) error {
 	}
 	rec := Record{
 		Problem: j.problem, Config: c.names[v.Winner], Default: c.names[0], P: 1, Noise: round4(v.Noise), Quality: "ok",
-		Sittings: c.race.Sittings(), Provisional: c.race.Again(), Timings: c.timings(cycles),
+		Sittings: c.race.Sittings(), Provisional: c.race.Again(), Timings: c.timings(),
 		Raced: len(c.names), Kernels: hash, Generator: generator(), Date: t.now().UTC().Format(time.DateOnly), Machine: t.env, Load: c.load,
 	}
 	if p, ok := t.bench.(*process); ok {
@@ -136,11 +135,11 @@ func (t *tuner) sumUp() {
 }
 
 // timings are the lines of a race.
-func (c *contest) timings(cycles func(int) float64) (list []Entry) {
+func (c *contest) timings() (list []Entry) {
 	ranking := c.race.Ranking()
 	for _, e := range ranking[:min(mostKept, len(ranking))] {
 		at := c.race.Timing(e)
-		list = append(list, Entry{c.names[e], round1(at.Min), round1(at.Median), at.Samples, round1(cycles(e))})
+		list = append(list, Entry{c.names[e], round1(at.Min), round1(at.Median), at.Samples, round1(c.cycles[c.names[e]])})
 	}
 	return list
 }

@@ -182,7 +182,7 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 		v := r.race.Verdict()
 		v.Noise, v.Gain, v.P = round4(v.Noise), round4(v.Gain), round4(v.P)
 		if k == 0 {
-			reg.Race = r.timings(func(e int) float64 { return entered[e].Estimate(f.linear.Problem, j.batch, f.core) })
+			reg.Race = r.timings()
 		}
 		reg.Tuned = append(reg.Tuned, Choice{Config: r.names[v.Winner], Took: r.took.Seconds(), Sittings: r.race.Sittings(), Verdict: &v})
 	}

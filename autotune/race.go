@@ -93,7 +93,7 @@ type Race struct {
 	begun  int     // the round at which the present one began
 	held   int     // sittings before it
 	behind [][]int // the rounds of those that count
-	// atPlayoff is what was spent before the present play-off.
+	// atPlayoff is what was spent before the present sitting.
 	atPlayoff float64
 }
 
@@ -110,11 +110,15 @@ func NewRace(n, fallback, alias int, seed uint64) *Race {
 	return r
 }
 
-// finish is the last round that the play-off may have.
+// finish is the last round that the play-off may have: there is none in the first of several
+// sittings.
 func (r *Race) finish() int {
 	rounds := playoff
-	if r.most > 1 {
+	switch {
+	case r.begun > 0:
 		rounds = mostPlayoff
+	case r.most > 1:
+		rounds = 0
 	}
 	return r.start + stages[len(stages)-1].until + rounds
 }
@@ -166,8 +170,8 @@ func (r *Race) Add(samples []Sample) {
 	case r.round == r.start+s.until && r.round <= end:
 		r.eliminate(s)
 	}
-	r.sat(end)
 	if r.begun > 0 {
+		r.sat()
 		return
 	}
 	more := r.spent < raceTime

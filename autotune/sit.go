@@ -21,7 +21,8 @@ const apart = time.Second
 type contest struct {
 	linear Linear
 	job    job
-	names  []string // configurations of the entrants
+	names  []string           // configurations of the entrants
+	cycles map[string]float64 // the model's estimates of them, as far as they are known
 	race   *Race
 	load   Conditions
 	took   time.Duration // all sittings
@@ -32,7 +33,7 @@ type contest struct {
 // len(names) is the default once more.
 func newContest(l Linear, j job, names []string, behind [][]Sample) *contest {
 	n := len(names)
-	c := &contest{linear: l, job: j, names: names, race: NewSittings(n+1, 0, n, seedOf(j.problem))}
+	c := &contest{linear: l, job: j, names: names, cycles: map[string]float64{}, race: NewSittings(n+1, 0, n, seedOf(j.problem))}
 	for _, samples := range behind {
 		if c.race.Next() == nil {
 			if !c.race.Again() {
@@ -56,35 +57,24 @@ func (l *loss) of(op Linear, j job) error {
 	return fmt.Errorf("layer %s, batch %d: %v: %s", op.Layer, j.batch, l.candidate.Config, l.why)
 }
 
-// attempts is how often a race is run whose noise refuses a conclusion: each time the
-// weights lie elsewhere in memory.
-const attempts = 2
-
-// race holds the first sitting of a race among entrants, until a conclusion is allowed, but no
-// more than attempts times.
+// race holds the first sitting of a race among entrants.
 func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*contest, *loss, error) {
+	start := time.Now()
 	names := make([]string, len(entrants))
 	for i, c := range entrants {
 		names[i] = c.Config.String()
 	}
-	start := time.Now()
-	for k := 1; ; k++ {
-		var behind [][]Sample
-		if t.journal != nil {
-			behind = t.journal.behind(j.problem, t.worker, names)
-		}
-		c := newContest(f.linear, j, names, behind)
-		lost, err := t.sit(ctx, c, f, entrants, k > 1 || t.elsewhere)
-		if err != nil || lost != nil || !c.race.Verdict().Refused || k == attempts {
-			c.took = time.Since(start)
-			return c, lost, err
-		}
-		if t.journal != nil {
-			if err := t.journal.forget(j.problem); err != nil {
-				return nil, nil, err
-			}
-		}
+	var behind [][]Sample
+	if t.journal != nil {
+		behind = t.journal.behind(j.problem, t.worker, names)
 	}
+	c := newContest(f.linear, j, names, behind)
+	for i, e := range entrants {
+		c.cycles[names[i]] = e.Estimate(f.linear.Problem, j.batch, f.core)
+	}
+	lost, err := t.sit(ctx, c, f, entrants, t.elsewhere)
+	c.took = time.Since(start)
+	return c, lost, err
 }
 
 // sitAgain holds another sitting of a race, with those that are left of it packed anew.

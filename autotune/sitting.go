@@ -9,10 +9,10 @@ import "slices"
 const (
 	// mostSittings is how many a race has where those before do not agree.
 	mostSittings = 4
-	// A play-off of a sitting is over when its scores are precise, or when its samples have taken so
-	// many nanoseconds, but behind the first one not before leastPlayoff rounds.
+	// A sitting behind the first is a play-off, which is over when its scores are precise, or when its
+	// samples have taken so many nanoseconds, but not before leastPlayoff rounds.
 	precise     = 0.004
-	playoffTime = 0.08e9
+	playoffTime = 0.12e9
 	mostPlayoff = 120
 	// contested is by how much of the fastest's time others may be behind it and sit again.
 	contested = 0.02
@@ -41,8 +41,8 @@ func (r *Race) Again() bool {
 		return false
 	}
 	v := r.Verdict()
-	if r.held > 0 {
-		return v.Noisy || r.doubtful(v) || !r.agrees(v.Winner)
+	if r.held > 0 || v.Refused {
+		return v.Noisy || len(r.sittings()) < 2 || r.doubtful(v) || !r.agrees(v.Winner)
 	}
 	score, order := r.scores(), r.order()
 	if v.Fastest == r.fallback {
@@ -85,19 +85,9 @@ func (r *Race) Sit() {
 	r.last = r.finish()
 }
 
-// sat ends a play-off that began with round from, as soon as there is nothing more to find out now.
-func (r *Race) sat(from int) {
-	if r.most == 1 || r.round < from || r.second != nil && r.round < r.second.until {
-		return
-	}
-	least := leastPlayoff
-	if r.begun == 0 {
-		least = 0 // the rounds before it count, too
-	}
-	if r.round == from {
-		r.atPlayoff = r.spent
-	}
-	if r.round-from >= least && (r.spent-r.atPlayoff > playoffTime || r.isPrecise()) {
+// sat ends a sitting behind the first as soon as there is nothing more to find out now.
+func (r *Race) sat() {
+	if r.round-r.begun >= leastPlayoff && (r.spent-r.atPlayoff > playoffTime || r.isPrecise()) {
 		r.last = min(r.last, r.round)
 	}
 }

@@ -407,7 +407,7 @@ func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 			t.bug(f.linear, lost.candidate, lost.why)
 			continue
 		}
-		return t.conclude(s, func(e int) float64 { return entrants[e].Estimate(f.linear.Problem, j.batch, f.core) })
+		return t.conclude(s)
 	}
 	return fmt.Errorf("layer %s, batch %d: one candidate after the other fails; nothing is tuned", f.linear.Layer, j.batch)
 }

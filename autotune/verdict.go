@@ -103,7 +103,7 @@ func (r *Race) Verdict() Verdict {
 	}
 	v.P = signTest(wins, n)
 	v.Gain = 1 - median(middles)
-	if v.P < significance && v.Gain > max(leastGain, v.Noise) && slices.Max(middles) < 1 && !v.Refused {
+	if v.P < significance && v.Gain > max(leastGain, v.Noise) && slices.Max(middles) < 1 && !v.Refused && (r.held == 0 || len(middles) > 1) {
 		v.Winner = v.Fastest
 	}
 	return v
