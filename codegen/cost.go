@@ -146,7 +146,7 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn, perVec = 10*mr, 5/m.Load
 		if s.Kind == sgp.Step {
-			turn += 10
+			turn += m.lists.step
 		}
 	default:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
@@ -199,10 +199,10 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 		if r.shortest < r.longest {
 			exit += m.Mispredict * 0.6
 		}
-		chain := 0.87 * m.Latency * r.entries / (r.entries + 4*r.runs)
+		chain := m.lists.chain * m.Latency * r.entries / (r.entries + 4*r.runs)
 		switch {
 		case s.Kind == sgp.Step && weights == 1:
-			exit = 2 + m.Mispredict*0.5
+			exit = 2 + m.Mispredict*m.lists.alone
 		case s.Kind != sgp.Step && s.MR > 1:
 			chain = m.Latency * 0.55
 		}

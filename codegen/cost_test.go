@@ -13,7 +13,7 @@ import (
 // free is a core on which nothing takes time, but for what limit sets.
 func free(limit func(*Core)) Core {
 	inf := math.Inf(1)
-	m := Core{isa: runtime.AVX2, lanes: 8, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
+	m := Core{isa: runtime.AVX2, lanes: 8, lists: listCost{chain: 1}, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
 	limit(&m)
 	return m
 }
@@ -34,8 +34,8 @@ func TestRunCyclesByHand(t *testing.T) {
 		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+0.25)/0.5},
 		// Three multiply-adds, a broadcast, four for the column, three for the loop.
 		"instructions":                 {func(m *Core) { m.Issue = 2 }, []uint16{4, 4}, 6 + 8*(3+1+4+3)/2.0},
-		"a chain":                      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*0.87*6*8/(8+4*2.0)},
-		"a chain as long as the loads": {func(m *Core) { m.Load, m.Latency = 2*3.25/6, 12/0.87 }, []uint16{4, 4}, 6 + 8*6*math.Pow(2, 1./8)},
+		"a chain":                      {func(m *Core) { m.Latency = 6 }, []uint16{4, 4}, 6 + 8*6*8/(8+4*2.0)},
+		"a chain as long as the loads": {func(m *Core) { m.Load, m.Latency = 2*3.25/6, 12 }, []uint16{4, 4}, 6 + 8*6*math.Pow(2, 1./8)},
 		"loop exits":                   {func(m *Core) { m.Mispredict = 10 }, []uint16{3, 5}, 6 + 2*10*0.6},
 		"equal exits":                  {func(m *Core) { m.Mispredict = 10 }, []uint16{4, 4}, 6},
 	} {

@@ -34,7 +34,7 @@ func TestProbesInvertTheModel(t *testing.T) {
 				case p.Rate == "load":
 					core.Issue, core.FMA = 2*core.Issue, 2*core.FMA
 				case p.Rate == "issue":
-					core.Load, core.Latency = 2*core.Load, core.Latency/2
+					core.Load *= 2
 				}
 				cycles = append(cycles, core.estimateWarm(f.Config, f.Variant, f.Problem, p.Batch))
 			}
