@@ -10,9 +10,11 @@ const (
 	// mostSittings is how many a race has where those before do not agree.
 	mostSittings = 4
 	// A sitting behind the first is a play-off, which is over when its scores are precise, or when its
-	// samples have taken so many nanoseconds, but not before leastPlayoff rounds.
+	// samples have taken so many nanoseconds, but not before leastPlayoff rounds; while a gain is in
+	// doubt it goes on for doubtTime.
 	precise     = 0.004
 	playoffTime = 0.12e9
+	doubtTime   = 0.36e9
 	mostPlayoff = 120
 	// contested is by how much of the fastest's time others may be behind it and sit again.
 	contested = 0.02
@@ -87,7 +89,11 @@ func (r *Race) Sit() {
 
 // sat ends a sitting behind the first as soon as there is nothing more to find out now.
 func (r *Race) sat() {
-	if r.round-r.begun >= leastPlayoff && (r.spent-r.atPlayoff > playoffTime || r.isPrecise()) {
+	if r.round-r.begun < leastPlayoff {
+		return
+	}
+	took := r.spent - r.atPlayoff
+	if took > doubtTime || (took > playoffTime || r.isPrecise()) && !r.undecided() {
 		r.last = min(r.last, r.round)
 	}
 }
