@@ -151,9 +151,6 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	default:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn = 40
-		if m.isa == runtime.AVX512 {
-			turn = 10 // of a core that is further ahead
-		}
 	}
 	return cycles + blocks*panels*(mr*nv*perVec+turn)
 }
@@ -285,9 +282,9 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 }
 
 func estimateDeltaTile(v sgp.Variant, p Problem, batch int, m Core) float64 {
-	t := 8
+	t, outgrown := 8, 1.15 // the tile, the first-level cache
 	if m.isa == runtime.AVX512 {
-		t = 16
+		t, outgrown = 16, 1.5
 	}
 	sum := 0.0
 	for _, n := range v.Lanes.Cnt {
@@ -298,7 +295,7 @@ func estimateDeltaTile(v sgp.Variant, p Problem, batch int, m Core) float64 {
 	const turn = 8 // between rows: of loop exits not foreseen what the next row does not hide
 	work := max(sum*8*m.Delta+turn*float64(p.Out), m.stream(size, size))
 	if p.In*t*4 > 28<<10 {
-		work *= 1.15
+		work *= outgrown
 	}
 	moved := float64(p.In) * 2 / m.Load
 	if p.TokenMajor {

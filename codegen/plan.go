@@ -100,7 +100,7 @@ func Candidates(p Problem) []Config {
 		for _, kb := range []int{64, 128, 256, 512} {
 			cs = append(cs, Config{Op: runtime.PanelGrouped, MR: 1, KB: kb}, Config{Op: runtime.PanelGrouped, MR: 4, KB: kb})
 		}
-		for _, kb := range []int{128, 256} {
+		for _, kb := range []int{128, 256, 512} {
 			cs = append(cs, Config{Op: runtime.PanelStep, MR: 2, KB: kb}, Config{Op: runtime.PanelStep, MR: 4, KB: kb})
 		}
 	}
