@@ -62,7 +62,8 @@ type field struct {
 // configurations in must stay.
 func newField(ctx context.Context, l Linear, core codegen.Core, dir string, lim limits, must []codegen.Config) (*field, error) {
 	f := &field{linear: l, core: core, limits: lim, dir: dir}
-	_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, core, nil)
+	forms := codegen.NewForms(l.Matrix, l.Mask)
+	_, plan, err := forms.Plan(l.Problem, core, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func newField(ctx context.Context, l Linear, core codegen.Core, dir string, lim 
 	slices.SortStableFunc(space, func(a, b codegen.Config) int { // of equal ones the default stays
 		return cmp.Compare(btoi(chosen[b]), btoi(chosen[a]))
 	})
-	packed, err := packAll(ctx, l, space)
+	packed, err := packAll(ctx, forms, space)
 	if err != nil {
 		return nil, err
 	}
@@ -103,16 +104,16 @@ func newField(ctx context.Context, l Linear, core codegen.Core, dir string, lim 
 	return f, nil
 }
 
-// packAll packs an op in several forms, on as many cores as there are; nil is a form
-// that its weights do not have.
-func packAll(ctx context.Context, l Linear, space []codegen.Config) ([]*codegen.Packed, error) {
+// packAll packs several forms, on as many cores as there are; nil is a form
+// that the weights do not have.
+func packAll(ctx context.Context, forms *codegen.Forms, space []codegen.Config) ([]*codegen.Packed, error) {
 	packed := make([]*codegen.Packed, len(space))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(goruntime.GOMAXPROCS(0), len(space)) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(space) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				if v, err := space[i].Pack(l.Matrix, l.Mask); err == nil {
+				if v, err := forms.Pack(space[i]); err == nil {
 					packed[i] = &codegen.Packed{Config: space[i], Variant: v}
 				}
 			}
@@ -133,7 +134,7 @@ func (f *field) promising(ctx context.Context, space []codegen.Config, stays fun
 	if !ok || len(space) <= f.limits.most {
 		return space, nil
 	}
-	packed, err := packAll(ctx, s, space)
+	packed, err := packAll(ctx, codegen.NewForms(s.Matrix, s.Mask), space)
 	if err != nil {
 		return nil, err
 	}

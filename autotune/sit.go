@@ -106,7 +106,7 @@ func (t *tuner) sitAgain(ctx context.Context, c *contest) (*loss, error) {
 		}
 		configs, left = append(configs, config), append(left, e)
 	}
-	packed, err := packAll(ctx, c.linear, configs)
+	packed, err := packAll(ctx, codegen.NewForms(c.linear.Matrix, c.linear.Mask), configs)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/sparsegen/sparsegen/internal/sgp"
-	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -73,40 +71,9 @@ func ParseConfig(text string) (Config, error) {
 	return c, nil
 }
 
-// panelKinds and lanesKinds map kernel ops to the packed file's kinds.
-var (
-	panelKinds = map[runtime.KernelOp]sgp.SegmentKind{
-		runtime.PanelGrouped: sgp.Grouped, runtime.PanelBlock: sgp.Block, runtime.PanelStep: sgp.Step, runtime.PanelDense: sgp.Dense,
-	}
-	lanesKinds = map[runtime.KernelOp]sgp.LanesKind{
-		runtime.LanesDense: sgp.LanesDense, runtime.LanesList: sgp.LanesList, runtime.LanesNM: sgp.LanesNM,
-		runtime.LanesMask: sgp.LanesMask, runtime.LanesRow: sgp.LanesRow, runtime.LanesWindow: sgp.LanesWindow, runtime.DeltaTile: sgp.DeltaTile,
-	}
-)
-
 // Panel reports whether the lanes of c's kernels are batch columns and its
 // form a panel form.
 func (c Config) Panel() bool { return panelKinds[c.Op] != 0 }
-
-// Pack packs what mask keeps of m, a [out, in] matrix, for c. The batch range
-// of the result is left open.
-func (c Config) Pack(m patterns.Matrix, mask *patterns.Mask) (sgp.Variant, error) {
-	if mask.Rows != m.Rows || mask.Cols != m.Cols {
-		return sgp.Variant{}, fmt.Errorf("codegen: mask is [%d, %d], matrix [%d, %d]", mask.Rows, mask.Cols, m.Rows, m.Cols)
-	}
-	o := newOperand(m, mask, c.Compact)
-	if kind := panelKinds[c.Op]; kind != 0 {
-		if c.KB < 1 || c.KB > maxKB {
-			return sgp.Variant{}, fmt.Errorf("codegen: K-block of %d columns, want 1 to %d", c.KB, maxKB)
-		}
-		return sgp.Variant{Panel: packPanel(o, kind, c.MR, c.KB)}, nil
-	}
-	l, err := packLanes(o, lanesKinds[c.Op], c.S, c.N, c.M)
-	if err != nil {
-		return sgp.Variant{}, err
-	}
-	return sgp.Variant{Lanes: l}, nil
-}
 
 // ladder is the kernels of one ISA for one configuration: the tile widths or
 // token counts among which the driver chooses, widest first.

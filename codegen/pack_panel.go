@@ -3,6 +3,7 @@ package codegen
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
 )
@@ -30,118 +31,147 @@ func packPanel(o *operand, kind sgp.SegmentKind, mr, kb int) *sgp.Panel {
 }
 
 func packSegment(o *operand, kind sgp.SegmentKind, mr, kb, first, end int) sgp.Segment {
-	s := sgp.Segment{Kind: kind, MR: mr, Rows: o.rows[first:end]}
+	p := &panelPacker{Segment: sgp.Segment{Kind: kind, MR: mr, Rows: o.rows[first:end]}}
 	stored := (end - first) * o.k
 	if kind != sgp.Dense {
 		stored = o.stored(first, end)
-		s.Idx = make([]uint16, 0, stored+sgp.IdxAhead) // Block stores less
+		p.Idx = make([]uint16, 0, stored+sgp.IdxAhead) // Block stores less
 	}
-	s.W = make([]float32, 0, stored) // Block stores more
+	p.W = make([]float32, 0, stored) // Block stores more
+	v, kept := o.block(first, end-first)
 	for k0 := 0; k0 < o.k; k0 += kb {
 		k1 := min(k0+kb, o.k)
-		for r := first; r < end; r += mr {
-			v, kept := o.block(r, mr)
-			if kind == sgp.Dense {
-				for k := k0; k < k1; k++ {
-					for i := range mr {
-						s.W = append(s.W, v[i][k])
-					}
-				}
-				continue
-			}
-			if kind == sgp.Step {
-				packSteps(&s, v, kept, k0, k1)
-			} else {
-				packColumns(&s, v, kept, k0, k1)
+		for r := 0; r < len(v); r += mr {
+			switch kind {
+			case sgp.Dense:
+				p.dense(v[r:r+mr], k0, k1)
+			case sgp.Step:
+				p.steps(v[r:r+mr], kept[r:r+mr], k0, k1)
+			default:
+				p.columns(v[r:r+mr], kept[r:r+mr], k0, k1)
 			}
 		}
 	}
 	if kind != sgp.Dense {
-		s.Idx = append(s.Idx, make([]uint16, sgp.IdxAhead)...)
+		p.Idx = append(p.Idx, make([]uint16, sgp.IdxAhead)...)
 	}
-	return s
+	return p.Segment
 }
 
-// packColumns appends one panel of one K-block: its columns in groups by the
-// set of rows that keep them, or for Block in one group.
-func packColumns(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
+// panelPacker appends panels to a segment, one of one K-block at a time. v are the panel's rows
+// and kept what they store.
+type panelPacker struct {
+	sgp.Segment
+	lists         [][]uint16 // scratch
+	sets          []uint16
+	next, weights []int
+}
+
+// zeros is a scratch of n zeros.
+func zeros[T uint16 | int](scratch *[]T, n int) []T {
+	if cap(*scratch) < n {
+		*scratch = make([]T, n)
+	}
+	clear((*scratch)[:n])
+	return (*scratch)[:n]
+}
+
+// dense appends a panel column by column.
+func (p *panelPacker) dense(v [][]float32, k0, k1 int) {
+	at, mr := len(p.W), len(v)
+	p.W = slices.Grow(p.W, mr*(k1-k0))[:at+mr*(k1-k0)]
+	for i, row := range v {
+		w := p.W[at+i:]
+		for k, x := range row[k0:k1] {
+			w[k*mr] = x
+		}
+	}
+}
+
+// columns appends a panel's columns in groups by the set of rows that keep them, or for Block in
+// one group.
+func (p *panelPacker) columns(v [][]float32, kept [][]uint64, k0, k1 int) {
 	mr := len(v)
 	all := 1<<mr - 1
 	if mr == 1 {
-		before := len(s.Idx)
+		before := len(p.Idx)
 		for k := range eachBitIn(kept[0], k0, k1) {
-			s.Idx = append(s.Idx, uint16(k-k0))
-			s.W = append(s.W, v[0][k])
+			p.Idx = append(p.Idx, uint16(k-k0))
+			p.W = append(p.W, v[0][k])
 		}
-		s.Runs = append(s.Runs, uint16(len(s.Idx)-before))
+		p.Runs = append(p.Runs, uint16(len(p.Idx)-before))
 		return
 	}
-	sets := make([]uint16, k1-k0)
+	sets := zeros(&p.sets, k1-k0)
 	for i := range kept {
 		for k := range eachBitIn(kept[i], k0, k1) {
 			sets[k-k0] |= 1 << i
 		}
 	}
-	next := make([]int, all+1) // first a count by set, then where its next column goes
+	next := zeros(&p.next, all+1) // first a count by set, then where its next column goes
 	for c, set := range sets {
-		if s.Kind == sgp.Block && set != 0 {
+		if p.Kind == sgp.Block && set != 0 {
 			sets[c] = uint16(all)
 		}
 		next[sets[c]]++
 	}
 	from := 1
-	if s.Kind == sgp.Block {
+	if p.Kind == sgp.Block {
 		from = all
 	}
-	idx, w := len(s.Idx), len(s.W)
-	weights := make([]int, all+1)
+	idx, w := len(p.Idx), len(p.W)
+	weights := zeros(&p.weights, all+1)
 	for set := from; set <= all; set++ {
 		n := next[set]
-		s.Runs = append(s.Runs, uint16(n))
+		p.Runs = append(p.Runs, uint16(n))
 		next[set], weights[set] = idx, w
 		idx += n
 		w += n * bits.OnesCount(uint(set))
 	}
-	s.Idx = append(s.Idx, make([]uint16, idx-len(s.Idx))...)
-	s.W = append(s.W, make([]float32, w-len(s.W))...)
+	p.Idx = slices.Grow(p.Idx, idx-len(p.Idx))[:idx]
+	p.W = slices.Grow(p.W, w-len(p.W))[:w]
 	for c, set := range sets {
 		if set == 0 {
 			continue
 		}
-		s.Idx[next[set]] = uint16(c)
+		p.Idx[next[set]] = uint16(c)
 		next[set]++
 		for i := range v {
 			if set>>i&1 != 0 {
-				s.W[weights[set]] = v[i][k0+c]
+				p.W[weights[set]] = v[i][k0+c]
 				weights[set]++
 			}
 		}
 	}
 }
 
-// packSteps appends one panel of one K-block: a column for each row as long as
-// all rows have one, then what is left of each row.
-func packSteps(s *sgp.Segment, v [][]float32, kept [][]uint64, k0, k1 int) {
-	lists := make([][]int, len(v))
+// steps appends a column for each row of a panel as long as all rows have one, then what is left
+// of each row.
+func (p *panelPacker) steps(v [][]float32, kept [][]uint64, k0, k1 int) {
 	steps := k1 - k0
 	for i := range kept {
-		for k := range eachBitIn(kept[i], k0, k1) {
-			lists[i] = append(lists[i], k)
+		if len(p.lists) == i {
+			p.lists = append(p.lists, nil)
 		}
-		steps = min(steps, len(lists[i]))
+		list := p.lists[i][:0]
+		for k := range eachBitIn(kept[i], k0, k1) {
+			list = append(list, uint16(k-k0))
+		}
+		p.lists[i], steps = list, min(steps, len(list))
 	}
-	put := func(i, k int) {
-		s.Idx = append(s.Idx, uint16(k-k0))
-		s.W = append(s.W, v[i][k])
+	put := func(i int, k uint16) {
+		p.Idx = append(p.Idx, k)
+		p.W = append(p.W, v[i][k0+int(k)])
 	}
-	s.Runs = append(s.Runs, uint16(steps))
+	lists := p.lists[:len(v)]
+	p.Runs = append(p.Runs, uint16(steps))
 	for n := range steps {
 		for i := range lists {
 			put(i, lists[i][n])
 		}
 	}
 	for i, l := range lists {
-		s.Runs = append(s.Runs, uint16(len(l)-steps))
+		p.Runs = append(p.Runs, uint16(len(l)-steps))
 		for _, k := range l[steps:] {
 			put(i, k)
 		}

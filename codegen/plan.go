@@ -239,8 +239,13 @@ func Plan(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, only fun
 
 // PlanTuned is Plan with measurements, which decide where there are any.
 func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
+	return NewForms(m, mask).Plan(p, core, only, tuned)
+}
+
+// Plan is PlanTuned among the forms of p's weights.
+func (all *Forms) Plan(p Problem, core Core, only func(Config) bool, tuned Tuned) ([]sgp.Variant, *LayerPlan, error) {
 	core = core.known()
-	plan := &LayerPlan{Problem: p, Density: mask.Density()}
+	plan := &LayerPlan{Problem: p, Density: all.mask.Density()}
 	bs := p.batches()
 	candidates := Candidates(p)
 	measured := make([][]Measured, len(bs))
@@ -274,7 +279,7 @@ func PlanTuned(p Problem, m patterns.Matrix, mask *patterns.Mask, core Core, onl
 		if hopeless(c, plan.Density) {
 			continue
 		}
-		v, err := c.Pack(m, mask)
+		v, err := all.Pack(c)
 		if err != nil {
 			plan.Considered = append(plan.Considered, Considered{Config: c, Err: err.Error()})
 			continue
