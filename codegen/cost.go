@@ -90,26 +90,26 @@ func cutTiles(batch int, widths []int) []int {
 }
 
 func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float64 {
-	widths := []int{m.lanes}
-	for _, l := range tileWidths[c.Op][c.MR] {
-		if l.isa == m.isa {
-			widths = l.widths
-			for len(widths) > 1 && widths[0] > sgp.WidestTile(v.Panel.KB, m.lanes, batch) {
-				widths = widths[1:]
-			}
-		}
-	}
 	size := streamBytes(v)
 	k := p.In
 	if v.Panel.Cols != nil {
 		k = len(v.Panel.Cols)
 	}
-	inPlace, stored := !p.TokenMajor && v.Panel.Cols == nil, 0
-	for _, s := range v.Panel.Segments {
-		inPlace = inPlace && s.Kind == sgp.Grouped && s.MR == 1
-		stored += len(s.W)
+	widths := []int{m.lanes}
+	for _, l := range tileWidths[c.Op][c.MR] {
+		if l.isa == m.isa {
+			widths = l.widths
+		}
 	}
-	inPlace = inPlace && sgp.ReadInPlace(k, batch, widths[0], stored)
+	widest, inPlace := sgp.WidestTile(v.Panel.KB, m.lanes, batch), false
+	if !p.TokenMajor {
+		if t := v.Panel.InPlaceTile(k, batch, m.lanes, widths[0]); t > 0 {
+			widest, inPlace = t, true
+		}
+	}
+	for len(widths) > 1 && widths[0] > widest {
+		widths = widths[1:]
+	}
 	total := 0.0
 	for _, t := range cutTiles(batch, widths) {
 		nv := float64(t / m.lanes)
@@ -126,6 +126,8 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 			moved *= 1.5
 		} else if inPlace {
 			moved *= 0.5 // it still has to come
+		} else if sgp.PackingTells(k, batch, m.lanes) {
+			moved *= 4
 		}
 		total += moved/m.Load + 200
 	}

@@ -271,11 +271,41 @@ func TestReadInPlace(t *testing.T) {
 		batch   int
 		inPlace bool
 	}{{batchMax, true}, {batchMax - 16, false}, {batchMax - 3, false}} {
-		require.Equal(t, b.inPlace, sgp.ReadInPlace(in, b.batch, widest, len(v.Panel.Segments[0].W)))
+		require.Equal(t, b.inPlace, v.Panel.InPlaceTile(in, b.batch, 8, widest) > 0)
 		tokens := randomFloats(rng, in*b.batch)
 		x, want := transposed(tokens, b.batch, in), transposed(run(false, tokens, b.batch), b.batch, out)
 		require.Equal(t, want, run(true, x, b.batch))
 		require.Equal(t, want, run(true, x, b.batch, Threads(3)))
+	}
+}
+
+// TestReadInPlaceLongVectors: with vectors of 16 lanes panels of several rows, too, read x
+// where it lies, and give the bits of packed tiles.
+func TestReadInPlaceLongVectors(t *testing.T) {
+	const in, out, kb, batch = 24, 11, 10, 16 * 343
+	rng := rand.New(rand.NewPCG(5, 6))
+	d := randomDense(rng, out, in, 0.3)
+	rows, _ := d.kept()
+	tokens := randomFloats(rng, in*batch)
+	x := transposed(tokens, batch, in)
+	for _, f := range []struct {
+		kind sgp.SegmentKind
+		mr   int
+	}{{sgp.Grouped, 1}, {sgp.Grouped, 4}, {sgp.Step, 3}, {sgp.Block, 4}} {
+		v := sgp.Variant{BatchMin: 1, BatchMax: batch, Panel: packPanel(d, f.kind, f.mr, kb, rows, nil)}
+		lin := &sgp.Linear{Out: out, In: in, Act: sgp.Relu, Bias: randomFloats(rng, out), Variants: []sgp.Variant{v}}
+		s, err := openModel(t, linearLayer(lin, true, batch)).NewSession("l")
+		require.NoError(t, err)
+		want, got := randomFloats(rng, out*batch), randomFloats(rng, out*batch)
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{want}))
+		of := s.steps[0].now.(*tileLinear)
+		require.Equal(t, f.mr == 1, of.inPlace, "%v: short vectors", f)
+		of.lanes = 16
+		of.prepare(batch)
+		require.True(t, of.inPlace, "%v", f)
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{got}))
+		require.True(t, slices.Equal(want, got), "%v", f)
+		s.Close()
 	}
 }
 

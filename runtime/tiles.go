@@ -41,11 +41,11 @@ type tileLinear struct {
 	inScratch   bool
 	rows        []uint32
 	scratchRows int
-	stored      int  // bytes of weights and indices
-	together    int  // tiles of a unit
-	perColumn   int  // stored elements: multiply-adds a batch column
-	listed      bool // every segment is panels of one row with listed columns
-	dense       bool // every segment is dense
+	stored      int        // bytes of weights and indices
+	together    int        // tiles of a unit
+	perColumn   int        // stored elements: multiply-adds a batch column
+	panel       *sgp.Panel // nil: delta slabs
+	dense       bool       // every segment is dense
 
 	// Of the run at hand.
 	c       *control
@@ -94,7 +94,7 @@ type streamOffset struct{ w, idx, runs int }
 type tile struct{ first, cols, width int }
 
 func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (*tileLinear, error) {
-	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out, listed: true, dense: true}
+	d := &tileLinear{linear: base, kb: p.KB, scratchRows: base.out, panel: p, dense: true}
 	d.keep(p.Cols)
 	d.blocks = (d.k + d.kb - 1) / d.kb
 	covered := make([]bool, base.out)
@@ -111,7 +111,6 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 		d.segments = append(d.segments, segment{op: op, kind: s.Kind, mr: s.MR, rows: s.Rows, bias: bias, w: s.W, idx: s.Idx, runs: s.Runs})
 		d.perColumn += len(s.W)
 		d.stored += 4*len(s.W) + 2*len(s.Idx)
-		d.listed = d.listed && op == PanelGrouped && s.MR == 1
 		d.dense = d.dense && op == PanelDense
 	}
 	d.setConstant(covered)
@@ -119,7 +118,7 @@ func bindPanel(l *sgp.Layer, base linear, p *sgp.Panel, k kernels, size sizes) (
 		return nil, err
 	}
 	d.lanes = k.lanes(keys[0])
-	d.widths = d.widths[:d.worth(1)+1]
+	d.widths = d.widths[:max(d.worth(1), d.worth(size.batch))+1]
 	limit := d.chunkLimit(size)
 	for i := range d.segments {
 		d.cutPanels(i, limit)
@@ -273,11 +272,23 @@ func (d *tileLinear) scratch() int {
 
 // worth is the index of the widest width that is worth its tile at this batch.
 func (d *tileLinear) worth(batch int) int {
-	i, widest := len(d.widths)-1, sgp.WidestTile(min(d.kb, d.k), d.lanes, batch)
+	widest := sgp.WidestTile(min(d.kb, d.k), d.lanes, batch)
+	if t := d.inPlaceTile(batch); t > 0 {
+		widest = t
+	}
+	i := len(d.widths) - 1
 	for i > 0 && d.widths[i].t > widest {
 		i--
 	}
 	return i
+}
+
+// inPlaceTile is the width of the tiles whose x kernels read where it lies, or 0.
+func (d *tileLinear) inPlaceTile(batch int) int {
+	if !d.featureMajor || d.panel == nil {
+		return 0
+	}
+	return d.panel.InPlaceTile(d.in, batch, d.lanes, d.widest())
 }
 
 func (d *tileLinear) widest() int { return d.widths[len(d.widths)-1].t }
@@ -320,10 +331,9 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 // costs each weight its load.
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
-	rows := d.featureMajor && d.cols == nil
 	widest := d.widths[d.worth(batch)].t
-	d.inPlace = rows && d.listed && sgp.ReadInPlace(d.in, batch, widest, d.perColumn)
-	d.fetch = rows && d.dense && sgp.FetchAhead(d.in, batch)
+	d.inPlace = d.inPlaceTile(batch) > 0
+	d.fetch = d.featureMajor && d.cols == nil && d.dense && sgp.FetchAhead(d.in, batch)
 	n := (batch + widest - 1) / widest
 	for at := 0; at < batch; n-- {
 		want, width := (batch-at+n-1)/n, 0

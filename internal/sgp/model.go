@@ -306,16 +306,37 @@ const l2 = 512 << 10
 // second-level cache, a line or two from each row, which hardware does not foresee.
 func FetchAhead(in, batch int) bool { return in*batch*4 >= l2 }
 
-// ReadInPlace reports whether panels of one row with listed columns, stored in
-// all, should read a feature-major x [in, batch] where it lies, in tiles of t
-// columns, instead of packing it: it comes from beyond the second-level cache, and
-// each of its rows is used only a few times. The rows must consist of whole cache
-// lines, and those of a tile must not fall into a few sets of the first-level cache.
-func ReadInPlace(in, batch, t, stored int) bool {
-	const line, fewUses = 64, 10
-	if in*batch*4 < l2 || stored >= fewUses*in || batch*4%line != 0 {
-		return false
+// PackingTells reports whether packing tiles of a feature-major x [in, batch] takes time
+// beside what kernels do: x outgrows half of a second-level cache, and long vectors wait
+// for a whole line at each load.
+func PackingTells(in, batch, lanes int) bool { return lanes > 8 && in*batch*4 >= l2/2 }
+
+// InPlaceTile is the width of the tiles, in batch columns, in which sparse panels should
+// read a feature-major x [in, batch] where it lies, at most widest, or 0 where packed
+// tiles are faster. With short vectors they are, unless x comes from beyond the
+// second-level cache, panels of one row take what they need of it, and each row of x is
+// used only a few times; with long ones packing tells up to some uses, and tiles are
+// wide: they gain little by what stays in the first-level cache. Rows of x must consist
+// of whole cache lines, and those of a tile must not fall into a few sets of that cache.
+func (p *Panel) InPlaceTile(in, batch, lanes, widest int) int {
+	const line, few, some = 64, 10, 32
+	stored, single := 0, true
+	for _, s := range p.Segments {
+		if s.Kind == Dense {
+			return 0
+		}
+		stored += len(s.W)
+		single = single && s.MR == 1
 	}
+	uses := stored / max(in, 1)
+	t, gains := WidestTile(min(p.KB, in), lanes, batch), single && uses < few && in*batch*4 >= l2
+	if PackingTells(in, batch, lanes) {
+		t, gains = max(t, 8*lanes), uses < some
+	}
+	t = min(t, widest)
 	apart := batch * 4 / line // from row to row
-	return t*4 >= line*(apart&-apart)
+	if !gains || p.Cols != nil || batch*4%line != 0 || t*4 < line*(apart&-apart) {
+		return 0
+	}
+	return t
 }

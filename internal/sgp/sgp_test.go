@@ -354,3 +354,31 @@ func mend(data []byte) {
 		binary.LittleEndian.PutUint32(data[preambleSize-4:], headerChecksum(data[:preambleSize], data[preambleSize:][:size]))
 	}
 }
+
+// TestInPlaceTile: x is read where it lies if that is known to gain, in tiles for which
+// there are kernels.
+func TestInPlaceTile(t *testing.T) {
+	panel := func(kind SegmentKind, mr, kb, stored int) *Panel {
+		return &Panel{KB: kb, Segments: []Segment{{Kind: kind, MR: mr, W: make([]float32, stored)}}}
+	}
+	for name, c := range map[string]struct {
+		p                        *Panel
+		in, batch, lanes, widest int
+		want                     int
+	}{
+		"few uses":                    {panel(Grouped, 1, 128, 128*6), 128, 3136, 8, 112, 64},
+		"many uses":                   {panel(Grouped, 1, 128, 128*10), 128, 3136, 8, 112, 0},
+		"x in the second-level cache": {panel(Grouped, 1, 128, 128*6), 128, 784, 8, 112, 0},
+		"panels of two rows":          {panel(Step, 2, 128, 128*6), 128, 3136, 8, 56, 0},
+		"packed columns":              {&Panel{KB: 128, Cols: []uint32{0}, Segments: panel(Grouped, 1, 128, 128).Segments}, 128, 3136, 16, 224, 0},
+		"rows of no whole lines":      {panel(Grouped, 1, 256, 256*6), 256, 1000, 16, 224, 0},
+		"rows a power of two apart":   {panel(Grouped, 1, 512, 512*6), 512, 4096, 16, 224, 0},
+		"dense":                       {panel(Dense, 4, 256, 256*6), 256, 784, 16, 80, 0},
+		"long vectors":                {panel(Grouped, 1, 256, 256*13), 256, 784, 16, 224, 128},
+		"long vectors, more uses":     {panel(Step, 2, 128, 128*25), 128, 784, 16, 112, 112},
+		"long vectors, many uses":     {panel(Step, 2, 128, 128*32), 128, 784, 16, 112, 0},
+		"long vectors, a small x":     {panel(Grouped, 1, 64, 64*6), 64, 784, 16, 224, 0},
+	} {
+		require.Equal(t, c.want, c.p.InPlaceTile(c.in, c.batch, c.lanes, c.widest), name)
+	}
+}
