@@ -16,7 +16,7 @@ import (
 )
 
 // A calibration goes through all probes again and again, so that what disturbs it for
-// a second or two does not decide, until of each probe so many passes agree.
+// a second or two does not decide, but for those of which so many passes agree.
 const (
 	agreeing          = 3
 	agreement         = 1.05 // the slowest of them over the fastest
@@ -50,6 +50,9 @@ func (t *tuner) calibrate(ctx context.Context) (*Calibration, error) {
 	for n, open := 1, true; open && n <= mostPasses; n++ {
 		open = false
 		for i, p := range probes {
+			if n > agreeing && len(agreed(passes[i])) >= agreeing {
+				continue
+			}
 			t.report("measure what the core can do: pass %d, %s", n, p.Rate)
 			ns, cycle, err := t.probe(ctx, p, files[i])
 			if err != nil {

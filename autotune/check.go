@@ -140,16 +140,16 @@ func (t *tuner) checkJob(ctx context.Context, f *field, j job) (*contest, *Drift
 	if v.Refused {
 		t.note("%v: two runs of the same kernels differ by %.1f %%, which is too much to judge", j.problem, 100*v.Noise)
 	}
-	if v.Winner == 0 {
+	if v.Fastest == 0 || v.Gain <= leastGain {
 		return nil, nil, nil
 	}
 	return c, nil, nil
 }
 
-// checkAgain is the drift that a race comes to, if it has a winner in further sittings, too.
+// checkAgain is the drift that a race comes to in further sittings, if it has a winner there.
 func (t *tuner) checkAgain(ctx context.Context, c *contest) (*Drift, error) {
 	t.report("check %s at batch %d again", c.linear.Layer, c.job.batch)
-	for c.race.Verdict().Winner != 0 && c.race.Again() {
+	for c.race.Again() {
 		lost, err := t.sitAgain(ctx, c)
 		if err != nil {
 			return nil, err

@@ -174,7 +174,7 @@ func TestKilledTuningGoesOn(t *testing.T) {
 		records, rounds int // what is waited for
 		confirmed       int // and so many rounds of second sittings
 		alone           bool
-	}{{0, 1, 0, false}, {0, 3, 0, true}, {0, 15, 0, false}, {1, 0, 0, true}, {1, 12, 0, false}, {2, 2, 0, true}, {4, 0, 0, true}, {4, 0, 3, false}} {
+	}{{0, 1, 0, false}, {0, 3, 0, true}, {0, 5, 0, false}, {1, 0, 0, true}, {1, 4, 0, false}, {2, 2, 0, true}, {4, 0, 0, true}, {4, 0, 3, false}} {
 		cmd, out := start()
 		for begin := time.Now(); len(records()) < k.records || running() < k.rounds || confirming() < k.confirmed; time.Sleep(5 * time.Millisecond) {
 			if time.Since(begin) > 20*time.Second {

@@ -1,6 +1,7 @@
 package autotune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,11 +16,15 @@ import (
 
 // The oracle: all candidates of a race in so many interleaved rounds, in as many sittings as a race
 // has at most, between those of the races that it judges. Those slower than far times the fastest
-// after some rounds are not it and run no further.
+// after some rounds are not it and run no further. Of the others all that a policy chose, and a few near
+// the fastest, are measured as often again, alone: whoever is the fastest of many, or beaten
+// by few percent, may only have been so in rounds that many others shared.
 const (
 	oracleRounds = 152
 	oracleTrial  = 30
 	oracleFar    = 1.5
+	oracleNear   = 1.02
+	oracleFinal  = 6 // near the fastest
 )
 
 // The naive policy: each candidate alone for a while, then timed for a while, and the
@@ -195,6 +200,19 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 		return nil, err
 	}
 	reg.Naive = Choice{Config: entered[naive].Config.String(), Took: round4(time.Since(start).Seconds())}
+	chosen := []string{reg.Naive.Config}
+	if reg.Builtin != nil {
+		chosen = append(chosen, reg.Builtin.Config)
+	}
+	for _, c := range reg.Tuned {
+		chosen = append(chosen, c.Config)
+	}
+	x.narrow(func(c *candidate) bool { return slices.ContainsFunc(chosen, c.is) })
+	for range mostSittings {
+		if err := x.sit(ctx, t, j); err != nil {
+			return nil, err
+		}
+	}
 	best := x.times()
 	for i, c := range entrants {
 		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.core))}
@@ -321,6 +339,20 @@ func (x *exhaustion) sit(ctx context.Context, t *tuner, j job) error {
 		x.ratios[i] = append(x.ratios[i], ratios[i])
 	}
 	return nil
+}
+
+// narrow leaves the default, those that were chosen, and some near the fastest.
+func (x *exhaustion) narrow(chosen func(*candidate) bool) {
+	times, n := x.times(), len(x.entrants)
+	order := slices.Clone(x.alive)
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(times[a], times[b]) })
+	near := map[int]bool{}
+	for _, i := range order[:min(oracleFinal, len(order))] {
+		near[i] = times[i] <= oracleNear*times[order[0]]
+	}
+	x.alive = slices.DeleteFunc(x.alive, func(i int) bool {
+		return i != 0 && i != n && !near[i] && !chosen(x.entrants[i])
+	})
 }
 
 // times are those of the candidates, and of the default once more: the default's fastest sample,

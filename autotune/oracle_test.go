@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sparsegen/sparsegen/autotune/worker"
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/sgp"
 	"github.com/sparsegen/sparsegen/runtime"
@@ -114,4 +115,19 @@ func TestWhoLeftTheOracleKeepsItsTime(t *testing.T) {
 	require.Equal(t, []float64{1, 0.9, 2}, []float64{ratios[0], math.Round(10*ratios[1]) / 10, ratios[2]})
 	ratiosTo(ns, []int{0, 1}, ratios)
 	require.Equal(t, 2.0, ratios[2])
+}
+
+// TestWhoIsMeasuredAgain: the default and its twin, those that were chosen, and those near the fastest.
+func TestWhoIsMeasuredAgain(t *testing.T) {
+	var entrants []*candidate
+	for _, kb := range []int{64, 96, 128, 192, 256} {
+		entrants = append(entrants, &candidate{Packed: codegen.Packed{Config: codegen.Config{Op: runtime.PanelStep, MR: 2, KB: kb}}})
+	}
+	x := newExhaustion(make([]worker.File, 6), entrants, 1)
+	x.fastest, x.ratios = 100, [][]float64{{1, 1}, {0.9, 0.9}, {0.91, 0.91}, {1.2, 1.2}, {1.3}, {1, 1.01}}
+	x.alive = []int{0, 1, 2, 3, 5} // the fifth left
+	x.narrow(func(c *candidate) bool { return c.Config.KB == 192 || c.Config.KB == 256 })
+	require.Equal(t, []int{0, 1, 2, 3, 5}, x.alive)
+	x.narrow(func(c *candidate) bool { return c.Config.KB == 64 })
+	require.Equal(t, []int{0, 1, 2, 5}, x.alive)
 }

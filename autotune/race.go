@@ -16,6 +16,7 @@ type stage struct {
 	slack   float64
 	most    int
 	settle  time.Duration // before a sample's clock starts, on a CPU
+	copies  int           // of the weights, at most, as far as they stay in a cache
 	// steady keeps one order for the whole stage: whoever ran last in one turn and first
 	// in the next would find its weights in the caches, and none of the others does.
 	steady bool
@@ -25,31 +26,16 @@ type stage struct {
 // and branch predictors hardly know the others any more.
 const settleTime = time.Millisecond
 
-// stages are the eliminations. Nobody leaves before four samples.
+// stages are the eliminations, the first sitting. Nobody leaves before four samples.
 var stages = []stage{
-	{2, 2, 1.40, 48, settleTime / 4, true},
-	{6, 1, 1.10, 16, settleTime / 2, false},
-	{16, 1, 1.03, 6, settleTime, false},
+	{2, 2, 1.40, 48, settleTime / 4, 1, true},
+	{6, 1, 1 + contested, mostAgain + 1, settleTime / 2, 4, false},
 }
 
 const (
-	// playoff is the number of rounds among those that are left, and leastPlayoff
-	// what remains of it where rounds are long: enough for the sign test. stayPlayoff is after
-	// how many the default may stay for good: what gains little is seen late.
-	playoff      = 40
-	leastPlayoff = 12
-	stayPlayoff  = 20
-	// mostLonger is how often a play-off is repeated while the noise is too high, or a
-	// gain in doubt.
-	mostLonger = 2
-	// raceTime is the time, in nanoseconds of all samples, from which a race is
-	// brought to its end.
-	raceTime = 1.6e9
 	// disturbed is how much slower everything has to be than in other rounds for these to
 	// be preferred.
 	disturbed = 0.05
-	// wideLead is that of the fastest from which a play-off ends early.
-	wideLead = 0.01
 
 	// significance is the probability of error at which the default is replaced,
 	// leastGain the gain that it takes at least.
@@ -70,7 +56,8 @@ type Sample struct {
 }
 
 // Race decides who runs in the next round from the samples of those before, and
-// from nothing else: the same samples lead to the same race.
+// from nothing else: the same samples lead to the same race. Where Next has no more rounds, Again says
+// whether another sitting is to follow, which Sit begins.
 type Race struct {
 	entrants int
 	fallback int // the default, which stays to the end
@@ -78,55 +65,34 @@ type Race struct {
 
 	seed    uint64
 	round   int
-	start   int // the round at which the stages began, those of the first one before a second look
 	alive   []int
-	started []int // who was left by the first stage
-	second  *look // nil: it is still to come
 	minimum []float64
 	rounds  [][]float64 // by entrant and round: its fastest sample of the round, 0 for none
-	counts  []int
-	spent   float64 // ns
-	last    int     // the round that ends the race, or the sitting
-	longer  int     // how often that was put off
+	samples []int       // of each entrant
+	spent   float64     // ns
+	over    bool        // the present sitting
 
-	most   int     // sittings
-	begun  int     // the round at which the present one began
-	held   int     // sittings before it
-	behind [][]int // the rounds of those that count
-	// atPlayoff is what was spent before the present sitting.
-	atPlayoff float64
+	begun  []int   // the round at which each sitting began
+	behind [][]int // the rounds that count, of the sittings before the present one
+	before float64 // spent in these
 }
 
 // NewRace is a race of entrants 0 to n-1, of which fallback is the default and
 // alias the default under another name. seed decides the order within rounds.
 func NewRace(n, fallback, alias int, seed uint64) *Race {
-	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, most: 1}
-	r.last = r.finish()
+	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, begun: []int{0}}
 	for i := range n {
 		r.alive = append(r.alive, i)
 		r.minimum = append(r.minimum, math.Inf(1))
 	}
-	r.rounds, r.counts = make([][]float64, n), make([]int, n)
+	r.rounds, r.samples = make([][]float64, n), make([]int, n)
 	return r
 }
 
-// finish is the last round that the play-off may have: there is none in the first of several
-// sittings.
-func (r *Race) finish() int {
-	rounds := playoff
-	switch {
-	case r.begun > 0:
-		rounds = mostPlayoff
-	case r.most > 1:
-		rounds = 0
-	}
-	return r.start + stages[len(stages)-1].until + rounds
-}
-
 // Next is the order of the next round: entrants, repeated where they run more
-// than once. It is nil when the race, or the sitting, is over.
+// than once. It is nil when the sitting is over.
 func (r *Race) Next() []int {
-	if r.round >= r.last || len(r.alive) == 0 {
+	if r.over || len(r.alive) == 0 {
 		return nil
 	}
 	s, turn := r.stage(), slices.Clone(r.alive)
@@ -139,13 +105,14 @@ func (r *Race) Next() []int {
 	return slices.Repeat(turn, s.samples)
 }
 
+// stage is the present one: the last has no end but what ends a sitting.
 func (r *Race) stage() stage {
 	for _, s := range stages {
-		if r.round-r.start < s.until {
+		if r.round < s.until {
 			return s
 		}
 	}
-	return stage{r.last, 1, math.Inf(1), r.entrants, settleTime, false}
+	return stage{math.MaxInt, 1, math.Inf(1), r.entrants, settleTime, mostCopies, false}
 }
 
 // Add takes the samples of a round.
@@ -153,7 +120,7 @@ func (r *Race) Add(samples []Sample) {
 	best := make(map[int]float64)
 	for _, s := range samples {
 		r.minimum[s.Entrant] = min(r.minimum[s.Entrant], s.NS)
-		r.counts[s.Entrant]++
+		r.samples[s.Entrant]++
 		r.spent += s.NS * float64(s.Runs)
 		if b, ok := best[s.Entrant]; !ok || s.NS < b {
 			best[s.Entrant] = s.NS
@@ -162,73 +129,15 @@ func (r *Race) Add(samples []Sample) {
 	for i := range r.entrants {
 		r.rounds[i] = append(r.rounds[i], best[i])
 	}
-	s, end := r.stage(), r.start+stages[len(stages)-1].until // of the eliminations
+	s := r.stage()
 	r.round++
-	switch l := r.second; {
-	case l != nil && r.round == l.until:
-		r.looked()
-	case r.round == r.start+s.until && r.round <= end:
-		r.eliminate(s)
-	}
-	if r.begun > 0 {
-		r.sat()
-		return
-	}
-	more := r.spent < raceTime
 	switch {
-	case r.round == r.last && more && r.most == 1 && r.longer < mostLonger && (r.noise() > noisy || r.undecided()):
-		r.last += playoff // medians come closer to what they stand for
-		r.longer++
-	case r.round >= end+leastPlayoff && r.round < r.last && r.isClear():
-		r.last = r.round
+	case r.Sittings() > 1:
+		r.sat()
+	case r.round == s.until:
+		r.eliminate(s)
+		r.over = r.round == stages[len(stages)-1].until
 	}
-	if r.spent > raceTime && r.round >= end {
-		r.last = min(r.last, max(r.round, end+leastPlayoff))
-	}
-	if r.round == r.last && more && r.second == nil && len(r.alive) < len(r.started) {
-		r.lookAgain()
-	}
-}
-
-// look is a second look at those who left: what has the caches for a moment makes others the
-// faster ones for as long.
-type look struct {
-	until     int // round
-	start     int // of the race before
-	finalists []int
-}
-
-// farBehind is the time, in units of the fastest finalist's, from which no disturbance explains
-// why an entrant left.
-const farBehind = 1.3
-
-// lookAgain has those that the first stage left run beside the finalists, for the rounds of
-// the second one.
-func (r *Race) lookAgain() {
-	until := r.round + stages[1].until - stages[0].until
-	r.second = &look{until, r.start, slices.Clone(r.alive)}
-	best := r.Timing(r.order()[0]).Median
-	r.alive = slices.DeleteFunc(slices.Clone(r.started), func(e int) bool {
-		return !slices.Contains(r.second.finalists, e) && r.Timing(e).Median > farBehind*best
-	})
-	r.start, r.last = r.round-stages[0].until, until
-}
-
-// looked ends the second look: the race goes on with those who are faster now than the
-// fastest finalist by what it takes to win, or is over.
-func (r *Race) looked() {
-	score, fastest := r.scores(), math.Inf(1)
-	for _, e := range r.second.finalists {
-		fastest = min(fastest, score[e].time)
-	}
-	r.alive = slices.DeleteFunc(r.alive, func(e int) bool {
-		return !slices.Contains(r.second.finalists, e) && score[e].time > (1-leastGain)*fastest
-	})
-	if len(r.alive) == len(r.second.finalists) {
-		r.start = r.second.start
-		return
-	}
-	r.last = r.finish()
 }
 
 // eliminate ends a stage.
@@ -241,17 +150,14 @@ func (r *Race) eliminate(s stage) {
 		}
 	}
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !keep[e] })
-	if r.round == stages[0].until {
-		r.started = slices.Clone(r.alive)
-	}
 }
 
 // counting are the rounds of the present sitting that count: the undisturbed ones behind the first stage, whose
 // samples hardly settle, or of it as long as there are no others.
 func (r *Race) counting() []int {
-	from := max(r.start+stages[0].until, r.begun)
-	if r.start == 0 && r.round <= from {
-		from = 0
+	from := r.begun[len(r.begun)-1]
+	if from == 0 && r.round > stages[0].until {
+		from = stages[0].until
 	}
 	var times [][]float64
 	for _, e := range r.alive {
@@ -313,27 +219,23 @@ func (r *Race) Ranking() []int {
 	all := r.order()
 	last := len(all)
 	for e := range r.entrants {
-		if r.counts[e] > 0 && e != r.alias && !slices.Contains(all[:last], e) {
+		if r.samples[e] > 0 && e != r.alias && !slices.Contains(all[:last], e) {
 			all = append(all, e)
 		}
 	}
 	slices.SortStableFunc(all[last:], func(a, b int) int {
-		return cmp.Or(cmp.Compare(r.counts[b], r.counts[a]), cmp.Compare(r.minimum[a], r.minimum[b]))
+		return cmp.Or(cmp.Compare(r.samples[b], r.samples[a]), cmp.Compare(r.minimum[a], r.minimum[b]))
 	})
 	return all
 }
 
-// Drop takes an entrant out of the race: no second look brings it back.
+// Drop takes an entrant out of the race.
 func (r *Race) Drop(entrant int) {
-	is := func(e int) bool { return e == entrant }
-	r.alive, r.started = slices.DeleteFunc(r.alive, is), slices.DeleteFunc(r.started, is)
-	if r.second != nil {
-		r.second.finalists = slices.DeleteFunc(r.second.finalists, is)
-	}
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return e == entrant })
 }
 
 // Alive is how many entrants are left.
 func (r *Race) Alive() int { return len(r.alive) }
 
-// Round is the number of rounds that are over, and of all.
-func (r *Race) Round() (done, of int) { return r.round, r.last }
+// Rounds is the number of those that are over.
+func (r *Race) Rounds() int { return r.round }

@@ -3,52 +3,60 @@ package autotune
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// hold runs all sittings of a race.
+func hold(r *Race, round func(order []int) []Sample) *Race {
+	for {
+		for order := r.Next(); order != nil; order = r.Next() {
+			r.Add(round(order))
+		}
+		if !r.Again() {
+			return r
+		}
+		r.Sit()
+	}
+}
 
 // simulate runs a race of entrants with these true times, the first being the
 // default, under delays that only ever add to a sample.
 func simulate(times []float64, noise float64, seed uint64) *Race {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := len(times)
-	r := NewRace(n+1, 0, n, seed)
 	all := append(append([]float64{}, times...), times[0])
-	for order := r.Next(); order != nil; order = r.Next() {
-		var samples []Sample
+	return hold(NewRace(n+1, 0, n, seed), func(order []int) (samples []Sample) {
 		drift := 1 + noise*rng.Float64() // of a round: the clock rate, the neighbours
 		for _, e := range order {
 			delay := noise * rng.ExpFloat64()
 			samples = append(samples, Sample{e, all[e] * drift * (1 + delay), 1})
 		}
-		r.Add(samples)
-	}
-	return r
+		return samples
+	})
 }
 
 // TestNobodyLeavesEarly: no entrant leaves before four samples, none within the
 // stage's slack does, and the default and its twin stay to the end.
 func TestNobodyLeavesEarly(t *testing.T) {
 	times := []float64{150, 100, 104, 109, 139, 139.5, 250, 1000}
-	r := NewRace(len(times)+1, 0, len(times), 3)
 	last := map[int]int{} // samples of each
+	n := len(times)
 	times = append(times, times[0])
-	for order := r.Next(); order != nil; order = r.Next() {
-		var samples []Sample
+	r := hold(NewRace(n+1, 0, n, 3), func(order []int) (samples []Sample) {
 		for _, e := range order {
 			last[e]++
 			samples = append(samples, Sample{e, times[e], 1})
 		}
-		r.Add(samples)
-	}
-	require.Equal(t, map[int]int{0: 34, 8: 34, 1: 34, 2: 22, 3: 22, 4: 8, 5: 8, 6: 4, 7: 4}, last)
+		return samples
+	})
+	require.Equal(t, map[int]int{0: 24, 8: 24, 1: 24, 2: 24, 3: 8, 4: 8, 5: 8, 6: 4, 7: 4}, last)
 	v := r.Verdict()
 	require.Equal(t, 1, v.Winner)
 	require.InDelta(t, 1.0/3, v.Gain, 1e-9)
 	require.Zero(t, v.Noise)
-	require.Equal(t, []int{1, 0, 2}, r.Ranking()[:3])
+	require.Equal(t, []int{1, 2, 0}, r.Ranking()[:3])
 }
 
 func TestTheFewestStayOfMany(t *testing.T) {
@@ -63,7 +71,7 @@ func TestTheFewestStayOfMany(t *testing.T) {
 			ran++
 		}
 	}
-	require.Equal(t, 6, ran, "of the default and five more, since it is the fastest")
+	require.Equal(t, mostAgain, ran, "the default, which is the fastest, and others")
 	require.Equal(t, 0, r.Verdict().Winner)
 }
 
@@ -74,35 +82,35 @@ func TestSameSamplesSameRace(t *testing.T) {
 	require.NotEqual(t, NewRace(7, 0, 6, 1).Next(), NewRace(7, 0, 6, 2).Next())
 }
 
-// TestLongRacesEndEarly: where a round takes long, the play-off is short, but long
-// enough for the sign test.
-func TestLongRacesEndEarly(t *testing.T) {
-	r := simulate([]float64{5e7, 3e7}, 0.01, 4)
-	done, of := r.Round()
-	require.Equal(t, 28, done)
-	require.Equal(t, 28, of)
-	require.Equal(t, 1, r.Verdict().Winner)
-}
-
-// TestRacesThatAreClearEndEarly: by a wide lead, later where nobody gains what it takes; one
-// in doubt takes all of its rounds.
-func TestRacesThatAreClearEndEarly(t *testing.T) {
+// TestPlayoffsEnd: where rounds take long, after the fewest that the sign test needs; by a wide lead, or where nobody gains what it
+// takes, likewise; in doubt after more.
+func TestPlayoffsEnd(t *testing.T) {
+	const first = 6
 	for _, c := range []struct {
-		times  []float64
-		rounds int
-		winner int
+		times    []float64
+		noise    float64
+		rounds   int
+		sittings int
+		winner   int
 	}{
-		{[]float64{100, 90, 95}, 32, 1}, // with the second look at the third one
-		{[]float64{100, 99.7}, 36, 0},
-		{[]float64{100, 102}, 36, 0},
-		{[]float64{100, 98.5}, 56, 1},     // a gain that noise might take
-		{[]float64{100, 90, 90.5}, 56, 1}, // two that are close
+		{[]float64{5e7, 3e7}, 0.01, first + leastLong, 2, 1},
+		{[]float64{100, 90, 95}, 0, first + leastPlayoff, 2, 1},
+		{[]float64{100, 99.7}, 0, first + leastPlayoff, 2, 0},
+		{[]float64{100, 102}, 0, first + leastPlayoff, 2, 0},
+		{[]float64{100, 106}, 0, first, 1, 0},
+		{[]float64{100}, 0, first, 1, 0},
 	} {
-		r := simulate(c.times, 0, 1)
-		done, _ := r.Round()
-		require.Equal(t, c.rounds, done, "%v", c.times)
+		r := simulate(c.times, c.noise, 1)
+		require.Equal(t, c.rounds, r.Rounds(), "%v", c.times)
+		require.Equal(t, c.sittings, r.Sittings(), "%v", c.times)
 		require.Equal(t, c.winner, r.Verdict().Winner, "%v", c.times)
 	}
+	long := 0
+	for seed := range uint64(20) { // a gain that noise might take, or two that are close
+		long += btoi(simulate([]float64{100, 97, 103}, 0.1, seed).Rounds() > first+leastPlayoff)
+		long += btoi(simulate([]float64{100, 98, 98.5}, 0.1, seed).Rounds() > first+leastPlayoff)
+	}
+	require.Greater(t, long, 30)
 }
 
 // TestSlowPhases: a machine whose core is half as fast for stretches, which begin and
@@ -117,11 +125,9 @@ func TestSlowPhases(t *testing.T) {
 		for range 20 {
 			times = append(times, 100*(1+rng.Float64()/2))
 		}
-		r := NewRace(len(times)+1, 0, len(times), seed)
 		all := append(append([]float64{}, times...), times[0])
 		pace, left := 1.0, 0
-		for order := r.Next(); order != nil; order = r.Next() {
-			var samples []Sample
+		r := hold(NewRace(len(times)+1, 0, len(times), seed), func(order []int) (samples []Sample) {
 			for _, e := range order {
 				if left--; left < 0 {
 					pace, left = 1, rng.IntN(300)
@@ -131,8 +137,8 @@ func TestSlowPhases(t *testing.T) {
 				}
 				samples = append(samples, Sample{e, all[e] * pace * (1 + 0.01*rng.ExpFloat64()), 1})
 			}
-			r.Add(samples)
-		}
+			return samples
+		})
 		v := r.Verdict()
 		require.Contains(t, []int{0, 1}, v.Winner)
 		if v.Refused {
@@ -145,9 +151,9 @@ func TestSlowPhases(t *testing.T) {
 	require.Less(t, refused, races/50)
 }
 
-// TestDefaultIsReplacedRightly: over many races under noise, what is chosen is never
-// slower than the default, a candidate that is as fast as the default replaces it
-// hardly ever, and one that is clearly faster does.
+// TestDefaultIsReplacedRightly: over many races under noise, what is chosen is never slower than the
+// default by what counts, a candidate that is as fast as the default replaces it hardly ever, and one that
+// is clearly faster does.
 func TestDefaultIsReplacedRightly(t *testing.T) {
 	equal, faster, regret := 0, 0, 0.0
 	const races = 300
@@ -158,13 +164,13 @@ func TestDefaultIsReplacedRightly(t *testing.T) {
 			times = append(times, 100*(1+rng.Float64()))
 		}
 		v := simulate(times, 0.05, seed).Verdict()
-		require.LessOrEqual(t, times[v.Winner], 100.0)
+		require.LessOrEqual(t, times[v.Winner], 101.0)
 		if v.Winner != 0 {
 			equal++
 		}
 		times[7] = 93
 		v = simulate(times, 0.05, seed).Verdict()
-		require.LessOrEqual(t, times[v.Winner], 100.0)
+		require.LessOrEqual(t, times[v.Winner], 101.0)
 		if v.Winner == 7 {
 			faster++
 		}
@@ -172,41 +178,34 @@ func TestDefaultIsReplacedRightly(t *testing.T) {
 			regret += times[v.Winner]/93 - 1
 		}
 	}
-	require.Zero(t, equal)
-	require.Greater(t, faster, races*9/10)
-	require.Less(t, regret/races, 0.01)
+	require.Less(t, equal, races/50)
+	require.Greater(t, faster, races*95/100)
+	require.Less(t, regret/races, 0.005)
 }
 
 // TestNoiseRefuses: where the default differs from itself by more than 5 %, nothing
 // is concluded; above 2 % the record says so.
 func TestNoiseRefuses(t *testing.T) {
 	verdict := func(twin float64) Verdict {
-		r := NewRace(3, 0, 2, 1)
-		for order := r.Next(); order != nil; order = r.Next() {
-			var samples []Sample
+		return hold(NewRace(3, 0, 2, 1), func(order []int) (samples []Sample) {
 			for _, e := range order {
 				samples = append(samples, Sample{e, []float64{100, 50, twin}[e], 1})
 			}
-			r.Add(samples)
-		}
-		return r.Verdict()
+			return samples
+		}).Verdict()
 	}
 	v := verdict(101)
 	require.Equal(t, 1, v.Winner)
 	require.InDelta(t, 0.01, v.Noise, 1e-12)
-	require.InDelta(t, 0.5, v.Gain, 1e-12)
-	require.InDelta(t, math.Pow(2, -26), v.P, 1e-18) // the first two rounds do not count
+	require.InDelta(t, 1-50/math.Sqrt(100*101), v.Gain, 1e-12)
+	require.InDelta(t, math.Pow(2, -(4+leastPlayoff)), v.P, 1e-12) // the first two rounds do not count
 	require.False(t, v.Noisy || v.Refused)
 	require.True(t, verdict(103).Noisy)
 	require.False(t, verdict(103).Refused)
 	require.True(t, verdict(106).Refused)
-	for twin, want := range map[float64]int{101: 28, 103: 136} { // a noisy race goes on for longer
-		r := NewRace(2, 0, 1, 1)
-		for r.Next() != nil {
-			r.Add([]Sample{{0, 100, 1}, {1, twin, 1}})
-		}
-		done, _ := r.Round()
-		require.Equal(t, want, done)
+	for twin, want := range map[float64]int{101: 6, 103: 6, 106: 6 + 3*mostPlayoff} { // one that is too much has further sittings
+		r := hold(NewRace(2, 0, 1, 1), func([]int) []Sample { return []Sample{{0, 100, 1}, {1, twin, 1}} })
+		require.Equal(t, want, r.Rounds())
 	}
 	require.Equal(t, 0, verdict(106).Winner)
 }
@@ -223,8 +222,7 @@ func TestWarmSamplesOfTheFirstStage(t *testing.T) {
 		times = append(times, times[0])
 		r := NewRace(n+1, 0, n, seed)
 		last, at := map[int]int{}, 0
-		for order := r.Next(); order != nil; order = r.Next() {
-			var samples []Sample
+		hold(r, func(order []int) (samples []Sample) {
 			for _, e := range order {
 				at++
 				ns := times[e]
@@ -234,33 +232,9 @@ func TestWarmSamplesOfTheFirstStage(t *testing.T) {
 				last[e] = at
 				samples = append(samples, Sample{e, ns, 1})
 			}
-			r.Add(samples)
-		}
+			return samples
+		})
 		require.Equal(t, 1, r.Verdict().Winner, "seed %d", seed)
-	}
-}
-
-// TestSecondLook: who left while something slowed everything down comes back, once that is
-// over, and wins if it is the faster one without.
-func TestSecondLook(t *testing.T) {
-	quiet, loud := []float64{100, 90, 110, 100}, []float64{150, 165, 150, 150}
-	for until, winner := range map[int]int{0: 1, 3: 1, 15: 1, 1000: 0} {
-		r := NewRace(4, 0, 3, 1)
-		left := false
-		for order := r.Next(); order != nil; order = r.Next() {
-			times := quiet
-			if done, _ := r.Round(); done < until {
-				times = loud
-			}
-			var samples []Sample
-			for _, e := range order {
-				samples = append(samples, Sample{e, times[e], 1})
-			}
-			r.Add(samples)
-			left = left || !slices.Contains(r.alive, 1)
-		}
-		require.Equal(t, winner, r.Verdict().Winner, "disturbed for %d rounds", until)
-		require.Equal(t, until >= 15, left)
 	}
 }
 
@@ -272,26 +246,6 @@ func TestDisturbedRounds(t *testing.T) {
 	require.Equal(t, []int{0, 2}, undisturbed([][]float64{{150, 160, 100}}))
 	require.Empty(t, undisturbed(nil))
 	require.Empty(t, undisturbed([][]float64{{}, {}}))
-}
-
-// TestDroppedStaysOut: what was dropped has no part in the second look.
-func TestDroppedStaysOut(t *testing.T) {
-	r := NewRace(4, 0, 3, 1)
-	dropped := false
-	for order := r.Next(); order != nil; order = r.Next() {
-		if done, _ := r.Round(); done == 4 {
-			r.Drop(1)
-			dropped = true
-			order = r.Next()
-		}
-		require.False(t, dropped && slices.Contains(order, 1))
-		var samples []Sample
-		for _, e := range order {
-			samples = append(samples, Sample{e, []float64{100, 101, 120, 100}[e], 1})
-		}
-		r.Add(samples)
-	}
-	require.NotNil(t, r.second, "the third left and was looked at again")
 }
 
 func TestDropped(t *testing.T) {

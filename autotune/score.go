@@ -17,15 +17,36 @@ func (s score) within(share float64, fastest score) bool {
 	return s.time <= (1+share)*fastest.time || s.time-fastest.time <= sure*math.Hypot(s.err, fastest.err)
 }
 
-// scoresIn are the scores in some rounds of those still in the race: the middles, the smaller one of
-// two. For some of the rounds a machine may be half as fast as for the others, and change in the
-// middle of a round: fastest samples would then say who ran at a good moment.
-func (r *Race) scoresIn(rounds []int) map[int]score {
+// middle is the median of xs, the smaller one of two, and its standard error by the quartiles. It
+// sorts xs.
+func middle(xs []float64) score {
+	slices.Sort(xs)
+	n := len(xs)
+	return score{xs[(n-1)/2], (xs[3*n/4] - xs[n/4]) / math.Sqrt(float64(n))}
+}
+
+// time is an entrant's time in a round, 0 for none. The default runs as its alias, too, and has
+// the geometric mean of both.
+func (r *Race) time(e, round int) float64 {
+	t := r.rounds[e][round]
+	if a := r.rounds[r.alias][round]; e == r.fallback && a > 0 {
+		return math.Sqrt(t * a)
+	}
+	return t
+}
+
+// scores are those of the present field, without the alias, in all rounds that count.
+func (r *Race) scores() map[int]score { return r.scoresIn(r.sittings()) }
+
+// scoresIn are the scores in the rounds of some sittings: the middles. For some of the rounds a machine
+// may be half as fast as for the others, and change in the middle of a round: fastest samples would then
+// say who ran at a good moment.
+func (r *Race) scoresIn(sittings [][]int) map[int]score {
 	ratios := map[int][]float64{}
-	for _, i := range rounds {
+	for _, i := range slices.Concat(sittings...) {
 		var times []float64
 		for _, e := range r.alive {
-			if t := r.rounds[e][i]; t > 0 {
+			if t := r.time(e, i); t > 0 && e != r.alias {
 				times = append(times, t)
 			}
 		}
@@ -34,32 +55,14 @@ func (r *Race) scoresIn(rounds []int) map[int]score {
 		}
 		pace := median(times)
 		for _, e := range r.alive {
-			if t := r.rounds[e][i]; t > 0 {
+			if t := r.time(e, i); t > 0 && e != r.alias {
 				ratios[e] = append(ratios[e], t/pace)
 			}
 		}
 	}
 	scores := map[int]score{}
 	for e, xs := range ratios {
-		slices.Sort(xs)
-		n := len(xs)
-		scores[e] = score{xs[(n-1)/2], (xs[3*n/4] - xs[n/4]) / math.Sqrt(float64(n))} // of a median, by the quartiles
-	}
-	return scores
-}
-
-// scores are the middles over the sittings of those of each.
-func (r *Race) scores() map[int]score {
-	times, squares := map[int][]float64{}, map[int]float64{}
-	for _, rounds := range r.sittings() {
-		for e, s := range r.scoresIn(rounds) {
-			times[e] = append(times[e], s.time)
-			squares[e] += s.err * s.err
-		}
-	}
-	scores := map[int]score{}
-	for e, xs := range times {
-		scores[e] = score{median(xs), math.Sqrt(squares[e]) / float64(len(xs))}
+		scores[e] = middle(xs)
 	}
 	return scores
 }

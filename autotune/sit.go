@@ -33,7 +33,7 @@ type contest struct {
 // len(names) is the default once more.
 func newContest(l Linear, j job, names []string, behind [][]Sample) *contest {
 	n := len(names)
-	c := &contest{linear: l, job: j, names: names, cycles: map[string]float64{}, race: NewSittings(n+1, 0, n, seedOf(j.problem))}
+	c := &contest{linear: l, job: j, names: names, cycles: map[string]float64{}, race: NewRace(n+1, 0, n, seedOf(j.problem))}
 	for _, samples := range behind {
 		if c.race.Next() == nil {
 			if !c.race.Again() {
@@ -164,7 +164,8 @@ func (t *tuner) sit(ctx context.Context, c *contest, f *field, entrants []*candi
 		for _, e := range order[:race.Alive()] {
 			bytes += candidateOf(e).Bytes()
 		}
-		samples, err := t.settled(ctx, j, order, bytes, warmCopies(entrants[0]), race.stage().settle)
+		stage := race.stage()
+		samples, err := t.settled(ctx, j, order, bytes, min(warmCopies(entrants[0]), stage.copies), stage.settle)
 		if err != nil {
 			return lost(err)
 		}
@@ -174,7 +175,7 @@ func (t *tuner) sit(ctx context.Context, c *contest, f *field, entrants []*candi
 			}
 		}
 		race.Add(samples)
-		if done, _ := race.Round(); done%8 == 0 {
+		if done := race.Rounds(); done%8 == 0 {
 			t.report("race %s at batch %d: round %d, %d candidates left", f.linear.Layer, j.batch, done, race.Alive())
 		}
 	}

@@ -1,62 +1,49 @@
 package autotune
 
-import "slices"
-
-// What a machine gives at a moment, who else has the other half of the core or the last cache,
-// lasts for tenths of seconds to seconds, and favours some kernels: more rounds within it say
-// no more. So a race on a CPU has sittings that lie apart in time, and no single one
-// replaces the default.
-const (
-	// mostSittings is how many a race has where those before do not agree.
-	mostSittings = 4
-	// A sitting behind the first is a play-off, which is over when its scores are precise, or when its
-	// samples have taken so many nanoseconds, but not before leastPlayoff rounds; while a gain is in
-	// doubt it goes on for doubtTime.
-	precise     = 0.004
-	playoffTime = 0.12e9
-	doubtTime   = 0.36e9
-	mostPlayoff = 120
-	// contested is by how much of the fastest's time others may be behind it and sit again.
-	contested = 0.02
-	// mostAgain is how many sit again, beside the default.
-	mostAgain = 5
-	// nearEach is by how much a choice may be behind the fastest of any one sitting.
-	nearEach = 0.02
+import (
+	"math"
+	"slices"
 )
 
-// NewSittings is NewRace of a race in sittings: where Next has no more rounds, Again says
-// whether another sitting is to follow, which Sit begins.
-func NewSittings(n, fallback, alias int, seed uint64) *Race {
-	r := NewRace(n, fallback, alias, seed)
-	r.most = mostSittings
-	r.last = r.finish()
-	return r
-}
+// What a machine gives at a moment, who else has the other half of the core or the last cache,
+// favours some kernels for tenths of seconds to seconds. So a race has sittings that lie apart in
+// time: the eliminations, and then play-offs of those who may be the fastest, until these agree.
+const (
+	mostSittings = 4
+	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
+	// nanoseconds, and in any case when it had the most of either.
+	leastPlayoff, mostPlayoff = 16, 120
+	leastLong                 = 8
+	leastTime, mostTime       = 0.1e9, 0.25e9
+	// beaten is by how many standard errors those are behind that leave it.
+	beaten = 3
+	// tolerable is by how much another may still be faster than the fastest when a play-off is
+	// settled.
+	tolerable = 0.02
+	// contested is by how much of the fastest's time others may be behind it and sit again, and
+	// mostAgain how many may, beside the default. A choice that is further behind in a sitting does
+	// not agree with it.
+	contested = 0.05
+	mostAgain = 6
+)
 
 // Sittings is the number of those that are over or have begun.
-func (r *Race) Sittings() int { return r.held + 1 }
+func (r *Race) Sittings() int { return len(r.begun) }
 
-// Again reports whether the race wants another sitting, at another time: the first one is
-// confirmed unless nothing is at stake, and further ones decide what these two do not agree on.
+// Again reports whether the race wants another sitting, at another time, which Sit begins: no
+// single one replaces the default, and further ones settle whether it stays where the first two do not.
 func (r *Race) Again() bool {
-	if r.Next() != nil || r.Sittings() >= r.most || len(r.alive) == 0 {
+	if r.Next() != nil || r.Sittings() >= mostSittings || len(r.alive) == 0 {
 		return false
 	}
 	v := r.Verdict()
-	if r.held > 0 || v.Refused {
-		return v.Noisy || len(r.sittings()) < 2 || r.doubtful(v) || !r.agrees(v.Winner)
+	switch {
+	case v.Refused:
+		return true
+	case r.Sittings() == 1:
+		return v.Fastest != r.fallback || len(r.finalists()) > 1
 	}
-	score, order := r.scores(), r.order()
-	if v.Fastest == r.fallback {
-		return len(order) > 1 && score[order[1]].within(leastGain, score[r.fallback])
-	}
-	return len(r.finalists()) > 1 || score[r.fallback].within(farBehind-1, score[v.Fastest])
-}
-
-// doubtful reports whether the fastest gains enough to replace the default, but not in every
-// sitting, or not beyond doubt.
-func (r *Race) doubtful(v Verdict) bool {
-	return v.Winner != v.Fastest && v.Gain > max(leastGain, v.Noise)
+	return len(r.sittings()) < 2 || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
 }
 
 // agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three
@@ -64,9 +51,9 @@ func (r *Race) doubtful(v Verdict) bool {
 func (r *Race) agrees(winner int) bool {
 	sittings, odd := r.sittings(), 0
 	for _, rounds := range sittings {
-		scores := r.scoresIn(rounds)
+		scores := r.scoresIn([][]int{rounds})
 		for _, s := range scores {
-			if !scores[winner].within(nearEach, s) {
+			if !scores[winner].within(contested, s) {
 				odd++
 				break
 			}
@@ -78,35 +65,60 @@ func (r *Race) agrees(winner int) bool {
 // Sit begins another sitting, of the default, its alias and those that may be the fastest.
 func (r *Race) Sit() {
 	keep := append(r.finalists(), r.fallback, r.alias)
-	if rounds := r.counting(); r.gap(rounds) <= refused {
+	if rounds := r.counting(); r.counts(rounds) {
 		r.behind = append(r.behind, rounds)
 	}
-	r.held++
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool { return !slices.Contains(keep, e) })
-	r.begun, r.start, r.atPlayoff = r.round, r.round-stages[len(stages)-1].until, r.spent
-	r.last = r.finish()
+	r.begun, r.before, r.over = append(r.begun, r.round), r.spent, false
 }
 
-// sat ends a sitting behind the first as soon as there is nothing more to find out now.
+// sat ends a play-off as soon as it is settled, or has to be, and ends it before for those
+// who are behind.
 func (r *Race) sat() {
-	if r.round-r.begun < leastPlayoff {
+	n, took := r.round-r.begun[len(r.begun)-1], r.spent-r.before
+	switch {
+	case n < leastLong || n < leastPlayoff && took < leastTime:
+		return
+	case n >= mostPlayoff || took > mostTime || r.settled():
+		r.over = true
 		return
 	}
-	took := r.spent - r.atPlayoff
-	if took > doubtTime || (took > playoffTime || r.isPrecise()) && !r.undecided() {
-		r.last = min(r.last, r.round)
-	}
-}
-
-// isPrecise reports whether this sitting's scores of those that may be the fastest are, and the default's.
-func (r *Race) isPrecise() bool {
-	scores := r.scoresIn(r.counting())
-	for _, e := range append(r.finalists(), r.fallback) {
-		if scores[e].err > precise*scores[e].time {
+	fastest := r.order()[0]
+	r.alive = slices.DeleteFunc(r.alive, func(e int) bool {
+		if e == r.fallback || e == r.alias || e == fastest {
 			return false
 		}
+		lag := r.lag(e, fastest)
+		return lag.time > max(leastGain, beaten*lag.err)
+	})
+}
+
+// settled reports whether more rounds would hardly lead to a better choice: nobody who is left may be faster
+// than the fastest by what matters, and no gain is in doubt. Asked again and again, chance would say yes
+// at some time, and so it takes more here than in a verdict.
+func (r *Race) settled() bool {
+	v := r.Verdict()
+	if v.Noisy || v.P >= significance/10 && v.gains() {
+		return false
 	}
-	return true
+	return !slices.ContainsFunc(r.alive, func(e int) bool {
+		lag := r.lag(e, v.Fastest)
+		return e != v.Fastest && e != r.alias && lag.time < sure*lag.err-tolerable
+	})
+}
+
+// lag is by how much of the fastest's time an entrant is behind it, by the rounds' ratios.
+func (r *Race) lag(e, fastest int) score {
+	var ratios []float64
+	for _, i := range slices.Concat(r.sittings()...) {
+		ratios = append(ratios, r.time(e, i)/r.time(fastest, i))
+	}
+	if len(ratios) == 0 {
+		return score{0, math.Inf(1)}
+	}
+	s := middle(ratios)
+	s.time--
+	return s
 }
 
 // finalists are those that may be the fastest, the one that seems so first.
@@ -120,11 +132,11 @@ func (r *Race) finalists() (es []int) {
 	return es
 }
 
-// sittings are the rounds that count, of each sitting whose default does not differ too much from
-// itself, or of the present one if there is no such.
+// sittings are the rounds that count, of each sitting that does, or of the present one if none
+// does.
 func (r *Race) sittings() [][]int {
 	all := slices.Clone(r.behind)
-	if rounds := r.counting(); len(rounds) > 0 && (len(all) == 0 || r.gap(rounds) <= refused) {
+	if rounds := r.counting(); len(rounds) > 0 && (len(all) == 0 || r.counts(rounds)) {
 		all = append(all, rounds)
 	}
 	return all

@@ -17,20 +17,13 @@ import (
 // sitting may change.
 func held(n int, noise float64, seed uint64, times func(sitting, entrant int) float64) *Race {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	r := NewSittings(n+1, 0, n, seed)
-	for {
-		for order := r.Next(); order != nil; order = r.Next() {
-			var samples []Sample
-			for _, e := range order {
-				samples = append(samples, Sample{e, times(r.Sittings()-1, e%n) * (1 + noise*rng.ExpFloat64()), 1})
-			}
-			r.Add(samples)
+	r := NewRace(n+1, 0, n, seed)
+	return hold(r, func(order []int) (samples []Sample) {
+		for _, e := range order {
+			samples = append(samples, Sample{e, times(r.Sittings()-1, e%n) * (1 + noise*rng.ExpFloat64()), 1})
 		}
-		if !r.Again() {
-			return r
-		}
-		r.Sit()
-	}
+		return samples
+	})
 }
 
 // TestOneSittingDecidesNothing: what disturbs a sitting as a whole, and makes a slow candidate
@@ -45,7 +38,8 @@ func TestOneSittingDecidesNothing(t *testing.T) {
 		{115, 93, 0, 0, 3},
 		{115, 93, 3, 0, 1}, // never
 		{100.5, 93, 1, 0, 3},
-		{102, 93, 1, 0, 1},
+		{102, 93, 1, 0, 3},
+		{106, 93, 1, 0, 1},
 		{90, 104, 1, 1, 3},
 		{90, 104, 2, 1, 2},
 	} {
@@ -63,18 +57,18 @@ func TestOneSittingDecidesNothing(t *testing.T) {
 	}
 }
 
-// TestNothingAtStake: where the default leads by much, or no disturbance can explain a gain, one
-// sitting is enough; near ties sit twice, and what is within a percent of the default does not replace it.
+// TestNothingAtStake: where the default leads by much, one sitting is enough; all others sit twice, and what is within a
+// percent of the default does not replace it.
 func TestNothingAtStake(t *testing.T) {
 	for _, c := range []struct {
 		times    []float64
 		winner   int
 		sittings int
 	}{
-		{[]float64{100, 104, 110}, 0, 1},
+		{[]float64{100, 106, 110}, 0, 1},
+		{[]float64{100, 104, 110}, 0, 2},
 		{[]float64{100}, 0, 1},
-		{[]float64{100, 70, 80}, 1, 1},
-		{[]float64{100, 70, 71}, 1, 2},
+		{[]float64{100, 70, 80}, 1, 2},
 		{[]float64{100, 90, 95}, 1, 2},
 		{[]float64{100, 99.3, 99.6}, 0, 2},
 		{[]float64{100, 101}, 0, 2},
@@ -156,7 +150,7 @@ func gains(v sgp.Variant) float64 {
 
 // TestTuningGoesOnBetweenSittings: a tuning that is stopped at any round, between two sittings
 // too, is taken up there: nothing is measured twice, and its records are those of one without a stop.
-// Until then those of first sittings count.
+// Until then the default stays.
 func TestTuningGoesOnBetweenSittings(t *testing.T) {
 	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 96, 8, 16)
 	other := linearOf(t, "out", "unstructured(sparsity=0.8)", 64, 96, 8, 8)
@@ -179,7 +173,7 @@ func TestTuningGoesOnBetweenSittings(t *testing.T) {
 		require.False(t, rec.Provisional)
 		require.Equal(t, 2, rec.Sittings)
 	}
-	require.GreaterOrEqual(t, whole.rounds, 3*(16+leastPlayoff))
+	require.GreaterOrEqual(t, whole.rounds, 3*(6+leastPlayoff))
 
 	provisional := 0
 	for stop := 1; stop < whole.rounds; stop += 17 {
@@ -192,7 +186,7 @@ func TestTuningGoesOnBetweenSittings(t *testing.T) {
 			if rec.Provisional {
 				provisional++
 				require.Equal(t, 1, rec.Sittings)
-				require.NotEqual(t, rec.Default, rec.Config)
+				require.Equal(t, rec.Default, rec.Config)
 			}
 		}
 		if len(until) == 3 {
@@ -226,7 +220,7 @@ func TestProvisionalWithoutJournal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int{0, 1}, []int{sum.Known, sum.Tuned})
 	require.NotContains(t, read(t, dir, "linear.jsonl"), "provisional")
-	require.GreaterOrEqual(t, again.rounds, 16+leastPlayoff)
+	require.GreaterOrEqual(t, again.rounds, 6+leastPlayoff)
 }
 
 // TestBudgetBetweenSittings: first sittings come first, and what the budget leaves unconfirmed

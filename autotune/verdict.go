@@ -16,65 +16,45 @@ type Verdict struct {
 	Noisy   bool    `json:"-"`
 }
 
-// gap is that between the default and itself in some rounds.
-func (r *Race) gap(rounds []int) float64 {
-	ratios := r.against(r.alias, rounds)
-	if len(ratios) == 0 {
-		return 0
+// gains reports whether the fastest gains enough to replace the default, if that is beyond doubt.
+func (v Verdict) gains() bool { return v.Gain > max(leastGain, v.Noise) }
+
+// gap is that between the default and itself in some rounds, with its standard error.
+func (r *Race) gap(rounds []int) score {
+	var ratios []float64
+	for _, i := range rounds {
+		if d, t := r.rounds[r.fallback][i], r.rounds[r.alias][i]; d > 0 && t > 0 {
+			ratios = append(ratios, t/d)
+		}
 	}
-	return math.Abs(median(ratios) - 1)
+	if len(ratios) == 0 {
+		return score{}
+	}
+	return score{math.Abs(median(ratios) - 1), middle(ratios).err}
 }
 
-// noise is the gap between the default and itself: of several sittings the root of the mean
-// square, over the root of their number, as the errors of a mean are.
-func (r *Race) noise() float64 {
-	sum, n := 0.0, 0.0
-	for _, rounds := range r.sittings() {
-		g := r.gap(rounds)
-		sum, n = sum+g*g, n+1
-	}
-	return math.Sqrt(sum) / max(n, 1)
+// counts reports whether a sitting does: its default does not differ too much from itself, by more
+// than chance.
+func (r *Race) counts(rounds []int) bool {
+	gap := r.gap(rounds)
+	return gap.time <= max(refused, sure*gap.err)
 }
 
 // against are the ratios of an entrant's times to the default's in some rounds.
 func (r *Race) against(e int, rounds []int) (ratios []float64) {
 	for _, i := range rounds {
-		if d, t := r.rounds[r.fallback][i], r.rounds[e][i]; d > 0 && t > 0 {
+		if d, t := r.time(r.fallback, i), r.time(e, i); d > 0 && t > 0 {
 			ratios = append(ratios, t/d)
 		}
 	}
 	return ratios
 }
 
-// undecided reports whether more rounds may replace the default: the gain is enough,
-// but not yet beyond doubt.
-func (r *Race) undecided() bool {
-	v := r.Verdict()
-	return v.Fastest != r.fallback && v.P >= significance && v.Gain > max(leastGain, v.Noise)
-}
-
-// isClear reports whether further rounds would hardly change the verdict: nobody gains
-// half of what it takes, or the fastest leads by much and beyond doubt.
-func (r *Race) isClear() bool {
-	v := r.Verdict()
-	fastest, score := r.order(), r.scores()
-	switch {
-	case v.Noisy:
-		return false
-	case max(v.Gain, 1-score[fastest[0]].time/score[r.fallback].time) <= leastGain/2:
-		return len(r.alive) == 2 || r.round >= r.start+stages[len(stages)-1].until+stayPlayoff // or it has no rivals
-	case v.P >= significance/10 || v.Gain <= 2*max(leastGain, v.Noise):
-		return false
-	}
-	return score[fastest[1]].time >= (1+wideLead)*score[fastest[0]].time
-}
-
-// Verdict judges the race as it stands: by one sitting, or by two, in both of which the
-// fastest has to gain something; of three and more, the one that differs most from the middle
-// does not count.
+// Verdict judges the race as it stands: by the rounds of two sittings and more, in each of which the
+// fastest has to gain something. Of three and more, the one that differs most from the middle does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
-	v.Noise = r.noise()
+	v.Noise = r.gap(slices.Concat(r.sittings()...)).time
 	v.Refused, v.Noisy = v.Noise > refused, v.Noise > noisy
 	var sittings [][]float64
 	for _, rounds := range r.sittings() {
@@ -88,22 +68,21 @@ func (r *Race) Verdict() Verdict {
 	if len(sittings) > 2 {
 		sittings = withoutOdd(sittings)
 	}
-	var all, middles []float64
+	wins, n, denied := 0, 0, false
 	for _, ratios := range sittings {
-		all, middles = append(all, ratios...), append(middles, median(ratios))
-	}
-	wins, n := 0, 0
-	for _, x := range all {
-		if x < 1 {
-			wins++
+		for _, x := range ratios {
+			if x < 1 {
+				wins++
+			}
+			if x != 1 {
+				n++
+			}
 		}
-		if x != 1 {
-			n++
-		}
+		denied = denied || median(ratios) >= 1
 	}
 	v.P = signTest(wins, n)
-	v.Gain = 1 - median(middles)
-	if v.P < significance && v.Gain > max(leastGain, v.Noise) && slices.Max(middles) < 1 && !v.Refused && (r.held == 0 || len(middles) > 1) {
+	v.Gain = 1 - median(slices.Concat(sittings...))
+	if v.P < significance && v.gains() && !denied && !v.Refused && len(sittings) > 1 {
 		v.Winner = v.Fastest
 	}
 	return v
@@ -134,31 +113,26 @@ type Timing struct {
 
 // Timing of an entrant; zero without a sample.
 func (r *Race) Timing(entrant int) Timing {
-	if r.counts[entrant] == 0 {
+	if r.samples[entrant] == 0 {
 		return Timing{}
 	}
-	var own, ratios []float64
-	for _, rounds := range r.sittings() {
-		for _, i := range rounds {
-			if d := r.rounds[r.fallback][i]; d > 0 {
-				own = append(own, d)
-			}
-		}
-		if in := r.against(entrant, rounds); len(in) > 0 {
-			ratios = append(ratios, median(in))
+	rounds := slices.Concat(r.sittings()...)
+	var own []float64
+	for _, i := range rounds {
+		if d := r.time(r.fallback, i); d > 0 {
+			own = append(own, d)
 		}
 	}
+	ratios := r.against(entrant, rounds)
 	if len(ratios) == 0 {
 		all := make([]int, r.round)
 		for i := range all {
 			all[i] = i
 		}
-		if in := r.against(entrant, all); len(in) > 0 {
-			ratios = append(ratios, median(in))
-		}
+		ratios = r.against(entrant, all)
 	}
 	if len(own) == 0 || len(ratios) == 0 { // the default was dropped
-		return Timing{r.minimum[entrant], r.minimum[entrant], r.counts[entrant]}
+		return Timing{r.minimum[entrant], r.minimum[entrant], r.samples[entrant]}
 	}
-	return Timing{r.minimum[entrant], median(own) * median(ratios), r.counts[entrant]}
+	return Timing{r.minimum[entrant], median(own) * median(ratios), r.samples[entrant]}
 }

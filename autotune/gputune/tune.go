@@ -209,7 +209,15 @@ func (b *bench) race(ctx context.Context, t *gpuplan.Trial, p *packing, dir stri
 	h := fnv.New64a()
 	fmt.Fprint(h, problemOf(t.Linear, t.Problem))
 	race := autotune.NewRace(len(all), 0, alias, h.Sum64())
-	for order := race.Next(); order != nil; order = race.Next() {
+	for {
+		order := race.Next()
+		if order == nil {
+			if !race.Again() {
+				break
+			}
+			race.Sit() // at once: a GPU is shared with nobody
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}

@@ -27,6 +27,7 @@ type contender struct {
 	models   []*runtime.Model
 	sessions []*runtime.Session
 	operands []operands // the server's
+	used     int        // of the copies
 	next     int        // the copy whose turn it is
 	runs     int        // a block; 0: not known yet
 	last     int64      // time of the last run, in ns
@@ -120,7 +121,7 @@ func (s *server) open(o *Open, f File) (r Result) {
 	}
 	s.contenders[f.ID] = c
 	c.isa, c.batch, c.next, c.runs, c.last = isa, o.Batch, 0, 0, 0
-	if err := c.copies(max(len(c.models), 1)); err != nil {
+	if err := c.copies(1); err != nil {
 		return fail(err)
 	}
 	l := c.models[0].Layers()[0]
@@ -172,27 +173,24 @@ func (c *contender) add() error {
 	return err
 }
 
-// copies makes as many copies of the weights, each with a session.
+// copies has as many copies of the weights used, each with a session. Those that there are beyond
+// stay for later rounds.
 func (c *contender) copies(n int) error {
 	for len(c.models) < n {
 		if err := c.add(); err != nil {
 			return err
 		}
 	}
-	for _, m := range c.models[n:] {
-		if err := m.Close(); err != nil {
-			return err
-		}
-	}
-	c.models, c.sessions = c.models[:n], c.sessions[:min(n, len(c.sessions))]
-	for _, m := range c.models[len(c.sessions):] {
+	for len(c.sessions) < n {
 		c.shift()
+		m := c.models[len(c.sessions)]
 		s, err := m.NewSession(m.Layers()[0].Name, runtime.MaxBatch(c.batch), runtime.WithISA(c.isa), runtime.Threads(1))
 		if err != nil {
 			return err
 		}
 		c.sessions = append(c.sessions, s)
 	}
+	c.used = n
 	c.next %= n
 	return nil
 }
@@ -209,7 +207,7 @@ func (c *contender) rest() {
 func (c *contender) run(n int, inTurn bool) error {
 	for range n {
 		if inTurn {
-			c.next = (c.next + 1) % len(c.sessions)
+			c.next = (c.next + 1) % c.used
 		}
 		o := c.operands[c.next%len(c.operands)]
 		if err := c.sessions[c.next].Run(context.Background(), o.in, o.out); err != nil {
