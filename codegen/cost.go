@@ -184,12 +184,12 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 			continue
 		}
 		w, c := float64(weights), r.columns
-		fma, loads, issued := 1.15*w*nv/m.FMA, c*nv+w, w*nv+w+4*c+3
+		fma, loads, issued := 1.15*w*nv/m.FMA, c*nv+w*m.lists.shared, w*nv+w+4*c+3
 		switch {
 		case w > c: // a shared column is loaded first
 			fma, issued = 1.3*w*nv/m.FMA, issued+nv
-		case (s.Kind == sgp.Step || s.MR == 1) && machines[m.isa].LaneCopies: // one load has the weights of a round
-			loads = c*nv + w/4
+		case s.Kind == sgp.Step || s.MR == 1:
+			loads = c*nv + w*m.lists.weight
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
 		// chain overlaps with its neighbours, the more the shorter it is, and
@@ -286,7 +286,7 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 func estimateDeltaTile(v sgp.Variant, p Problem, batch int, m Core) float64 {
 	t, outgrown := 8, 1.15 // the tile, the first-level cache
 	if m.isa == runtime.AVX512 {
-		t, outgrown = 16, 1.5
+		t, outgrown = 16, 1.3
 	}
 	sum := 0.0
 	for _, n := range v.Lanes.Cnt {

@@ -13,7 +13,7 @@ import (
 // free is a core on which nothing takes time, but for what limit sets.
 func free(limit func(*Core)) Core {
 	inf := math.Inf(1)
-	m := Core{isa: runtime.AVX2, lanes: 8, lists: listCost{chain: 1}, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
+	m := Core{isa: runtime.AVX2, lanes: 8, lists: listCost{chain: 1, weight: 0.25, shared: 1}, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
 	limit(&m)
 	return m
 }
