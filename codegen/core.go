@@ -148,22 +148,22 @@ func Builtin(isa runtime.ISA) Core { return cores[isa].known() }
 var cores = map[runtime.ISA]Core{
 	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
 		tile:  []tileCost{{28 << 10, 1.1, 0}, {32 << 10, 1.1, 0.18}, {40 << 10, 1.1, 0.36}, {48 << 10, 1.1, 0.84}, {56 << 10, 1.1, 1.6}, {64 << 10, 1.1, 2.25}, {1 << 30, 1.1, 3.2}},
-		lists: listCost{0.87, 0.5, 10, 0.25, 1},
+		lists: listCost{chain: 0.87, alone: 0.5, step: 10, weight: 0.25, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
 			Expand: 2.4, Group: 8.4, Step: 4.6, Delta: 1.0, L2: 28, L3: 16, Memory: 6}},
 	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.35, 0}, {40 << 10, 1.5, 0}, {64 << 10, 1.7, 0}, {1 << 30, 2.2, 0}},
-		lists: listCost{1, 0.35, 0, 0.5, 0.5},
+		lists: listCost{chain: 1, alone: 0.35, weight: 0.5, shared: 0.5},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
 			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
 	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
-		lists: listCost{1, 0.35, 0, 1, 1},
+		lists: listCost{chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 4, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 20, L3: 10, Memory: 5}},
 	runtime.SVE: {isa: runtime.SVE, lanes: 8, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
-		lists: listCost{1, 0.35, 0, 1, 1},
+		lists: listCost{chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 5, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 30, L3: 12, Memory: 6}},
 }
@@ -178,7 +178,7 @@ type listCost struct {
 	alone float64 // of a loop exit not foreseen: what the columns cost that one row of a PanelStep has more than another
 	step  float64 // cycles of a panel of a PanelStep
 	// weight and shared are what the load of a weight is, of one of a vector, in lists and
-	// where rows share columns: a load has the weights of a round of four where copies of
+	// in panels whose rows share columns: a load has the weights of a round of four where copies of
 	// lanes cost nothing beside multiply-adds, and where vectors of 64 bytes have two
 	// ports of three it may take the other one.
 	weight, shared float64

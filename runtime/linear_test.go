@@ -300,12 +300,15 @@ func TestReadInPlaceLongVectors(t *testing.T) {
 		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{want}))
 		of := s.steps[0].now.(*tileLinear)
 		require.Equal(t, f.mr == 1, of.inPlace, "%v: short vectors", f)
+		of.inPlace = false
+		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{want}))
+		require.False(t, of.inPlace)
 		of.lanes = 16
 		of.prepare(batch)
 		require.True(t, of.inPlace, "%v", f)
 		require.NoError(t, s.Run(context.Background(), [][]float32{x}, [][]float32{got}))
 		require.True(t, slices.Equal(want, got), "%v", f)
-		s.Close()
+		require.NoError(t, s.Close())
 	}
 }
 
