@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"github.com/sparsegen/sparsegen/codegen"
 	"github.com/sparsegen/sparsegen/internal/atomicfile"
@@ -28,26 +27,19 @@ import (
 func main() { worker.Main(kernels.Kernels()) }
 `
 
-// kernelsOf are the kernels of every configuration in the spaces of the problems,
-// for the given levels.
+// kernelsOf are the kernels that serve the given levels with every configuration in the
+// spaces of the problems.
 func kernelsOf(problems []codegen.Problem, levels []sparse.ISA) []codegen.Kernel {
 	var ks []codegen.Kernel
-	of := func(list []codegen.Kernel) {
-		for _, k := range list {
-			if slices.Contains(levels, k.ISA) {
-				ks = append(ks, k)
-			}
-		}
-	}
 	for _, p := range problems {
 		for _, c := range codegen.Space(p) {
-			of(c.Kernels(p.TokenMajor))
+			ks = append(ks, c.Kernels(p.TokenMajor)...)
 		}
 	}
 	for _, isa := range levels { // what calibrations need
-		of(codegen.ProbeKernels(isa))
+		ks = append(ks, codegen.ProbeKernels(isa)...)
 	}
-	return codegen.Sort(ks)
+	return codegen.Serving(ks, levels)
 }
 
 // Compile compiles the worker that a tuning of the ops needs, where it is not in the

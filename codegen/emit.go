@@ -80,6 +80,42 @@ var machines = func() map[runtime.ISA]asm.Machine {
 	return all
 }()
 
+// Serving are the kernels of all that serve the given levels: those of a level itself and,
+// for a form that no level of an architecture has kernels of, those of the levels below.
+// For no level at all they are the fallbacks alone.
+func Serving(all []Kernel, isas []runtime.ISA) []Kernel {
+	all = Sort(all)
+	type place struct {
+		form runtime.KernelKey // of any width
+		arch string
+	}
+	of := func(k Kernel) place {
+		k.Key.T, k.Key.NB = 0, 0
+		return place{k.Key, k.ISA.Arch()}
+	}
+	served, lowest := map[place]bool{}, map[string]runtime.ISA{}
+	for _, isa := range isas {
+		if low, ok := lowest[isa.Arch()]; !ok || isa < low {
+			lowest[isa.Arch()] = isa
+		}
+	}
+	for _, k := range all {
+		served[of(k)] = served[of(k)] || slices.Contains(isas, k.ISA)
+	}
+	var ks []Kernel
+	for _, k := range all {
+		below := k.ISA < lowest[k.ISA.Arch()] && !served[of(k)]
+		switch {
+		case len(isas) == 0:
+			k.ISA = runtime.Generic
+			fallthrough
+		case k.ISA == runtime.Generic, below, slices.Contains(isas, k.ISA):
+			ks = append(ks, k)
+		}
+	}
+	return Sort(ks)
+}
+
 // Sort orders kernels and drops repeats, so that output does not depend on the
 // order of layers.
 func Sort(ks []Kernel) []Kernel {

@@ -44,8 +44,7 @@ func levels(m *ir.Module) ([]runtime.ISA, error) {
 }
 
 // kernelsOf are the CPU kernels that a module's layers need on its targets: those of
-// the planner's candidates and those of the records. A level without a kernel of
-// some form uses the one of the level below.
+// the planner's candidates and those of the records.
 func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 	if err := supported(m); err != nil {
 		return nil, err
@@ -67,34 +66,7 @@ func kernelsOf(m *ir.Module, t *tuned) ([]codegen.Kernel, error) {
 		}
 		all = append(all, t.recordedKernels(problems, isas)...)
 	}
-	all = codegen.Sort(all)
-	type place struct {
-		form runtime.KernelKey // of any width
-		arch string
-	}
-	of := func(k codegen.Kernel) place {
-		k.Key.T, k.Key.NB = 0, 0
-		return place{k.Key, k.ISA.Arch()}
-	}
-	served, lowest := map[place]bool{}, map[string]runtime.ISA{}
-	for _, isa := range slices.Backward(isas) {
-		lowest[isa.Arch()] = isa
-	}
-	for _, k := range all {
-		served[of(k)] = served[of(k)] || slices.Contains(isas, k.ISA)
-	}
-	var ks []codegen.Kernel
-	for _, k := range all {
-		below := k.ISA < lowest[k.ISA.Arch()] && !served[of(k)]
-		switch {
-		case len(isas) == 0:
-			k.ISA = runtime.Generic
-			fallthrough
-		case k.ISA == runtime.Generic, below, slices.Contains(isas, k.ISA):
-			ks = append(ks, k)
-		}
-	}
-	return codegen.Sort(ks), nil
+	return codegen.Serving(all, isas), nil
 }
 
 // kernelFiles are the generated files of a module's package.
