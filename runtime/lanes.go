@@ -250,7 +250,7 @@ func (d *lanesLinear) prepare(batch int) runner {
 		for i := range d.kernels {
 			if n := d.kernels[i].tokens; n <= rest {
 				k = &d.kernels[i]
-			} else if 2*n <= 3*rest {
+			} else if k.tokens < rest && 2*n <= 3*rest {
 				k = &d.kernels[i]
 				break
 			}
