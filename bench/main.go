@@ -147,7 +147,9 @@ func run(args []string, stdout, stderr io.Writer, ours Ours) int {
 			return fail(err)
 		}
 	}
-	peers.Pin()
+	if err := peers.Pin(); err != nil {
+		return fail(err)
+	}
 	report := &Report{Schema: schema, Time: time.Now().UTC(), Machine: thisMachine(), Libraries: libraries(ours), Settings: o.set}
 	report.header(stdout)
 	gs := groups(cases)

@@ -141,7 +141,7 @@ func TestColdCasesRotateCopies(t *testing.T) {
 		if g.cases[0].shape() != "linear/384x1536/b1-cold" {
 			continue
 		}
-		peers.Pin()
+		require.NoError(t, peers.Pin())
 		small := &group{g.cases[:2]} // dense, nm(2,4)
 		results, err := small.race(plain{}, settings{Rounds: 1, Block: 1, PoolBytes: 5 << 20, Seed: 1})
 		require.NoError(t, err)

@@ -43,6 +43,9 @@ func (r *Report) header(w io.Writer) {
 		fmt.Fprintf(w, "  %-13s %-13s %s: %s\n", l.Name, l.Layout, l.Library, l.Note)
 	}
 	fmt.Fprintf(w, "One thread, its CPU time; medians of at least %d interleaved rounds; ×: times as fast as OpenBLAS, paired by round.\n", r.Settings.Rounds)
+	if m.CPUs == 1 {
+		fmt.Fprintln(w, "One processor for all threads: Go's monitor takes an eighth of the time from Go code that runs after C code, so ours looks slower than it is.")
+	}
 	fmt.Fprintf(w, "*: multiplies by zeros instead of skipping them. -: no kernel for the case. Cold: weights rotate through at least %d MB.\n", r.Settings.PoolBytes>>20)
 }
 

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // problem draws operands; a share of the weights is zero.
@@ -57,7 +59,7 @@ func requireProduct(t *testing.T, w, x, y []float32, p Problem) {
 }
 
 func TestPeersComputeTheProduct(t *testing.T) {
-	Pin()
+	require.NoError(t, Pin())
 	for _, peer := range All() {
 		for _, shape := range [][3]int{{16, 16, 1}, {48, 33, 8}, {64, 128, 49}, {100, 68, 196}, {33, 17, 5}} {
 			for _, zeros := range []float64{0, 0.9} {
@@ -92,7 +94,7 @@ func TestPeersComputeTheProduct(t *testing.T) {
 // XNNPACK's convolution must be the sparse kernel: an infinite input whose
 // weight is zero leaves the output finite.
 func TestXNNPACKConvolutionSkipsZeros(t *testing.T) {
-	Pin()
+	require.NoError(t, Pin())
 	p := Problem{Out: 64, In: 32, Batch: 49, Layout: FeatureMajor}
 	w, x := problem(t, p, 0.5)
 	for i := range p.Batch {
@@ -142,4 +144,27 @@ func TestTranspose(t *testing.T) {
 func TestBufferRejectsEmpty(t *testing.T) {
 	_, err := NewBuffer(0)
 	require.ErrorContains(t, err, "buffer of 0 values")
+}
+
+// TestPinnedAlone: no other thread may run where the pinned one does, those to come included.
+func TestPinnedAlone(t *testing.T) {
+	if runtime.NumCPU() == 1 {
+		t.Skip("one processor")
+	}
+	require.NoError(t, Pin())
+	var own, other unix.CPUSet
+	require.NoError(t, unix.SchedGetaffinity(0, &own))
+	require.Equal(t, 1, own.Count())
+	others := make(chan unix.CPUSet)
+	go func() {
+		runtime.LockOSThread()
+		var set unix.CPUSet
+		_ = unix.SchedGetaffinity(0, &set)
+		others <- set
+	}()
+	other = <-others
+	require.Equal(t, runtime.NumCPU()-1, other.Count())
+	for i := range 64 * len(own) {
+		require.False(t, own.IsSet(i) && other.IsSet(i))
+	}
 }
