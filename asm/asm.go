@@ -120,6 +120,7 @@ const (
 	OpVMin                     // Dst = A < B ? A : B
 	OpVAddI32                  // Dst = A + B, 32-bit integers
 	OpVSubI32                  // Dst = A - B, 32-bit integers
+	OpVAnd                     // Dst = A & B, bit by bit
 	OpVShlI                    // Dst = A << Imm, 32-bit lanes
 	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
 	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed

@@ -187,6 +187,7 @@ func (b *Builder) VMax(d, x, y Reg)    { b.add(Inst{Op: OpVMax, Dst: d, A: x, B:
 func (b *Builder) VMin(d, x, y Reg)    { b.add(Inst{Op: OpVMin, Dst: d, A: x, B: y}) }
 func (b *Builder) VAddI32(d, x, y Reg) { b.add(Inst{Op: OpVAddI32, Dst: d, A: x, B: y}) }
 func (b *Builder) VSubI32(d, x, y Reg) { b.add(Inst{Op: OpVSubI32, Dst: d, A: x, B: y}) }
+func (b *Builder) VAnd(d, x, y Reg)    { b.add(Inst{Op: OpVAnd, Dst: d, A: x, B: y}) }
 func (b *Builder) VShlI(d, x Reg, imm int) {
 	b.add(Inst{Op: OpVShlI, Dst: d, A: x, Imm: int64(imm)})
 }

@@ -48,7 +48,7 @@ func TestAsmdecl(t *testing.T) {
 	}{
 		{runtime.AVX2, []mistake{
 			{"MOVQ   y+0(FP)", "MOVQ y+8(FP)", "invalid offset y+8(FP)"},
-			{"MOVQ   x+16(FP)", "MOVL x+16(FP)", "invalid MOVL"},
+			{"MOVQ   w+32(FP)", "MOVL w+32(FP)", "invalid MOVL"},
 			{"bias+64(FP)", "bios+64(FP)", "unknown variable bios"},
 			{"NOSPLIT, $0-88", "NOSPLIT, $0-80", "wrong argument size"},
 		}},

@@ -31,7 +31,7 @@ type slab struct {
 	span     // of a slab
 	key      runtime.KernelKey
 	nb, g    int // tokens; slabs in step
-	x, y     asm.Reg
+	y        asm.Reg
 	bias     asm.Reg
 	cnt      asm.Reg // LanesList
 	w, meta  stream
@@ -54,23 +54,48 @@ func (s stream) of(j, disp int) asm.Mem {
 	return asm.Mem{Base: s.at, Index: s.stride, Scale: j, Disp: disp}
 }
 
-// inStep is how many slabs of some vectors each a kernel for one token walks at
-// once. One stream leaves most of the memory's bandwidth unused: hardware fetches ahead in each
-// stream by itself, and stops at the end of each page.
+// inStep is how many slabs of some vectors each a kernel walks at once. With one token, one
+// stream leaves most of the memory's bandwidth unused: hardware fetches ahead in each
+// stream by itself, and stops at the end of each page. With several, slabs share what is
+// loaded of a token.
 func inStep(k runtime.KernelKey, mc asm.Machine, vectors int) int {
 	// Each slab has its accumulators and its indices in registers, all share a table.
 	fits := func(g int) bool {
 		return 2*g*vectors+tables(k, mc) < mc.Regs*3/4
 	}
 	switch {
+	case k.Op != runtime.LanesDense && k.Op != runtime.LanesNM:
+		return 1
+	case sharesTokens(k, mc, vectors):
+		g := 4
+		for g > 1 && registers(k, mc, g) > mc.Regs {
+			g /= 2
+		}
+		return g
 	case k.NB > 1:
 		return 1
-	case k.Op == runtime.LanesDense, k.Op == runtime.LanesNM && mc.Regs > 16 && fits(4):
+	case k.Op == runtime.LanesDense, mc.Regs > 16 && fits(4):
 		return 4
-	case k.Op == runtime.LanesNM && fits(2):
+	case fits(2):
 		return 2
 	}
 	return 1
+}
+
+// sharesTokens reports whether slabs in step share what is loaded of several tokens. Where
+// a slab is several vectors these do, and fill the registers.
+func sharesTokens(k runtime.KernelKey, mc asm.Machine, vectors int) bool {
+	return k.NB > 1 && vectors == 1 && !mc.Scalable
+}
+
+// registers is the vector registers that g slabs of one vector in step take with several
+// tokens: accumulators and a weight each, and what the tokens are multiplied from.
+func registers(k runtime.KernelKey, mc asm.Machine, g int) int {
+	n := g*int(k.NB) + g + 1
+	if k.Op == runtime.LanesNM {
+		n += int(k.NB)*tables(k, mc) + g*layoutNM(k, mc, 1).phases
+	}
+	return n
 }
 
 // tables is the registers that M activations fill, among which indices choose.
@@ -104,7 +129,7 @@ func lanesSpan(of span, k runtime.KernelKey) {
 	b := of.Builder
 	s := &slab{span: of, key: k, nb: int(k.NB)}
 	n := b.Arg("n")
-	s.x, s.y, s.bias, s.w.at = b.Arg("x"), b.Arg("y"), b.Arg("bias"), b.Arg("w")
+	s.y, s.bias, s.w.at = b.Arg("y"), b.Arg("bias"), b.Arg("w")
 	if k.Op != runtime.LanesDense {
 		s.meta.at = b.Arg("meta")
 	}
@@ -163,7 +188,7 @@ func (s *slab) strides(g int) {
 		set(&s.w, k, int(s.key.S)*4)
 		return
 	}
-	l := s.nmLayout()
+	l := layoutNM(s.key, s.Machine(), s.n)
 	s.ShrI(k, bits.TrailingZeros(uint(l.m)))
 	words := s.Int()
 	if l.groups > 1 { // k/groups, rounded up; exact for extents below 2^31
@@ -228,30 +253,42 @@ func (s *slab) weight(v, disp int) asm.Mem { return s.w.of(v/s.n, disp) }
 // output is weight for what lies slab by slab.
 func (s *slab) output(at asm.Reg, v int) asm.Mem { return asm.At(at, v/s.n*int(s.key.S)*4) }
 
-// ahead is how far before its use a weight is asked for where decoding fills the
-// core's window, so that it does not run ahead to the memory by itself: bytes.
-// Streams that need no decoding lose by it.
+// ahead is how far before its use a weight is asked for where decoding, or the
+// multiply-adds of several tokens, fill the core's window, so that it does not run ahead to
+// the memory by itself: bytes. Streams whose weights are multiplied once, and need no decoding, lose by it.
 const ahead = 2048
 
-// column multiplies one column: the slab's weights are in wv, token t's
+// column multiplies one column: the weights of the slabs in step are in wv, token t's
 // activation is at s.token(xp, t, 0).
 func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
 	for t := range s.nb {
 		m := s.token(xp, t, 0)
-		if s.n == 1 {
+		if len(wv) == 1 {
 			s.FMABcast(s.acc[t][0], wv[0], m)
 			continue
 		}
 		xb := s.Vec()
 		s.Bcast(xb, m)
-		for v := range s.n {
+		for v := range wv {
 			s.FMA(s.acc[t][v], wv[v], xb)
 		}
 	}
 }
 
-// storedColumn is column with the weights in memory at w, which it passes, for
-// the slabs in step.
+// loadWeights loads the weights that lie disp bytes on.
+func (s *slab) loadWeights(disp int) []asm.Reg {
+	wv := s.Vecs(s.g * s.n)
+	for v := range wv {
+		m := s.weight(v, disp)
+		s.load(wv[v], m, v%s.n)
+		if sharesTokens(s.key, s.Machine(), s.n) {
+			s.Prefetch(m.Plus(ahead))
+		}
+	}
+	return wv
+}
+
+// storedColumn is column with the weights in memory at w, which it passes.
 func (s *slab) storedColumn(xp asm.Reg) {
 	if s.nb == 1 {
 		xb := s.Vec()
@@ -260,18 +297,13 @@ func (s *slab) storedColumn(xp asm.Reg) {
 			s.fma(a, xb, s.weight(v, 0), v%s.n)
 		}
 	} else {
-		wv := s.Vecs(s.n)
-		for v := range wv {
-			s.load(wv[v], s.weight(v, 0), v)
-		}
-		s.column(wv, xp)
+		s.column(s.loadWeights(0), xp)
 	}
 	s.AddI(s.w.at, int(s.key.S)*4)
 }
 
 func (s *slab) dense() {
-	xp, k := s.Int(), s.Arg("k")
-	s.Mov(xp, s.x)
+	xp, k := s.Arg("x"), s.Arg("k")
 	s.Loop("k", k, func() {
 		s.storedColumn(xp)
 		s.AddI(xp, 4)
@@ -279,138 +311,15 @@ func (s *slab) dense() {
 }
 
 func (s *slab) list() {
-	xp, off, c := s.Int(), s.Int(), s.Int()
+	x, xp, off, c := s.Arg("x"), s.Int(), s.Int(), s.Int()
 	s.LoadU(c, 4, asm.At(s.cnt, 0))
 	s.AddI(s.cnt, 4)
 	s.While("column", c, func() {
 		s.LoadU(off, 2, asm.At(s.meta.at, 0))
 		s.AddI(s.meta.at, 2)
-		s.Lea(xp, asm.Mem{Base: s.x, Index: off, Scale: 4})
+		s.Lea(xp, asm.Mem{Base: x, Index: off, Scale: 4})
 		s.storedColumn(xp)
 	})
-}
-
-// nmLayout is how the indices of LanesNM fill words.
-type nmLayout struct {
-	n, m   int
-	bits   int // an index
-	per    int // indices a word
-	groups int // groups a word, or 0: a group takes several words
-	words  int // words a group, if several
-}
-
-func (s *slab) nmLayout() nmLayout {
-	n, m := int(s.key.N), int(s.key.M)
-	bit := max(1, bits.TrailingZeros(uint(m)))
-	l := nmLayout{n: n, m: m, bits: bit, per: 32 / bit}
-	if n > l.per {
-		l.words = (n + l.per - 1) / l.per
-	} else {
-		l.groups = l.per / n
-	}
-	return l
-}
-
-// nm walks the groups; the indices of up to 32/B stored elements of a lane lie
-// in one word, lowest first, and are shifted down as they are used.
-func (s *slab) nm() {
-	l := s.nmLayout()
-	n, m := l.n, l.m
-	xp, groups := s.Int(), s.Arg("k")
-	s.Mov(xp, s.x)
-	s.ShrI(groups, bits.TrailingZeros(uint(m)))
-	idx := s.Vecs(s.g * s.n)
-	loadWords := func() {
-		for v := range idx {
-			s.load(idx[v], s.meta.of(v/s.n, 0), v%s.n)
-		}
-		s.AddI(s.meta.at, int(s.key.S)*4)
-	}
-	shift := func() {
-		for v := range idx {
-			s.VShrI(idx[v], idx[v], l.bits)
-		}
-	}
-
-	if l.words > 0 {
-		s.Loop("group", groups, func() {
-			for q := range n {
-				if q%l.per == 0 {
-					loadWords()
-				}
-				s.stored(idx, xp, 0, q)
-				shift()
-			}
-			s.AddI(xp, 4*m)
-			s.AddI(s.w.at, n*int(s.key.S)*4)
-		})
-		return
-	}
-	main, rest, end := s.NewLabel("word"), s.NewLabel("rest"), s.NewLabel("end")
-	s.Label(main)
-	s.JumpLE(groups, l.groups-1, rest)
-	loadWords()
-	for e := range l.groups {
-		for q := range n {
-			s.stored(idx, xp, e*4*m, e*n+q)
-			if e*n+q+1 < l.groups*n {
-				shift()
-			}
-		}
-	}
-	s.AddI(xp, l.groups*4*m)
-	s.AddI(s.w.at, l.groups*n*int(s.key.S)*4)
-	s.AddI(groups, -l.groups)
-	s.Jump(main)
-	s.Label(rest)
-	if l.groups == 1 { // whole words leave no rest
-		return
-	}
-	s.JumpZ(groups, end)
-	loadWords()
-	group := func() {
-		for q := range n {
-			s.stored(idx, xp, 0, q)
-			shift()
-		}
-		s.AddI(xp, 4*m)
-		s.AddI(s.w.at, n*int(s.key.S)*4)
-	}
-	if l.groups == 2 { // one at most is left
-		group()
-	} else {
-		s.Loop("group", groups, group)
-	}
-	s.Label(end)
-}
-
-// stored multiplies the j-th stored element from w in every lane of the slabs
-// in step; idx holds its place in the group that begins at xp + disp.
-func (s *slab) stored(idx []asm.Reg, xp asm.Reg, disp, j int) {
-	m, count := int(s.key.M), tables(s.key, s.Machine())
-	at := func(v int) asm.Mem { return s.weight(v, j*int(s.key.S)*4) }
-	var wv []asm.Reg
-	if s.nb > 1 && count == 1 {
-		wv = s.Vecs(len(idx))
-		for v := range wv {
-			s.load(wv[v], at(v), v%s.n)
-		}
-	}
-	for t := range s.nb {
-		table := s.Vecs(count)
-		for h := range table {
-			s.BcastN(table[h], m/count, s.token(xp, t, disp+h*m/count*4))
-		}
-		for v := range idx {
-			sel := s.Vec()
-			s.Select(sel, idx[v], table, m)
-			if wv != nil {
-				s.FMA(s.acc[t][v], sel, wv[v])
-			} else {
-				s.fma(s.acc[t][v], sel, at(v), v%s.n)
-			}
-		}
-	}
 }
 
 // deltaTile builds DeltaTile: eight rows in step, each with its own column,

@@ -29,10 +29,9 @@ func masks(b *asm.Builder, k runtime.KernelKey) error {
 const valueBytes = 4 * sgp.MaskHead
 
 func (s *slab) mask() {
-	xp, k := s.Int(), s.Arg("k")
+	xp, k := s.Arg("x"), s.Arg("k")
 	bytes := int(s.key.S) / 8
 	ex := s.ExpandInit(0)
-	s.Mov(xp, s.x)
 	s.Loop("k", k, func() {
 		s.Prefetch(asm.At(s.w.at, ahead))
 		wv := s.Vecs(s.n)

@@ -278,6 +278,13 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpVMin:    func(l *lowerer, i *asm.Inst) { l.ctx.VMINPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVAddI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPADDD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVSubI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPSUBD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVAnd: func(l *lowerer, i *asm.Inst) {
+		if l.wide {
+			l.ctx.VPANDD(l.r(i.B), l.r(i.A), l.r(i.Dst))
+		} else {
+			l.ctx.VPAND(l.r(i.B), l.r(i.A), l.r(i.Dst))
+		}
+	},
 	asm.OpVShlI: func(l *lowerer, i *asm.Inst) {
 		l.ctx.VPSLLD(operand.U8(uint8(i.Imm)), l.r(i.A), l.r(i.Dst))
 	},

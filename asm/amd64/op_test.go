@@ -146,6 +146,7 @@ var programs = []program{
 	{"", asm.OpVMin, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VMin })},
 	{"", asm.OpVAddI32, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VAddI32 })},
 	{"", asm.OpVSubI32, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VSubI32 })},
+	{"", asm.OpVAnd, three(func(b *asm.Builder) func(d, x, y asm.Reg) { return b.VAnd })},
 	{"", asm.OpVShlI, func(b *asm.Builder, p *operands) { b.VShlI(p.d, p.a, 23) }},
 	{"", asm.OpVShrI, func(b *asm.Builder, p *operands) { b.VShrI(p.d, p.a, 2) }},
 	{"", asm.OpVSarI, func(b *asm.Builder, p *operands) { b.VSarI(p.d, p.a, 1) }},

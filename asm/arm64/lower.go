@@ -501,6 +501,7 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 	asm.OpVDiv:       three("fdiv.4s"),
 	asm.OpVAddI32:    three("add.4s"),
 	asm.OpVSubI32:    three("sub.4s"),
+	asm.OpVAnd:       three("and.16b"),
 	asm.OpVShlI:      shift("shl.4s"),
 	asm.OpVShrI:      shift("ushr.4s"),
 	asm.OpVSarI:      shift("sshr.4s"),

@@ -166,6 +166,7 @@ var scalableOps = map[asm.Op]func(l *lowerer, n int, i *asm.Inst) error{
 	asm.OpVMul:    threeScalable("fmul.z"),
 	asm.OpVAddI32: threeScalable("add.z"),
 	asm.OpVSubI32: threeScalable("sub.z"),
+	asm.OpVAnd:    threeScalable("and.z"),
 	asm.OpVShlI:   shiftScalable("lsl.z"),
 	asm.OpVShrI:   shiftScalable("lsr.z"),
 	asm.OpVSarI:   shiftScalable("asr.z"),

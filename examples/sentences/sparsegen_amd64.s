@@ -23869,71 +23869,70 @@ panel_end2:
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b1_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   k+56(FP), DI
-	IMUL3Q $+64, DI, DI
-	LEAQ   (DI)(DI*2), R8
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   k+56(FP), SI
+	IMUL3Q $+64, SI, SI
+	LEAQ   (SI)(SI*2), DI
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	VMOVUPS 128(BX), Y4
-	VMOVUPS 160(BX), Y5
-	VMOVUPS 192(BX), Y6
-	VMOVUPS 224(BX), Y7
-	ADDQ    $+256, BX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS 128(DX), Y4
+	VMOVUPS 160(DX), Y5
+	VMOVUPS 192(DX), Y6
+	VMOVUPS 224(DX), Y7
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
 
 k4:
-	VBROADCASTSS (R10), Y8
-	VFMADD231PS  (SI), Y8, Y0
-	VFMADD231PS  32(SI), Y8, Y1
-	VFMADD231PS  (SI)(DI*1), Y8, Y2
-	VFMADD231PS  32(SI)(DI*1), Y8, Y3
-	VFMADD231PS  (SI)(DI*2), Y8, Y4
-	VFMADD231PS  32(SI)(DI*2), Y8, Y5
-	VFMADD231PS  (SI)(R8*1), Y8, Y6
-	VFMADD231PS  32(SI)(R8*1), Y8, Y7
-	ADDQ         $+64, SI
-	ADDQ         $+4, R10
+	VBROADCASTSS (R8), Y8
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  32(BX), Y8, Y1
+	VFMADD231PS  (BX)(SI*1), Y8, Y2
+	VFMADD231PS  32(BX)(SI*1), Y8, Y3
+	VFMADD231PS  (BX)(SI*2), Y8, Y4
+	VFMADD231PS  32(BX)(SI*2), Y8, Y5
+	VFMADD231PS  (BX)(DI*1), Y8, Y6
+	VFMADD231PS  32(BX)(DI*1), Y8, Y7
+	ADDQ         $+64, BX
+	ADDQ         $+4, R8
 	DECQ         R9
 	JNZ          k4
-	LEAQ         (SI)(R8*1), SI
+	LEAQ         (BX)(DI*1), BX
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y0, (CX)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      Y1, 32(CX)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 64(DX)
+	VMOVUPS      Y2, 64(CX)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 96(DX)
+	VMOVUPS      Y3, 96(CX)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 128(DX)
+	VMOVUPS      Y4, 128(CX)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 160(DX)
+	VMOVUPS      Y5, 160(CX)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 192(DX)
+	VMOVUPS      Y6, 192(CX)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 224(DX)
-	ADDQ         $+256, DX
+	VMOVUPS      Y7, 224(CX)
+	ADDQ         $+256, CX
 	ADDQ         $-4, AX
 	JMP          slabs2
 
@@ -23942,29 +23941,29 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    $+64, BX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), SI
 	MOVQ    k+56(FP), DI
-	MOVQ    CX, R8
 
 k6:
-	VBROADCASTSS (R8), Y2
-	VFMADD231PS  (SI), Y2, Y0
-	VFMADD231PS  32(SI), Y2, Y1
-	ADDQ         $+64, SI
-	ADDQ         $+4, R8
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  (BX), Y2, Y0
+	VFMADD231PS  32(BX), Y2, Y1
+	ADDQ         $+64, BX
+	ADDQ         $+4, SI
 	DECQ         DI
 	JNZ          k6
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y0, (CX)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(DX)
-	ADDQ         $+64, DX
+	VMOVUPS      Y1, 32(CX)
+	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab5
 
@@ -23976,51 +23975,50 @@ end1:
 // Requires: AVX, AVX512F
 TEXT ·lanesDense_f32_s16_b1_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   k+56(FP), DI
-	IMUL3Q $+64, DI, DI
-	LEAQ   (DI)(DI*2), R8
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   k+56(FP), SI
+	IMUL3Q $+64, SI, SI
+	LEAQ   (SI)(SI*2), DI
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	VMOVUPS 192(BX), Z3
-	ADDQ    $+256, BX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
 
 k4:
-	VBROADCASTSS (R10), Z4
-	VFMADD231PS  (SI), Z4, Z0
-	VFMADD231PS  (SI)(DI*1), Z4, Z1
-	VFMADD231PS  (SI)(DI*2), Z4, Z2
-	VFMADD231PS  (SI)(R8*1), Z4, Z3
-	ADDQ         $+64, SI
-	ADDQ         $+4, R10
+	VBROADCASTSS (R8), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  (BX)(SI*1), Z4, Z1
+	VFMADD231PS  (BX)(SI*2), Z4, Z2
+	VFMADD231PS  (BX)(DI*1), Z4, Z3
+	ADDQ         $+64, BX
+	ADDQ         $+4, R8
 	DECQ         R9
 	JNZ          k4
-	LEAQ         (SI)(R8*1), SI
+	LEAQ         (BX)(DI*1), BX
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DX)
+	VMOVUPS      Z0, (CX)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(DX)
+	VMOVUPS      Z1, 64(CX)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(DX)
+	VMOVUPS      Z2, 128(CX)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(DX)
-	ADDQ         $+256, DX
+	VMOVUPS      Z3, 192(CX)
+	ADDQ         $+256, CX
 	ADDQ         $-4, AX
 	JMP          slabs2
 
@@ -24029,24 +24027,24 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (BX), Z0
-	ADDQ    $+64, BX
+	VMOVUPS (DX), Z0
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), SI
 	MOVQ    k+56(FP), DI
-	MOVQ    CX, R8
 
 k6:
-	VBROADCASTSS (R8), Z1
-	VFMADD231PS  (SI), Z1, Z0
-	ADDQ         $+64, SI
-	ADDQ         $+4, R8
+	VBROADCASTSS (SI), Z1
+	VFMADD231PS  (BX), Z1, Z0
+	ADDQ         $+64, BX
+	ADDQ         $+4, SI
 	DECQ         DI
 	JNZ          k6
 	VBROADCASTSS lo+72(FP), Z1
 	VBROADCASTSS hi+76(FP), Z2
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (DX)
-	ADDQ         $+64, DX
+	VMOVUPS      Z0, (CX)
+	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab5
 
@@ -24058,37 +24056,2285 @@ end1:
 // Requires: AVX, FMA3
 TEXT ·lanesDense_f32_s16_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ ldx+24(FP), DI
+	MOVQ y+0(FP), CX
+	MOVQ bias+64(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ ldx+24(FP), SI
 
 slab2:
-	VMOVUPS (BX), Y0
+	VMOVUPS (DX), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(BX), Y2
+	VMOVUPS 32(DX), Y2
 	VMOVAPS Y2, Y3
-	ADDQ    $+64, BX
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), DI
 	MOVQ    k+56(FP), R8
-	MOVQ    CX, R9
 
 k3:
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	VBROADCASTSS (R9), Y6
+	VMOVUPS      (BX), Y4
+	VMOVUPS      32(BX), Y5
+	VBROADCASTSS (DI), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y2
-	VBROADCASTSS (R9)(DI*1), Y6
+	VBROADCASTSS (DI)(SI*1), Y6
 	VFMADD231PS  Y6, Y4, Y1
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $+64, SI
-	ADDQ         $+4, R9
+	ADDQ         $+64, BX
+	ADDQ         $+4, DI
 	DECQ         R8
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         DX, R8
+	MOVQ         CX, DI
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (DI)
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 32(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (DI)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 32(DI)
+	ADDQ         $+64, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b2_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·lanesDense_f32_s16_b2_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $+64, DI, DI
+	LEAQ   (DI)(DI*2), R8
+
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVUPS 64(DX), Z2
+	VMOVAPS Z2, Z3
+	VMOVUPS 128(DX), Z4
+	VMOVAPS Z4, Z5
+	VMOVUPS 192(DX), Z6
+	VMOVAPS Z6, Z7
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R9
+	MOVQ    k+56(FP), R10
+
+k4:
+	VMOVUPS      (BX), Z8
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(DI*1), Z9
+	PREFETCHT0   2048(BX)(DI*1)
+	VMOVUPS      (BX)(DI*2), Z10
+	PREFETCHT0   2048(BX)(DI*2)
+	VMOVUPS      (BX)(R8*1), Z11
+	PREFETCHT0   2048(BX)(R8*1)
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VBROADCASTSS (R9)(SI*1), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $+64, BX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          k4
+	LEAQ         (BX)(R8*1), BX
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         CX, R9
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R9)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, 64(R9)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, 128(R9)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, 192(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R9)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 64(R9)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 128(R9)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 192(R9)
+	ADDQ         $+256, CX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab5:
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
+
+k6:
+	VMOVUPS          (BX), Z2
+	PREFETCHT0       2048(BX)
+	VFMADD231PS.BCST (DI), Z2, Z0
+	VFMADD231PS.BCST (DI)(SI*1), Z2, Z1
+	ADDQ             $+64, BX
+	ADDQ             $+4, DI
+	DECQ             R8
+	JNZ              k6
+	VBROADCASTSS     lo+72(FP), Z2
+	VBROADCASTSS     hi+76(FP), Z3
+	MOVQ             CX, DI
+	VMAXPS           Z0, Z2, Z0
+	VMINPS           Z0, Z3, Z0
+	VMOVUPS          Z0, (DI)
+	MOVQ             ldy+8(FP), R8
+	ADDQ             R8, DI
+	VMAXPS           Z1, Z2, Z1
+	VMINPS           Z1, Z3, Z1
+	VMOVUPS          Z1, (DI)
+	ADDQ             $+64, CX
+	DECQ             AX
+	JNZ              slab5
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·lanesDense_f32_s16_b4_avx2(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
+
+slab2:
+	VMOVUPS (DX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVUPS 32(DX), Y4
+	VMOVAPS Y4, Y5
+	VMOVAPS Y4, Y6
+	VMOVAPS Y4, Y7
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+
+k3:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (R8), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VBROADCASTSS (R8)(SI*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VBROADCASTSS (R8)(SI*2), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VBROADCASTSS (R8)(DI*1), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $+64, BX
+	ADDQ         $+4, R8
+	DECQ         R9
+	JNZ          k3
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         CX, R8
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R8)
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R8)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R8)
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R8)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 32(R8)
+	ADDQ         $+64, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·lanesDense_f32_s16_b4_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
+	MOVQ   k+56(FP), R8
+	IMUL3Q $+64, R8, R8
+	LEAQ   (R8)(R8*2), R9
+
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVUPS 64(DX), Z4
+	VMOVAPS Z4, Z5
+	VMOVAPS Z4, Z6
+	VMOVAPS Z4, Z7
+	VMOVUPS 128(DX), Z8
+	VMOVAPS Z8, Z9
+	VMOVAPS Z8, Z10
+	VMOVAPS Z8, Z11
+	VMOVUPS 192(DX), Z12
+	VMOVAPS Z12, Z13
+	VMOVAPS Z12, Z14
+	VMOVAPS Z12, Z15
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R10
+	MOVQ    k+56(FP), R11
+
+k4:
+	VMOVUPS      (BX), Z16
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R8*1), Z17
+	PREFETCHT0   2048(BX)(R8*1)
+	VMOVUPS      (BX)(R8*2), Z18
+	PREFETCHT0   2048(BX)(R8*2)
+	VMOVUPS      (BX)(R9*1), Z19
+	PREFETCHT0   2048(BX)(R9*1)
+	VBROADCASTSS (R10), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z4
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z20, Z19, Z12
+	VBROADCASTSS (R10)(SI*1), Z20
+	VFMADD231PS  Z20, Z16, Z1
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z9
+	VFMADD231PS  Z20, Z19, Z13
+	VBROADCASTSS (R10)(SI*2), Z20
+	VFMADD231PS  Z20, Z16, Z2
+	VFMADD231PS  Z20, Z17, Z6
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z14
+	VBROADCASTSS (R10)(DI*1), Z20
+	VFMADD231PS  Z20, Z16, Z3
+	VFMADD231PS  Z20, Z17, Z7
+	VFMADD231PS  Z20, Z18, Z11
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         $+64, BX
+	ADDQ         $+4, R10
+	DECQ         R11
+	JNZ          k4
+	LEAQ         (BX)(R9*1), BX
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         CX, R10
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMOVUPS      Z0, (R10)
+	VMAXPS       Z4, Z16, Z4
+	VMINPS       Z4, Z17, Z4
+	VMOVUPS      Z4, 64(R10)
+	VMAXPS       Z8, Z16, Z8
+	VMINPS       Z8, Z17, Z8
+	VMOVUPS      Z8, 128(R10)
+	VMAXPS       Z12, Z16, Z12
+	VMINPS       Z12, Z17, Z12
+	VMOVUPS      Z12, 192(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
+	VMOVUPS      Z1, (R10)
+	VMAXPS       Z5, Z16, Z5
+	VMINPS       Z5, Z17, Z5
+	VMOVUPS      Z5, 64(R10)
+	VMAXPS       Z9, Z16, Z9
+	VMINPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 128(R10)
+	VMAXPS       Z13, Z16, Z13
+	VMINPS       Z13, Z17, Z13
+	VMOVUPS      Z13, 192(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
+	VMAXPS       Z2, Z16, Z2
+	VMINPS       Z2, Z17, Z2
+	VMOVUPS      Z2, (R10)
+	VMAXPS       Z6, Z16, Z6
+	VMINPS       Z6, Z17, Z6
+	VMOVUPS      Z6, 64(R10)
+	VMAXPS       Z10, Z16, Z10
+	VMINPS       Z10, Z17, Z10
+	VMOVUPS      Z10, 128(R10)
+	VMAXPS       Z14, Z16, Z14
+	VMINPS       Z14, Z17, Z14
+	VMOVUPS      Z14, 192(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
+	VMAXPS       Z3, Z16, Z3
+	VMINPS       Z3, Z17, Z3
+	VMOVUPS      Z3, (R10)
+	VMAXPS       Z7, Z16, Z7
+	VMINPS       Z7, Z17, Z7
+	VMOVUPS      Z7, 64(R10)
+	VMAXPS       Z11, Z16, Z11
+	VMINPS       Z11, Z17, Z11
+	VMOVUPS      Z11, 128(R10)
+	VMAXPS       Z15, Z16, Z15
+	VMINPS       Z15, Z17, Z15
+	VMOVUPS      Z15, 192(R10)
+	ADDQ         $+256, CX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab5:
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+
+k6:
+	VMOVUPS          (BX), Z4
+	PREFETCHT0       2048(BX)
+	VFMADD231PS.BCST (R8), Z4, Z0
+	VFMADD231PS.BCST (R8)(SI*1), Z4, Z1
+	VFMADD231PS.BCST (R8)(SI*2), Z4, Z2
+	VFMADD231PS.BCST (R8)(DI*1), Z4, Z3
+	ADDQ             $+64, BX
+	ADDQ             $+4, R8
+	DECQ             R9
+	JNZ              k6
+	VBROADCASTSS     lo+72(FP), Z4
+	VBROADCASTSS     hi+76(FP), Z5
+	MOVQ             CX, R8
+	VMAXPS           Z0, Z4, Z0
+	VMINPS           Z0, Z5, Z0
+	VMOVUPS          Z0, (R8)
+	MOVQ             ldy+8(FP), R9
+	ADDQ             R9, R8
+	VMAXPS           Z1, Z4, Z1
+	VMINPS           Z1, Z5, Z1
+	VMOVUPS          Z1, (R8)
+	MOVQ             ldy+8(FP), R9
+	ADDQ             R9, R8
+	VMAXPS           Z2, Z4, Z2
+	VMINPS           Z2, Z5, Z2
+	VMOVUPS          Z2, (R8)
+	MOVQ             ldy+8(FP), R9
+	ADDQ             R9, R8
+	VMAXPS           Z3, Z4, Z3
+	VMINPS           Z3, Z5, Z3
+	VMOVUPS          Z3, (R8)
+	ADDQ             $+64, CX
+	DECQ             AX
+	JNZ              slab5
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b6_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·lanesDense_f32_s16_b6_avx2(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
+	MOVQ   ldx+24(FP), R8
+	IMUL3Q $+5, R8, R8
+
+slab2:
+	VMOVUPS (DX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVUPS 32(DX), Y6
+	VMOVAPS Y6, Y7
+	VMOVAPS Y6, Y8
+	VMOVAPS Y6, Y9
+	VMOVAPS Y6, Y10
+	VMOVAPS Y6, Y11
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R9
+	MOVQ    k+56(FP), R10
+
+k3:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y6
+	VBROADCASTSS (R9)(SI*1), Y14
+	VFMADD231PS  Y14, Y12, Y1
+	VFMADD231PS  Y14, Y13, Y7
+	VBROADCASTSS (R9)(SI*2), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y8
+	VBROADCASTSS (R9)(DI*1), Y14
+	VFMADD231PS  Y14, Y12, Y3
+	VFMADD231PS  Y14, Y13, Y9
+	VBROADCASTSS (R9)(SI*4), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y10
+	VBROADCASTSS (R9)(R8*1), Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $+64, BX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          k3
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         CX, R9
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMOVUPS      Y0, (R9)
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMOVUPS      Y6, 32(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, (R9)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 32(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, (R9)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 32(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, (R9)
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 32(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMOVUPS      Y4, (R9)
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMOVUPS      Y10, 32(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, (R9)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 32(R9)
+	ADDQ         $+64, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·lanesDense_f32_s16_b8_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
+	MOVQ   ldx+24(FP), R8
+	IMUL3Q $+5, R8, R8
+	MOVQ   ldx+24(FP), R9
+	IMUL3Q $+7, R9, R9
+	MOVQ   k+56(FP), R10
+	IMUL3Q $+64, R10, R10
+
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVUPS 64(DX), Z8
+	VMOVAPS Z8, Z9
+	VMOVAPS Z8, Z10
+	VMOVAPS Z8, Z11
+	VMOVAPS Z8, Z12
+	VMOVAPS Z8, Z13
+	VMOVAPS Z8, Z14
+	VMOVAPS Z8, Z15
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R11
+	MOVQ    k+56(FP), R12
+
+k4:
+	VMOVUPS      (BX), Z16
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R10*1), Z17
+	PREFETCHT0   2048(BX)(R10*1)
+	VBROADCASTSS (R11), Z18
+	VFMADD231PS  Z18, Z16, Z0
+	VFMADD231PS  Z18, Z17, Z8
+	VBROADCASTSS (R11)(SI*1), Z18
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z18, Z17, Z9
+	VBROADCASTSS (R11)(SI*2), Z18
+	VFMADD231PS  Z18, Z16, Z2
+	VFMADD231PS  Z18, Z17, Z10
+	VBROADCASTSS (R11)(DI*1), Z18
+	VFMADD231PS  Z18, Z16, Z3
+	VFMADD231PS  Z18, Z17, Z11
+	VBROADCASTSS (R11)(SI*4), Z18
+	VFMADD231PS  Z18, Z16, Z4
+	VFMADD231PS  Z18, Z17, Z12
+	VBROADCASTSS (R11)(R8*1), Z18
+	VFMADD231PS  Z18, Z16, Z5
+	VFMADD231PS  Z18, Z17, Z13
+	VBROADCASTSS (R11)(DI*2), Z18
+	VFMADD231PS  Z18, Z16, Z6
+	VFMADD231PS  Z18, Z17, Z14
+	VBROADCASTSS (R11)(R9*1), Z18
+	VFMADD231PS  Z18, Z16, Z7
+	VFMADD231PS  Z18, Z17, Z15
+	ADDQ         $+64, BX
+	ADDQ         $+4, R11
+	DECQ         R12
+	JNZ          k4
+	LEAQ         (BX)(R10*1), BX
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         CX, R11
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z8, Z16, Z8
+	VMINPS       Z8, Z17, Z8
+	VMOVUPS      Z8, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
+	VMOVUPS      Z1, (R11)
+	VMAXPS       Z9, Z16, Z9
+	VMINPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z2, Z16, Z2
+	VMINPS       Z2, Z17, Z2
+	VMOVUPS      Z2, (R11)
+	VMAXPS       Z10, Z16, Z10
+	VMINPS       Z10, Z17, Z10
+	VMOVUPS      Z10, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z3, Z16, Z3
+	VMINPS       Z3, Z17, Z3
+	VMOVUPS      Z3, (R11)
+	VMAXPS       Z11, Z16, Z11
+	VMINPS       Z11, Z17, Z11
+	VMOVUPS      Z11, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z4, Z16, Z4
+	VMINPS       Z4, Z17, Z4
+	VMOVUPS      Z4, (R11)
+	VMAXPS       Z12, Z16, Z12
+	VMINPS       Z12, Z17, Z12
+	VMOVUPS      Z12, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z5, Z16, Z5
+	VMINPS       Z5, Z17, Z5
+	VMOVUPS      Z5, (R11)
+	VMAXPS       Z13, Z16, Z13
+	VMINPS       Z13, Z17, Z13
+	VMOVUPS      Z13, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z6, Z16, Z6
+	VMINPS       Z6, Z17, Z6
+	VMOVUPS      Z6, (R11)
+	VMAXPS       Z14, Z16, Z14
+	VMINPS       Z14, Z17, Z14
+	VMOVUPS      Z14, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z7, Z16, Z7
+	VMINPS       Z7, Z17, Z7
+	VMOVUPS      Z7, (R11)
+	VMAXPS       Z15, Z16, Z15
+	VMINPS       Z15, Z17, Z15
+	VMOVUPS      Z15, 64(R11)
+	ADDQ         $+128, CX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ   AX, AX
+	JZ      end1
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), DX
+
+k5:
+	VMOVUPS          (BX), Z8
+	PREFETCHT0       2048(BX)
+	VFMADD231PS.BCST (AX), Z8, Z0
+	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
+	VFMADD231PS.BCST (AX)(SI*2), Z8, Z2
+	VFMADD231PS.BCST (AX)(DI*1), Z8, Z3
+	VFMADD231PS.BCST (AX)(SI*4), Z8, Z4
+	VFMADD231PS.BCST (AX)(R8*1), Z8, Z5
+	VFMADD231PS.BCST (AX)(DI*2), Z8, Z6
+	VFMADD231PS.BCST (AX)(R9*1), Z8, Z7
+	ADDQ             $+64, BX
+	ADDQ             $+4, AX
+	DECQ             DX
+	JNZ              k5
+	VBROADCASTSS     lo+72(FP), Z8
+	VBROADCASTSS     hi+76(FP), Z9
+	MOVQ             CX, AX
+	VMAXPS           Z0, Z8, Z0
+	VMINPS           Z0, Z9, Z0
+	VMOVUPS          Z0, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z1, Z8, Z1
+	VMINPS           Z1, Z9, Z1
+	VMOVUPS          Z1, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z2, Z8, Z2
+	VMINPS           Z2, Z9, Z2
+	VMOVUPS          Z2, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z3, Z8, Z3
+	VMINPS           Z3, Z9, Z3
+	VMOVUPS          Z3, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z4, Z8, Z4
+	VMINPS           Z4, Z9, Z4
+	VMOVUPS          Z4, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z5, Z8, Z5
+	VMINPS           Z5, Z9, Z5
+	VMOVUPS          Z5, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z6, Z8, Z6
+	VMINPS           Z6, Z9, Z6
+	VMOVUPS          Z6, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z7, Z8, Z7
+	VMINPS           Z7, Z9, Z7
+	VMOVUPS          Z7, (AX)
+	ADDQ             $+64, CX
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s16_b12_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·lanesDense_f32_s16_b12_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
+	MOVQ   ldx+24(FP), R8
+	IMUL3Q $+5, R8, R8
+	MOVQ   ldx+24(FP), R9
+	IMUL3Q $+7, R9, R9
+	MOVQ   ldx+24(FP), R10
+	IMUL3Q $+9, R10, R10
+	MOVQ   ldx+24(FP), R11
+	IMUL3Q $+11, R11, R11
+	MOVQ   k+56(FP), R12
+	IMUL3Q $+64, R12, R12
+
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVUPS 64(DX), Z12
+	VMOVAPS Z12, Z13
+	VMOVAPS Z12, Z14
+	VMOVAPS Z12, Z15
+	VMOVAPS Z12, Z16
+	VMOVAPS Z12, Z17
+	VMOVAPS Z12, Z18
+	VMOVAPS Z12, Z19
+	VMOVAPS Z12, Z20
+	VMOVAPS Z12, Z21
+	VMOVAPS Z12, Z22
+	VMOVAPS Z12, Z23
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R13
+	MOVQ    k+56(FP), R14
+
+k4:
+	VMOVUPS      (BX), Z24
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R12*1), Z25
+	PREFETCHT0   2048(BX)(R12*1)
+	VBROADCASTSS (R13), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Z26, Z25, Z12
+	VBROADCASTSS (R13)(SI*1), Z26
+	VFMADD231PS  Z26, Z24, Z1
+	VFMADD231PS  Z26, Z25, Z13
+	VBROADCASTSS (R13)(SI*2), Z26
+	VFMADD231PS  Z26, Z24, Z2
+	VFMADD231PS  Z26, Z25, Z14
+	VBROADCASTSS (R13)(DI*1), Z26
+	VFMADD231PS  Z26, Z24, Z3
+	VFMADD231PS  Z26, Z25, Z15
+	VBROADCASTSS (R13)(SI*4), Z26
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Z26, Z25, Z16
+	VBROADCASTSS (R13)(R8*1), Z26
+	VFMADD231PS  Z26, Z24, Z5
+	VFMADD231PS  Z26, Z25, Z17
+	VBROADCASTSS (R13)(DI*2), Z26
+	VFMADD231PS  Z26, Z24, Z6
+	VFMADD231PS  Z26, Z25, Z18
+	VBROADCASTSS (R13)(R9*1), Z26
+	VFMADD231PS  Z26, Z24, Z7
+	VFMADD231PS  Z26, Z25, Z19
+	VBROADCASTSS (R13)(SI*8), Z26
+	VFMADD231PS  Z26, Z24, Z8
+	VFMADD231PS  Z26, Z25, Z20
+	VBROADCASTSS (R13)(R10*1), Z26
+	VFMADD231PS  Z26, Z24, Z9
+	VFMADD231PS  Z26, Z25, Z21
+	VBROADCASTSS (R13)(R8*2), Z26
+	VFMADD231PS  Z26, Z24, Z10
+	VFMADD231PS  Z26, Z25, Z22
+	VBROADCASTSS (R13)(R11*1), Z26
+	VFMADD231PS  Z26, Z24, Z11
+	VFMADD231PS  Z26, Z25, Z23
+	ADDQ         $+64, BX
+	ADDQ         $+4, R13
+	DECQ         R14
+	JNZ          k4
+	LEAQ         (BX)(R12*1), BX
+	VBROADCASTSS lo+72(FP), Z24
+	VBROADCASTSS hi+76(FP), Z25
+	MOVQ         CX, R13
+	VMAXPS       Z0, Z24, Z0
+	VMINPS       Z0, Z25, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z12, Z24, Z12
+	VMINPS       Z12, Z25, Z12
+	VMOVUPS      Z12, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z1, Z24, Z1
+	VMINPS       Z1, Z25, Z1
+	VMOVUPS      Z1, (R13)
+	VMAXPS       Z13, Z24, Z13
+	VMINPS       Z13, Z25, Z13
+	VMOVUPS      Z13, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z2, Z24, Z2
+	VMINPS       Z2, Z25, Z2
+	VMOVUPS      Z2, (R13)
+	VMAXPS       Z14, Z24, Z14
+	VMINPS       Z14, Z25, Z14
+	VMOVUPS      Z14, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z3, Z24, Z3
+	VMINPS       Z3, Z25, Z3
+	VMOVUPS      Z3, (R13)
+	VMAXPS       Z15, Z24, Z15
+	VMINPS       Z15, Z25, Z15
+	VMOVUPS      Z15, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z4, Z24, Z4
+	VMINPS       Z4, Z25, Z4
+	VMOVUPS      Z4, (R13)
+	VMAXPS       Z16, Z24, Z16
+	VMINPS       Z16, Z25, Z16
+	VMOVUPS      Z16, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z5, Z24, Z5
+	VMINPS       Z5, Z25, Z5
+	VMOVUPS      Z5, (R13)
+	VMAXPS       Z17, Z24, Z17
+	VMINPS       Z17, Z25, Z17
+	VMOVUPS      Z17, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z6, Z24, Z6
+	VMINPS       Z6, Z25, Z6
+	VMOVUPS      Z6, (R13)
+	VMAXPS       Z18, Z24, Z18
+	VMINPS       Z18, Z25, Z18
+	VMOVUPS      Z18, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z7, Z24, Z7
+	VMINPS       Z7, Z25, Z7
+	VMOVUPS      Z7, (R13)
+	VMAXPS       Z19, Z24, Z19
+	VMINPS       Z19, Z25, Z19
+	VMOVUPS      Z19, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z8, Z24, Z8
+	VMINPS       Z8, Z25, Z8
+	VMOVUPS      Z8, (R13)
+	VMAXPS       Z20, Z24, Z20
+	VMINPS       Z20, Z25, Z20
+	VMOVUPS      Z20, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z9, Z24, Z9
+	VMINPS       Z9, Z25, Z9
+	VMOVUPS      Z9, (R13)
+	VMAXPS       Z21, Z24, Z21
+	VMINPS       Z21, Z25, Z21
+	VMOVUPS      Z21, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z10, Z24, Z10
+	VMINPS       Z10, Z25, Z10
+	VMOVUPS      Z10, (R13)
+	VMAXPS       Z22, Z24, Z22
+	VMINPS       Z22, Z25, Z22
+	VMOVUPS      Z22, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z11, Z24, Z11
+	VMINPS       Z11, Z25, Z11
+	VMOVUPS      Z11, (R13)
+	VMAXPS       Z23, Z24, Z23
+	VMINPS       Z23, Z25, Z23
+	VMOVUPS      Z23, 64(R13)
+	ADDQ         $+128, CX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ   AX, AX
+	JZ      end1
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), DX
+
+k5:
+	VMOVUPS          (BX), Z12
+	PREFETCHT0       2048(BX)
+	VFMADD231PS.BCST (AX), Z12, Z0
+	VFMADD231PS.BCST (AX)(SI*1), Z12, Z1
+	VFMADD231PS.BCST (AX)(SI*2), Z12, Z2
+	VFMADD231PS.BCST (AX)(DI*1), Z12, Z3
+	VFMADD231PS.BCST (AX)(SI*4), Z12, Z4
+	VFMADD231PS.BCST (AX)(R8*1), Z12, Z5
+	VFMADD231PS.BCST (AX)(DI*2), Z12, Z6
+	VFMADD231PS.BCST (AX)(R9*1), Z12, Z7
+	VFMADD231PS.BCST (AX)(SI*8), Z12, Z8
+	VFMADD231PS.BCST (AX)(R10*1), Z12, Z9
+	VFMADD231PS.BCST (AX)(R8*2), Z12, Z10
+	VFMADD231PS.BCST (AX)(R11*1), Z12, Z11
+	ADDQ             $+64, BX
+	ADDQ             $+4, AX
+	DECQ             DX
+	JNZ              k5
+	VBROADCASTSS     lo+72(FP), Z12
+	VBROADCASTSS     hi+76(FP), Z13
+	MOVQ             CX, AX
+	VMAXPS           Z0, Z12, Z0
+	VMINPS           Z0, Z13, Z0
+	VMOVUPS          Z0, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z1, Z12, Z1
+	VMINPS           Z1, Z13, Z1
+	VMOVUPS          Z1, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z2, Z12, Z2
+	VMINPS           Z2, Z13, Z2
+	VMOVUPS          Z2, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z3, Z12, Z3
+	VMINPS           Z3, Z13, Z3
+	VMOVUPS          Z3, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z4, Z12, Z4
+	VMINPS           Z4, Z13, Z4
+	VMOVUPS          Z4, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z5, Z12, Z5
+	VMINPS           Z5, Z13, Z5
+	VMOVUPS          Z5, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z6, Z12, Z6
+	VMINPS           Z6, Z13, Z6
+	VMOVUPS          Z6, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z7, Z12, Z7
+	VMINPS           Z7, Z13, Z7
+	VMOVUPS          Z7, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z8, Z12, Z8
+	VMINPS           Z8, Z13, Z8
+	VMOVUPS          Z8, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z9, Z12, Z9
+	VMINPS           Z9, Z13, Z9
+	VMOVUPS          Z9, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z10, Z12, Z10
+	VMINPS           Z10, Z13, Z10
+	VMOVUPS          Z10, (AX)
+	MOVQ             ldy+8(FP), DX
+	ADDQ             DX, AX
+	VMAXPS           Z11, Z12, Z11
+	VMINPS           Z11, Z13, Z11
+	VMOVUPS          Z11, (AX)
+	ADDQ             $+64, CX
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesNM_f32_s16_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·lanesNM_f32_s16_b1_n2m4_avx2(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   k+56(FP), DI
+	SHRQ   $0x02, DI
+	LEAQ   7(DI), R8
+	IMUL3Q $+268435456, R8, R8
+	SHRQ   $0x1f, R8
+	IMUL3Q $+64, R8, R8
+	IMUL3Q $+128, DI, DI
+
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R9
+	MOVQ    k+56(FP), R10
+	SHRQ    $0x02, R10
+
+word4:
+	CMPQ           R10, $+7
+	JLE            rest5
+	VMOVUPS        (SI), Y4
+	VMOVUPS        32(SI), Y5
+	VMOVUPS        (SI)(R8*1), Y6
+	VMOVUPS        32(SI)(R8*1), Y7
+	ADDQ           $+64, SI
+	VBROADCASTF128 (R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    (BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    32(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    64(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    96(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    128(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    160(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    128(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    160(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    192(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    224(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    192(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    224(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    256(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    288(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    256(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    288(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    320(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    352(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    320(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    352(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    384(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    416(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    384(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    416(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    448(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    480(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    448(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    480(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    512(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    544(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    512(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    544(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    576(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    608(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    576(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    608(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    640(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    672(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    640(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    672(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    704(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    736(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    704(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    736(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    768(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    800(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    768(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    800(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    832(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    864(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    832(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    864(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    896(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    928(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    896(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    928(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(R9), Y8
+	VPERMILPS      Y4, Y8, Y4
+	VFMADD231PS    960(BX), Y4, Y0
+	VPERMILPS      Y5, Y8, Y4
+	VFMADD231PS    992(BX), Y4, Y1
+	VPERMILPS      Y6, Y8, Y4
+	VFMADD231PS    960(BX)(DI*1), Y4, Y2
+	VPERMILPS      Y7, Y8, Y4
+	VFMADD231PS    992(BX)(DI*1), Y4, Y3
+	ADDQ           $+128, R9
+	ADDQ           $+1024, BX
+	ADDQ           $-8, R10
+	JMP            word4
+
+rest5:
+	TESTQ   R10, R10
+	JZ      end6
+	VMOVUPS (SI), Y4
+	VMOVUPS 32(SI), Y5
+	VMOVUPS (SI)(R8*1), Y6
+	VMOVUPS 32(SI)(R8*1), Y7
+	ADDQ    $+64, SI
+
+group7:
+	VBROADCASTF128 (R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    (BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    32(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (R9), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    64(BX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    96(BX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(BX)(DI*1), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(BX)(DI*1), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	ADDQ           $+16, R9
+	ADDQ           $+128, BX
+	DECQ           R10
+	JNZ            group7
+
+end6:
+	LEAQ         (BX)(DI*1), BX
+	LEAQ         (SI)(R8*1), SI
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (CX)
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(CX)
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 64(CX)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 96(CX)
+	ADDQ         $+128, CX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ   AX, AX
+	JZ      end1
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), DX
+	SHRQ    $0x02, DX
+
+word8:
+	CMPQ           DX, $+7
+	JLE            rest9
+	VMOVUPS        (SI), Y2
+	VMOVUPS        32(SI), Y3
+	ADDQ           $+64, SI
+	VBROADCASTF128 (AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    (BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    32(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 (AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    64(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    96(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 16(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    128(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    160(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 16(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    192(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    224(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 32(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    256(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    288(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 32(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    320(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    352(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 48(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    384(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    416(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 48(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    448(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    480(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 64(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    512(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    544(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 64(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    576(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    608(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 80(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    640(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    672(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 80(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    704(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    736(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 96(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    768(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    800(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 96(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    832(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    864(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 112(AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    896(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    928(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 112(AX), Y4
+	VPERMILPS      Y2, Y4, Y2
+	VFMADD231PS    960(BX), Y2, Y0
+	VPERMILPS      Y3, Y4, Y2
+	VFMADD231PS    992(BX), Y2, Y1
+	ADDQ           $+128, AX
+	ADDQ           $+1024, BX
+	ADDQ           $-8, DX
+	JMP            word8
+
+rest9:
+	TESTQ   DX, DX
+	JZ      end10
+	VMOVUPS (SI), Y2
+	VMOVUPS 32(SI), Y3
+	ADDQ    $+64, SI
+
+group11:
+	VBROADCASTF128 (AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    (BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    32(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	VBROADCASTF128 (AX), Y4
+	VPERMILPS      Y2, Y4, Y5
+	VFMADD231PS    64(BX), Y5, Y0
+	VPERMILPS      Y3, Y4, Y4
+	VFMADD231PS    96(BX), Y4, Y1
+	VPSRLD         $0x02, Y2, Y2
+	VPSRLD         $0x02, Y3, Y3
+	ADDQ           $+16, AX
+	ADDQ           $+128, BX
+	DECQ           DX
+	JNZ            group11
+
+end10:
+	VBROADCASTSS lo+72(FP), Y2
+	VBROADCASTSS hi+76(FP), Y3
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (CX)
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, 32(CX)
+	ADDQ         $+64, CX
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesNM_f32_s16_b1_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·lanesNM_f32_s16_b1_n2m4_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   k+56(FP), DI
+	SHRQ   $0x02, DI
+	LEAQ   7(DI), R8
+	IMUL3Q $+268435456, R8, R8
+	SHRQ   $0x1f, R8
+	IMUL3Q $+64, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	IMUL3Q $+128, DI, DI
+	LEAQ   (DI)(DI*2), R10
+
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R11
+	MOVQ    k+56(FP), R12
+	SHRQ    $0x02, R12
+
+word4:
+	CMPQ            R12, $+7
+	JLE             rest5
+	VMOVUPS         (SI), Z4
+	VMOVUPS         (SI)(R8*1), Z5
+	VMOVUPS         (SI)(R8*2), Z6
+	VMOVUPS         (SI)(R9*1), Z7
+	ADDQ            $+64, SI
+	VBROADCASTF32X4 (R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     (BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     (BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     (BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     (BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 (R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     64(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     64(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     64(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     64(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 16(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     128(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     128(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     128(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     128(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 16(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     192(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     192(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     192(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     192(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 32(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     256(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     256(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     256(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     256(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 32(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     320(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     320(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     320(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     320(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 48(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     384(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     384(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     384(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     384(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 48(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     448(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     448(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     448(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     448(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 64(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     512(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     512(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     512(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     512(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 64(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     576(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     576(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     576(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     576(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 80(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     640(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     640(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     640(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     640(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 80(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     704(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     704(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     704(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     704(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 96(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     768(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     768(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     768(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     768(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 96(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     832(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     832(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     832(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     832(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 112(R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     896(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     896(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     896(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     896(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 112(R11), Z8
+	VPERMILPS       Z4, Z8, Z4
+	VFMADD231PS     960(BX), Z4, Z0
+	VPERMILPS       Z5, Z8, Z4
+	VFMADD231PS     960(BX)(DI*1), Z4, Z1
+	VPERMILPS       Z6, Z8, Z4
+	VFMADD231PS     960(BX)(DI*2), Z4, Z2
+	VPERMILPS       Z7, Z8, Z4
+	VFMADD231PS     960(BX)(R10*1), Z4, Z3
+	ADDQ            $+128, R11
+	ADDQ            $+1024, BX
+	ADDQ            $-8, R12
+	JMP             word4
+
+rest5:
+	TESTQ   R12, R12
+	JZ      end6
+	VMOVUPS (SI), Z4
+	VMOVUPS (SI)(R8*1), Z5
+	VMOVUPS (SI)(R8*2), Z6
+	VMOVUPS (SI)(R9*1), Z7
+	ADDQ    $+64, SI
+
+group7:
+	VBROADCASTF32X4 (R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     (BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     (BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     (BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     (BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	VBROADCASTF32X4 (R11), Z8
+	VPERMILPS       Z4, Z8, Z9
+	VFMADD231PS     64(BX), Z9, Z0
+	VPERMILPS       Z5, Z8, Z9
+	VFMADD231PS     64(BX)(DI*1), Z9, Z1
+	VPERMILPS       Z6, Z8, Z9
+	VFMADD231PS     64(BX)(DI*2), Z9, Z2
+	VPERMILPS       Z7, Z8, Z8
+	VFMADD231PS     64(BX)(R10*1), Z8, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VPSRLD          $0x02, Z5, Z5
+	VPSRLD          $0x02, Z6, Z6
+	VPSRLD          $0x02, Z7, Z7
+	ADDQ            $+16, R11
+	ADDQ            $+128, BX
+	DECQ            R12
+	JNZ             group7
+
+end6:
+	LEAQ         (BX)(R10*1), BX
+	LEAQ         (SI)(R9*1), SI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (CX)
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, 64(CX)
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, 128(CX)
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+	VMOVUPS      Z3, 192(CX)
+	ADDQ         $+256, CX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab8:
+	VMOVUPS (DX), Z0
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
+	SHRQ    $0x02, R8
+
+word9:
+	CMPQ            R8, $+7
+	JLE             rest10
+	VMOVUPS         (SI), Z1
+	ADDQ            $+64, SI
+	VBROADCASTF32X4 (DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     (BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 (DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     64(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 16(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     128(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 16(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     192(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 32(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     256(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 32(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     320(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 48(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     384(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 48(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     448(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 64(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     512(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 64(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     576(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 80(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     640(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 80(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     704(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 96(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     768(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 96(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     832(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 112(DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     896(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 112(DI), Z2
+	VPERMILPS       Z1, Z2, Z1
+	VFMADD231PS     960(BX), Z1, Z0
+	ADDQ            $+128, DI
+	ADDQ            $+1024, BX
+	ADDQ            $-8, R8
+	JMP             word9
+
+rest10:
+	TESTQ   R8, R8
+	JZ      end11
+	VMOVUPS (SI), Z1
+	ADDQ    $+64, SI
+
+group12:
+	VBROADCASTF32X4 (DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     (BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VBROADCASTF32X4 (DI), Z2
+	VPERMILPS       Z1, Z2, Z2
+	VFMADD231PS     64(BX), Z2, Z0
+	VPSRLD          $0x02, Z1, Z1
+	ADDQ            $+16, DI
+	ADDQ            $+128, BX
+	DECQ            R8
+	JNZ             group12
+
+end11:
+	VBROADCASTSS lo+72(FP), Z1
+	VBROADCASTSS hi+76(FP), Z2
+	VMAXPS       Z0, Z1, Z0
+	VMINPS       Z0, Z2, Z0
+	VMOVUPS      Z0, (CX)
+	ADDQ         $+64, CX
+	DECQ         AX
+	JNZ          slab8
+
+end1:
+	VZEROUPPER
+	RET
+
+// func lanesNM_f32_s16_b2_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·lanesNM_f32_s16_b2_n2m4_avx2(SB), NOSPLIT, $0-88
+	MOVQ n+80(FP), AX
+	MOVQ y+0(FP), CX
+	MOVQ bias+64(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ meta+40(FP), SI
+	MOVQ ldx+24(FP), DI
+
+slab2:
+	VMOVUPS (DX), Y0
+	VMOVAPS Y0, Y1
+	VMOVUPS 32(DX), Y2
+	VMOVAPS Y2, Y3
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+	SHRQ    $0x02, R9
+
+word3:
+	CMPQ           R9, $+7
+	JLE            rest4
+	VMOVUPS        (SI), Y4
+	VMOVUPS        32(SI), Y5
+	ADDQ           $+64, SI
+	VMOVUPS        (BX), Y6
+	VMOVUPS        32(BX), Y7
+	VBROADCASTF128 (R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 (R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        64(BX), Y6
+	VMOVUPS        96(BX), Y7
+	VBROADCASTF128 (R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 (R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        128(BX), Y6
+	VMOVUPS        160(BX), Y7
+	VBROADCASTF128 16(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 16(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        192(BX), Y6
+	VMOVUPS        224(BX), Y7
+	VBROADCASTF128 16(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 16(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        256(BX), Y6
+	VMOVUPS        288(BX), Y7
+	VBROADCASTF128 32(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 32(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        320(BX), Y6
+	VMOVUPS        352(BX), Y7
+	VBROADCASTF128 32(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 32(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        384(BX), Y6
+	VMOVUPS        416(BX), Y7
+	VBROADCASTF128 48(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 48(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        448(BX), Y6
+	VMOVUPS        480(BX), Y7
+	VBROADCASTF128 48(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 48(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        512(BX), Y6
+	VMOVUPS        544(BX), Y7
+	VBROADCASTF128 64(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 64(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        576(BX), Y6
+	VMOVUPS        608(BX), Y7
+	VBROADCASTF128 64(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 64(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        640(BX), Y6
+	VMOVUPS        672(BX), Y7
+	VBROADCASTF128 80(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 80(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        704(BX), Y6
+	VMOVUPS        736(BX), Y7
+	VBROADCASTF128 80(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 80(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        768(BX), Y6
+	VMOVUPS        800(BX), Y7
+	VBROADCASTF128 96(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 96(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        832(BX), Y6
+	VMOVUPS        864(BX), Y7
+	VBROADCASTF128 96(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 96(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        896(BX), Y6
+	VMOVUPS        928(BX), Y7
+	VBROADCASTF128 112(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 112(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        960(BX), Y6
+	VMOVUPS        992(BX), Y7
+	VBROADCASTF128 112(R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 112(R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y4
+	VFMADD231PS    Y6, Y4, Y1
+	VPERMILPS      Y5, Y8, Y4
+	VFMADD231PS    Y7, Y4, Y3
+	ADDQ           $+128, R8
+	ADDQ           $+1024, BX
+	ADDQ           $-8, R9
+	JMP            word3
+
+rest4:
+	TESTQ   R9, R9
+	JZ      end5
+	VMOVUPS (SI), Y4
+	VMOVUPS 32(SI), Y5
+	ADDQ    $+64, SI
+
+group6:
+	VMOVUPS        (BX), Y6
+	VMOVUPS        32(BX), Y7
+	VBROADCASTF128 (R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 (R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VMOVUPS        64(BX), Y6
+	VMOVUPS        96(BX), Y7
+	VBROADCASTF128 (R8), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y0
+	VPERMILPS      Y5, Y8, Y8
+	VFMADD231PS    Y7, Y8, Y2
+	VBROADCASTF128 (R8)(DI*1), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    Y6, Y9, Y1
+	VPERMILPS      Y5, Y8, Y6
+	VFMADD231PS    Y7, Y6, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	ADDQ           $+16, R8
+	ADDQ           $+128, BX
+	DECQ           R9
+	JNZ            group6
+
+end5:
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         CX, R8
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
 	VMOVUPS      Y0, (R8)
@@ -24103,101 +26349,1331 @@ k3:
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
 	VMOVUPS      Y3, 32(R8)
-	ADDQ         $+64, DX
+	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
 	RET
 
-// func lanesDense_f32_s16_b2_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesDense_f32_s16_b2_avx512(SB), NOSPLIT, $0-88
-	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ ldx+24(FP), DI
+// func lanesNM_f32_s16_b2_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·lanesNM_f32_s16_b2_n2m4_avx512(SB), NOSPLIT, $0-88
+	MOVQ   n+80(FP), AX
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   ldx+24(FP), DI
+	MOVQ   k+56(FP), R8
+	SHRQ   $0x02, R8
+	LEAQ   7(R8), R9
+	IMUL3Q $+268435456, R9, R9
+	SHRQ   $0x1f, R9
+	IMUL3Q $+64, R9, R9
+	LEAQ   (R9)(R9*2), R10
+	IMUL3Q $+128, R8, R8
+	LEAQ   (R8)(R8*2), R11
 
-slab2:
-	VMOVUPS (BX), Z0
+slabs2:
+	CMPQ    AX, $+3
+	JLE     rest3
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R8
-	MOVQ    CX, R9
+	VMOVUPS 64(DX), Z2
+	VMOVAPS Z2, Z3
+	VMOVUPS 128(DX), Z4
+	VMOVAPS Z4, Z5
+	VMOVUPS 192(DX), Z6
+	VMOVAPS Z6, Z7
+	ADDQ    $+256, DX
+	MOVQ    x+16(FP), R12
+	MOVQ    k+56(FP), R13
+	SHRQ    $0x02, R13
 
-k3:
-	VMOVUPS          (SI), Z2
-	VFMADD231PS.BCST (R9), Z2, Z0
-	VFMADD231PS.BCST (R9)(DI*1), Z2, Z1
-	ADDQ             $+64, SI
-	ADDQ             $+4, R9
-	DECQ             R8
-	JNZ              k3
-	VBROADCASTSS     lo+72(FP), Z2
-	VBROADCASTSS     hi+76(FP), Z3
-	MOVQ             DX, R8
-	VMAXPS           Z0, Z2, Z0
-	VMINPS           Z0, Z3, Z0
-	VMOVUPS          Z0, (R8)
-	MOVQ             ldy+8(FP), R9
-	ADDQ             R9, R8
-	VMAXPS           Z1, Z2, Z1
-	VMINPS           Z1, Z3, Z1
-	VMOVUPS          Z1, (R8)
-	ADDQ             $+64, DX
-	DECQ             AX
-	JNZ              slab2
+word4:
+	CMPQ         R13, $+7
+	JLE          rest5
+	VMOVUPS      (SI), Z8
+	VMOVUPS      (SI)(R9*1), Z9
+	VMOVUPS      (SI)(R9*2), Z10
+	VMOVUPS      (SI)(R10*1), Z11
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z8, Z12
+	VPSRLD       $0x02, Z9, Z13
+	VPSRLD       $0x02, Z10, Z14
+	VPSRLD       $0x02, Z11, Z15
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z16
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z17
+	VPANDD       Z16, Z8, Z8
+	VPADDD       Z17, Z8, Z8
+	VPANDD       Z16, Z9, Z9
+	VPADDD       Z17, Z9, Z9
+	VPANDD       Z16, Z10, Z10
+	VPADDD       Z17, Z10, Z10
+	VPANDD       Z16, Z11, Z11
+	VPADDD       Z17, Z11, Z11
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z16
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z17
+	VPANDD       Z16, Z12, Z12
+	VPADDD       Z17, Z12, Z12
+	VPANDD       Z16, Z13, Z13
+	VPADDD       Z17, Z13, Z13
+	VPANDD       Z16, Z14, Z14
+	VPADDD       Z17, Z14, Z14
+	VPANDD       Z16, Z15, Z15
+	VPADDD       Z17, Z15, Z15
+	VMOVUPS      (R12), Z16
+	VMOVUPS      (R12)(DI*1), Z17
+	VMOVUPS      (BX), Z18
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R8*1), Z19
+	PREFETCHT0   2048(BX)(R8*1)
+	VMOVUPS      (BX)(R8*2), Z20
+	PREFETCHT0   2048(BX)(R8*2)
+	VMOVUPS      (BX)(R11*1), Z21
+	PREFETCHT0   2048(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      64(BX), Z18
+	PREFETCHT0   2112(BX)
+	VMOVUPS      64(BX)(R8*1), Z19
+	PREFETCHT0   2112(BX)(R8*1)
+	VMOVUPS      64(BX)(R8*2), Z20
+	PREFETCHT0   2112(BX)(R8*2)
+	VMOVUPS      64(BX)(R11*1), Z21
+	PREFETCHT0   2112(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      128(BX), Z18
+	PREFETCHT0   2176(BX)
+	VMOVUPS      128(BX)(R8*1), Z19
+	PREFETCHT0   2176(BX)(R8*1)
+	VMOVUPS      128(BX)(R8*2), Z20
+	PREFETCHT0   2176(BX)(R8*2)
+	VMOVUPS      128(BX)(R11*1), Z21
+	PREFETCHT0   2176(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      192(BX), Z18
+	PREFETCHT0   2240(BX)
+	VMOVUPS      192(BX)(R8*1), Z19
+	PREFETCHT0   2240(BX)(R8*1)
+	VMOVUPS      192(BX)(R8*2), Z20
+	PREFETCHT0   2240(BX)(R8*2)
+	VMOVUPS      192(BX)(R11*1), Z21
+	PREFETCHT0   2240(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      256(BX), Z18
+	PREFETCHT0   2304(BX)
+	VMOVUPS      256(BX)(R8*1), Z19
+	PREFETCHT0   2304(BX)(R8*1)
+	VMOVUPS      256(BX)(R8*2), Z20
+	PREFETCHT0   2304(BX)(R8*2)
+	VMOVUPS      256(BX)(R11*1), Z21
+	PREFETCHT0   2304(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      320(BX), Z18
+	PREFETCHT0   2368(BX)
+	VMOVUPS      320(BX)(R8*1), Z19
+	PREFETCHT0   2368(BX)(R8*1)
+	VMOVUPS      320(BX)(R8*2), Z20
+	PREFETCHT0   2368(BX)(R8*2)
+	VMOVUPS      320(BX)(R11*1), Z21
+	PREFETCHT0   2368(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      384(BX), Z18
+	PREFETCHT0   2432(BX)
+	VMOVUPS      384(BX)(R8*1), Z19
+	PREFETCHT0   2432(BX)(R8*1)
+	VMOVUPS      384(BX)(R8*2), Z20
+	PREFETCHT0   2432(BX)(R8*2)
+	VMOVUPS      384(BX)(R11*1), Z21
+	PREFETCHT0   2432(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      448(BX), Z18
+	PREFETCHT0   2496(BX)
+	VMOVUPS      448(BX)(R8*1), Z19
+	PREFETCHT0   2496(BX)(R8*1)
+	VMOVUPS      448(BX)(R8*2), Z20
+	PREFETCHT0   2496(BX)(R8*2)
+	VMOVUPS      448(BX)(R11*1), Z21
+	PREFETCHT0   2496(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z16
+	VFMADD231PS  Z21, Z16, Z6
+	VPERMPS      Z17, Z12, Z16
+	VFMADD231PS  Z18, Z16, Z1
+	VPERMPS      Z17, Z13, Z16
+	VFMADD231PS  Z19, Z16, Z3
+	VPERMPS      Z17, Z14, Z16
+	VFMADD231PS  Z20, Z16, Z5
+	VPERMPS      Z17, Z15, Z16
+	VFMADD231PS  Z21, Z16, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      64(R12), Z16
+	VMOVUPS      64(R12)(DI*1), Z17
+	VMOVUPS      512(BX), Z18
+	PREFETCHT0   2560(BX)
+	VMOVUPS      512(BX)(R8*1), Z19
+	PREFETCHT0   2560(BX)(R8*1)
+	VMOVUPS      512(BX)(R8*2), Z20
+	PREFETCHT0   2560(BX)(R8*2)
+	VMOVUPS      512(BX)(R11*1), Z21
+	PREFETCHT0   2560(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      576(BX), Z18
+	PREFETCHT0   2624(BX)
+	VMOVUPS      576(BX)(R8*1), Z19
+	PREFETCHT0   2624(BX)(R8*1)
+	VMOVUPS      576(BX)(R8*2), Z20
+	PREFETCHT0   2624(BX)(R8*2)
+	VMOVUPS      576(BX)(R11*1), Z21
+	PREFETCHT0   2624(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      640(BX), Z18
+	PREFETCHT0   2688(BX)
+	VMOVUPS      640(BX)(R8*1), Z19
+	PREFETCHT0   2688(BX)(R8*1)
+	VMOVUPS      640(BX)(R8*2), Z20
+	PREFETCHT0   2688(BX)(R8*2)
+	VMOVUPS      640(BX)(R11*1), Z21
+	PREFETCHT0   2688(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      704(BX), Z18
+	PREFETCHT0   2752(BX)
+	VMOVUPS      704(BX)(R8*1), Z19
+	PREFETCHT0   2752(BX)(R8*1)
+	VMOVUPS      704(BX)(R8*2), Z20
+	PREFETCHT0   2752(BX)(R8*2)
+	VMOVUPS      704(BX)(R11*1), Z21
+	PREFETCHT0   2752(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      768(BX), Z18
+	PREFETCHT0   2816(BX)
+	VMOVUPS      768(BX)(R8*1), Z19
+	PREFETCHT0   2816(BX)(R8*1)
+	VMOVUPS      768(BX)(R8*2), Z20
+	PREFETCHT0   2816(BX)(R8*2)
+	VMOVUPS      768(BX)(R11*1), Z21
+	PREFETCHT0   2816(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z9, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z10, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z11, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      832(BX), Z18
+	PREFETCHT0   2880(BX)
+	VMOVUPS      832(BX)(R8*1), Z19
+	PREFETCHT0   2880(BX)(R8*1)
+	VMOVUPS      832(BX)(R8*2), Z20
+	PREFETCHT0   2880(BX)(R8*2)
+	VMOVUPS      832(BX)(R11*1), Z21
+	PREFETCHT0   2880(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z13, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z14, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z15, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z12, Z22
+	VFMADD231PS  Z18, Z22, Z1
+	VPERMPS      Z17, Z13, Z18
+	VFMADD231PS  Z19, Z18, Z3
+	VPERMPS      Z17, Z14, Z18
+	VFMADD231PS  Z20, Z18, Z5
+	VPERMPS      Z17, Z15, Z18
+	VFMADD231PS  Z21, Z18, Z7
+	VPSRLD       $0x04, Z12, Z12
+	VPSRLD       $0x04, Z13, Z13
+	VPSRLD       $0x04, Z14, Z14
+	VPSRLD       $0x04, Z15, Z15
+	VMOVUPS      896(BX), Z18
+	PREFETCHT0   2944(BX)
+	VMOVUPS      896(BX)(R8*1), Z19
+	PREFETCHT0   2944(BX)(R8*1)
+	VMOVUPS      896(BX)(R8*2), Z20
+	PREFETCHT0   2944(BX)(R8*2)
+	VMOVUPS      896(BX)(R11*1), Z21
+	PREFETCHT0   2944(BX)(R11*1)
+	VPERMPS      Z16, Z8, Z22
+	VFMADD231PS  Z18, Z22, Z0
+	VPERMPS      Z16, Z9, Z22
+	VFMADD231PS  Z19, Z22, Z2
+	VPERMPS      Z16, Z10, Z22
+	VFMADD231PS  Z20, Z22, Z4
+	VPERMPS      Z16, Z11, Z22
+	VFMADD231PS  Z21, Z22, Z6
+	VPERMPS      Z17, Z8, Z8
+	VFMADD231PS  Z18, Z8, Z1
+	VPERMPS      Z17, Z9, Z8
+	VFMADD231PS  Z19, Z8, Z3
+	VPERMPS      Z17, Z10, Z8
+	VFMADD231PS  Z20, Z8, Z5
+	VPERMPS      Z17, Z11, Z8
+	VFMADD231PS  Z21, Z8, Z7
+	VMOVUPS      960(BX), Z8
+	PREFETCHT0   3008(BX)
+	VMOVUPS      960(BX)(R8*1), Z9
+	PREFETCHT0   3008(BX)(R8*1)
+	VMOVUPS      960(BX)(R8*2), Z10
+	PREFETCHT0   3008(BX)(R8*2)
+	VMOVUPS      960(BX)(R11*1), Z11
+	PREFETCHT0   3008(BX)(R11*1)
+	VPERMPS      Z16, Z12, Z18
+	VFMADD231PS  Z8, Z18, Z0
+	VPERMPS      Z16, Z13, Z18
+	VFMADD231PS  Z9, Z18, Z2
+	VPERMPS      Z16, Z14, Z18
+	VFMADD231PS  Z10, Z18, Z4
+	VPERMPS      Z16, Z15, Z16
+	VFMADD231PS  Z11, Z16, Z6
+	VPERMPS      Z17, Z12, Z12
+	VFMADD231PS  Z8, Z12, Z1
+	VPERMPS      Z17, Z13, Z8
+	VFMADD231PS  Z9, Z8, Z3
+	VPERMPS      Z17, Z14, Z8
+	VFMADD231PS  Z10, Z8, Z5
+	VPERMPS      Z17, Z15, Z8
+	VFMADD231PS  Z11, Z8, Z7
+	ADDQ         $+128, R12
+	ADDQ         $+1024, BX
+	ADDQ         $-8, R13
+	JMP          word4
+
+rest5:
+	TESTQ   R13, R13
+	JZ      end6
+	VMOVUPS (SI), Z8
+	VMOVUPS (SI)(R9*1), Z9
+	VMOVUPS (SI)(R9*2), Z10
+	VMOVUPS (SI)(R10*1), Z11
+	ADDQ    $+64, SI
+
+group7:
+	VBROADCASTF32X4 (R12), Z12
+	VBROADCASTF32X4 (R12)(DI*1), Z13
+	VMOVUPS         (BX), Z14
+	PREFETCHT0      2048(BX)
+	VMOVUPS         (BX)(R8*1), Z15
+	PREFETCHT0      2048(BX)(R8*1)
+	VMOVUPS         (BX)(R8*2), Z16
+	PREFETCHT0      2048(BX)(R8*2)
+	VMOVUPS         (BX)(R11*1), Z17
+	PREFETCHT0      2048(BX)(R11*1)
+	VPERMILPS       Z8, Z12, Z18
+	VFMADD231PS     Z14, Z18, Z0
+	VPERMILPS       Z9, Z12, Z18
+	VFMADD231PS     Z15, Z18, Z2
+	VPERMILPS       Z10, Z12, Z18
+	VFMADD231PS     Z16, Z18, Z4
+	VPERMILPS       Z11, Z12, Z18
+	VFMADD231PS     Z17, Z18, Z6
+	VPERMILPS       Z8, Z13, Z18
+	VFMADD231PS     Z14, Z18, Z1
+	VPERMILPS       Z9, Z13, Z14
+	VFMADD231PS     Z15, Z14, Z3
+	VPERMILPS       Z10, Z13, Z14
+	VFMADD231PS     Z16, Z14, Z5
+	VPERMILPS       Z11, Z13, Z14
+	VFMADD231PS     Z17, Z14, Z7
+	VPSRLD          $0x02, Z8, Z8
+	VPSRLD          $0x02, Z9, Z9
+	VPSRLD          $0x02, Z10, Z10
+	VPSRLD          $0x02, Z11, Z11
+	VMOVUPS         64(BX), Z14
+	PREFETCHT0      2112(BX)
+	VMOVUPS         64(BX)(R8*1), Z15
+	PREFETCHT0      2112(BX)(R8*1)
+	VMOVUPS         64(BX)(R8*2), Z16
+	PREFETCHT0      2112(BX)(R8*2)
+	VMOVUPS         64(BX)(R11*1), Z17
+	PREFETCHT0      2112(BX)(R11*1)
+	VPERMILPS       Z8, Z12, Z18
+	VFMADD231PS     Z14, Z18, Z0
+	VPERMILPS       Z9, Z12, Z18
+	VFMADD231PS     Z15, Z18, Z2
+	VPERMILPS       Z10, Z12, Z18
+	VFMADD231PS     Z16, Z18, Z4
+	VPERMILPS       Z11, Z12, Z12
+	VFMADD231PS     Z17, Z12, Z6
+	VPERMILPS       Z8, Z13, Z12
+	VFMADD231PS     Z14, Z12, Z1
+	VPERMILPS       Z9, Z13, Z12
+	VFMADD231PS     Z15, Z12, Z3
+	VPERMILPS       Z10, Z13, Z12
+	VFMADD231PS     Z16, Z12, Z5
+	VPERMILPS       Z11, Z13, Z12
+	VFMADD231PS     Z17, Z12, Z7
+	VPSRLD          $0x02, Z8, Z8
+	VPSRLD          $0x02, Z9, Z9
+	VPSRLD          $0x02, Z10, Z10
+	VPSRLD          $0x02, Z11, Z11
+	ADDQ            $+16, R12
+	ADDQ            $+128, BX
+	DECQ            R13
+	JNZ             group7
+
+end6:
+	LEAQ         (BX)(R11*1), BX
+	LEAQ         (SI)(R10*1), SI
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         CX, R12
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R12)
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, 64(R12)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, 128(R12)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, 192(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R12)
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, 64(R12)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 128(R12)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 192(R12)
+	ADDQ         $+256, CX
+	ADDQ         $-4, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ AX, AX
+	JZ    end1
+
+slab8:
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+	SHRQ    $0x02, R9
+
+word9:
+	CMPQ         R9, $+7
+	JLE          rest10
+	VMOVUPS      (SI), Z2
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z2, Z3
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z5
+	VPANDD       Z4, Z2, Z2
+	VPADDD       Z5, Z2, Z2
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z5
+	VPANDD       Z4, Z3, Z3
+	VPADDD       Z5, Z3, Z3
+	VMOVUPS      (R8), Z4
+	VMOVUPS      (R8)(DI*1), Z5
+	VMOVUPS      (BX), Z6
+	PREFETCHT0   2048(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      64(BX), Z6
+	PREFETCHT0   2112(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      128(BX), Z6
+	PREFETCHT0   2176(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      192(BX), Z6
+	PREFETCHT0   2240(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      256(BX), Z6
+	PREFETCHT0   2304(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      320(BX), Z6
+	PREFETCHT0   2368(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      384(BX), Z6
+	PREFETCHT0   2432(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      448(BX), Z6
+	PREFETCHT0   2496(BX)
+	VPERMPS      Z4, Z3, Z4
+	VFMADD231PS  Z6, Z4, Z0
+	VPERMPS      Z5, Z3, Z4
+	VFMADD231PS  Z6, Z4, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      64(R8), Z4
+	VMOVUPS      64(R8)(DI*1), Z5
+	VMOVUPS      512(BX), Z6
+	PREFETCHT0   2560(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      576(BX), Z6
+	PREFETCHT0   2624(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      640(BX), Z6
+	PREFETCHT0   2688(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      704(BX), Z6
+	PREFETCHT0   2752(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      768(BX), Z6
+	PREFETCHT0   2816(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z2, Z2
+	VMOVUPS      832(BX), Z6
+	PREFETCHT0   2880(BX)
+	VPERMPS      Z4, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z3, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VPSRLD       $0x04, Z3, Z3
+	VMOVUPS      896(BX), Z6
+	PREFETCHT0   2944(BX)
+	VPERMPS      Z4, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VPERMPS      Z5, Z2, Z2
+	VFMADD231PS  Z6, Z2, Z1
+	VMOVUPS      960(BX), Z2
+	PREFETCHT0   3008(BX)
+	VPERMPS      Z4, Z3, Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VPERMPS      Z5, Z3, Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         $+128, R8
+	ADDQ         $+1024, BX
+	ADDQ         $-8, R9
+	JMP          word9
+
+rest10:
+	TESTQ   R9, R9
+	JZ      end11
+	VMOVUPS (SI), Z2
+	ADDQ    $+64, SI
+
+group12:
+	VBROADCASTF32X4 (R8), Z3
+	VBROADCASTF32X4 (R8)(DI*1), Z4
+	VMOVUPS         (BX), Z5
+	PREFETCHT0      2048(BX)
+	VPERMILPS       Z2, Z3, Z6
+	VFMADD231PS     Z5, Z6, Z0
+	VPERMILPS       Z2, Z4, Z6
+	VFMADD231PS     Z5, Z6, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VMOVUPS         64(BX), Z5
+	PREFETCHT0      2112(BX)
+	VPERMILPS       Z2, Z3, Z3
+	VFMADD231PS     Z5, Z3, Z0
+	VPERMILPS       Z2, Z4, Z3
+	VFMADD231PS     Z5, Z3, Z1
+	VPSRLD          $0x02, Z2, Z2
+	ADDQ            $+16, R8
+	ADDQ            $+128, BX
+	DECQ            R9
+	JNZ             group12
+
+end11:
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	MOVQ         CX, R8
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
+	VMAXPS       Z1, Z2, Z1
+	VMINPS       Z1, Z3, Z1
+	VMOVUPS      Z1, (R8)
+	ADDQ         $+64, CX
+	DECQ         AX
+	JNZ          slab8
+
+end1:
 	VZEROUPPER
 	RET
 
-// func lanesDense_f32_s16_b4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·lanesDense_f32_s16_b4_avx2(SB), NOSPLIT, $0-88
+DATA sparsegenConstants<>+0(SB)/4, $0x33035c7c
+DATA sparsegenConstants<>+4(SB)/4, $0x33333333
+DATA sparsegenConstants<>+8(SB)/4, $0x35acc97c
+DATA sparsegenConstants<>+12(SB)/4, $0x37eaf178
+DATA sparsegenConstants<>+16(SB)/4, $0x39ce7f5d
+DATA sparsegenConstants<>+20(SB)/4, $0x3b7d83bc
+DATA sparsegenConstants<>+24(SB)/4, $0x3cdf32a6
+DATA sparsegenConstants<>+28(SB)/4, $0x3e0c1512
+DATA sparsegenConstants<>+32(SB)/4, $0x3ef0b533
+DATA sparsegenConstants<>+36(SB)/4, $0x3f800000
+DATA sparsegenConstants<>+40(SB)/4, $0x411051ec
+DATA sparsegenConstants<>+44(SB)/4, $0xad56af3f
+DATA sparsegenConstants<>+48(SB)/4, $0xbf800000
+DATA sparsegenConstants<>+52(SB)/4, $0xc11051ec
+DATA sparsegenConstants<>+56(SB)/4, $0xc840c840
+GLOBL sparsegenConstants<>(SB), RODATA|NOPTR, $60
+
+// func lanesNM_f32_s16_b4_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·lanesNM_f32_s16_b4_n2m4_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
 	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
 	IMUL3Q $+3, R8, R8
 
 slab2:
-	VMOVUPS (BX), Y0
+	VMOVUPS (DX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	VMOVUPS 32(BX), Y4
+	VMOVUPS 32(DX), Y4
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), R9
+	MOVQ    k+56(FP), R10
+	SHRQ    $0x02, R10
 
-k3:
-	VMOVUPS      (SI), Y8
-	VMOVUPS      32(SI), Y9
-	VBROADCASTSS (R10), Y10
-	VFMADD231PS  Y10, Y8, Y0
-	VFMADD231PS  Y10, Y9, Y4
-	VBROADCASTSS (R10)(DI*1), Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R10)(DI*2), Y10
-	VFMADD231PS  Y10, Y8, Y2
-	VFMADD231PS  Y10, Y9, Y6
-	VBROADCASTSS (R10)(R8*1), Y10
-	VFMADD231PS  Y10, Y8, Y3
-	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+64, SI
-	ADDQ         $+4, R10
-	DECQ         R9
-	JNZ          k3
+word3:
+	CMPQ           R10, $+7
+	JLE            rest4
+	VMOVUPS        (SI), Y8
+	VMOVUPS        32(SI), Y9
+	ADDQ           $+64, SI
+	VMOVUPS        (BX), Y10
+	VMOVUPS        32(BX), Y11
+	VBROADCASTF128 (R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 (R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 (R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 (R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        64(BX), Y10
+	VMOVUPS        96(BX), Y11
+	VBROADCASTF128 (R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 (R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 (R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 (R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        128(BX), Y10
+	VMOVUPS        160(BX), Y11
+	VBROADCASTF128 16(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 16(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 16(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 16(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        192(BX), Y10
+	VMOVUPS        224(BX), Y11
+	VBROADCASTF128 16(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 16(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 16(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 16(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        256(BX), Y10
+	VMOVUPS        288(BX), Y11
+	VBROADCASTF128 32(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 32(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 32(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 32(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        320(BX), Y10
+	VMOVUPS        352(BX), Y11
+	VBROADCASTF128 32(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 32(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 32(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 32(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        384(BX), Y10
+	VMOVUPS        416(BX), Y11
+	VBROADCASTF128 48(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 48(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 48(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 48(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        448(BX), Y10
+	VMOVUPS        480(BX), Y11
+	VBROADCASTF128 48(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 48(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 48(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 48(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        512(BX), Y10
+	VMOVUPS        544(BX), Y11
+	VBROADCASTF128 64(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 64(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 64(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 64(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        576(BX), Y10
+	VMOVUPS        608(BX), Y11
+	VBROADCASTF128 64(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 64(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 64(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 64(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        640(BX), Y10
+	VMOVUPS        672(BX), Y11
+	VBROADCASTF128 80(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 80(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 80(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 80(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        704(BX), Y10
+	VMOVUPS        736(BX), Y11
+	VBROADCASTF128 80(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 80(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 80(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 80(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        768(BX), Y10
+	VMOVUPS        800(BX), Y11
+	VBROADCASTF128 96(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 96(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 96(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 96(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        832(BX), Y10
+	VMOVUPS        864(BX), Y11
+	VBROADCASTF128 96(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 96(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 96(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 96(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        896(BX), Y10
+	VMOVUPS        928(BX), Y11
+	VBROADCASTF128 112(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 112(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 112(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 112(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        960(BX), Y10
+	VMOVUPS        992(BX), Y11
+	VBROADCASTF128 112(R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 112(R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 112(R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 112(R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y8
+	VFMADD231PS    Y10, Y8, Y3
+	VPERMILPS      Y9, Y12, Y8
+	VFMADD231PS    Y11, Y8, Y7
+	ADDQ           $+128, R9
+	ADDQ           $+1024, BX
+	ADDQ           $-8, R10
+	JMP            word3
+
+rest4:
+	TESTQ   R10, R10
+	JZ      end5
+	VMOVUPS (SI), Y8
+	VMOVUPS 32(SI), Y9
+	ADDQ    $+64, SI
+
+group6:
+	VMOVUPS        (BX), Y10
+	VMOVUPS        32(BX), Y11
+	VBROADCASTF128 (R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 (R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 (R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 (R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	VMOVUPS        64(BX), Y10
+	VMOVUPS        96(BX), Y11
+	VBROADCASTF128 (R9), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y0
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y4
+	VBROADCASTF128 (R9)(DI*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y1
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y5
+	VBROADCASTF128 (R9)(DI*2), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y2
+	VPERMILPS      Y9, Y12, Y12
+	VFMADD231PS    Y11, Y12, Y6
+	VBROADCASTF128 (R9)(R8*1), Y12
+	VPERMILPS      Y8, Y12, Y13
+	VFMADD231PS    Y10, Y13, Y3
+	VPERMILPS      Y9, Y12, Y10
+	VFMADD231PS    Y11, Y10, Y7
+	VPSRLD         $0x02, Y8, Y8
+	VPSRLD         $0x02, Y9, Y9
+	ADDQ           $+16, R9
+	ADDQ           $+128, BX
+	DECQ           R10
+	JNZ            group6
+
+end5:
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         DX, R9
+	MOVQ         CX, R9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
 	VMOVUPS      Y0, (R9)
@@ -24228,2686 +27704,835 @@ k3:
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
 	VMOVUPS      Y7, 32(R9)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
-	VZEROUPPER
-	RET
-
-// func lanesDense_f32_s16_b4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesDense_f32_s16_b4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
-
-slab2:
-	VMOVUPS (BX), Z0
-	VMOVAPS Z0, Z1
-	VMOVAPS Z0, Z2
-	VMOVAPS Z0, Z3
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
-
-k3:
-	VMOVUPS          (SI), Z4
-	VFMADD231PS.BCST (R10), Z4, Z0
-	VFMADD231PS.BCST (R10)(DI*1), Z4, Z1
-	VFMADD231PS.BCST (R10)(DI*2), Z4, Z2
-	VFMADD231PS.BCST (R10)(R8*1), Z4, Z3
-	ADDQ             $+64, SI
-	ADDQ             $+4, R10
-	DECQ             R9
-	JNZ              k3
-	VBROADCASTSS     lo+72(FP), Z4
-	VBROADCASTSS     hi+76(FP), Z5
-	MOVQ             DX, R9
-	VMAXPS           Z0, Z4, Z0
-	VMINPS           Z0, Z5, Z0
-	VMOVUPS          Z0, (R9)
-	MOVQ             ldy+8(FP), R10
-	ADDQ             R10, R9
-	VMAXPS           Z1, Z4, Z1
-	VMINPS           Z1, Z5, Z1
-	VMOVUPS          Z1, (R9)
-	MOVQ             ldy+8(FP), R10
-	ADDQ             R10, R9
-	VMAXPS           Z2, Z4, Z2
-	VMINPS           Z2, Z5, Z2
-	VMOVUPS          Z2, (R9)
-	MOVQ             ldy+8(FP), R10
-	ADDQ             R10, R9
-	VMAXPS           Z3, Z4, Z3
-	VMINPS           Z3, Z5, Z3
-	VMOVUPS          Z3, (R9)
-	ADDQ             $+64, DX
-	DECQ             AX
-	JNZ              slab2
-	VZEROUPPER
-	RET
-
-// func lanesDense_f32_s16_b6_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, FMA3
-TEXT ·lanesDense_f32_s16_b6_avx2(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+5, R9, R9
-
-slab2:
-	VMOVUPS (BX), Y0
-	VMOVAPS Y0, Y1
-	VMOVAPS Y0, Y2
-	VMOVAPS Y0, Y3
-	VMOVAPS Y0, Y4
-	VMOVAPS Y0, Y5
-	VMOVUPS 32(BX), Y6
-	VMOVAPS Y6, Y7
-	VMOVAPS Y6, Y8
-	VMOVAPS Y6, Y9
-	VMOVAPS Y6, Y10
-	VMOVAPS Y6, Y11
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R10
-	MOVQ    CX, R11
-
-k3:
-	VMOVUPS      (SI), Y12
-	VMOVUPS      32(SI), Y13
-	VBROADCASTSS (R11), Y14
-	VFMADD231PS  Y14, Y12, Y0
-	VFMADD231PS  Y14, Y13, Y6
-	VBROADCASTSS (R11)(DI*1), Y14
-	VFMADD231PS  Y14, Y12, Y1
-	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R11)(DI*2), Y14
-	VFMADD231PS  Y14, Y12, Y2
-	VFMADD231PS  Y14, Y13, Y8
-	VBROADCASTSS (R11)(R8*1), Y14
-	VFMADD231PS  Y14, Y12, Y3
-	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R11)(DI*4), Y14
-	VFMADD231PS  Y14, Y12, Y4
-	VFMADD231PS  Y14, Y13, Y10
-	VBROADCASTSS (R11)(R9*1), Y14
-	VFMADD231PS  Y14, Y12, Y5
-	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+64, SI
-	ADDQ         $+4, R11
-	DECQ         R10
-	JNZ          k3
-	VBROADCASTSS lo+72(FP), Y12
-	VBROADCASTSS hi+76(FP), Y13
-	MOVQ         DX, R10
-	VMAXPS       Y0, Y12, Y0
-	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R10)
-	VMAXPS       Y6, Y12, Y6
-	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y1, Y12, Y1
-	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, (R10)
-	VMAXPS       Y7, Y12, Y7
-	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y2, Y12, Y2
-	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, (R10)
-	VMAXPS       Y8, Y12, Y8
-	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y3, Y12, Y3
-	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R10)
-	VMAXPS       Y9, Y12, Y9
-	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y4, Y12, Y4
-	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, (R10)
-	VMAXPS       Y10, Y12, Y10
-	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y5, Y12, Y5
-	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, (R10)
-	VMAXPS       Y11, Y12, Y11
-	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 32(R10)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
-	VZEROUPPER
-	RET
-
-// func lanesDense_f32_s16_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesDense_f32_s16_b8_avx512(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+5, R9, R9
-	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+7, R10, R10
-
-slab2:
-	VMOVUPS (BX), Z0
-	VMOVAPS Z0, Z1
-	VMOVAPS Z0, Z2
-	VMOVAPS Z0, Z3
-	VMOVAPS Z0, Z4
-	VMOVAPS Z0, Z5
-	VMOVAPS Z0, Z6
-	VMOVAPS Z0, Z7
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R11
-	MOVQ    CX, R12
-
-k3:
-	VMOVUPS          (SI), Z8
-	VFMADD231PS.BCST (R12), Z8, Z0
-	VFMADD231PS.BCST (R12)(DI*1), Z8, Z1
-	VFMADD231PS.BCST (R12)(DI*2), Z8, Z2
-	VFMADD231PS.BCST (R12)(R8*1), Z8, Z3
-	VFMADD231PS.BCST (R12)(DI*4), Z8, Z4
-	VFMADD231PS.BCST (R12)(R9*1), Z8, Z5
-	VFMADD231PS.BCST (R12)(R8*2), Z8, Z6
-	VFMADD231PS.BCST (R12)(R10*1), Z8, Z7
-	ADDQ             $+64, SI
-	ADDQ             $+4, R12
-	DECQ             R11
-	JNZ              k3
-	VBROADCASTSS     lo+72(FP), Z8
-	VBROADCASTSS     hi+76(FP), Z9
-	MOVQ             DX, R11
-	VMAXPS           Z0, Z8, Z0
-	VMINPS           Z0, Z9, Z0
-	VMOVUPS          Z0, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z1, Z8, Z1
-	VMINPS           Z1, Z9, Z1
-	VMOVUPS          Z1, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z2, Z8, Z2
-	VMINPS           Z2, Z9, Z2
-	VMOVUPS          Z2, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z3, Z8, Z3
-	VMINPS           Z3, Z9, Z3
-	VMOVUPS          Z3, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z4, Z8, Z4
-	VMINPS           Z4, Z9, Z4
-	VMOVUPS          Z4, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z5, Z8, Z5
-	VMINPS           Z5, Z9, Z5
-	VMOVUPS          Z5, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z6, Z8, Z6
-	VMINPS           Z6, Z9, Z6
-	VMOVUPS          Z6, (R11)
-	MOVQ             ldy+8(FP), R12
-	ADDQ             R12, R11
-	VMAXPS           Z7, Z8, Z7
-	VMINPS           Z7, Z9, Z7
-	VMOVUPS          Z7, (R11)
-	ADDQ             $+64, DX
-	DECQ             AX
-	JNZ              slab2
-	VZEROUPPER
-	RET
-
-// func lanesDense_f32_s16_b12_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesDense_f32_s16_b12_avx512(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+5, R9, R9
-	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+7, R10, R10
-	MOVQ   ldx+24(FP), R11
-	IMUL3Q $+9, R11, R11
-	MOVQ   ldx+24(FP), R12
-	IMUL3Q $+11, R12, R12
-
-slab2:
-	VMOVUPS (BX), Z0
-	VMOVAPS Z0, Z1
-	VMOVAPS Z0, Z2
-	VMOVAPS Z0, Z3
-	VMOVAPS Z0, Z4
-	VMOVAPS Z0, Z5
-	VMOVAPS Z0, Z6
-	VMOVAPS Z0, Z7
-	VMOVAPS Z0, Z8
-	VMOVAPS Z0, Z9
-	VMOVAPS Z0, Z10
-	VMOVAPS Z0, Z11
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R13
-	MOVQ    CX, R14
-
-k3:
-	VMOVUPS          (SI), Z12
-	VFMADD231PS.BCST (R14), Z12, Z0
-	VFMADD231PS.BCST (R14)(DI*1), Z12, Z1
-	VFMADD231PS.BCST (R14)(DI*2), Z12, Z2
-	VFMADD231PS.BCST (R14)(R8*1), Z12, Z3
-	VFMADD231PS.BCST (R14)(DI*4), Z12, Z4
-	VFMADD231PS.BCST (R14)(R9*1), Z12, Z5
-	VFMADD231PS.BCST (R14)(R8*2), Z12, Z6
-	VFMADD231PS.BCST (R14)(R10*1), Z12, Z7
-	VFMADD231PS.BCST (R14)(DI*8), Z12, Z8
-	VFMADD231PS.BCST (R14)(R11*1), Z12, Z9
-	VFMADD231PS.BCST (R14)(R9*2), Z12, Z10
-	VFMADD231PS.BCST (R14)(R12*1), Z12, Z11
-	ADDQ             $+64, SI
-	ADDQ             $+4, R14
-	DECQ             R13
-	JNZ              k3
-	VBROADCASTSS     lo+72(FP), Z12
-	VBROADCASTSS     hi+76(FP), Z13
-	MOVQ             DX, R13
-	VMAXPS           Z0, Z12, Z0
-	VMINPS           Z0, Z13, Z0
-	VMOVUPS          Z0, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z1, Z12, Z1
-	VMINPS           Z1, Z13, Z1
-	VMOVUPS          Z1, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z2, Z12, Z2
-	VMINPS           Z2, Z13, Z2
-	VMOVUPS          Z2, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z3, Z12, Z3
-	VMINPS           Z3, Z13, Z3
-	VMOVUPS          Z3, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z4, Z12, Z4
-	VMINPS           Z4, Z13, Z4
-	VMOVUPS          Z4, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z5, Z12, Z5
-	VMINPS           Z5, Z13, Z5
-	VMOVUPS          Z5, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z6, Z12, Z6
-	VMINPS           Z6, Z13, Z6
-	VMOVUPS          Z6, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z7, Z12, Z7
-	VMINPS           Z7, Z13, Z7
-	VMOVUPS          Z7, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z8, Z12, Z8
-	VMINPS           Z8, Z13, Z8
-	VMOVUPS          Z8, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z9, Z12, Z9
-	VMINPS           Z9, Z13, Z9
-	VMOVUPS          Z9, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z10, Z12, Z10
-	VMINPS           Z10, Z13, Z10
-	VMOVUPS          Z10, (R13)
-	MOVQ             ldy+8(FP), R14
-	ADDQ             R14, R13
-	VMAXPS           Z11, Z12, Z11
-	VMINPS           Z11, Z13, Z11
-	VMOVUPS          Z11, (R13)
-	ADDQ             $+64, DX
-	DECQ             AX
-	JNZ              slab2
-	VZEROUPPER
-	RET
-
-// func lanesNM_f32_s16_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·lanesNM_f32_s16_b1_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
-	MOVQ   k+56(FP), R8
-	SHRQ   $0x02, R8
-	LEAQ   7(R8), R9
-	IMUL3Q $+268435456, R9, R9
-	SHRQ   $0x1f, R9
-	IMUL3Q $+64, R9, R9
-	IMUL3Q $+128, R8, R8
-
-slabs2:
-	CMPQ    AX, $+1
-	JLE     rest3
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	ADDQ    $+128, BX
-	MOVQ    k+56(FP), R10
-	MOVQ    CX, R11
-	SHRQ    $0x02, R10
-
-word4:
-	CMPQ           R10, $+7
-	JLE            rest5
-	VMOVUPS        (DI), Y4
-	VMOVUPS        32(DI), Y5
-	VMOVUPS        (DI)(R9*1), Y6
-	VMOVUPS        32(DI)(R9*1), Y7
-	ADDQ           $+64, DI
-	VBROADCASTF128 (R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    (SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    32(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    (SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    32(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 (R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    64(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    96(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    64(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    96(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 16(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    128(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    160(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    128(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    160(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 16(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    192(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    224(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    192(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    224(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 32(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    256(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    288(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    256(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    288(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 32(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    320(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    352(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    320(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    352(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 48(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    384(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    416(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    384(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    416(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 48(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    448(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    480(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    448(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    480(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 64(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    512(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    544(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    512(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    544(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 64(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    576(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    608(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    576(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    608(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 80(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    640(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    672(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    640(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    672(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 80(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    704(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    736(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    704(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    736(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 96(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    768(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    800(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    768(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    800(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 96(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    832(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    864(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    832(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    864(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 112(R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    896(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    928(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    896(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    928(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 112(R11), Y8
-	VPERMILPS      Y4, Y8, Y4
-	VFMADD231PS    960(SI), Y4, Y0
-	VPERMILPS      Y5, Y8, Y4
-	VFMADD231PS    992(SI), Y4, Y1
-	VPERMILPS      Y6, Y8, Y4
-	VFMADD231PS    960(SI)(R8*1), Y4, Y2
-	VPERMILPS      Y7, Y8, Y4
-	VFMADD231PS    992(SI)(R8*1), Y4, Y3
-	ADDQ           $+128, R11
-	ADDQ           $+1024, SI
-	ADDQ           $-8, R10
-	JMP            word4
-
-rest5:
-	TESTQ   R10, R10
-	JZ      end6
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	VMOVUPS (DI)(R9*1), Y6
-	VMOVUPS 32(DI)(R9*1), Y7
-	ADDQ    $+64, DI
-
-group7:
-	VBROADCASTF128 (R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    (SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    32(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    (SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    32(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 (R11), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    64(SI), Y9, Y0
-	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    96(SI), Y9, Y1
-	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    64(SI)(R8*1), Y9, Y2
-	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    96(SI)(R8*1), Y8, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VPSRLD         $0x02, Y6, Y6
-	VPSRLD         $0x02, Y7, Y7
-	ADDQ           $+16, R11
-	ADDQ           $+128, SI
-	DECQ           R10
-	JNZ            group7
-
-end6:
-	LEAQ         (SI)(R8*1), SI
-	LEAQ         (DI)(R9*1), DI
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
-	VMAXPS       Y0, Y4, Y0
-	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (DX)
-	VMAXPS       Y1, Y4, Y1
-	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, 32(DX)
-	VMAXPS       Y2, Y4, Y2
-	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 64(DX)
-	VMAXPS       Y3, Y4, Y3
-	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 96(DX)
-	ADDQ         $+128, DX
-	ADDQ         $-2, AX
-	JMP          slabs2
-
-rest3:
-	TESTQ   AX, AX
-	JZ      end1
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), AX
-	SHRQ    $0x02, AX
-
-word8:
-	CMPQ           AX, $+7
-	JLE            rest9
-	VMOVUPS        (DI), Y2
-	VMOVUPS        32(DI), Y3
-	ADDQ           $+64, DI
-	VBROADCASTF128 (CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    (SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    32(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 (CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    64(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    96(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 16(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    128(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    160(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 16(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    192(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    224(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 32(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    256(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    288(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 32(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    320(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    352(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 48(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    384(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    416(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 48(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    448(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    480(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 64(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    512(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    544(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 64(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    576(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    608(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 80(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    640(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    672(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 80(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    704(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    736(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 96(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    768(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    800(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 96(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    832(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    864(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 112(CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    896(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    928(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 112(CX), Y4
-	VPERMILPS      Y2, Y4, Y2
-	VFMADD231PS    960(SI), Y2, Y0
-	VPERMILPS      Y3, Y4, Y2
-	VFMADD231PS    992(SI), Y2, Y1
-	ADDQ           $+128, CX
-	ADDQ           $+1024, SI
-	ADDQ           $-8, AX
-	JMP            word8
-
-rest9:
-	TESTQ   AX, AX
-	JZ      end10
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	ADDQ    $+64, DI
-
-group11:
-	VBROADCASTF128 (CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    (SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    32(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	VBROADCASTF128 (CX), Y4
-	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    64(SI), Y5, Y0
-	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    96(SI), Y4, Y1
-	VPSRLD         $0x02, Y2, Y2
-	VPSRLD         $0x02, Y3, Y3
-	ADDQ           $+16, CX
-	ADDQ           $+128, SI
-	DECQ           AX
-	JNZ            group11
-
-end10:
-	VBROADCASTSS lo+72(FP), Y2
-	VBROADCASTSS hi+76(FP), Y3
-	VMAXPS       Y0, Y2, Y0
-	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (DX)
-	VMAXPS       Y1, Y2, Y1
-	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(DX)
-	ADDQ         $+64, DX
-
-end1:
-	VZEROUPPER
-	RET
-
-// func lanesNM_f32_s16_b1_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesNM_f32_s16_b1_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
-	MOVQ   k+56(FP), R8
-	SHRQ   $0x02, R8
-	LEAQ   7(R8), R9
-	IMUL3Q $+268435456, R9, R9
-	SHRQ   $0x1f, R9
-	IMUL3Q $+64, R9, R9
-	LEAQ   (R9)(R9*2), R10
-	IMUL3Q $+128, R8, R8
-	LEAQ   (R8)(R8*2), R11
-
-slabs2:
-	CMPQ    AX, $+3
-	JLE     rest3
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	VMOVUPS 192(BX), Z3
-	ADDQ    $+256, BX
-	MOVQ    k+56(FP), R12
-	MOVQ    CX, R13
-	SHRQ    $0x02, R12
-
-word4:
-	CMPQ            R12, $+7
-	JLE             rest5
-	VMOVUPS         (DI), Z4
-	VMOVUPS         (DI)(R9*1), Z5
-	VMOVUPS         (DI)(R9*2), Z6
-	VMOVUPS         (DI)(R10*1), Z7
-	ADDQ            $+64, DI
-	VBROADCASTF32X4 (R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     (SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     (SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     (SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     (SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 (R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     64(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     64(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     64(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     64(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 16(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     128(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     128(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     128(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     128(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 16(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     192(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     192(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     192(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     192(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 32(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     256(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     256(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     256(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     256(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 32(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     320(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     320(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     320(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     320(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 48(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     384(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     384(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     384(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     384(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 48(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     448(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     448(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     448(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     448(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 64(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     512(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     512(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     512(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     512(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 64(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     576(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     576(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     576(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     576(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 80(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     640(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     640(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     640(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     640(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 80(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     704(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     704(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     704(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     704(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 96(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     768(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     768(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     768(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     768(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 96(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     832(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     832(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     832(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     832(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 112(R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     896(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     896(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     896(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     896(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 112(R13), Z8
-	VPERMILPS       Z4, Z8, Z4
-	VFMADD231PS     960(SI), Z4, Z0
-	VPERMILPS       Z5, Z8, Z4
-	VFMADD231PS     960(SI)(R8*1), Z4, Z1
-	VPERMILPS       Z6, Z8, Z4
-	VFMADD231PS     960(SI)(R8*2), Z4, Z2
-	VPERMILPS       Z7, Z8, Z4
-	VFMADD231PS     960(SI)(R11*1), Z4, Z3
-	ADDQ            $+128, R13
-	ADDQ            $+1024, SI
-	ADDQ            $-8, R12
-	JMP             word4
-
-rest5:
-	TESTQ   R12, R12
-	JZ      end6
-	VMOVUPS (DI), Z4
-	VMOVUPS (DI)(R9*1), Z5
-	VMOVUPS (DI)(R9*2), Z6
-	VMOVUPS (DI)(R10*1), Z7
-	ADDQ    $+64, DI
-
-group7:
-	VBROADCASTF32X4 (R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     (SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     (SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     (SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     (SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 (R13), Z8
-	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     64(SI), Z9, Z0
-	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     64(SI)(R8*1), Z9, Z1
-	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     64(SI)(R8*2), Z9, Z2
-	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     64(SI)(R11*1), Z8, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VPSRLD          $0x02, Z5, Z5
-	VPSRLD          $0x02, Z6, Z6
-	VPSRLD          $0x02, Z7, Z7
-	ADDQ            $+16, R13
-	ADDQ            $+128, SI
-	DECQ            R12
-	JNZ             group7
-
-end6:
-	LEAQ         (SI)(R11*1), SI
-	LEAQ         (DI)(R10*1), DI
-	VBROADCASTSS lo+72(FP), Z4
-	VBROADCASTSS hi+76(FP), Z5
-	VMAXPS       Z0, Z4, Z0
-	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DX)
-	VMAXPS       Z1, Z4, Z1
-	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(DX)
-	VMAXPS       Z2, Z4, Z2
-	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(DX)
-	VMAXPS       Z3, Z4, Z3
-	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(DX)
-	ADDQ         $+256, DX
-	ADDQ         $-4, AX
-	JMP          slabs2
-
-rest3:
-	TESTQ AX, AX
-	JZ    end1
-
-slab8:
-	VMOVUPS (BX), Z0
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R8
-	MOVQ    CX, R9
-	SHRQ    $0x02, R8
-
-word9:
-	CMPQ            R8, $+7
-	JLE             rest10
-	VMOVUPS         (DI), Z1
-	ADDQ            $+64, DI
-	VBROADCASTF32X4 (R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     (SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 (R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     64(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 16(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     128(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 16(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     192(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 32(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     256(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 32(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     320(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 48(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     384(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 48(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     448(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 64(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     512(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 64(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     576(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 80(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     640(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 80(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     704(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 96(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     768(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 96(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     832(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 112(R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     896(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 112(R9), Z2
-	VPERMILPS       Z1, Z2, Z1
-	VFMADD231PS     960(SI), Z1, Z0
-	ADDQ            $+128, R9
-	ADDQ            $+1024, SI
-	ADDQ            $-8, R8
-	JMP             word9
-
-rest10:
-	TESTQ   R8, R8
-	JZ      end11
-	VMOVUPS (DI), Z1
-	ADDQ    $+64, DI
-
-group12:
-	VBROADCASTF32X4 (R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     (SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 (R9), Z2
-	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     64(SI), Z2, Z0
-	VPSRLD          $0x02, Z1, Z1
-	ADDQ            $+16, R9
-	ADDQ            $+128, SI
-	DECQ            R8
-	JNZ             group12
-
-end11:
-	VBROADCASTSS lo+72(FP), Z1
-	VBROADCASTSS hi+76(FP), Z2
-	VMAXPS       Z0, Z1, Z0
-	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (DX)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab8
-
-end1:
-	VZEROUPPER
-	RET
-
-// func lanesNM_f32_s16_b2_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·lanesNM_f32_s16_b2_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
-	MOVQ ldx+24(FP), R8
-
-slab2:
-	VMOVUPS (BX), Y0
-	VMOVAPS Y0, Y1
-	VMOVUPS 32(BX), Y2
-	VMOVAPS Y2, Y3
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
-	SHRQ    $0x02, R9
-
-word3:
-	CMPQ           R9, $+7
-	JLE            rest4
-	VMOVUPS        (DI), Y4
-	VMOVUPS        32(DI), Y5
-	ADDQ           $+64, DI
-	VMOVUPS        (SI), Y6
-	VMOVUPS        32(SI), Y7
-	VBROADCASTF128 (R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        64(SI), Y6
-	VMOVUPS        96(SI), Y7
-	VBROADCASTF128 (R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        128(SI), Y6
-	VMOVUPS        160(SI), Y7
-	VBROADCASTF128 16(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 16(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        192(SI), Y6
-	VMOVUPS        224(SI), Y7
-	VBROADCASTF128 16(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 16(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        256(SI), Y6
-	VMOVUPS        288(SI), Y7
-	VBROADCASTF128 32(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 32(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        320(SI), Y6
-	VMOVUPS        352(SI), Y7
-	VBROADCASTF128 32(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 32(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        384(SI), Y6
-	VMOVUPS        416(SI), Y7
-	VBROADCASTF128 48(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 48(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        448(SI), Y6
-	VMOVUPS        480(SI), Y7
-	VBROADCASTF128 48(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 48(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        512(SI), Y6
-	VMOVUPS        544(SI), Y7
-	VBROADCASTF128 64(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 64(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        576(SI), Y6
-	VMOVUPS        608(SI), Y7
-	VBROADCASTF128 64(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 64(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        640(SI), Y6
-	VMOVUPS        672(SI), Y7
-	VBROADCASTF128 80(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 80(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        704(SI), Y6
-	VMOVUPS        736(SI), Y7
-	VBROADCASTF128 80(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 80(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        768(SI), Y6
-	VMOVUPS        800(SI), Y7
-	VBROADCASTF128 96(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 96(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        832(SI), Y6
-	VMOVUPS        864(SI), Y7
-	VBROADCASTF128 96(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 96(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        896(SI), Y6
-	VMOVUPS        928(SI), Y7
-	VBROADCASTF128 112(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 112(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        960(SI), Y6
-	VMOVUPS        992(SI), Y7
-	VBROADCASTF128 112(R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 112(R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y4
-	VFMADD231PS    Y6, Y4, Y1
-	VPERMILPS      Y5, Y8, Y4
-	VFMADD231PS    Y7, Y4, Y3
-	ADDQ           $+128, R10
-	ADDQ           $+1024, SI
-	ADDQ           $-8, R9
-	JMP            word3
-
-rest4:
-	TESTQ   R9, R9
-	JZ      end5
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	ADDQ    $+64, DI
-
-group6:
-	VMOVUPS        (SI), Y6
-	VMOVUPS        32(SI), Y7
-	VBROADCASTF128 (R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        64(SI), Y6
-	VMOVUPS        96(SI), Y7
-	VBROADCASTF128 (R10), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y0
-	VPERMILPS      Y5, Y8, Y8
-	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R10)(R8*1), Y8
-	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    Y6, Y9, Y1
-	VPERMILPS      Y5, Y8, Y6
-	VFMADD231PS    Y7, Y6, Y3
-	VPSRLD         $0x02, Y4, Y4
-	VPSRLD         $0x02, Y5, Y5
-	ADDQ           $+16, R10
-	ADDQ           $+128, SI
-	DECQ           R9
-	JNZ            group6
-
-end5:
-	VBROADCASTSS lo+72(FP), Y4
-	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         DX, R9
-	VMAXPS       Y0, Y4, Y0
-	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R9)
-	VMAXPS       Y2, Y4, Y2
-	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
-	VMAXPS       Y1, Y4, Y1
-	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R9)
-	VMAXPS       Y3, Y4, Y3
-	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 32(R9)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
-	VZEROUPPER
-	RET
-
-// func lanesNM_f32_s16_b2_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
-TEXT ·lanesNM_f32_s16_b2_n2m4_avx512(SB), NOSPLIT, $0-88
-	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
-	MOVQ ldx+24(FP), R8
-
-slab2:
-	VMOVUPS (BX), Z0
-	VMOVAPS Z0, Z1
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
-	SHRQ    $0x02, R9
-
-word3:
-	CMPQ            R9, $+7
-	JLE             rest4
-	VMOVUPS         (DI), Z2
-	ADDQ            $+64, DI
-	VMOVUPS         (SI), Z3
-	VBROADCASTF32X4 (R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 (R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         64(SI), Z3
-	VBROADCASTF32X4 (R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 (R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         128(SI), Z3
-	VBROADCASTF32X4 16(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 16(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         192(SI), Z3
-	VBROADCASTF32X4 16(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 16(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         256(SI), Z3
-	VBROADCASTF32X4 32(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 32(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         320(SI), Z3
-	VBROADCASTF32X4 32(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 32(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         384(SI), Z3
-	VBROADCASTF32X4 48(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 48(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         448(SI), Z3
-	VBROADCASTF32X4 48(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 48(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         512(SI), Z3
-	VBROADCASTF32X4 64(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 64(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         576(SI), Z3
-	VBROADCASTF32X4 64(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 64(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         640(SI), Z3
-	VBROADCASTF32X4 80(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 80(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         704(SI), Z3
-	VBROADCASTF32X4 80(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 80(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         768(SI), Z3
-	VBROADCASTF32X4 96(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 96(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         832(SI), Z3
-	VBROADCASTF32X4 96(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 96(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         896(SI), Z3
-	VBROADCASTF32X4 112(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 112(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         960(SI), Z3
-	VBROADCASTF32X4 112(R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 112(R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z2
-	VFMADD231PS     Z3, Z2, Z1
-	ADDQ            $+128, R10
-	ADDQ            $+1024, SI
-	ADDQ            $-8, R9
-	JMP             word3
-
-rest4:
-	TESTQ   R9, R9
-	JZ      end5
-	VMOVUPS (DI), Z2
-	ADDQ    $+64, DI
-
-group6:
-	VMOVUPS         (SI), Z3
-	VBROADCASTF32X4 (R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 (R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         64(SI), Z3
-	VBROADCASTF32X4 (R10), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z0
-	VBROADCASTF32X4 (R10)(R8*1), Z4
-	VPERMILPS       Z2, Z4, Z4
-	VFMADD231PS     Z3, Z4, Z1
-	VPSRLD          $0x02, Z2, Z2
-	ADDQ            $+16, R10
-	ADDQ            $+128, SI
-	DECQ            R9
-	JNZ             group6
-
-end5:
-	VBROADCASTSS lo+72(FP), Z2
-	VBROADCASTSS hi+76(FP), Z3
-	MOVQ         DX, R9
-	VMAXPS       Z0, Z2, Z0
-	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
-	VMAXPS       Z1, Z2, Z1
-	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R9)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
-	VZEROUPPER
-	RET
-
-// func lanesNM_f32_s16_b4_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·lanesNM_f32_s16_b4_n2m4_avx2(SB), NOSPLIT, $0-88
-	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
-	MOVQ   ldx+24(FP), R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+3, R9, R9
-
-slab2:
-	VMOVUPS (BX), Y0
-	VMOVAPS Y0, Y1
-	VMOVAPS Y0, Y2
-	VMOVAPS Y0, Y3
-	VMOVUPS 32(BX), Y4
-	VMOVAPS Y4, Y5
-	VMOVAPS Y4, Y6
-	VMOVAPS Y4, Y7
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R10
-	MOVQ    CX, R11
-	SHRQ    $0x02, R10
-
-word3:
-	CMPQ           R10, $+7
-	JLE            rest4
-	VMOVUPS        (DI), Y8
-	VMOVUPS        32(DI), Y9
-	ADDQ           $+64, DI
-	VMOVUPS        (SI), Y10
-	VMOVUPS        32(SI), Y11
-	VBROADCASTF128 (R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        64(SI), Y10
-	VMOVUPS        96(SI), Y11
-	VBROADCASTF128 (R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        128(SI), Y10
-	VMOVUPS        160(SI), Y11
-	VBROADCASTF128 16(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 16(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 16(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 16(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        192(SI), Y10
-	VMOVUPS        224(SI), Y11
-	VBROADCASTF128 16(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 16(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 16(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 16(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        256(SI), Y10
-	VMOVUPS        288(SI), Y11
-	VBROADCASTF128 32(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 32(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 32(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 32(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        320(SI), Y10
-	VMOVUPS        352(SI), Y11
-	VBROADCASTF128 32(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 32(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 32(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 32(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        384(SI), Y10
-	VMOVUPS        416(SI), Y11
-	VBROADCASTF128 48(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 48(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 48(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 48(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        448(SI), Y10
-	VMOVUPS        480(SI), Y11
-	VBROADCASTF128 48(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 48(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 48(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 48(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        512(SI), Y10
-	VMOVUPS        544(SI), Y11
-	VBROADCASTF128 64(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 64(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 64(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 64(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        576(SI), Y10
-	VMOVUPS        608(SI), Y11
-	VBROADCASTF128 64(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 64(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 64(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 64(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        640(SI), Y10
-	VMOVUPS        672(SI), Y11
-	VBROADCASTF128 80(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 80(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 80(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 80(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        704(SI), Y10
-	VMOVUPS        736(SI), Y11
-	VBROADCASTF128 80(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 80(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 80(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 80(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        768(SI), Y10
-	VMOVUPS        800(SI), Y11
-	VBROADCASTF128 96(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 96(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 96(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 96(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        832(SI), Y10
-	VMOVUPS        864(SI), Y11
-	VBROADCASTF128 96(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 96(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 96(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 96(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        896(SI), Y10
-	VMOVUPS        928(SI), Y11
-	VBROADCASTF128 112(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 112(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 112(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 112(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        960(SI), Y10
-	VMOVUPS        992(SI), Y11
-	VBROADCASTF128 112(R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 112(R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 112(R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 112(R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y8
-	VFMADD231PS    Y10, Y8, Y3
-	VPERMILPS      Y9, Y12, Y8
-	VFMADD231PS    Y11, Y8, Y7
-	ADDQ           $+128, R11
-	ADDQ           $+1024, SI
-	ADDQ           $-8, R10
-	JMP            word3
-
-rest4:
-	TESTQ   R10, R10
-	JZ      end5
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), Y9
-	ADDQ    $+64, DI
-
-group6:
-	VMOVUPS        (SI), Y10
-	VMOVUPS        32(SI), Y11
-	VBROADCASTF128 (R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        64(SI), Y10
-	VMOVUPS        96(SI), Y11
-	VBROADCASTF128 (R11), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y0
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R11)(R8*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y1
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R11)(R8*2), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y2
-	VPERMILPS      Y9, Y12, Y12
-	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R11)(R9*1), Y12
-	VPERMILPS      Y8, Y12, Y13
-	VFMADD231PS    Y10, Y13, Y3
-	VPERMILPS      Y9, Y12, Y10
-	VFMADD231PS    Y11, Y10, Y7
-	VPSRLD         $0x02, Y8, Y8
-	VPSRLD         $0x02, Y9, Y9
-	ADDQ           $+16, R11
-	ADDQ           $+128, SI
-	DECQ           R10
-	JNZ            group6
-
-end5:
-	VBROADCASTSS lo+72(FP), Y8
-	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         DX, R10
-	VMAXPS       Y0, Y8, Y0
-	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R10)
-	VMAXPS       Y4, Y8, Y4
-	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y1, Y8, Y1
-	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R10)
-	VMAXPS       Y5, Y8, Y5
-	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y2, Y8, Y2
-	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R10)
-	VMAXPS       Y6, Y8, Y6
-	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 32(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
-	VMAXPS       Y3, Y8, Y3
-	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, (R10)
-	VMAXPS       Y7, Y8, Y7
-	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R10)
-	ADDQ         $+64, DX
+	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b4_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·lanesNM_f32_s16_b4_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+3, R9, R9
+	IMUL3Q $+3, R8, R8
+	MOVQ   k+56(FP), R9
+	SHRQ   $0x02, R9
+	LEAQ   7(R9), R10
+	IMUL3Q $+268435456, R10, R10
+	SHRQ   $0x1f, R10
+	IMUL3Q $+64, R10, R10
+	IMUL3Q $+128, R9, R9
 
-slab2:
-	VMOVUPS (BX), Z0
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R10
-	MOVQ    CX, R11
-	SHRQ    $0x02, R10
+	VMOVUPS 64(DX), Z4
+	VMOVAPS Z4, Z5
+	VMOVAPS Z4, Z6
+	VMOVAPS Z4, Z7
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R11
+	MOVQ    k+56(FP), R12
+	SHRQ    $0x02, R12
 
-word3:
-	CMPQ            R10, $+7
-	JLE             rest4
-	VMOVUPS         (DI), Z4
-	ADDQ            $+64, DI
-	VMOVUPS         (SI), Z5
-	VBROADCASTF32X4 (R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 (R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 (R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 (R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         64(SI), Z5
-	VBROADCASTF32X4 (R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 (R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 (R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 (R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         128(SI), Z5
-	VBROADCASTF32X4 16(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 16(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 16(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 16(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         192(SI), Z5
-	VBROADCASTF32X4 16(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 16(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 16(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 16(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         256(SI), Z5
-	VBROADCASTF32X4 32(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 32(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 32(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 32(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         320(SI), Z5
-	VBROADCASTF32X4 32(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 32(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 32(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 32(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         384(SI), Z5
-	VBROADCASTF32X4 48(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 48(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 48(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 48(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         448(SI), Z5
-	VBROADCASTF32X4 48(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 48(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 48(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 48(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         512(SI), Z5
-	VBROADCASTF32X4 64(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 64(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 64(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 64(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         576(SI), Z5
-	VBROADCASTF32X4 64(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 64(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 64(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 64(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         640(SI), Z5
-	VBROADCASTF32X4 80(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 80(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 80(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 80(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         704(SI), Z5
-	VBROADCASTF32X4 80(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 80(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 80(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 80(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         768(SI), Z5
-	VBROADCASTF32X4 96(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 96(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 96(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 96(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         832(SI), Z5
-	VBROADCASTF32X4 96(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 96(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 96(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 96(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         896(SI), Z5
-	VBROADCASTF32X4 112(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 112(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 112(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 112(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         960(SI), Z5
-	VBROADCASTF32X4 112(R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 112(R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 112(R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 112(R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z4
-	VFMADD231PS     Z5, Z4, Z3
-	ADDQ            $+128, R11
-	ADDQ            $+1024, SI
-	ADDQ            $-8, R10
-	JMP             word3
+word4:
+	CMPQ         R12, $+7
+	JLE          rest5
+	VMOVUPS      (SI), Z8
+	VMOVUPS      (SI)(R10*1), Z9
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z8, Z10
+	VPSRLD       $0x02, Z9, Z11
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z12
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z13
+	VPANDD       Z12, Z8, Z8
+	VPADDD       Z13, Z8, Z8
+	VPANDD       Z12, Z9, Z9
+	VPADDD       Z13, Z9, Z9
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z12
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z13
+	VPANDD       Z12, Z10, Z10
+	VPADDD       Z13, Z10, Z10
+	VPANDD       Z12, Z11, Z11
+	VPADDD       Z13, Z11, Z11
+	VMOVUPS      (R11), Z12
+	VMOVUPS      (R11)(DI*1), Z13
+	VMOVUPS      (R11)(DI*2), Z14
+	VMOVUPS      (R11)(R8*1), Z15
+	VMOVUPS      (BX), Z16
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R9*1), Z17
+	PREFETCHT0   2048(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      64(BX), Z16
+	PREFETCHT0   2112(BX)
+	VMOVUPS      64(BX)(R9*1), Z17
+	PREFETCHT0   2112(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      128(BX), Z16
+	PREFETCHT0   2176(BX)
+	VMOVUPS      128(BX)(R9*1), Z17
+	PREFETCHT0   2176(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      192(BX), Z16
+	PREFETCHT0   2240(BX)
+	VMOVUPS      192(BX)(R9*1), Z17
+	PREFETCHT0   2240(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      256(BX), Z16
+	PREFETCHT0   2304(BX)
+	VMOVUPS      256(BX)(R9*1), Z17
+	PREFETCHT0   2304(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      320(BX), Z16
+	PREFETCHT0   2368(BX)
+	VMOVUPS      320(BX)(R9*1), Z17
+	PREFETCHT0   2368(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      384(BX), Z16
+	PREFETCHT0   2432(BX)
+	VMOVUPS      384(BX)(R9*1), Z17
+	PREFETCHT0   2432(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      448(BX), Z16
+	PREFETCHT0   2496(BX)
+	VMOVUPS      448(BX)(R9*1), Z17
+	PREFETCHT0   2496(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z12
+	VFMADD231PS  Z17, Z12, Z4
+	VPERMPS      Z13, Z10, Z12
+	VFMADD231PS  Z16, Z12, Z1
+	VPERMPS      Z13, Z11, Z12
+	VFMADD231PS  Z17, Z12, Z5
+	VPERMPS      Z14, Z10, Z12
+	VFMADD231PS  Z16, Z12, Z2
+	VPERMPS      Z14, Z11, Z12
+	VFMADD231PS  Z17, Z12, Z6
+	VPERMPS      Z15, Z10, Z12
+	VFMADD231PS  Z16, Z12, Z3
+	VPERMPS      Z15, Z11, Z12
+	VFMADD231PS  Z17, Z12, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      64(R11), Z12
+	VMOVUPS      64(R11)(DI*1), Z13
+	VMOVUPS      64(R11)(DI*2), Z14
+	VMOVUPS      64(R11)(R8*1), Z15
+	VMOVUPS      512(BX), Z16
+	PREFETCHT0   2560(BX)
+	VMOVUPS      512(BX)(R9*1), Z17
+	PREFETCHT0   2560(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      576(BX), Z16
+	PREFETCHT0   2624(BX)
+	VMOVUPS      576(BX)(R9*1), Z17
+	PREFETCHT0   2624(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      640(BX), Z16
+	PREFETCHT0   2688(BX)
+	VMOVUPS      640(BX)(R9*1), Z17
+	PREFETCHT0   2688(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      704(BX), Z16
+	PREFETCHT0   2752(BX)
+	VMOVUPS      704(BX)(R9*1), Z17
+	PREFETCHT0   2752(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      768(BX), Z16
+	PREFETCHT0   2816(BX)
+	VMOVUPS      768(BX)(R9*1), Z17
+	PREFETCHT0   2816(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z9, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      832(BX), Z16
+	PREFETCHT0   2880(BX)
+	VMOVUPS      832(BX)(R9*1), Z17
+	PREFETCHT0   2880(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z11, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z10, Z18
+	VFMADD231PS  Z16, Z18, Z3
+	VPERMPS      Z15, Z11, Z16
+	VFMADD231PS  Z17, Z16, Z7
+	VPSRLD       $0x04, Z10, Z10
+	VPSRLD       $0x04, Z11, Z11
+	VMOVUPS      896(BX), Z16
+	PREFETCHT0   2944(BX)
+	VMOVUPS      896(BX)(R9*1), Z17
+	PREFETCHT0   2944(BX)(R9*1)
+	VPERMPS      Z12, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VPERMPS      Z12, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z4
+	VPERMPS      Z13, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z1
+	VPERMPS      Z13, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z5
+	VPERMPS      Z14, Z8, Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VPERMPS      Z14, Z9, Z18
+	VFMADD231PS  Z17, Z18, Z6
+	VPERMPS      Z15, Z8, Z8
+	VFMADD231PS  Z16, Z8, Z3
+	VPERMPS      Z15, Z9, Z8
+	VFMADD231PS  Z17, Z8, Z7
+	VMOVUPS      960(BX), Z8
+	PREFETCHT0   3008(BX)
+	VMOVUPS      960(BX)(R9*1), Z9
+	PREFETCHT0   3008(BX)(R9*1)
+	VPERMPS      Z12, Z10, Z16
+	VFMADD231PS  Z8, Z16, Z0
+	VPERMPS      Z12, Z11, Z12
+	VFMADD231PS  Z9, Z12, Z4
+	VPERMPS      Z13, Z10, Z12
+	VFMADD231PS  Z8, Z12, Z1
+	VPERMPS      Z13, Z11, Z12
+	VFMADD231PS  Z9, Z12, Z5
+	VPERMPS      Z14, Z10, Z12
+	VFMADD231PS  Z8, Z12, Z2
+	VPERMPS      Z14, Z11, Z12
+	VFMADD231PS  Z9, Z12, Z6
+	VPERMPS      Z15, Z10, Z10
+	VFMADD231PS  Z8, Z10, Z3
+	VPERMPS      Z15, Z11, Z8
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $+128, R11
+	ADDQ         $+1024, BX
+	ADDQ         $-8, R12
+	JMP          word4
 
-rest4:
-	TESTQ   R10, R10
-	JZ      end5
-	VMOVUPS (DI), Z4
-	ADDQ    $+64, DI
+rest5:
+	TESTQ   R12, R12
+	JZ      end6
+	VMOVUPS (SI), Z8
+	VMOVUPS (SI)(R10*1), Z9
+	ADDQ    $+64, SI
 
-group6:
-	VMOVUPS         (SI), Z5
-	VBROADCASTF32X4 (R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 (R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 (R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 (R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         64(SI), Z5
-	VBROADCASTF32X4 (R11), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z0
-	VBROADCASTF32X4 (R11)(R8*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z1
-	VBROADCASTF32X4 (R11)(R8*2), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z2
-	VBROADCASTF32X4 (R11)(R9*1), Z6
-	VPERMILPS       Z4, Z6, Z6
-	VFMADD231PS     Z5, Z6, Z3
-	VPSRLD          $0x02, Z4, Z4
+group7:
+	VBROADCASTF32X4 (R11), Z10
+	VBROADCASTF32X4 (R11)(DI*1), Z11
+	VBROADCASTF32X4 (R11)(DI*2), Z12
+	VBROADCASTF32X4 (R11)(R8*1), Z13
+	VMOVUPS         (BX), Z14
+	PREFETCHT0      2048(BX)
+	VMOVUPS         (BX)(R9*1), Z15
+	PREFETCHT0      2048(BX)(R9*1)
+	VPERMILPS       Z8, Z10, Z16
+	VFMADD231PS     Z14, Z16, Z0
+	VPERMILPS       Z9, Z10, Z16
+	VFMADD231PS     Z15, Z16, Z4
+	VPERMILPS       Z8, Z11, Z16
+	VFMADD231PS     Z14, Z16, Z1
+	VPERMILPS       Z9, Z11, Z16
+	VFMADD231PS     Z15, Z16, Z5
+	VPERMILPS       Z8, Z12, Z16
+	VFMADD231PS     Z14, Z16, Z2
+	VPERMILPS       Z9, Z12, Z16
+	VFMADD231PS     Z15, Z16, Z6
+	VPERMILPS       Z8, Z13, Z16
+	VFMADD231PS     Z14, Z16, Z3
+	VPERMILPS       Z9, Z13, Z14
+	VFMADD231PS     Z15, Z14, Z7
+	VPSRLD          $0x02, Z8, Z8
+	VPSRLD          $0x02, Z9, Z9
+	VMOVUPS         64(BX), Z14
+	PREFETCHT0      2112(BX)
+	VMOVUPS         64(BX)(R9*1), Z15
+	PREFETCHT0      2112(BX)(R9*1)
+	VPERMILPS       Z8, Z10, Z16
+	VFMADD231PS     Z14, Z16, Z0
+	VPERMILPS       Z9, Z10, Z10
+	VFMADD231PS     Z15, Z10, Z4
+	VPERMILPS       Z8, Z11, Z10
+	VFMADD231PS     Z14, Z10, Z1
+	VPERMILPS       Z9, Z11, Z10
+	VFMADD231PS     Z15, Z10, Z5
+	VPERMILPS       Z8, Z12, Z10
+	VFMADD231PS     Z14, Z10, Z2
+	VPERMILPS       Z9, Z12, Z10
+	VFMADD231PS     Z15, Z10, Z6
+	VPERMILPS       Z8, Z13, Z10
+	VFMADD231PS     Z14, Z10, Z3
+	VPERMILPS       Z9, Z13, Z10
+	VFMADD231PS     Z15, Z10, Z7
+	VPSRLD          $0x02, Z8, Z8
+	VPSRLD          $0x02, Z9, Z9
 	ADDQ            $+16, R11
-	ADDQ            $+128, SI
-	DECQ            R10
-	JNZ             group6
+	ADDQ            $+128, BX
+	DECQ            R12
+	JNZ             group7
 
-end5:
+end6:
+	LEAQ         (BX)(R9*1), BX
+	LEAQ         (SI)(R10*1), SI
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         CX, R11
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (R11)
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMOVUPS      Z1, (R11)
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMOVUPS      Z5, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (R11)
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMOVUPS      Z3, (R11)
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+	VMOVUPS      Z7, 64(R11)
+	ADDQ         $+128, CX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ   AX, AX
+	JZ      end1
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), DX
+	SHRQ    $0x02, DX
+
+word8:
+	CMPQ         DX, $+7
+	JLE          rest9
+	VMOVUPS      (SI), Z4
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z4, Z5
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z6
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z7
+	VPANDD       Z6, Z4, Z4
+	VPADDD       Z7, Z4, Z4
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z6
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z7
+	VPANDD       Z6, Z5, Z5
+	VPADDD       Z7, Z5, Z5
+	VMOVUPS      (AX), Z6
+	VMOVUPS      (AX)(DI*1), Z7
+	VMOVUPS      (AX)(DI*2), Z8
+	VMOVUPS      (AX)(R8*1), Z9
+	VMOVUPS      (BX), Z10
+	PREFETCHT0   2048(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      64(BX), Z10
+	PREFETCHT0   2112(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      128(BX), Z10
+	PREFETCHT0   2176(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      192(BX), Z10
+	PREFETCHT0   2240(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      256(BX), Z10
+	PREFETCHT0   2304(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      320(BX), Z10
+	PREFETCHT0   2368(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      384(BX), Z10
+	PREFETCHT0   2432(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      448(BX), Z10
+	PREFETCHT0   2496(BX)
+	VPERMPS      Z6, Z5, Z6
+	VFMADD231PS  Z10, Z6, Z0
+	VPERMPS      Z7, Z5, Z6
+	VFMADD231PS  Z10, Z6, Z1
+	VPERMPS      Z8, Z5, Z6
+	VFMADD231PS  Z10, Z6, Z2
+	VPERMPS      Z9, Z5, Z6
+	VFMADD231PS  Z10, Z6, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      64(AX), Z6
+	VMOVUPS      64(AX)(DI*1), Z7
+	VMOVUPS      64(AX)(DI*2), Z8
+	VMOVUPS      64(AX)(R8*1), Z9
+	VMOVUPS      512(BX), Z10
+	PREFETCHT0   2560(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      576(BX), Z10
+	PREFETCHT0   2624(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      640(BX), Z10
+	PREFETCHT0   2688(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      704(BX), Z10
+	PREFETCHT0   2752(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      768(BX), Z10
+	PREFETCHT0   2816(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z4, Z4
+	VMOVUPS      832(BX), Z10
+	PREFETCHT0   2880(BX)
+	VPERMPS      Z6, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z5, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VPSRLD       $0x04, Z5, Z5
+	VMOVUPS      896(BX), Z10
+	PREFETCHT0   2944(BX)
+	VPERMPS      Z6, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VPERMPS      Z7, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VPERMPS      Z8, Z4, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VPERMPS      Z9, Z4, Z4
+	VFMADD231PS  Z10, Z4, Z3
+	VMOVUPS      960(BX), Z4
+	PREFETCHT0   3008(BX)
+	VPERMPS      Z6, Z5, Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VPERMPS      Z7, Z5, Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VPERMPS      Z8, Z5, Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VPERMPS      Z9, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         $+128, AX
+	ADDQ         $+1024, BX
+	ADDQ         $-8, DX
+	JMP          word8
+
+rest9:
+	TESTQ   DX, DX
+	JZ      end10
+	VMOVUPS (SI), Z4
+	ADDQ    $+64, SI
+
+group11:
+	VBROADCASTF32X4 (AX), Z5
+	VBROADCASTF32X4 (AX)(DI*1), Z6
+	VBROADCASTF32X4 (AX)(DI*2), Z7
+	VBROADCASTF32X4 (AX)(R8*1), Z8
+	VMOVUPS         (BX), Z9
+	PREFETCHT0      2048(BX)
+	VPERMILPS       Z4, Z5, Z10
+	VFMADD231PS     Z9, Z10, Z0
+	VPERMILPS       Z4, Z6, Z10
+	VFMADD231PS     Z9, Z10, Z1
+	VPERMILPS       Z4, Z7, Z10
+	VFMADD231PS     Z9, Z10, Z2
+	VPERMILPS       Z4, Z8, Z10
+	VFMADD231PS     Z9, Z10, Z3
+	VPSRLD          $0x02, Z4, Z4
+	VMOVUPS         64(BX), Z9
+	PREFETCHT0      2112(BX)
+	VPERMILPS       Z4, Z5, Z5
+	VFMADD231PS     Z9, Z5, Z0
+	VPERMILPS       Z4, Z6, Z5
+	VFMADD231PS     Z9, Z5, Z1
+	VPERMILPS       Z4, Z7, Z5
+	VFMADD231PS     Z9, Z5, Z2
+	VPERMILPS       Z4, Z8, Z5
+	VFMADD231PS     Z9, Z5, Z3
+	VPSRLD          $0x02, Z4, Z4
+	ADDQ            $+16, AX
+	ADDQ            $+128, BX
+	DECQ            DX
+	JNZ             group11
+
+end10:
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
-	MOVQ         DX, R10
+	MOVQ         CX, AX
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z0, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z1, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z2, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (R10)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	VMOVUPS      Z3, (AX)
+	ADDQ         $+64, CX
+
+end1:
 	VZEROUPPER
 	RET
 
 // func lanesNM_f32_s16_b8_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·lanesNM_f32_s16_b8_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
+	IMUL3Q $+3, R8, R8
 	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+3, R9, R9
+	IMUL3Q $+5, R9, R9
 	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+5, R10, R10
-	MOVQ   ldx+24(FP), R11
-	IMUL3Q $+7, R11, R11
+	IMUL3Q $+7, R10, R10
+	MOVQ   k+56(FP), R11
+	SHRQ   $0x02, R11
+	LEAQ   7(R11), R12
+	IMUL3Q $+268435456, R12, R12
+	SHRQ   $0x1f, R12
+	IMUL3Q $+64, R12, R12
+	IMUL3Q $+128, R11, R11
 
-slab2:
-	VMOVUPS (BX), Z0
+slabs2:
+	CMPQ    AX, $+1
+	JLE     rest3
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -26915,545 +28540,1289 @@ slab2:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	ADDQ    $+64, BX
-	MOVQ    k+56(FP), R12
-	MOVQ    CX, R13
-	SHRQ    $0x02, R12
+	VMOVUPS 64(DX), Z8
+	VMOVAPS Z8, Z9
+	VMOVAPS Z8, Z10
+	VMOVAPS Z8, Z11
+	VMOVAPS Z8, Z12
+	VMOVAPS Z8, Z13
+	VMOVAPS Z8, Z14
+	VMOVAPS Z8, Z15
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R13
+	MOVQ    k+56(FP), R14
+	SHRQ    $0x02, R14
 
-word3:
-	CMPQ            R12, $+7
-	JLE             rest4
-	VMOVUPS         (DI), Z8
-	ADDQ            $+64, DI
-	VMOVUPS         (SI), Z9
-	VBROADCASTF32X4 (R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 (R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 (R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 (R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 (R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 (R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 (R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 (R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         64(SI), Z9
-	VBROADCASTF32X4 (R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 (R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 (R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 (R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 (R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 (R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 (R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 (R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         128(SI), Z9
-	VBROADCASTF32X4 16(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 16(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 16(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 16(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 16(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 16(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 16(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 16(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         192(SI), Z9
-	VBROADCASTF32X4 16(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 16(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 16(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 16(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 16(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 16(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 16(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 16(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         256(SI), Z9
-	VBROADCASTF32X4 32(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 32(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 32(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 32(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 32(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 32(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 32(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 32(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         320(SI), Z9
-	VBROADCASTF32X4 32(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 32(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 32(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 32(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 32(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 32(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 32(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 32(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         384(SI), Z9
-	VBROADCASTF32X4 48(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 48(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 48(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 48(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 48(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 48(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 48(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 48(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         448(SI), Z9
-	VBROADCASTF32X4 48(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 48(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 48(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 48(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 48(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 48(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 48(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 48(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         512(SI), Z9
-	VBROADCASTF32X4 64(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 64(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 64(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 64(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 64(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 64(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 64(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 64(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         576(SI), Z9
-	VBROADCASTF32X4 64(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 64(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 64(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 64(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 64(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 64(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 64(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 64(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         640(SI), Z9
-	VBROADCASTF32X4 80(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 80(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 80(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 80(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 80(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 80(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 80(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 80(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         704(SI), Z9
-	VBROADCASTF32X4 80(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 80(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 80(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 80(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 80(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 80(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 80(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 80(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         768(SI), Z9
-	VBROADCASTF32X4 96(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 96(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 96(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 96(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 96(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 96(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 96(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 96(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         832(SI), Z9
-	VBROADCASTF32X4 96(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 96(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 96(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 96(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 96(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 96(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 96(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 96(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         896(SI), Z9
-	VBROADCASTF32X4 112(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 112(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 112(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 112(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 112(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 112(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 112(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 112(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         960(SI), Z9
-	VBROADCASTF32X4 112(R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 112(R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 112(R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 112(R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 112(R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 112(R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 112(R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 112(R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z8
-	VFMADD231PS     Z9, Z8, Z7
-	ADDQ            $+128, R13
-	ADDQ            $+1024, SI
-	ADDQ            $-8, R12
-	JMP             word3
+word4:
+	CMPQ         R14, $+7
+	JLE          rest5
+	VMOVUPS      (SI), Z16
+	VMOVUPS      (SI)(R12*1), Z17
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z16, Z18
+	VPSRLD       $0x02, Z17, Z19
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z20
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z21
+	VPANDD       Z20, Z16, Z16
+	VPADDD       Z21, Z16, Z16
+	VPANDD       Z20, Z17, Z17
+	VPADDD       Z21, Z17, Z17
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z20
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z21
+	VPANDD       Z20, Z18, Z18
+	VPADDD       Z21, Z18, Z18
+	VPANDD       Z20, Z19, Z19
+	VPADDD       Z21, Z19, Z19
+	VMOVUPS      (R13), Z20
+	VMOVUPS      (R13)(DI*1), Z21
+	VMOVUPS      (R13)(DI*2), Z22
+	VMOVUPS      (R13)(R8*1), Z23
+	VMOVUPS      (R13)(DI*4), Z24
+	VMOVUPS      (R13)(R9*1), Z25
+	VMOVUPS      (R13)(R8*2), Z26
+	VMOVUPS      (R13)(R10*1), Z27
+	VMOVUPS      (BX), Z28
+	PREFETCHT0   2048(BX)
+	VMOVUPS      (BX)(R11*1), Z29
+	PREFETCHT0   2048(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      64(BX), Z28
+	PREFETCHT0   2112(BX)
+	VMOVUPS      64(BX)(R11*1), Z29
+	PREFETCHT0   2112(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      128(BX), Z28
+	PREFETCHT0   2176(BX)
+	VMOVUPS      128(BX)(R11*1), Z29
+	PREFETCHT0   2176(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      192(BX), Z28
+	PREFETCHT0   2240(BX)
+	VMOVUPS      192(BX)(R11*1), Z29
+	PREFETCHT0   2240(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      256(BX), Z28
+	PREFETCHT0   2304(BX)
+	VMOVUPS      256(BX)(R11*1), Z29
+	PREFETCHT0   2304(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      320(BX), Z28
+	PREFETCHT0   2368(BX)
+	VMOVUPS      320(BX)(R11*1), Z29
+	PREFETCHT0   2368(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      384(BX), Z28
+	PREFETCHT0   2432(BX)
+	VMOVUPS      384(BX)(R11*1), Z29
+	PREFETCHT0   2432(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      448(BX), Z28
+	PREFETCHT0   2496(BX)
+	VMOVUPS      448(BX)(R11*1), Z29
+	PREFETCHT0   2496(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z8
+	VPERMPS      Z21, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z1
+	VPERMPS      Z21, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z9
+	VPERMPS      Z22, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z2
+	VPERMPS      Z22, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z10
+	VPERMPS      Z23, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z3
+	VPERMPS      Z23, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z11
+	VPERMPS      Z24, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z4
+	VPERMPS      Z24, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z12
+	VPERMPS      Z25, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z5
+	VPERMPS      Z25, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z13
+	VPERMPS      Z26, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z6
+	VPERMPS      Z26, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z14
+	VPERMPS      Z27, Z18, Z20
+	VFMADD231PS  Z28, Z20, Z7
+	VPERMPS      Z27, Z19, Z20
+	VFMADD231PS  Z29, Z20, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      64(R13), Z20
+	VMOVUPS      64(R13)(DI*1), Z21
+	VMOVUPS      64(R13)(DI*2), Z22
+	VMOVUPS      64(R13)(R8*1), Z23
+	VMOVUPS      64(R13)(DI*4), Z24
+	VMOVUPS      64(R13)(R9*1), Z25
+	VMOVUPS      64(R13)(R8*2), Z26
+	VMOVUPS      64(R13)(R10*1), Z27
+	VMOVUPS      512(BX), Z28
+	PREFETCHT0   2560(BX)
+	VMOVUPS      512(BX)(R11*1), Z29
+	PREFETCHT0   2560(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      576(BX), Z28
+	PREFETCHT0   2624(BX)
+	VMOVUPS      576(BX)(R11*1), Z29
+	PREFETCHT0   2624(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      640(BX), Z28
+	PREFETCHT0   2688(BX)
+	VMOVUPS      640(BX)(R11*1), Z29
+	PREFETCHT0   2688(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      704(BX), Z28
+	PREFETCHT0   2752(BX)
+	VMOVUPS      704(BX)(R11*1), Z29
+	PREFETCHT0   2752(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      768(BX), Z28
+	PREFETCHT0   2816(BX)
+	VMOVUPS      768(BX)(R11*1), Z29
+	PREFETCHT0   2816(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z17, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z16, Z16
+	VPSRLD       $0x04, Z17, Z17
+	VMOVUPS      832(BX), Z28
+	PREFETCHT0   2880(BX)
+	VMOVUPS      832(BX)(R11*1), Z29
+	PREFETCHT0   2880(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z19, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z18, Z30
+	VFMADD231PS  Z28, Z30, Z7
+	VPERMPS      Z27, Z19, Z28
+	VFMADD231PS  Z29, Z28, Z15
+	VPSRLD       $0x04, Z18, Z18
+	VPSRLD       $0x04, Z19, Z19
+	VMOVUPS      896(BX), Z28
+	PREFETCHT0   2944(BX)
+	VMOVUPS      896(BX)(R11*1), Z29
+	PREFETCHT0   2944(BX)(R11*1)
+	VPERMPS      Z20, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VPERMPS      Z20, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z8
+	VPERMPS      Z21, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z1
+	VPERMPS      Z21, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z9
+	VPERMPS      Z22, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VPERMPS      Z22, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z10
+	VPERMPS      Z23, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z3
+	VPERMPS      Z23, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z11
+	VPERMPS      Z24, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VPERMPS      Z24, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z12
+	VPERMPS      Z25, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z5
+	VPERMPS      Z25, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z13
+	VPERMPS      Z26, Z16, Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VPERMPS      Z26, Z17, Z30
+	VFMADD231PS  Z29, Z30, Z14
+	VPERMPS      Z27, Z16, Z16
+	VFMADD231PS  Z28, Z16, Z7
+	VPERMPS      Z27, Z17, Z16
+	VFMADD231PS  Z29, Z16, Z15
+	VMOVUPS      960(BX), Z16
+	PREFETCHT0   3008(BX)
+	VMOVUPS      960(BX)(R11*1), Z17
+	PREFETCHT0   3008(BX)(R11*1)
+	VPERMPS      Z20, Z18, Z28
+	VFMADD231PS  Z16, Z28, Z0
+	VPERMPS      Z20, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z8
+	VPERMPS      Z21, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z1
+	VPERMPS      Z21, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z9
+	VPERMPS      Z22, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z2
+	VPERMPS      Z22, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z10
+	VPERMPS      Z23, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z3
+	VPERMPS      Z23, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z11
+	VPERMPS      Z24, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VPERMPS      Z24, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z12
+	VPERMPS      Z25, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z5
+	VPERMPS      Z25, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z13
+	VPERMPS      Z26, Z18, Z20
+	VFMADD231PS  Z16, Z20, Z6
+	VPERMPS      Z26, Z19, Z20
+	VFMADD231PS  Z17, Z20, Z14
+	VPERMPS      Z27, Z18, Z18
+	VFMADD231PS  Z16, Z18, Z7
+	VPERMPS      Z27, Z19, Z16
+	VFMADD231PS  Z17, Z16, Z15
+	ADDQ         $+128, R13
+	ADDQ         $+1024, BX
+	ADDQ         $-8, R14
+	JMP          word4
 
-rest4:
-	TESTQ   R12, R12
-	JZ      end5
-	VMOVUPS (DI), Z8
-	ADDQ    $+64, DI
+rest5:
+	TESTQ   R14, R14
+	JZ      end6
+	VMOVUPS (SI), Z16
+	VMOVUPS (SI)(R12*1), Z17
+	ADDQ    $+64, SI
 
-group6:
-	VMOVUPS         (SI), Z9
-	VBROADCASTF32X4 (R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 (R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 (R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 (R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 (R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 (R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 (R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 (R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         64(SI), Z9
-	VBROADCASTF32X4 (R13), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z0
-	VBROADCASTF32X4 (R13)(R8*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z1
-	VBROADCASTF32X4 (R13)(R8*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z2
-	VBROADCASTF32X4 (R13)(R9*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z3
-	VBROADCASTF32X4 (R13)(R8*4), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z4
-	VBROADCASTF32X4 (R13)(R10*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z5
-	VBROADCASTF32X4 (R13)(R9*2), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z6
-	VBROADCASTF32X4 (R13)(R11*1), Z10
-	VPERMILPS       Z8, Z10, Z10
-	VFMADD231PS     Z9, Z10, Z7
-	VPSRLD          $0x02, Z8, Z8
+group7:
+	VBROADCASTF32X4 (R13), Z18
+	VBROADCASTF32X4 (R13)(DI*1), Z19
+	VBROADCASTF32X4 (R13)(DI*2), Z20
+	VBROADCASTF32X4 (R13)(R8*1), Z21
+	VBROADCASTF32X4 (R13)(DI*4), Z22
+	VBROADCASTF32X4 (R13)(R9*1), Z23
+	VBROADCASTF32X4 (R13)(R8*2), Z24
+	VBROADCASTF32X4 (R13)(R10*1), Z25
+	VMOVUPS         (BX), Z26
+	PREFETCHT0      2048(BX)
+	VMOVUPS         (BX)(R11*1), Z27
+	PREFETCHT0      2048(BX)(R11*1)
+	VPERMILPS       Z16, Z18, Z28
+	VFMADD231PS     Z26, Z28, Z0
+	VPERMILPS       Z17, Z18, Z28
+	VFMADD231PS     Z27, Z28, Z8
+	VPERMILPS       Z16, Z19, Z28
+	VFMADD231PS     Z26, Z28, Z1
+	VPERMILPS       Z17, Z19, Z28
+	VFMADD231PS     Z27, Z28, Z9
+	VPERMILPS       Z16, Z20, Z28
+	VFMADD231PS     Z26, Z28, Z2
+	VPERMILPS       Z17, Z20, Z28
+	VFMADD231PS     Z27, Z28, Z10
+	VPERMILPS       Z16, Z21, Z28
+	VFMADD231PS     Z26, Z28, Z3
+	VPERMILPS       Z17, Z21, Z28
+	VFMADD231PS     Z27, Z28, Z11
+	VPERMILPS       Z16, Z22, Z28
+	VFMADD231PS     Z26, Z28, Z4
+	VPERMILPS       Z17, Z22, Z28
+	VFMADD231PS     Z27, Z28, Z12
+	VPERMILPS       Z16, Z23, Z28
+	VFMADD231PS     Z26, Z28, Z5
+	VPERMILPS       Z17, Z23, Z28
+	VFMADD231PS     Z27, Z28, Z13
+	VPERMILPS       Z16, Z24, Z28
+	VFMADD231PS     Z26, Z28, Z6
+	VPERMILPS       Z17, Z24, Z28
+	VFMADD231PS     Z27, Z28, Z14
+	VPERMILPS       Z16, Z25, Z28
+	VFMADD231PS     Z26, Z28, Z7
+	VPERMILPS       Z17, Z25, Z26
+	VFMADD231PS     Z27, Z26, Z15
+	VPSRLD          $0x02, Z16, Z16
+	VPSRLD          $0x02, Z17, Z17
+	VMOVUPS         64(BX), Z26
+	PREFETCHT0      2112(BX)
+	VMOVUPS         64(BX)(R11*1), Z27
+	PREFETCHT0      2112(BX)(R11*1)
+	VPERMILPS       Z16, Z18, Z28
+	VFMADD231PS     Z26, Z28, Z0
+	VPERMILPS       Z17, Z18, Z18
+	VFMADD231PS     Z27, Z18, Z8
+	VPERMILPS       Z16, Z19, Z18
+	VFMADD231PS     Z26, Z18, Z1
+	VPERMILPS       Z17, Z19, Z18
+	VFMADD231PS     Z27, Z18, Z9
+	VPERMILPS       Z16, Z20, Z18
+	VFMADD231PS     Z26, Z18, Z2
+	VPERMILPS       Z17, Z20, Z18
+	VFMADD231PS     Z27, Z18, Z10
+	VPERMILPS       Z16, Z21, Z18
+	VFMADD231PS     Z26, Z18, Z3
+	VPERMILPS       Z17, Z21, Z18
+	VFMADD231PS     Z27, Z18, Z11
+	VPERMILPS       Z16, Z22, Z18
+	VFMADD231PS     Z26, Z18, Z4
+	VPERMILPS       Z17, Z22, Z18
+	VFMADD231PS     Z27, Z18, Z12
+	VPERMILPS       Z16, Z23, Z18
+	VFMADD231PS     Z26, Z18, Z5
+	VPERMILPS       Z17, Z23, Z18
+	VFMADD231PS     Z27, Z18, Z13
+	VPERMILPS       Z16, Z24, Z18
+	VFMADD231PS     Z26, Z18, Z6
+	VPERMILPS       Z17, Z24, Z18
+	VFMADD231PS     Z27, Z18, Z14
+	VPERMILPS       Z16, Z25, Z18
+	VFMADD231PS     Z26, Z18, Z7
+	VPERMILPS       Z17, Z25, Z18
+	VFMADD231PS     Z27, Z18, Z15
+	VPSRLD          $0x02, Z16, Z16
+	VPSRLD          $0x02, Z17, Z17
 	ADDQ            $+16, R13
-	ADDQ            $+128, SI
-	DECQ            R12
-	JNZ             group6
+	ADDQ            $+128, BX
+	DECQ            R14
+	JNZ             group7
 
-end5:
+end6:
+	LEAQ         (BX)(R11*1), BX
+	LEAQ         (SI)(R12*1), SI
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         CX, R13
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMOVUPS      Z0, (R13)
+	VMAXPS       Z8, Z16, Z8
+	VMINPS       Z8, Z17, Z8
+	VMOVUPS      Z8, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
+	VMOVUPS      Z1, (R13)
+	VMAXPS       Z9, Z16, Z9
+	VMINPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z2, Z16, Z2
+	VMINPS       Z2, Z17, Z2
+	VMOVUPS      Z2, (R13)
+	VMAXPS       Z10, Z16, Z10
+	VMINPS       Z10, Z17, Z10
+	VMOVUPS      Z10, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z3, Z16, Z3
+	VMINPS       Z3, Z17, Z3
+	VMOVUPS      Z3, (R13)
+	VMAXPS       Z11, Z16, Z11
+	VMINPS       Z11, Z17, Z11
+	VMOVUPS      Z11, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z4, Z16, Z4
+	VMINPS       Z4, Z17, Z4
+	VMOVUPS      Z4, (R13)
+	VMAXPS       Z12, Z16, Z12
+	VMINPS       Z12, Z17, Z12
+	VMOVUPS      Z12, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z5, Z16, Z5
+	VMINPS       Z5, Z17, Z5
+	VMOVUPS      Z5, (R13)
+	VMAXPS       Z13, Z16, Z13
+	VMINPS       Z13, Z17, Z13
+	VMOVUPS      Z13, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z6, Z16, Z6
+	VMINPS       Z6, Z17, Z6
+	VMOVUPS      Z6, (R13)
+	VMAXPS       Z14, Z16, Z14
+	VMINPS       Z14, Z17, Z14
+	VMOVUPS      Z14, 64(R13)
+	MOVQ         ldy+8(FP), R14
+	ADDQ         R14, R13
+	VMAXPS       Z7, Z16, Z7
+	VMINPS       Z7, Z17, Z7
+	VMOVUPS      Z7, (R13)
+	VMAXPS       Z15, Z16, Z15
+	VMINPS       Z15, Z17, Z15
+	VMOVUPS      Z15, 64(R13)
+	ADDQ         $+128, CX
+	ADDQ         $-2, AX
+	JMP          slabs2
+
+rest3:
+	TESTQ   AX, AX
+	JZ      end1
+	VMOVUPS (DX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	ADDQ    $+64, DX
+	MOVQ    x+16(FP), AX
+	MOVQ    k+56(FP), DX
+	SHRQ    $0x02, DX
+
+word8:
+	CMPQ         DX, $+7
+	JLE          rest9
+	VMOVUPS      (SI), Z8
+	ADDQ         $+64, SI
+	VPSRLD       $0x02, Z8, Z9
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z11
+	VPANDD       Z10, Z8, Z8
+	VPADDD       Z11, Z8, Z8
+	VBROADCASTSS sparsegenConstants<>+4(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+56(SB), Z11
+	VPANDD       Z10, Z9, Z9
+	VPADDD       Z11, Z9, Z9
+	VMOVUPS      (AX), Z10
+	VMOVUPS      (AX)(DI*1), Z11
+	VMOVUPS      (AX)(DI*2), Z12
+	VMOVUPS      (AX)(R8*1), Z13
+	VMOVUPS      (AX)(DI*4), Z14
+	VMOVUPS      (AX)(R9*1), Z15
+	VMOVUPS      (AX)(R8*2), Z16
+	VMOVUPS      (AX)(R10*1), Z17
+	VMOVUPS      (BX), Z18
+	PREFETCHT0   2048(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      64(BX), Z18
+	PREFETCHT0   2112(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      128(BX), Z18
+	PREFETCHT0   2176(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      192(BX), Z18
+	PREFETCHT0   2240(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      256(BX), Z18
+	PREFETCHT0   2304(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      320(BX), Z18
+	PREFETCHT0   2368(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      384(BX), Z18
+	PREFETCHT0   2432(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      448(BX), Z18
+	PREFETCHT0   2496(BX)
+	VPERMPS      Z10, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z0
+	VPERMPS      Z11, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z1
+	VPERMPS      Z12, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z2
+	VPERMPS      Z13, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z3
+	VPERMPS      Z14, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z4
+	VPERMPS      Z15, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z5
+	VPERMPS      Z16, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z6
+	VPERMPS      Z17, Z9, Z10
+	VFMADD231PS  Z18, Z10, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      64(AX), Z10
+	VMOVUPS      64(AX)(DI*1), Z11
+	VMOVUPS      64(AX)(DI*2), Z12
+	VMOVUPS      64(AX)(R8*1), Z13
+	VMOVUPS      64(AX)(DI*4), Z14
+	VMOVUPS      64(AX)(R9*1), Z15
+	VMOVUPS      64(AX)(R8*2), Z16
+	VMOVUPS      64(AX)(R10*1), Z17
+	VMOVUPS      512(BX), Z18
+	PREFETCHT0   2560(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      576(BX), Z18
+	PREFETCHT0   2624(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      640(BX), Z18
+	PREFETCHT0   2688(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      704(BX), Z18
+	PREFETCHT0   2752(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      768(BX), Z18
+	PREFETCHT0   2816(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z8, Z8
+	VMOVUPS      832(BX), Z18
+	PREFETCHT0   2880(BX)
+	VPERMPS      Z10, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z9, Z19
+	VFMADD231PS  Z18, Z19, Z7
+	VPSRLD       $0x04, Z9, Z9
+	VMOVUPS      896(BX), Z18
+	PREFETCHT0   2944(BX)
+	VPERMPS      Z10, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z0
+	VPERMPS      Z11, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z1
+	VPERMPS      Z12, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z2
+	VPERMPS      Z13, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z3
+	VPERMPS      Z14, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z4
+	VPERMPS      Z15, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z5
+	VPERMPS      Z16, Z8, Z19
+	VFMADD231PS  Z18, Z19, Z6
+	VPERMPS      Z17, Z8, Z8
+	VFMADD231PS  Z18, Z8, Z7
+	VMOVUPS      960(BX), Z8
+	PREFETCHT0   3008(BX)
+	VPERMPS      Z10, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VPERMPS      Z11, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z1
+	VPERMPS      Z12, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VPERMPS      Z13, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z3
+	VPERMPS      Z14, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VPERMPS      Z15, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z5
+	VPERMPS      Z16, Z9, Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VPERMPS      Z17, Z9, Z9
+	VFMADD231PS  Z8, Z9, Z7
+	ADDQ         $+128, AX
+	ADDQ         $+1024, BX
+	ADDQ         $-8, DX
+	JMP          word8
+
+rest9:
+	TESTQ   DX, DX
+	JZ      end10
+	VMOVUPS (SI), Z8
+	ADDQ    $+64, SI
+
+group11:
+	VBROADCASTF32X4 (AX), Z9
+	VBROADCASTF32X4 (AX)(DI*1), Z10
+	VBROADCASTF32X4 (AX)(DI*2), Z11
+	VBROADCASTF32X4 (AX)(R8*1), Z12
+	VBROADCASTF32X4 (AX)(DI*4), Z13
+	VBROADCASTF32X4 (AX)(R9*1), Z14
+	VBROADCASTF32X4 (AX)(R8*2), Z15
+	VBROADCASTF32X4 (AX)(R10*1), Z16
+	VMOVUPS         (BX), Z17
+	PREFETCHT0      2048(BX)
+	VPERMILPS       Z8, Z9, Z18
+	VFMADD231PS     Z17, Z18, Z0
+	VPERMILPS       Z8, Z10, Z18
+	VFMADD231PS     Z17, Z18, Z1
+	VPERMILPS       Z8, Z11, Z18
+	VFMADD231PS     Z17, Z18, Z2
+	VPERMILPS       Z8, Z12, Z18
+	VFMADD231PS     Z17, Z18, Z3
+	VPERMILPS       Z8, Z13, Z18
+	VFMADD231PS     Z17, Z18, Z4
+	VPERMILPS       Z8, Z14, Z18
+	VFMADD231PS     Z17, Z18, Z5
+	VPERMILPS       Z8, Z15, Z18
+	VFMADD231PS     Z17, Z18, Z6
+	VPERMILPS       Z8, Z16, Z18
+	VFMADD231PS     Z17, Z18, Z7
+	VPSRLD          $0x02, Z8, Z8
+	VMOVUPS         64(BX), Z17
+	PREFETCHT0      2112(BX)
+	VPERMILPS       Z8, Z9, Z9
+	VFMADD231PS     Z17, Z9, Z0
+	VPERMILPS       Z8, Z10, Z9
+	VFMADD231PS     Z17, Z9, Z1
+	VPERMILPS       Z8, Z11, Z9
+	VFMADD231PS     Z17, Z9, Z2
+	VPERMILPS       Z8, Z12, Z9
+	VFMADD231PS     Z17, Z9, Z3
+	VPERMILPS       Z8, Z13, Z9
+	VFMADD231PS     Z17, Z9, Z4
+	VPERMILPS       Z8, Z14, Z9
+	VFMADD231PS     Z17, Z9, Z5
+	VPERMILPS       Z8, Z15, Z9
+	VFMADD231PS     Z17, Z9, Z6
+	VPERMILPS       Z8, Z16, Z9
+	VFMADD231PS     Z17, Z9, Z7
+	VPSRLD          $0x02, Z8, Z8
+	ADDQ            $+16, AX
+	ADDQ            $+128, BX
+	DECQ            DX
+	JNZ             group11
+
+end10:
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         DX, R12
+	MOVQ         CX, AX
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z0, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z1, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z2, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z3, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z4, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z5, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z6, (AX)
+	MOVQ         ldy+8(FP), DX
+	ADDQ         DX, AX
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, (R12)
-	ADDQ         $+64, DX
-	DECQ         AX
-	JNZ          slab2
+	VMOVUPS      Z7, (AX)
+	ADDQ         $+64, CX
+
+end1:
 	VZEROUPPER
 	RET
 
@@ -29153,49 +31522,48 @@ GLOBL sparsegenHalves<>(SB), RODATA|NOPTR, $8192
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b1_avx512(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
+	MOVQ y+0(FP), CX
+	MOVQ bias+64(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ meta+40(FP), SI
 
 slab2:
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    $+128, BX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), DI
 	MOVQ    k+56(FP), R8
-	MOVQ    CX, R9
 
 k3:
-	PREFETCHT0   2048(SI)
-	MOVWLZX      (DI), R10
+	PREFETCHT0   2048(BX)
+	MOVWLZX      (SI), R9
 	VPXORD       Z2, Z2, Z2
-	KMOVW        R10, K1
-	VEXPANDPS.Z  16(SI), K1, Z2
-	POPCNTQ      R10, R10
-	LEAQ         (SI)(R10*4), SI
-	MOVWLZX      2(DI), R10
+	KMOVW        R9, K1
+	VEXPANDPS.Z  16(BX), K1, Z2
+	POPCNTQ      R9, R9
+	LEAQ         (BX)(R9*4), BX
+	MOVWLZX      2(SI), R9
 	VPXORD       Z3, Z3, Z3
-	KMOVW        R10, K1
-	VEXPANDPS.Z  16(SI), K1, Z3
-	POPCNTQ      R10, R10
-	LEAQ         (SI)(R10*4), SI
-	VBROADCASTSS (R9), Z4
+	KMOVW        R9, K1
+	VEXPANDPS.Z  16(BX), K1, Z3
+	POPCNTQ      R9, R9
+	LEAQ         (BX)(R9*4), BX
+	VBROADCASTSS (DI), Z4
 	VFMADD231PS  Z4, Z2, Z0
 	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         $+4, SI
 	ADDQ         $+4, DI
-	ADDQ         $+4, R9
 	DECQ         R8
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DX)
+	VMOVUPS      Z0, (CX)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(DX)
-	ADDQ         $+128, DX
+	VMOVUPS      Z1, 64(CX)
+	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
@@ -29205,104 +31573,103 @@ k3:
 // Requires: AVX, AVX2, BMI2, FMA3, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
-	MOVQ ldx+24(FP), R8
+	MOVQ y+0(FP), CX
+	MOVQ bias+64(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ meta+40(FP), SI
+	MOVQ ldx+24(FP), DI
 
 slab2:
-	VMOVUPS (BX), Y0
+	VMOVUPS (DX), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(BX), Y2
+	VMOVUPS 32(DX), Y2
 	VMOVAPS Y2, Y3
-	VMOVUPS 64(BX), Y4
+	VMOVUPS 64(DX), Y4
 	VMOVAPS Y4, Y5
-	VMOVUPS 96(BX), Y6
+	VMOVUPS 96(DX), Y6
 	VMOVAPS Y6, Y7
-	ADDQ    $+128, BX
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
 	LEAQ    sparsegenHalves<>+0(SB), R10
-	MOVQ    CX, R11
 
 k3:
-	PREFETCHT0   2048(SI)
-	MOVL         (DI), R12
-	MOVQ         $+4, R13
-	BZHIL        R13, R12, R13
-	POPCNTQ      R13, R13
-	VMOVUPS      (SI)(R13*4), Y8
-	RORXL        $0x1b, R12, R13
-	ANDL         $+8160, R13
-	VPSHUFB      (R10)(R13*1), Y8, Y8
-	MOVQ         $+12, R13
-	BZHIL        R13, R12, R13
-	POPCNTQ      R13, R13
-	VMOVUPS      (SI)(R13*4), Y9
-	RORXL        $0x03, R12, R13
-	ANDL         $+8160, R13
-	VPSHUFB      (R10)(R13*1), Y9, Y9
-	MOVQ         $+20, R13
-	BZHIL        R13, R12, R13
-	POPCNTQ      R13, R13
-	VMOVUPS      (SI)(R13*4), Y10
-	RORXL        $0x0b, R12, R13
-	ANDL         $+8160, R13
-	VPSHUFB      (R10)(R13*1), Y10, Y10
-	MOVQ         $+28, R13
-	BZHIL        R13, R12, R13
-	POPCNTQ      R13, R13
-	VMOVUPS      (SI)(R13*4), Y11
-	RORXL        $0x13, R12, R13
-	ANDL         $+8160, R13
-	VPSHUFB      (R10)(R13*1), Y11, Y11
+	PREFETCHT0   2048(BX)
+	MOVL         (SI), R11
+	MOVQ         $+4, R12
+	BZHIL        R12, R11, R12
 	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	VBROADCASTSS (R11), Y12
+	VMOVUPS      (BX)(R12*4), Y8
+	RORXL        $0x1b, R11, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (R10)(R12*1), Y8, Y8
+	MOVQ         $+12, R12
+	BZHIL        R12, R11, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y9
+	RORXL        $0x03, R11, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (R10)(R12*1), Y9, Y9
+	MOVQ         $+20, R12
+	BZHIL        R12, R11, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y10
+	RORXL        $0x0b, R11, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (R10)(R12*1), Y10, Y10
+	MOVQ         $+28, R12
+	BZHIL        R12, R11, R12
+	POPCNTQ      R12, R12
+	VMOVUPS      (BX)(R12*4), Y11
+	RORXL        $0x13, R11, R12
+	ANDL         $+8160, R12
+	VPSHUFB      (R10)(R12*1), Y11, Y11
+	POPCNTQ      R11, R11
+	LEAQ         (BX)(R11*4), BX
+	VBROADCASTSS (R8), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y2
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y6
-	VBROADCASTSS (R11)(R8*1), Y12
+	VBROADCASTSS (R8)(DI*1), Y12
 	VFMADD231PS  Y12, Y8, Y1
 	VFMADD231PS  Y12, Y9, Y3
 	VFMADD231PS  Y12, Y10, Y5
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $+4, DI
-	ADDQ         $+4, R11
+	ADDQ         $+4, SI
+	ADDQ         $+4, R8
 	DECQ         R9
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         DX, R9
+	MOVQ         CX, R8
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (R8)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 32(R9)
+	VMOVUPS      Y2, 32(R8)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 64(R9)
+	VMOVUPS      Y4, 64(R8)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 96(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y6, 96(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R9)
+	VMOVUPS      Y1, (R8)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R9)
+	VMOVUPS      Y3, 32(R8)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 64(R9)
+	VMOVUPS      Y5, 64(R8)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 96(R9)
-	ADDQ         $+128, DX
+	VMOVUPS      Y7, 96(R8)
+	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
@@ -29312,64 +31679,63 @@ k3:
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b2_avx512(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
-	MOVQ x+16(FP), CX
-	MOVQ y+0(FP), DX
-	MOVQ bias+64(FP), BX
-	MOVQ w+32(FP), SI
-	MOVQ meta+40(FP), DI
-	MOVQ ldx+24(FP), R8
+	MOVQ y+0(FP), CX
+	MOVQ bias+64(FP), DX
+	MOVQ w+32(FP), BX
+	MOVQ meta+40(FP), SI
+	MOVQ ldx+24(FP), DI
 
 slab2:
-	VMOVUPS (BX), Z0
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
-	VMOVUPS 64(BX), Z2
+	VMOVUPS 64(DX), Z2
 	VMOVAPS Z2, Z3
-	ADDQ    $+128, BX
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
-	MOVQ    CX, R10
 
 k3:
-	PREFETCHT0   2048(SI)
-	MOVWLZX      (DI), R11
+	PREFETCHT0   2048(BX)
+	MOVWLZX      (SI), R10
 	VPXORD       Z4, Z4, Z4
-	KMOVW        R11, K1
-	VEXPANDPS.Z  16(SI), K1, Z4
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	MOVWLZX      2(DI), R11
+	KMOVW        R10, K1
+	VEXPANDPS.Z  16(BX), K1, Z4
+	POPCNTQ      R10, R10
+	LEAQ         (BX)(R10*4), BX
+	MOVWLZX      2(SI), R10
 	VPXORD       Z5, Z5, Z5
-	KMOVW        R11, K1
-	VEXPANDPS.Z  16(SI), K1, Z5
-	POPCNTQ      R11, R11
-	LEAQ         (SI)(R11*4), SI
-	VBROADCASTSS (R10), Z6
+	KMOVW        R10, K1
+	VEXPANDPS.Z  16(BX), K1, Z5
+	POPCNTQ      R10, R10
+	LEAQ         (BX)(R10*4), BX
+	VBROADCASTSS (R8), Z6
 	VFMADD231PS  Z6, Z4, Z0
 	VFMADD231PS  Z6, Z5, Z2
-	VBROADCASTSS (R10)(R8*1), Z6
+	VBROADCASTSS (R8)(DI*1), Z6
 	VFMADD231PS  Z6, Z4, Z1
 	VFMADD231PS  Z6, Z5, Z3
-	ADDQ         $+4, DI
-	ADDQ         $+4, R10
+	ADDQ         $+4, SI
+	ADDQ         $+4, R8
 	DECQ         R9
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z6
 	VBROADCASTSS hi+76(FP), Z7
-	MOVQ         DX, R9
+	MOVQ         CX, R8
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (R8)
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 64(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Z2, 64(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, (R9)
+	VMOVUPS      Z1, (R8)
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, 64(R9)
-	ADDQ         $+128, DX
+	VMOVUPS      Z3, 64(R8)
+	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
@@ -29379,92 +31745,91 @@ k3:
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+3, R9, R9
+	IMUL3Q $+3, R8, R8
 
 slab2:
-	VMOVUPS (BX), Z0
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	VMOVUPS 64(BX), Z4
+	VMOVUPS 64(DX), Z4
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	ADDQ    $+128, BX
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R9
 	MOVQ    k+56(FP), R10
-	MOVQ    CX, R11
 
 k3:
-	PREFETCHT0   2048(SI)
-	MOVWLZX      (DI), R12
+	PREFETCHT0   2048(BX)
+	MOVWLZX      (SI), R11
 	VPXORD       Z8, Z8, Z8
-	KMOVW        R12, K1
-	VEXPANDPS.Z  16(SI), K1, Z8
-	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	MOVWLZX      2(DI), R12
+	KMOVW        R11, K1
+	VEXPANDPS.Z  16(BX), K1, Z8
+	POPCNTQ      R11, R11
+	LEAQ         (BX)(R11*4), BX
+	MOVWLZX      2(SI), R11
 	VPXORD       Z9, Z9, Z9
-	KMOVW        R12, K1
-	VEXPANDPS.Z  16(SI), K1, Z9
-	POPCNTQ      R12, R12
-	LEAQ         (SI)(R12*4), SI
-	VBROADCASTSS (R11), Z10
+	KMOVW        R11, K1
+	VEXPANDPS.Z  16(BX), K1, Z9
+	POPCNTQ      R11, R11
+	LEAQ         (BX)(R11*4), BX
+	VBROADCASTSS (R9), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z4
-	VBROADCASTSS (R11)(R8*1), Z10
+	VBROADCASTSS (R9)(DI*1), Z10
 	VFMADD231PS  Z10, Z8, Z1
 	VFMADD231PS  Z10, Z9, Z5
-	VBROADCASTSS (R11)(R8*2), Z10
+	VBROADCASTSS (R9)(DI*2), Z10
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z6
-	VBROADCASTSS (R11)(R9*1), Z10
+	VBROADCASTSS (R9)(R8*1), Z10
 	VFMADD231PS  Z10, Z8, Z3
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         $+4, DI
-	ADDQ         $+4, R11
+	ADDQ         $+4, SI
+	ADDQ         $+4, R9
 	DECQ         R10
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z10
 	VBROADCASTSS hi+76(FP), Z11
-	MOVQ         DX, R10
+	MOVQ         CX, R9
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R10)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z4, Z10, Z4
 	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 64(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z4, 64(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z1, Z10, Z1
 	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z1, (R9)
 	VMAXPS       Z5, Z10, Z5
 	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, 64(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z5, 64(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z2, Z10, Z2
 	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, (R10)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Z6, Z10, Z6
 	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 64(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z6, 64(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z3, Z10, Z3
 	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, (R10)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 64(R10)
-	ADDQ         $+128, DX
+	VMOVUPS      Z7, 64(R9)
+	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
@@ -29474,21 +31839,20 @@ k3:
 // Requires: AVX, AVX512F, MMX+, POPCNT
 TEXT ·lanesMask_f32_s32_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
-	MOVQ   x+16(FP), CX
-	MOVQ   y+0(FP), DX
-	MOVQ   bias+64(FP), BX
-	MOVQ   w+32(FP), SI
-	MOVQ   meta+40(FP), DI
+	MOVQ   y+0(FP), CX
+	MOVQ   bias+64(FP), DX
+	MOVQ   w+32(FP), BX
+	MOVQ   meta+40(FP), SI
+	MOVQ   ldx+24(FP), DI
 	MOVQ   ldx+24(FP), R8
+	IMUL3Q $+3, R8, R8
 	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+3, R9, R9
+	IMUL3Q $+5, R9, R9
 	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+5, R10, R10
-	MOVQ   ldx+24(FP), R11
-	IMUL3Q $+7, R11, R11
+	IMUL3Q $+7, R10, R10
 
 slab2:
-	VMOVUPS (BX), Z0
+	VMOVUPS (DX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -29496,7 +31860,7 @@ slab2:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	VMOVUPS 64(BX), Z8
+	VMOVUPS 64(DX), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
@@ -29504,118 +31868,118 @@ slab2:
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	ADDQ    $+128, BX
+	ADDQ    $+128, DX
+	MOVQ    x+16(FP), R11
 	MOVQ    k+56(FP), R12
-	MOVQ    CX, R13
 
 k3:
-	PREFETCHT0   2048(SI)
-	MOVWLZX      (DI), R14
+	PREFETCHT0   2048(BX)
+	MOVWLZX      (SI), R13
 	VPXORD       Z16, Z16, Z16
-	KMOVW        R14, K1
-	VEXPANDPS.Z  16(SI), K1, Z16
-	POPCNTQ      R14, R14
-	LEAQ         (SI)(R14*4), SI
-	MOVWLZX      2(DI), R14
+	KMOVW        R13, K1
+	VEXPANDPS.Z  16(BX), K1, Z16
+	POPCNTQ      R13, R13
+	LEAQ         (BX)(R13*4), BX
+	MOVWLZX      2(SI), R13
 	VPXORD       Z17, Z17, Z17
-	KMOVW        R14, K1
-	VEXPANDPS.Z  16(SI), K1, Z17
-	POPCNTQ      R14, R14
-	LEAQ         (SI)(R14*4), SI
-	VBROADCASTSS (R13), Z18
+	KMOVW        R13, K1
+	VEXPANDPS.Z  16(BX), K1, Z17
+	POPCNTQ      R13, R13
+	LEAQ         (BX)(R13*4), BX
+	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z18, Z16, Z0
 	VFMADD231PS  Z18, Z17, Z8
-	VBROADCASTSS (R13)(R8*1), Z18
+	VBROADCASTSS (R11)(DI*1), Z18
 	VFMADD231PS  Z18, Z16, Z1
 	VFMADD231PS  Z18, Z17, Z9
-	VBROADCASTSS (R13)(R8*2), Z18
+	VBROADCASTSS (R11)(DI*2), Z18
 	VFMADD231PS  Z18, Z16, Z2
 	VFMADD231PS  Z18, Z17, Z10
-	VBROADCASTSS (R13)(R9*1), Z18
+	VBROADCASTSS (R11)(R8*1), Z18
 	VFMADD231PS  Z18, Z16, Z3
 	VFMADD231PS  Z18, Z17, Z11
-	VBROADCASTSS (R13)(R8*4), Z18
+	VBROADCASTSS (R11)(DI*4), Z18
 	VFMADD231PS  Z18, Z16, Z4
 	VFMADD231PS  Z18, Z17, Z12
-	VBROADCASTSS (R13)(R10*1), Z18
+	VBROADCASTSS (R11)(R9*1), Z18
 	VFMADD231PS  Z18, Z16, Z5
 	VFMADD231PS  Z18, Z17, Z13
-	VBROADCASTSS (R13)(R9*2), Z18
+	VBROADCASTSS (R11)(R8*2), Z18
 	VFMADD231PS  Z18, Z16, Z6
 	VFMADD231PS  Z18, Z17, Z14
-	VBROADCASTSS (R13)(R11*1), Z18
+	VBROADCASTSS (R11)(R10*1), Z18
 	VFMADD231PS  Z18, Z16, Z7
 	VFMADD231PS  Z18, Z17, Z15
-	ADDQ         $+4, DI
-	ADDQ         $+4, R13
+	ADDQ         $+4, SI
+	ADDQ         $+4, R11
 	DECQ         R12
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z18
 	VBROADCASTSS hi+76(FP), Z19
-	MOVQ         DX, R12
+	MOVQ         CX, R11
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R11)
 	VMAXPS       Z8, Z18, Z8
 	VMINPS       Z8, Z19, Z8
-	VMOVUPS      Z8, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z8, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z1, Z18, Z1
 	VMINPS       Z1, Z19, Z1
-	VMOVUPS      Z1, (R12)
+	VMOVUPS      Z1, (R11)
 	VMAXPS       Z9, Z18, Z9
 	VMINPS       Z9, Z19, Z9
-	VMOVUPS      Z9, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z9, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z2, Z18, Z2
 	VMINPS       Z2, Z19, Z2
-	VMOVUPS      Z2, (R12)
+	VMOVUPS      Z2, (R11)
 	VMAXPS       Z10, Z18, Z10
 	VMINPS       Z10, Z19, Z10
-	VMOVUPS      Z10, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z10, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z3, Z18, Z3
 	VMINPS       Z3, Z19, Z3
-	VMOVUPS      Z3, (R12)
+	VMOVUPS      Z3, (R11)
 	VMAXPS       Z11, Z18, Z11
 	VMINPS       Z11, Z19, Z11
-	VMOVUPS      Z11, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z11, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z4, Z18, Z4
 	VMINPS       Z4, Z19, Z4
-	VMOVUPS      Z4, (R12)
+	VMOVUPS      Z4, (R11)
 	VMAXPS       Z12, Z18, Z12
 	VMINPS       Z12, Z19, Z12
-	VMOVUPS      Z12, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z12, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z5, Z18, Z5
 	VMINPS       Z5, Z19, Z5
-	VMOVUPS      Z5, (R12)
+	VMOVUPS      Z5, (R11)
 	VMAXPS       Z13, Z18, Z13
 	VMINPS       Z13, Z19, Z13
-	VMOVUPS      Z13, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z13, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z6, Z18, Z6
 	VMINPS       Z6, Z19, Z6
-	VMOVUPS      Z6, (R12)
+	VMOVUPS      Z6, (R11)
 	VMAXPS       Z14, Z18, Z14
 	VMINPS       Z14, Z19, Z14
-	VMOVUPS      Z14, 64(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z14, 64(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z7, Z18, Z7
 	VMINPS       Z7, Z19, Z7
-	VMOVUPS      Z7, (R12)
+	VMOVUPS      Z7, (R11)
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
-	VMOVUPS      Z15, 64(R12)
-	ADDQ         $+128, DX
+	VMOVUPS      Z15, 64(R11)
+	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
 	VZEROUPPER
@@ -31348,12 +33712,12 @@ round1:
 	VMOVUPS      32(AX), Y1
 	VMOVUPS      64(AX), Y2
 	VMOVUPS      96(AX), Y3
-	VBROADCASTSS sparsegenConstants<>+48(SB), Y4
+	VBROADCASTSS sparsegenConstants<>+52(SB), Y4
 	VMAXPS       Y0, Y4, Y0
 	VMAXPS       Y1, Y4, Y1
 	VMAXPS       Y2, Y4, Y2
 	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS sparsegenConstants<>+36(SB), Y4
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y4
 	VMINPS       Y0, Y4, Y0
 	VMINPS       Y1, Y4, Y1
 	VMINPS       Y2, Y4, Y2
@@ -31362,43 +33726,15 @@ round1:
 	VMULPS       Y1, Y1, Y5
 	VMULPS       Y2, Y2, Y6
 	VMULPS       Y3, Y3, Y7
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y8
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y9
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y10
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y11
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y8
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y9
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y10
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y11
 	VBROADCASTSS sparsegenConstants<>+0(SB), Y12
 	VFMADD213PS  Y12, Y4, Y8
 	VFMADD213PS  Y12, Y5, Y9
 	VFMADD213PS  Y12, Y6, Y10
 	VFMADD213PS  Y12, Y7, Y11
-	VBROADCASTSS sparsegenConstants<>+8(SB), Y12
-	VFMADD213PS  Y12, Y4, Y8
-	VFMADD213PS  Y12, Y5, Y9
-	VFMADD213PS  Y12, Y6, Y10
-	VFMADD213PS  Y12, Y7, Y11
-	VBROADCASTSS sparsegenConstants<>+16(SB), Y12
-	VFMADD213PS  Y12, Y4, Y8
-	VFMADD213PS  Y12, Y5, Y9
-	VFMADD213PS  Y12, Y6, Y10
-	VFMADD213PS  Y12, Y7, Y11
-	VBROADCASTSS sparsegenConstants<>+24(SB), Y12
-	VFMADD213PS  Y12, Y4, Y8
-	VFMADD213PS  Y12, Y5, Y9
-	VFMADD213PS  Y12, Y6, Y10
-	VFMADD213PS  Y12, Y7, Y11
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y12
-	VFMADD213PS  Y12, Y4, Y8
-	VFMADD213PS  Y12, Y5, Y9
-	VFMADD213PS  Y12, Y6, Y10
-	VFMADD213PS  Y12, Y7, Y11
-	VMULPS       Y8, Y0, Y0
-	VMULPS       Y9, Y1, Y1
-	VMULPS       Y10, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y8
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y9
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y10
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y11
 	VBROADCASTSS sparsegenConstants<>+12(SB), Y12
 	VFMADD213PS  Y12, Y4, Y8
 	VFMADD213PS  Y12, Y5, Y9
@@ -31414,7 +33750,35 @@ round1:
 	VFMADD213PS  Y12, Y5, Y9
 	VFMADD213PS  Y12, Y6, Y10
 	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y10, Y2, Y2
+	VMULPS       Y11, Y3, Y3
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y8
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y9
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y10
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y11
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
 	VBROADCASTSS sparsegenConstants<>+32(SB), Y12
+	VFMADD213PS  Y12, Y4, Y8
+	VFMADD213PS  Y12, Y5, Y9
+	VFMADD213PS  Y12, Y6, Y10
+	VFMADD213PS  Y12, Y7, Y11
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y12
 	VFMADD213PS  Y12, Y4, Y8
 	VFMADD213PS  Y12, Y5, Y9
 	VFMADD213PS  Y12, Y6, Y10
@@ -31423,12 +33787,12 @@ round1:
 	VDIVPS       Y9, Y1, Y1
 	VDIVPS       Y10, Y2, Y2
 	VDIVPS       Y11, Y3, Y3
-	VBROADCASTSS sparsegenConstants<>+44(SB), Y4
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y4
 	VMAXPS       Y0, Y4, Y0
 	VMAXPS       Y1, Y4, Y1
 	VMAXPS       Y2, Y4, Y2
 	VMAXPS       Y3, Y4, Y3
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y4
 	VMINPS       Y0, Y4, Y0
 	VMINPS       Y1, Y4, Y1
 	VMINPS       Y2, Y4, Y2
@@ -31446,36 +33810,36 @@ round3:
 	CMPQ         CX, $+7
 	JLE          rest4
 	VMOVUPS      (AX), Y0
-	VBROADCASTSS sparsegenConstants<>+48(SB), Y1
+	VBROADCASTSS sparsegenConstants<>+52(SB), Y1
 	VMAXPS       Y0, Y1, Y0
-	VBROADCASTSS sparsegenConstants<>+36(SB), Y1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y1
 	VMINPS       Y0, Y1, Y0
 	VMULPS       Y0, Y0, Y1
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y2
 	VBROADCASTSS sparsegenConstants<>+0(SB), Y3
 	VFMADD213PS  Y3, Y1, Y2
-	VBROADCASTSS sparsegenConstants<>+8(SB), Y3
-	VFMADD213PS  Y3, Y1, Y2
-	VBROADCASTSS sparsegenConstants<>+16(SB), Y3
-	VFMADD213PS  Y3, Y1, Y2
-	VBROADCASTSS sparsegenConstants<>+24(SB), Y3
-	VFMADD213PS  Y3, Y1, Y2
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
-	VFMADD213PS  Y3, Y1, Y2
-	VMULPS       Y2, Y0, Y0
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y2
 	VBROADCASTSS sparsegenConstants<>+12(SB), Y3
 	VFMADD213PS  Y3, Y1, Y2
 	VBROADCASTSS sparsegenConstants<>+20(SB), Y3
 	VFMADD213PS  Y3, Y1, Y2
 	VBROADCASTSS sparsegenConstants<>+28(SB), Y3
 	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VMULPS       Y2, Y0, Y0
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
 	VBROADCASTSS sparsegenConstants<>+32(SB), Y3
 	VFMADD213PS  Y3, Y1, Y2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y3
+	VFMADD213PS  Y3, Y1, Y2
 	VDIVPS       Y2, Y0, Y0
-	VBROADCASTSS sparsegenConstants<>+44(SB), Y1
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y1
 	VMAXPS       Y0, Y1, Y0
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y1
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y1
 	VMINPS       Y0, Y1, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $+32, AX
@@ -31489,57 +33853,42 @@ rest4:
 	NEGQ         CX
 	VMOVUPS      32(DX)(CX*4), Y0
 	VMASKMOVPS   (AX), Y0, Y1
-	VBROADCASTSS sparsegenConstants<>+48(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+52(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VBROADCASTSS sparsegenConstants<>+36(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+40(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VMULPS       Y1, Y1, Y2
-	VBROADCASTSS sparsegenConstants<>+40(SB), Y3
+	VBROADCASTSS sparsegenConstants<>+44(SB), Y3
 	VBROADCASTSS sparsegenConstants<>+0(SB), Y4
 	VFMADD213PS  Y4, Y2, Y3
-	VBROADCASTSS sparsegenConstants<>+8(SB), Y4
-	VFMADD213PS  Y4, Y2, Y3
-	VBROADCASTSS sparsegenConstants<>+16(SB), Y4
-	VFMADD213PS  Y4, Y2, Y3
-	VBROADCASTSS sparsegenConstants<>+24(SB), Y4
-	VFMADD213PS  Y4, Y2, Y3
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
-	VFMADD213PS  Y4, Y2, Y3
-	VMULPS       Y3, Y1, Y1
-	VBROADCASTSS sparsegenConstants<>+4(SB), Y3
 	VBROADCASTSS sparsegenConstants<>+12(SB), Y4
 	VFMADD213PS  Y4, Y2, Y3
 	VBROADCASTSS sparsegenConstants<>+20(SB), Y4
 	VFMADD213PS  Y4, Y2, Y3
 	VBROADCASTSS sparsegenConstants<>+28(SB), Y4
 	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VMULPS       Y3, Y1, Y1
+	VBROADCASTSS sparsegenConstants<>+8(SB), Y3
+	VBROADCASTSS sparsegenConstants<>+16(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+24(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
 	VBROADCASTSS sparsegenConstants<>+32(SB), Y4
 	VFMADD213PS  Y4, Y2, Y3
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y4
+	VFMADD213PS  Y4, Y2, Y3
 	VDIVPS       Y3, Y1, Y1
-	VBROADCASTSS sparsegenConstants<>+44(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+48(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VBROADCASTSS sparsegenConstants<>+32(SB), Y2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
 end5:
 	VZEROUPPER
 	RET
-
-DATA sparsegenConstants<>+0(SB)/4, $0x33035c7c
-DATA sparsegenConstants<>+4(SB)/4, $0x35acc97c
-DATA sparsegenConstants<>+8(SB)/4, $0x37eaf178
-DATA sparsegenConstants<>+12(SB)/4, $0x39ce7f5d
-DATA sparsegenConstants<>+16(SB)/4, $0x3b7d83bc
-DATA sparsegenConstants<>+20(SB)/4, $0x3cdf32a6
-DATA sparsegenConstants<>+24(SB)/4, $0x3e0c1512
-DATA sparsegenConstants<>+28(SB)/4, $0x3ef0b533
-DATA sparsegenConstants<>+32(SB)/4, $0x3f800000
-DATA sparsegenConstants<>+36(SB)/4, $0x411051ec
-DATA sparsegenConstants<>+40(SB)/4, $0xad56af3f
-DATA sparsegenConstants<>+44(SB)/4, $0xbf800000
-DATA sparsegenConstants<>+48(SB)/4, $0xc11051ec
-GLOBL sparsegenConstants<>(SB), RODATA|NOPTR, $52
 
 // func mapTanh_f32_avx512(y *float32, n int)
 // Requires: AVX, AVX512F, BMI2
@@ -31554,12 +33903,12 @@ round1:
 	VMOVUPS      64(AX), Z1
 	VMOVUPS      128(AX), Z2
 	VMOVUPS      192(AX), Z3
-	VBROADCASTSS sparsegenConstants<>+48(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+52(SB), Z4
 	VMAXPS       Z0, Z4, Z0
 	VMAXPS       Z1, Z4, Z1
 	VMAXPS       Z2, Z4, Z2
 	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS sparsegenConstants<>+36(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z4
 	VMINPS       Z0, Z4, Z0
 	VMINPS       Z1, Z4, Z1
 	VMINPS       Z2, Z4, Z2
@@ -31568,43 +33917,15 @@ round1:
 	VMULPS       Z1, Z1, Z5
 	VMULPS       Z2, Z2, Z6
 	VMULPS       Z3, Z3, Z7
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z8
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z9
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z10
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z11
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z8
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z9
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z11
 	VBROADCASTSS sparsegenConstants<>+0(SB), Z12
 	VFMADD213PS  Z12, Z4, Z8
 	VFMADD213PS  Z12, Z5, Z9
 	VFMADD213PS  Z12, Z6, Z10
 	VFMADD213PS  Z12, Z7, Z11
-	VBROADCASTSS sparsegenConstants<>+8(SB), Z12
-	VFMADD213PS  Z12, Z4, Z8
-	VFMADD213PS  Z12, Z5, Z9
-	VFMADD213PS  Z12, Z6, Z10
-	VFMADD213PS  Z12, Z7, Z11
-	VBROADCASTSS sparsegenConstants<>+16(SB), Z12
-	VFMADD213PS  Z12, Z4, Z8
-	VFMADD213PS  Z12, Z5, Z9
-	VFMADD213PS  Z12, Z6, Z10
-	VFMADD213PS  Z12, Z7, Z11
-	VBROADCASTSS sparsegenConstants<>+24(SB), Z12
-	VFMADD213PS  Z12, Z4, Z8
-	VFMADD213PS  Z12, Z5, Z9
-	VFMADD213PS  Z12, Z6, Z10
-	VFMADD213PS  Z12, Z7, Z11
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z12
-	VFMADD213PS  Z12, Z4, Z8
-	VFMADD213PS  Z12, Z5, Z9
-	VFMADD213PS  Z12, Z6, Z10
-	VFMADD213PS  Z12, Z7, Z11
-	VMULPS       Z8, Z0, Z0
-	VMULPS       Z9, Z1, Z1
-	VMULPS       Z10, Z2, Z2
-	VMULPS       Z11, Z3, Z3
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z8
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z9
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z10
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z11
 	VBROADCASTSS sparsegenConstants<>+12(SB), Z12
 	VFMADD213PS  Z12, Z4, Z8
 	VFMADD213PS  Z12, Z5, Z9
@@ -31620,7 +33941,35 @@ round1:
 	VFMADD213PS  Z12, Z5, Z9
 	VFMADD213PS  Z12, Z6, Z10
 	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z9, Z1, Z1
+	VMULPS       Z10, Z2, Z2
+	VMULPS       Z11, Z3, Z3
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z8
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z9
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z10
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z11
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
 	VBROADCASTSS sparsegenConstants<>+32(SB), Z12
+	VFMADD213PS  Z12, Z4, Z8
+	VFMADD213PS  Z12, Z5, Z9
+	VFMADD213PS  Z12, Z6, Z10
+	VFMADD213PS  Z12, Z7, Z11
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z12
 	VFMADD213PS  Z12, Z4, Z8
 	VFMADD213PS  Z12, Z5, Z9
 	VFMADD213PS  Z12, Z6, Z10
@@ -31629,12 +33978,12 @@ round1:
 	VDIVPS       Z9, Z1, Z1
 	VDIVPS       Z10, Z2, Z2
 	VDIVPS       Z11, Z3, Z3
-	VBROADCASTSS sparsegenConstants<>+44(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z4
 	VMAXPS       Z0, Z4, Z0
 	VMAXPS       Z1, Z4, Z1
 	VMAXPS       Z2, Z4, Z2
 	VMAXPS       Z3, Z4, Z3
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z4
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z4
 	VMINPS       Z0, Z4, Z0
 	VMINPS       Z1, Z4, Z1
 	VMINPS       Z2, Z4, Z2
@@ -31652,36 +34001,36 @@ round3:
 	CMPQ         CX, $+15
 	JLE          rest4
 	VMOVUPS      (AX), Z0
-	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+52(SB), Z1
 	VMAXPS       Z0, Z1, Z0
-	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z1
 	VMINPS       Z0, Z1, Z0
 	VMULPS       Z0, Z0, Z1
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z2
 	VBROADCASTSS sparsegenConstants<>+0(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+8(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VMULPS       Z2, Z0, Z0
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z2
 	VBROADCASTSS sparsegenConstants<>+12(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+20(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+28(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
 	VDIVPS       Z2, Z0, Z0
-	VBROADCASTSS sparsegenConstants<>+44(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
 	VMAXPS       Z0, Z1, Z0
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
 	VMINPS       Z0, Z1, Z0
 	VMOVUPS      Z0, (AX)
 	ADDQ         $+64, AX
@@ -31695,36 +34044,36 @@ rest4:
 	BZHIQ        CX, DX, CX
 	KMOVW        CX, K1
 	VMOVUPS.Z    (AX), K1, Z0
-	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+52(SB), Z1
 	VMAXPS       Z0, Z1, Z0
-	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+40(SB), Z1
 	VMINPS       Z0, Z1, Z0
 	VMULPS       Z0, Z0, Z1
-	VBROADCASTSS sparsegenConstants<>+40(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+44(SB), Z2
 	VBROADCASTSS sparsegenConstants<>+0(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+8(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
-	VFMADD213PS  Z3, Z1, Z2
-	VMULPS       Z2, Z0, Z0
-	VBROADCASTSS sparsegenConstants<>+4(SB), Z2
 	VBROADCASTSS sparsegenConstants<>+12(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+20(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+28(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS sparsegenConstants<>+8(SB), Z2
+	VBROADCASTSS sparsegenConstants<>+16(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+24(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
 	VBROADCASTSS sparsegenConstants<>+32(SB), Z3
 	VFMADD213PS  Z3, Z1, Z2
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z3
+	VFMADD213PS  Z3, Z1, Z2
 	VDIVPS       Z2, Z0, Z0
-	VBROADCASTSS sparsegenConstants<>+44(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+48(SB), Z1
 	VMAXPS       Z0, Z1, Z0
-	VBROADCASTSS sparsegenConstants<>+32(SB), Z1
+	VBROADCASTSS sparsegenConstants<>+36(SB), Z1
 	VMINPS       Z0, Z1, Z0
 	VMOVUPS      Z0, K1, (AX)
 

@@ -15248,8 +15248,7 @@ panel_end2:
 
 // func lanesDense_f32_s16_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b1_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R9
-	MOVD x+16(FP), R8
+	MOVD n+80(FP), R8
 	MOVD y+0(FP), R7
 	MOVD bias+64(FP), R6
 	MOVD w+32(FP), R5
@@ -15258,7 +15257,7 @@ TEXT ·lanesDense_f32_s16_b1_neon(SB), NOSPLIT, $0-88
 	ADD R4<<1, R4, R3
 
 slabs2:
-	CMP $3, R9
+	CMP $3, R8
 	BLE rest3
 	FLDPQ (R6), (F18, F17)
 	FLDPQ 32(R6), (F16, F15)
@@ -15269,11 +15268,11 @@ slabs2:
 	FLDPQ 192(R6), (F6, F5)
 	FLDPQ 224(R6), (F4, F3)
 	ADD $256, R6, R6
-	MOVD k+56(FP), R2
-	MOVD R8, R1
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
 
 k4:
-	FMOVS (R1), F2
+	FMOVS (R2), F2
 	FLDPQ (R5), (F1, F0)
 	WORD $0x4f821032 // fmla v18.4s, v1.4s, v2.s[0]
 	WORD $0x4f821011 // fmla v17.4s, v0.4s, v2.s[0]
@@ -15302,8 +15301,8 @@ k4:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $64, R5, R5
-	ADD $4, R1, R1
-	SUBS $1, R2, R2
+	ADD $4, R2, R2
+	SUBS $1, R1, R1
 	BNE k4
 	ADD R3, R5, R5
 	FMOVS lo+72(FP), F2
@@ -15391,21 +15390,21 @@ k4:
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 240(R7)
 	ADD $256, R7, R7
-	SUB $4, R9, R9
+	SUB $4, R8, R8
 	JMP slabs2
 
 rest3:
-	CBZ R9, end1
+	CBZ R8, end1
 
 slab5:
 	FLDPQ (R6), (F6, F5)
 	FLDPQ 32(R6), (F4, F3)
 	ADD $64, R6, R6
-	MOVD k+56(FP), R1
-	MOVD R8, R0
+	MOVD x+16(FP), R1
+	MOVD k+56(FP), R0
 
 k6:
-	FMOVS (R0), F2
+	FMOVS (R1), F2
 	FLDPQ (R5), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
@@ -15413,8 +15412,8 @@ k6:
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
 	ADD $64, R5, R5
-	ADD $4, R0, R0
-	SUBS $1, R1, R1
+	ADD $4, R1, R1
+	SUBS $1, R0, R0
 	BNE k6
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -15441,7 +15440,7 @@ k6:
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R7)
 	ADD $64, R7, R7
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BNE slab5
 
 end1:
@@ -15449,8 +15448,7 @@ end1:
 
 // func lanesDense_f32_s16_b2_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b2_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R8
-	MOVD x+16(FP), R7
+	MOVD n+80(FP), R7
 	MOVD y+0(FP), R6
 	MOVD bias+64(FP), R5
 	MOVD w+32(FP), R4
@@ -15466,26 +15464,26 @@ slab2:
 	FMOVQ 48(R5), F6
 	VMOV V6.B16, V5.B16
 	ADD $64, R5, R5
-	MOVD k+56(FP), R2
-	MOVD R7, R1
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
 
 k3:
 	FLDPQ (R4), (F4, F3)
 	FLDPQ 32(R4), (F2, F1)
-	FMOVS (R1), F0
+	FMOVS (R2), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106a // fmla v10.4s, v3.4s, v0.s[0]
 	WORD $0x4f801048 // fmla v8.4s, v2.4s, v0.s[0]
 	WORD $0x4f801026 // fmla v6.4s, v1.4s, v0.s[0]
-	ADD R3, R1, R0
+	ADD R3, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f80108b // fmla v11.4s, v4.4s, v0.s[0]
 	WORD $0x4f801069 // fmla v9.4s, v3.4s, v0.s[0]
 	WORD $0x4f801047 // fmla v7.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $64, R4, R4
-	ADD $4, R1, R1
-	SUBS $1, R2, R2
+	ADD $4, R2, R2
+	SUBS $1, R1, R1
 	BNE k3
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -15535,7 +15533,7 @@ k3:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
 	ADD $64, R6, R6
-	SUBS $1, R8, R8
+	SUBS $1, R7, R7
 	BNE slab2
 
 end1:
@@ -15543,8 +15541,7 @@ end1:
 
 // func lanesDense_f32_s16_b4_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b4_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R9
-	MOVD x+16(FP), R8
+	MOVD n+80(FP), R8
 	MOVD y+0(FP), R7
 	MOVD bias+64(FP), R6
 	MOVD w+32(FP), R5
@@ -15570,38 +15567,38 @@ slab2:
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	ADD $64, R6, R6
-	MOVD k+56(FP), R2
-	MOVD R8, R1
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
 
 k3:
 	FLDPQ (R5), (F4, F3)
 	FLDPQ 32(R5), (F2, F1)
-	FMOVS (R1), F0
+	FMOVS (R2), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801070 // fmla v16.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104c // fmla v12.4s, v2.4s, v0.s[0]
 	WORD $0x4f801028 // fmla v8.4s, v1.4s, v0.s[0]
-	ADD R4, R1, R0
+	ADD R4, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801093 // fmla v19.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106f // fmla v15.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104b // fmla v11.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
-	ADD R4<<1, R1, R0
+	ADD R4<<1, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801092 // fmla v18.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106e // fmla v14.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801026 // fmla v6.4s, v1.4s, v0.s[0]
-	ADD R3, R1, R0
+	ADD R3, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801091 // fmla v17.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106d // fmla v13.4s, v3.4s, v0.s[0]
 	WORD $0x4f801049 // fmla v9.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $64, R5, R5
-	ADD $4, R1, R1
-	SUBS $1, R2, R2
+	ADD $4, R2, R2
+	SUBS $1, R1, R1
 	BNE k3
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -15695,7 +15692,7 @@ k3:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
 	ADD $64, R7, R7
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BNE slab2
 
 end1:
@@ -15703,8 +15700,7 @@ end1:
 
 // func lanesDense_f32_s16_b6_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b6_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R10
-	MOVD x+16(FP), R9
+	MOVD n+80(FP), R9
 	MOVD y+0(FP), R8
 	MOVD bias+64(FP), R7
 	MOVD w+32(FP), R6
@@ -15740,50 +15736,50 @@ slab2:
 	VMOV V10.B16, V6.B16
 	VMOV V10.B16, V5.B16
 	ADD $64, R7, R7
-	MOVD k+56(FP), R2
-	MOVD R9, R1
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
 
 k3:
 	FLDPQ (R6), (F4, F3)
 	FLDPQ 32(R6), (F2, F1)
-	FMOVS (R1), F0
+	FMOVS (R2), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f801076 // fmla v22.4s, v3.4s, v0.s[0]
 	WORD $0x4f801050 // fmla v16.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102a // fmla v10.4s, v1.4s, v0.s[0]
-	ADD R5, R1, R0
+	ADD R5, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f80109b // fmla v27.4s, v4.4s, v0.s[0]
 	WORD $0x4f801075 // fmla v21.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104f // fmla v15.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
-	ADD R5<<1, R1, R0
+	ADD R5<<1, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f80109a // fmla v26.4s, v4.4s, v0.s[0]
 	WORD $0x4f801074 // fmla v20.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f801028 // fmla v8.4s, v1.4s, v0.s[0]
-	ADD R4, R1, R0
+	ADD R4, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801099 // fmla v25.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104d // fmla v13.4s, v2.4s, v0.s[0]
 	WORD $0x4f801027 // fmla v7.4s, v1.4s, v0.s[0]
-	ADD R5<<2, R1, R0
+	ADD R5<<2, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801098 // fmla v24.4s, v4.4s, v0.s[0]
 	WORD $0x4f801072 // fmla v18.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104c // fmla v12.4s, v2.4s, v0.s[0]
 	WORD $0x4f801026 // fmla v6.4s, v1.4s, v0.s[0]
-	ADD R3, R1, R0
+	ADD R3, R2, R0
 	FMOVS (R0), F0
 	WORD $0x4f801097 // fmla v23.4s, v4.4s, v0.s[0]
 	WORD $0x4f801071 // fmla v17.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104b // fmla v11.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	ADD $64, R6, R6
-	ADD $4, R1, R1
-	SUBS $1, R2, R2
+	ADD $4, R2, R2
+	SUBS $1, R1, R1
 	BNE k3
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -15921,7 +15917,7 @@ k3:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
 	ADD $64, R8, R8
-	SUBS $1, R10, R10
+	SUBS $1, R9, R9
 	BNE slab2
 
 end1:
@@ -15931,8 +15927,7 @@ end1:
 TEXT ·lanesNM_f32_s16_b1_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F4, F3)
-	MOVD n+80(FP), R10
-	MOVD x+16(FP), R9
+	MOVD n+80(FP), R9
 	MOVD y+0(FP), R8
 	MOVD bias+64(FP), R7
 	MOVD w+32(FP), R6
@@ -15946,19 +15941,19 @@ TEXT ·lanesNM_f32_s16_b1_n2m4_neon(SB), NOSPLIT, $0-88
 	LSL $7, R4, R4
 
 slabs2:
-	CMP $1, R10
+	CMP $1, R9
 	BLE rest3
 	FLDPQ (R7), (F20, F19)
 	FLDPQ 32(R7), (F18, F17)
 	FLDPQ 64(R7), (F16, F15)
 	FLDPQ 96(R7), (F14, F13)
 	ADD $128, R7, R7
-	MOVD k+56(FP), R2
-	MOVD R9, R1
-	LSR $2, R2, R2
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
+	LSR $2, R1, R1
 
 word4:
-	CMP $7, R2
+	CMP $7, R1
 	BLE rest5
 	FLDPQ (R5), (F12, F11)
 	FLDPQ 32(R5), (F10, F9)
@@ -15966,7 +15961,7 @@ word4:
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 	ADD $64, R5, R5
-	FMOVQ (R1), F2
+	FMOVQ (R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16032,7 +16027,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ (R1), F2
+	FMOVQ (R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16097,7 +16092,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 16(R1), F2
+	FMOVQ 16(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16162,7 +16157,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 16(R1), F2
+	FMOVQ 16(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16227,7 +16222,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 32(R1), F2
+	FMOVQ 32(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16292,7 +16287,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 32(R1), F2
+	FMOVQ 32(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16357,7 +16352,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 48(R1), F2
+	FMOVQ 48(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16422,7 +16417,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 48(R1), F2
+	FMOVQ 48(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16487,7 +16482,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 64(R1), F2
+	FMOVQ 64(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16552,7 +16547,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 64(R1), F2
+	FMOVQ 64(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16617,7 +16612,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 80(R1), F2
+	FMOVQ 80(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16682,7 +16677,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 80(R1), F2
+	FMOVQ 80(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16747,7 +16742,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 96(R1), F2
+	FMOVQ 96(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16812,7 +16807,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 96(R1), F2
+	FMOVQ 96(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16877,7 +16872,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 112(R1), F2
+	FMOVQ 112(R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -16942,7 +16937,7 @@ word4:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 112(R1), F0
+	FMOVQ 112(R2), F0
 	VSHL $30, V12.S4, V1.S4
 	VUSHR $30, V1.S4, V1.S4
 	VMOV V4.B16, V2.B16
@@ -16999,13 +16994,13 @@ word4:
 	VTBL V2.B16, [V0.B16], V1.B16
 	FMOVQ 1008(R0), F0
 	VFMLA V1.S4, V0.S4, V13.S4
-	ADD $128, R1, R1
+	ADD $128, R2, R2
 	ADD $1024, R6, R6
-	SUB $8, R2, R2
+	SUB $8, R1, R1
 	JMP word4
 
 rest5:
-	CBZ R2, end6
+	CBZ R1, end6
 	FLDPQ (R5), (F12, F11)
 	FLDPQ 32(R5), (F10, F9)
 	ADD R3, R5, R0
@@ -17014,7 +17009,7 @@ rest5:
 	ADD $64, R5, R5
 
 group7:
-	FMOVQ (R1), F2
+	FMOVQ (R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17080,7 +17075,7 @@ group7:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ (R1), F2
+	FMOVQ (R2), F2
 	VSHL $30, V12.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17145,9 +17140,9 @@ group7:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	ADD $16, R1, R1
+	ADD $16, R2, R2
 	ADD $128, R6, R6
-	SUBS $1, R2, R2
+	SUBS $1, R1, R1
 	BNE group7
 
 end6:
@@ -17198,14 +17193,15 @@ end6:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 112(R8)
 	ADD $128, R8, R8
-	SUB $2, R10, R10
+	SUB $2, R9, R9
 	JMP slabs2
 
 rest3:
-	CBZ R10, end1
+	CBZ R9, end1
 	FLDPQ (R7), (F12, F11)
 	FLDPQ 32(R7), (F10, F9)
 	ADD $64, R7, R7
+	MOVD x+16(FP), R1
 	MOVD k+56(FP), R0
 	LSR $2, R0, R0
 
@@ -17215,7 +17211,7 @@ word8:
 	FLDPQ (R5), (F8, F7)
 	FLDPQ 32(R5), (F6, F5)
 	ADD $64, R5, R5
-	FMOVQ (R9), F2
+	FMOVQ (R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17248,7 +17244,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ (R9), F2
+	FMOVQ (R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17281,7 +17277,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 16(R9), F2
+	FMOVQ 16(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17314,7 +17310,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 16(R9), F2
+	FMOVQ 16(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17347,7 +17343,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 32(R9), F2
+	FMOVQ 32(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17380,7 +17376,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 32(R9), F2
+	FMOVQ 32(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17413,7 +17409,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 48(R9), F2
+	FMOVQ 48(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17446,7 +17442,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 48(R9), F2
+	FMOVQ 48(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17479,7 +17475,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 64(R9), F2
+	FMOVQ 64(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17512,7 +17508,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 64(R9), F2
+	FMOVQ 64(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17545,7 +17541,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 80(R9), F2
+	FMOVQ 80(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17578,7 +17574,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 80(R9), F2
+	FMOVQ 80(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17611,7 +17607,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 96(R9), F2
+	FMOVQ 96(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17644,7 +17640,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 96(R9), F2
+	FMOVQ 96(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17677,7 +17673,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 112(R9), F2
+	FMOVQ 112(R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17710,7 +17706,7 @@ word8:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ 112(R9), F0
+	FMOVQ 112(R1), F0
 	VSHL $30, V8.S4, V1.S4
 	VUSHR $30, V1.S4, V1.S4
 	VMOV V4.B16, V2.B16
@@ -17739,7 +17735,7 @@ word8:
 	VTBL V2.B16, [V0.B16], V1.B16
 	FMOVQ 1008(R6), F0
 	VFMLA V1.S4, V0.S4, V9.S4
-	ADD $128, R9, R9
+	ADD $128, R1, R1
 	ADD $1024, R6, R6
 	SUB $8, R0, R0
 	JMP word8
@@ -17751,7 +17747,7 @@ rest9:
 	ADD $64, R5, R5
 
 group11:
-	FMOVQ (R9), F2
+	FMOVQ (R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17784,7 +17780,7 @@ group11:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	FMOVQ (R9), F2
+	FMOVQ (R1), F2
 	VSHL $30, V8.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V4.B16, V1.B16
@@ -17817,7 +17813,7 @@ group11:
 	VUSHR $2, V7.S4, V7.S4
 	VUSHR $2, V6.S4, V6.S4
 	VUSHR $2, V5.S4, V5.S4
-	ADD $16, R9, R9
+	ADD $16, R1, R1
 	ADD $128, R6, R6
 	SUBS $1, R0, R0
 	BNE group11
@@ -17856,8 +17852,7 @@ end1:
 TEXT ·lanesNM_f32_s16_b2_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F11, F10)
-	MOVD n+80(FP), R9
-	MOVD x+16(FP), R8
+	MOVD n+80(FP), R8
 	MOVD y+0(FP), R7
 	MOVD bias+64(FP), R6
 	MOVD w+32(FP), R5
@@ -17874,19 +17869,19 @@ slab2:
 	FMOVQ 48(R6), F17
 	VMOV V17.B16, V16.B16
 	ADD $64, R6, R6
-	MOVD k+56(FP), R2
-	MOVD R8, R1
-	LSR $2, R2, R2
+	MOVD x+16(FP), R2
+	MOVD k+56(FP), R1
+	LSR $2, R1, R1
 
 word3:
-	CMP $7, R2
+	CMP $7, R1
 	BLE rest4
 	FLDPQ (R4), (F15, F14)
 	FLDPQ 32(R4), (F13, F12)
 	ADD $64, R4, R4
 	FLDPQ (R5), (F9, F8)
 	FLDPQ 32(R5), (F7, F6)
-	FMOVQ (R1), F5
+	FMOVQ (R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -17911,7 +17906,7 @@ word3:
 	WORD $0x4eaa9401 // mla v1.4s, v0.4s, v10.4s
 	VTBL V1.B16, [V5.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V17.S4
-	ADD R3, R1, R0
+	ADD R3, R2, R0
 	FMOVQ (R0), F0
 	VTBL V4.B16, [V0.B16], V4.B16
 	VFMLA V9.S4, V4.S4, V22.S4
@@ -17927,7 +17922,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 64(R5), (F9, F8)
 	FLDPQ 96(R5), (F7, F6)
-	FMOVQ (R1), F5
+	FMOVQ (R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -17967,7 +17962,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 128(R5), (F9, F8)
 	FLDPQ 160(R5), (F7, F6)
-	FMOVQ 16(R1), F5
+	FMOVQ 16(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18007,7 +18002,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 192(R5), (F9, F8)
 	FLDPQ 224(R5), (F7, F6)
-	FMOVQ 16(R1), F5
+	FMOVQ 16(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18047,7 +18042,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 256(R5), (F9, F8)
 	FLDPQ 288(R5), (F7, F6)
-	FMOVQ 32(R1), F5
+	FMOVQ 32(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18087,7 +18082,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 320(R5), (F9, F8)
 	FLDPQ 352(R5), (F7, F6)
-	FMOVQ 32(R1), F5
+	FMOVQ 32(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18127,7 +18122,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 384(R5), (F9, F8)
 	FLDPQ 416(R5), (F7, F6)
-	FMOVQ 48(R1), F5
+	FMOVQ 48(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18167,7 +18162,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 448(R5), (F9, F8)
 	FLDPQ 480(R5), (F7, F6)
-	FMOVQ 48(R1), F5
+	FMOVQ 48(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18207,7 +18202,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 512(R5), (F9, F8)
 	FLDPQ 544(R5), (F7, F6)
-	FMOVQ 64(R1), F5
+	FMOVQ 64(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18247,7 +18242,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 576(R5), (F9, F8)
 	FLDPQ 608(R5), (F7, F6)
-	FMOVQ 64(R1), F5
+	FMOVQ 64(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18287,7 +18282,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 640(R5), (F9, F8)
 	FLDPQ 672(R5), (F7, F6)
-	FMOVQ 80(R1), F5
+	FMOVQ 80(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18327,7 +18322,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 704(R5), (F9, F8)
 	FLDPQ 736(R5), (F7, F6)
-	FMOVQ 80(R1), F5
+	FMOVQ 80(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18367,7 +18362,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 768(R5), (F9, F8)
 	FLDPQ 800(R5), (F7, F6)
-	FMOVQ 96(R1), F5
+	FMOVQ 96(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18407,7 +18402,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 832(R5), (F9, F8)
 	FLDPQ 864(R5), (F7, F6)
-	FMOVQ 96(R1), F5
+	FMOVQ 96(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18447,7 +18442,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 896(R5), (F9, F8)
 	FLDPQ 928(R5), (F7, F6)
-	FMOVQ 112(R1), F5
+	FMOVQ 112(R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18487,7 +18482,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 960(R5), (F4, F3)
 	FLDPQ 992(R5), (F2, F1)
-	FMOVQ 112(R1), F0
+	FMOVQ 112(R2), F0
 	VSHL $30, V15.S4, V6.S4
 	VUSHR $30, V6.S4, V6.S4
 	VMOV V11.B16, V5.B16
@@ -18521,13 +18516,13 @@ word3:
 	VFMLA V2.S4, V3.S4, V18.S4
 	VTBL V9.B16, [V0.B16], V0.B16
 	VFMLA V1.S4, V0.S4, V16.S4
-	ADD $128, R1, R1
+	ADD $128, R2, R2
 	ADD $1024, R5, R5
-	SUB $8, R2, R2
+	SUB $8, R1, R1
 	JMP word3
 
 rest4:
-	CBZ R2, end5
+	CBZ R1, end5
 	FLDPQ (R4), (F15, F14)
 	FLDPQ 32(R4), (F13, F12)
 	ADD $64, R4, R4
@@ -18535,7 +18530,7 @@ rest4:
 group6:
 	FLDPQ (R5), (F9, F8)
 	FLDPQ 32(R5), (F7, F6)
-	FMOVQ (R1), F5
+	FMOVQ (R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18560,7 +18555,7 @@ group6:
 	WORD $0x4eaa9401 // mla v1.4s, v0.4s, v10.4s
 	VTBL V1.B16, [V5.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V17.S4
-	ADD R3, R1, R0
+	ADD R3, R2, R0
 	FMOVQ (R0), F0
 	VTBL V4.B16, [V0.B16], V4.B16
 	VFMLA V9.S4, V4.S4, V22.S4
@@ -18576,7 +18571,7 @@ group6:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 64(R5), (F9, F8)
 	FLDPQ 96(R5), (F7, F6)
-	FMOVQ (R1), F5
+	FMOVQ (R2), F5
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V4.B16
@@ -18614,9 +18609,9 @@ group6:
 	VUSHR $2, V14.S4, V14.S4
 	VUSHR $2, V13.S4, V13.S4
 	VUSHR $2, V12.S4, V12.S4
-	ADD $16, R1, R1
+	ADD $16, R2, R2
 	ADD $128, R5, R5
-	SUBS $1, R2, R2
+	SUBS $1, R1, R1
 	BNE group6
 
 end5:
@@ -18668,7 +18663,7 @@ end5:
 	VBIT V0.B16, V1.B16, V16.B16
 	FMOVQ F16, 48(R1)
 	ADD $64, R7, R7
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BNE slab2
 
 end1:
@@ -18678,8 +18673,7 @@ end1:
 TEXT ·lanesNM_f32_s16_b4_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F11, F10)
-	MOVD n+80(FP), R12
-	MOVD x+16(FP), R11
+	MOVD n+80(FP), R11
 	MOVD y+0(FP), R10
 	MOVD bias+64(FP), R9
 	MOVD w+32(FP), R8
@@ -18706,19 +18700,19 @@ slab2:
 	VMOV V19.B16, V17.B16
 	VMOV V19.B16, V16.B16
 	ADD $64, R9, R9
-	MOVD k+56(FP), R4
-	MOVD R11, R3
-	LSR $2, R4, R4
+	MOVD x+16(FP), R4
+	MOVD k+56(FP), R3
+	LSR $2, R3, R3
 
 word3:
-	CMP $7, R4
+	CMP $7, R3
 	BLE rest4
 	FLDPQ (R7), (F15, F14)
 	FLDPQ 32(R7), (F13, F12)
 	ADD $64, R7, R7
 	FLDPQ (R8), (F9, F8)
 	FLDPQ 32(R8), (F7, F6)
-	FMOVQ (R3), F1
+	FMOVQ (R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -18743,7 +18737,7 @@ word3:
 	WORD $0x4eaa9402 // mla v2.4s, v0.4s, v10.4s
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V19.S4
-	ADD R6, R3, R2
+	ADD R6, R4, R2
 	FMOVQ (R2), F1
 	VTBL V5.B16, [V1.B16], V0.B16
 	VFMLA V9.S4, V0.S4, V30.S4
@@ -18753,7 +18747,7 @@ word3:
 	VFMLA V7.S4, V0.S4, V22.S4
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V18.S4
-	ADD R6<<1, R3, R1
+	ADD R6<<1, R4, R1
 	FMOVQ (R1), F1
 	VTBL V5.B16, [V1.B16], V0.B16
 	VFMLA V9.S4, V0.S4, V29.S4
@@ -18763,7 +18757,7 @@ word3:
 	VFMLA V7.S4, V0.S4, V21.S4
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V17.S4
-	ADD R5, R3, R0
+	ADD R5, R4, R0
 	FMOVQ (R0), F0
 	VTBL V5.B16, [V0.B16], V1.B16
 	VFMLA V9.S4, V1.S4, V28.S4
@@ -18779,7 +18773,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 64(R8), (F9, F8)
 	FLDPQ 96(R8), (F7, F6)
-	FMOVQ (R3), F1
+	FMOVQ (R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -18837,7 +18831,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 128(R8), (F9, F8)
 	FLDPQ 160(R8), (F7, F6)
-	FMOVQ 16(R3), F1
+	FMOVQ 16(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -18895,7 +18889,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 192(R8), (F9, F8)
 	FLDPQ 224(R8), (F7, F6)
-	FMOVQ 16(R3), F1
+	FMOVQ 16(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -18953,7 +18947,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 256(R8), (F9, F8)
 	FLDPQ 288(R8), (F7, F6)
-	FMOVQ 32(R3), F1
+	FMOVQ 32(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19011,7 +19005,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 320(R8), (F9, F8)
 	FLDPQ 352(R8), (F7, F6)
-	FMOVQ 32(R3), F1
+	FMOVQ 32(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19069,7 +19063,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 384(R8), (F9, F8)
 	FLDPQ 416(R8), (F7, F6)
-	FMOVQ 48(R3), F1
+	FMOVQ 48(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19127,7 +19121,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 448(R8), (F9, F8)
 	FLDPQ 480(R8), (F7, F6)
-	FMOVQ 48(R3), F1
+	FMOVQ 48(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19185,7 +19179,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 512(R8), (F9, F8)
 	FLDPQ 544(R8), (F7, F6)
-	FMOVQ 64(R3), F1
+	FMOVQ 64(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19243,7 +19237,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 576(R8), (F9, F8)
 	FLDPQ 608(R8), (F7, F6)
-	FMOVQ 64(R3), F1
+	FMOVQ 64(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19301,7 +19295,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 640(R8), (F9, F8)
 	FLDPQ 672(R8), (F7, F6)
-	FMOVQ 80(R3), F1
+	FMOVQ 80(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19359,7 +19353,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 704(R8), (F9, F8)
 	FLDPQ 736(R8), (F7, F6)
-	FMOVQ 80(R3), F1
+	FMOVQ 80(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19417,7 +19411,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 768(R8), (F9, F8)
 	FLDPQ 800(R8), (F7, F6)
-	FMOVQ 96(R3), F1
+	FMOVQ 96(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19475,7 +19469,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 832(R8), (F9, F8)
 	FLDPQ 864(R8), (F7, F6)
-	FMOVQ 96(R3), F1
+	FMOVQ 96(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19533,7 +19527,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 896(R8), (F9, F8)
 	FLDPQ 928(R8), (F7, F6)
-	FMOVQ 112(R3), F1
+	FMOVQ 112(R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19591,7 +19585,7 @@ word3:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 960(R8), (F4, F3)
 	FLDPQ 992(R8), (F2, F1)
-	FMOVQ 112(R3), F0
+	FMOVQ 112(R4), F0
 	VSHL $30, V15.S4, V6.S4
 	VUSHR $30, V6.S4, V6.S4
 	VMOV V11.B16, V5.B16
@@ -19643,13 +19637,13 @@ word3:
 	VFMLA V2.S4, V3.S4, V20.S4
 	VTBL V8.B16, [V0.B16], V0.B16
 	VFMLA V1.S4, V0.S4, V16.S4
-	ADD $128, R3, R3
+	ADD $128, R4, R4
 	ADD $1024, R8, R8
-	SUB $8, R4, R4
+	SUB $8, R3, R3
 	JMP word3
 
 rest4:
-	CBZ R4, end5
+	CBZ R3, end5
 	FLDPQ (R7), (F15, F14)
 	FLDPQ 32(R7), (F13, F12)
 	ADD $64, R7, R7
@@ -19657,7 +19651,7 @@ rest4:
 group6:
 	FLDPQ (R8), (F9, F8)
 	FLDPQ 32(R8), (F7, F6)
-	FMOVQ (R3), F1
+	FMOVQ (R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19682,7 +19676,7 @@ group6:
 	WORD $0x4eaa9402 // mla v2.4s, v0.4s, v10.4s
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V19.S4
-	ADD R6, R3, R2
+	ADD R6, R4, R2
 	FMOVQ (R2), F1
 	VTBL V5.B16, [V1.B16], V0.B16
 	VFMLA V9.S4, V0.S4, V30.S4
@@ -19692,7 +19686,7 @@ group6:
 	VFMLA V7.S4, V0.S4, V22.S4
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V18.S4
-	ADD R6<<1, R3, R1
+	ADD R6<<1, R4, R1
 	FMOVQ (R1), F1
 	VTBL V5.B16, [V1.B16], V0.B16
 	VFMLA V9.S4, V0.S4, V29.S4
@@ -19702,7 +19696,7 @@ group6:
 	VFMLA V7.S4, V0.S4, V21.S4
 	VTBL V2.B16, [V1.B16], V0.B16
 	VFMLA V6.S4, V0.S4, V17.S4
-	ADD R5, R3, R0
+	ADD R5, R4, R0
 	FMOVQ (R0), F0
 	VTBL V5.B16, [V0.B16], V1.B16
 	VFMLA V9.S4, V1.S4, V28.S4
@@ -19718,7 +19712,7 @@ group6:
 	VUSHR $2, V12.S4, V12.S4
 	FLDPQ 64(R8), (F9, F8)
 	FLDPQ 96(R8), (F7, F6)
-	FMOVQ (R3), F1
+	FMOVQ (R4), F1
 	VSHL $30, V15.S4, V0.S4
 	VUSHR $30, V0.S4, V0.S4
 	VMOV V11.B16, V5.B16
@@ -19774,9 +19768,9 @@ group6:
 	VUSHR $2, V14.S4, V14.S4
 	VUSHR $2, V13.S4, V13.S4
 	VUSHR $2, V12.S4, V12.S4
-	ADD $16, R3, R3
+	ADD $16, R4, R4
 	ADD $128, R8, R8
-	SUBS $1, R4, R4
+	SUBS $1, R3, R3
 	BNE group6
 
 end5:
@@ -19872,7 +19866,7 @@ end5:
 	VBIT V0.B16, V1.B16, V16.B16
 	FMOVQ F16, 48(R1)
 	ADD $64, R10, R10
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BNE slab2
 
 end1:
@@ -19881,8 +19875,7 @@ end1:
 // func lanesMask_f32_s32_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesMask_f32_s32_b1_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenCounts<>(SB), R3
-	MOVD n+80(FP), R12
-	MOVD x+16(FP), R11
+	MOVD n+80(FP), R11
 	MOVD y+0(FP), R10
 	MOVD bias+64(FP), R9
 	MOVD w+32(FP), R8
@@ -19894,15 +19887,15 @@ slab2:
 	FLDPQ 64(R9), (F12, F11)
 	FLDPQ 96(R9), (F10, F9)
 	ADD $128, R9, R9
-	MOVD k+56(FP), R6
-	MOVD $sparsegenExpand<>(SB), R5
-	MOVD R11, R4
+	MOVD x+16(FP), R6
+	MOVD k+56(FP), R5
+	MOVD $sparsegenExpand<>(SB), R4
 
 k3:
 	PRFM 2048(R8), PLDL1KEEP
 	MOVBU (R7), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R8), F8
 	VTBL V0.B16, [V8.B16], V8.B16
 	MOVBU (R3)(R0), R1
@@ -19910,12 +19903,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F7
 	VTBL V0.B16, [V7.B16], V7.B16
 	MOVBU 1(R7), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R8), F6
 	VTBL V0.B16, [V6.B16], V6.B16
 	MOVBU (R3)(R0), R1
@@ -19923,12 +19916,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F5
 	VTBL V0.B16, [V5.B16], V5.B16
 	MOVBU 2(R7), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R8), F4
 	VTBL V0.B16, [V4.B16], V4.B16
 	MOVBU (R3)(R0), R1
@@ -19936,12 +19929,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F3
 	VTBL V0.B16, [V3.B16], V3.B16
 	MOVBU 3(R7), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R8), F2
 	VTBL V0.B16, [V2.B16], V2.B16
 	MOVBU (R3)(R0), R1
@@ -19949,10 +19942,10 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R8, R8
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F1
 	VTBL V0.B16, [V1.B16], V1.B16
-	FMOVS (R4), F0
+	FMOVS (R6), F0
 	WORD $0x4f801110 // fmla v16.4s, v8.4s, v0.s[0]
 	WORD $0x4f8010ef // fmla v15.4s, v7.4s, v0.s[0]
 	WORD $0x4f8010ce // fmla v14.4s, v6.4s, v0.s[0]
@@ -19962,8 +19955,8 @@ k3:
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	ADD $4, R7, R7
-	ADD $4, R4, R4
-	SUBS $1, R6, R6
+	ADD $4, R6, R6
+	SUBS $1, R5, R5
 	BNE k3
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -20010,7 +20003,7 @@ k3:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 112(R10)
 	ADD $128, R10, R10
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BNE slab2
 
 end1:
@@ -20019,8 +20012,7 @@ end1:
 // func lanesMask_f32_s32_b2_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesMask_f32_s32_b2_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenCounts<>(SB), R3
-	MOVD n+80(FP), R13
-	MOVD x+16(FP), R12
+	MOVD n+80(FP), R12
 	MOVD y+0(FP), R11
 	MOVD bias+64(FP), R10
 	MOVD w+32(FP), R9
@@ -20045,15 +20037,15 @@ slab2:
 	FMOVQ 112(R10), F10
 	VMOV V10.B16, V9.B16
 	ADD $128, R10, R10
-	MOVD k+56(FP), R6
-	MOVD $sparsegenExpand<>(SB), R5
-	MOVD R12, R4
+	MOVD x+16(FP), R6
+	MOVD k+56(FP), R5
+	MOVD $sparsegenExpand<>(SB), R4
 
 k3:
 	PRFM 2048(R9), PLDL1KEEP
 	MOVBU (R8), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R9), F8
 	VTBL V0.B16, [V8.B16], V8.B16
 	MOVBU (R3)(R0), R1
@@ -20061,12 +20053,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F7
 	VTBL V0.B16, [V7.B16], V7.B16
 	MOVBU 1(R8), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R9), F6
 	VTBL V0.B16, [V6.B16], V6.B16
 	MOVBU (R3)(R0), R1
@@ -20074,12 +20066,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F5
 	VTBL V0.B16, [V5.B16], V5.B16
 	MOVBU 2(R8), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R9), F4
 	VTBL V0.B16, [V4.B16], V4.B16
 	MOVBU (R3)(R0), R1
@@ -20087,12 +20079,12 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F3
 	VTBL V0.B16, [V3.B16], V3.B16
 	MOVBU 3(R8), R2
 	UBFX $0, R2, $4, R0
-	WORD $0x3ce078a0 // ldr q0, [x5, x0, lsl #4]
+	WORD $0x3ce07880 // ldr q0, [x4, x0, lsl #4]
 	FMOVQ 16(R9), F2
 	VTBL V0.B16, [V2.B16], V2.B16
 	MOVBU (R3)(R0), R1
@@ -20100,10 +20092,10 @@ k3:
 	MOVBU (R3)(R2), R1
 	ADD R1<<2, R9, R9
 	LSR $4, R2, R2
-	WORD $0x3ce278a0 // ldr q0, [x5, x2, lsl #4]
+	WORD $0x3ce27880 // ldr q0, [x4, x2, lsl #4]
 	FMOVQ 16(R0), F1
 	VTBL V0.B16, [V1.B16], V1.B16
-	FMOVS (R4), F0
+	FMOVS (R6), F0
 	WORD $0x4f801118 // fmla v24.4s, v8.4s, v0.s[0]
 	WORD $0x4f8010f6 // fmla v22.4s, v7.4s, v0.s[0]
 	WORD $0x4f8010d4 // fmla v20.4s, v6.4s, v0.s[0]
@@ -20112,7 +20104,7 @@ k3:
 	WORD $0x4f80106e // fmla v14.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104c // fmla v12.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102a // fmla v10.4s, v1.4s, v0.s[0]
-	ADD R7, R4, R0
+	ADD R7, R6, R0
 	FMOVS (R0), F0
 	WORD $0x4f801117 // fmla v23.4s, v8.4s, v0.s[0]
 	WORD $0x4f8010f5 // fmla v21.4s, v7.4s, v0.s[0]
@@ -20123,8 +20115,8 @@ k3:
 	WORD $0x4f80104b // fmla v11.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	ADD $4, R8, R8
-	ADD $4, R4, R4
-	SUBS $1, R6, R6
+	ADD $4, R6, R6
+	SUBS $1, R5, R5
 	BNE k3
 	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
@@ -20214,7 +20206,7 @@ k3:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 112(R1)
 	ADD $128, R11, R11
-	SUBS $1, R13, R13
+	SUBS $1, R12, R12
 	BNE slab2
 
 end1:
