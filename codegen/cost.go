@@ -101,7 +101,7 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 			widths = l.widths
 		}
 	}
-	widest, inPlace := sgp.WidestTile(v.Panel.KB, m.lanes, batch), false
+	widest, inPlace := v.Panel.WidestTile(k, m.lanes, batch), false
 	if !p.TokenMajor {
 		if t := v.Panel.InPlaceTile(k, batch, m.lanes, widths[0]); t > 0 {
 			widest, inPlace = t, true

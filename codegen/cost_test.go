@@ -72,7 +72,7 @@ func TestLanesCyclesByHand(t *testing.T) {
 }
 
 // TestPackingByHand: with long vectors the packing of each tile is four times its moves, and
-// half of them where x is read in place: seven tiles of seven vectors, 128 columns.
+// half of them where x is read in place: 49 vectors of each of 128 columns.
 func TestPackingByHand(t *testing.T) {
 	m := free(func(m *Core) { m.isa, m.lanes, m.Load = runtime.AVX512, 16, 1 })
 	c, p := Config{Op: runtime.PanelGrouped, MR: 1, KB: 128}, Problem{Out: 1, In: 128, BatchMin: 784, BatchMax: 784}
@@ -80,8 +80,8 @@ func TestPackingByHand(t *testing.T) {
 		s := sgp.Segment{Kind: sgp.Grouped, MR: 1, Rows: []uint32{0}, Runs: []uint16{0}, W: make([]float32, 128*uses)}
 		return estimatePanel(c, sgp.Variant{Panel: &sgp.Panel{KB: 128, Segments: []sgp.Segment{s}}}, p, 784, m)
 	}
-	require.InDelta(t, 7*128*7*2*(4-0.5), estimate(32)-estimate(31), 1e-6)
-	require.Equal(t, estimate(6), estimate(31))
+	require.InDelta(t, 49*128*2*(4-0.5), estimate(20)-estimate(19), 1e-6)
+	require.Equal(t, estimate(6), estimate(19))
 	m.lanes, m.isa = 8, runtime.AVX2
 	require.Equal(t, estimate(10), estimate(32), "short vectors: x is in the second-level cache")
 }

@@ -272,11 +272,14 @@ func (d *tileLinear) scratch() int {
 
 // worth is the index of the widest width that is worth its tile at this batch.
 func (d *tileLinear) worth(batch int) int {
-	widest := sgp.WidestTile(min(d.kb, d.k), d.lanes, batch)
+	i := len(d.widths) - 1
+	if d.panel == nil {
+		return i
+	}
+	widest := d.panel.WidestTile(d.k, d.lanes, batch)
 	if t := d.inPlaceTile(batch); t > 0 {
 		widest = t
 	}
-	i := len(d.widths) - 1
 	for i > 0 && d.widths[i].t > widest {
 		i--
 	}

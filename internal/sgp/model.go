@@ -10,7 +10,10 @@
 // internal/atomicfile.
 package sgp
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // Model is a packed model: the layers of one spec.
 type Model struct {
@@ -285,13 +288,18 @@ func NMWords(k, n, m int) int {
 	return groups * ((n + per - 1) / per)
 }
 
-// WidestTile is the widest tile, in batch columns, that a panel form with
-// K-blocks of kb columns is worth to kernels of so many lanes. A tile is read at
-// random and should fit the first-level cache, or stay close where vectors are
-// long; but a narrow one keeps few accumulators busy. A batch that is up to a
+// WidestTile is the widest tile, in batch columns, that is worth its place to kernels of
+// so many lanes, of a matrix with so many inputs. Tiles should stay close to the core; those
+// of which each row of a panel reads what it needs at random, the better part in the
+// first-level cache. But a narrow one keeps few accumulators busy. A batch that is up to a
 // sixth wider is worth one tile still: two would go over every row twice.
-func WidestTile(kb, lanes, batch int) int {
-	widest := max(48, (lanes<<12)/(4*max(kb, 1)))
+func (p *Panel) WidestTile(in, lanes, batch int) int {
+	const atRandom = 40 << 10
+	size := lanes << 12
+	if !slices.ContainsFunc(p.Segments, func(s Segment) bool { return s.Kind != Step && s.MR > 1 }) {
+		size = min(size, atRandom)
+	}
+	widest := max(48, size/(4*max(min(p.KB, in), 1)))
 	if batch <= widest+widest/6 {
 		return widest + widest/6
 	}
@@ -315,11 +323,11 @@ func PackingTells(in, batch, lanes int) bool { return lanes > 8 && in*batch*4 >=
 // read a feature-major x [in, batch] where it lies, at most widest, or 0 where packed
 // tiles are faster. With short vectors they are, unless x comes from beyond the
 // second-level cache, panels of one row take what they need of it, and each row of x is
-// used only a few times; with long ones packing tells up to some uses, and tiles are
-// wide: they gain little by what stays in the first-level cache. Rows of x must consist
-// of whole cache lines, and those of a tile must not fall into a few sets of that cache.
+// used only a few times; with long ones packing tells up to some more uses. Rows of x must
+// consist of whole cache lines, and those of a tile must not fall into a few sets of the
+// first-level cache.
 func (p *Panel) InPlaceTile(in, batch, lanes, widest int) int {
-	const line, few, some = 64, 10, 32
+	const line, few, some = 64, 10, 20
 	stored, single := 0, true
 	for _, s := range p.Segments {
 		if s.Kind == Dense {
@@ -329,11 +337,11 @@ func (p *Panel) InPlaceTile(in, batch, lanes, widest int) int {
 		single = single && s.MR == 1
 	}
 	uses := stored / max(in, 1)
-	t, gains := WidestTile(min(p.KB, in), lanes, batch), single && uses < few && in*batch*4 >= l2
+	gains := single && uses < few && in*batch*4 >= l2
 	if PackingTells(in, batch, lanes) {
-		t, gains = max(t, 8*lanes), uses < some
+		gains = uses < some
 	}
-	t = min(t, widest)
+	t := min(p.WidestTile(in, lanes, batch), widest)
 	apart := batch * 4 / line // from row to row
 	if !gains || p.Cols != nil || batch*4%line != 0 || t*4 < line*(apart&-apart) {
 		return 0

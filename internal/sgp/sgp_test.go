@@ -374,9 +374,9 @@ func TestInPlaceTile(t *testing.T) {
 		"rows of no whole lines":      {panel(Grouped, 1, 256, 256*6), 256, 1000, 16, 224, 0},
 		"rows a power of two apart":   {panel(Grouped, 1, 512, 512*6), 512, 4096, 16, 224, 0},
 		"dense":                       {panel(Dense, 4, 256, 256*6), 256, 784, 16, 80, 0},
-		"long vectors":                {panel(Grouped, 1, 256, 256*13), 256, 784, 16, 224, 128},
-		"long vectors, more uses":     {panel(Step, 2, 128, 128*25), 128, 784, 16, 112, 112},
-		"long vectors, many uses":     {panel(Step, 2, 128, 128*32), 128, 784, 16, 112, 0},
+		"long vectors":                {panel(Grouped, 1, 256, 256*13), 256, 784, 16, 224, 48},
+		"long vectors, more uses":     {panel(Step, 2, 128, 128*19), 128, 784, 16, 112, 80},
+		"long vectors, many uses":     {panel(Step, 2, 128, 128*20), 128, 784, 16, 112, 0},
 		"long vectors, a small x":     {panel(Grouped, 1, 64, 64*6), 64, 784, 16, 224, 0},
 	} {
 		require.Equal(t, c.want, c.p.InPlaceTile(c.in, c.batch, c.lanes, c.widest), name)
