@@ -16,8 +16,9 @@ type Machine struct {
 	// BroadcastOperand says that a multiply-add takes a float32 in memory,
 	// repeated in all lanes, as its operand (EVEX embedded broadcast).
 	BroadcastOperand bool
-	// LaneCopies says that OpLaneOf4 takes nothing from multiply-adds or loads.
-	LaneCopies bool
+	// LaneCopies is how many multiply-adds by a weight make an OpLaneOf4 cheaper than the
+	// weight's own load; 0: it never is.
+	LaneCopies int
 	// Scalable says that a program learns only at run time how long its registers
 	// are: Lanes is a power of two and at least 4.
 	Scalable bool

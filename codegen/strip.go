@@ -37,11 +37,12 @@ func (s span) fma(d, x asm.Reg, m asm.Mem, j int) {
 	}
 }
 
-// weights gives the n weights at p, each in all lanes. Multiply-adds with an operand in
-// memory wait for loads; where copies of lanes cost neither, a load has four weights.
+// weights gives the n weights at p, each in all lanes, for the vectors of the span.
+// Multiply-adds with an operand in memory wait for loads; where copies of lanes cost less
+// than that, a load has four weights.
 func (s span) weights(p asm.Reg, n int) func(i int) asm.Reg {
-	several := min(n, 4)
-	if !s.Machine().LaneCopies || several == 1 || n%several != 0 {
+	several, enough := min(n, 4), s.Machine().LaneCopies
+	if enough == 0 || s.n < enough || several == 1 || n%several != 0 {
 		return func(i int) asm.Reg {
 			w := s.Vec()
 			s.Bcast(w, asm.At(p, 4*i))

@@ -20,8 +20,8 @@ import (
 // Machines of this architecture. On both, one 512-bit register holds 16
 // float32 and one 256-bit register 8.
 var (
-	AVX2   = asm.Machine{Name: "avx2", Lanes: 8, Regs: 16, LaneCopies: true}
-	AVX512 = asm.Machine{Name: "avx512", Lanes: 16, Regs: 32, BroadcastOperand: true}
+	AVX2   = asm.Machine{Name: "avx2", Lanes: 8, Regs: 16, LaneCopies: 1}
+	AVX512 = asm.Machine{Name: "avx512", Lanes: 16, Regs: 32, BroadcastOperand: true, LaneCopies: 2}
 )
 
 // lowerer turns one asm.Func into one avo function.
