@@ -92,13 +92,14 @@ func (c *Calibration) save(dir string, isa runtime.ISA) error {
 	})
 }
 
-// Core is the core that plans for an instruction set level are made for: the
-// built-in one with what was measured of it. A nil calibration measured nothing.
-func (c *Calibration) Core(isa runtime.ISA) codegen.Core {
+// Core is the core that plans for an instruction set level of a kind of machine are made
+// for: the built-in one with what was measured of it. A nil calibration measured nothing.
+func (c *Calibration) Core(isa runtime.ISA, machine string) codegen.Core {
+	core := codegen.Builtin(isa).On(machine)
 	if c == nil {
-		return codegen.Builtin(isa)
+		return core
 	}
-	return codegen.Builtin(isa).With(c.Rates)
+	return core.With(c.Rates)
 }
 
 // Roofs are what one core reaches with dense kernels of ours: the roofs of the
@@ -112,6 +113,6 @@ type Roofs struct {
 
 // Roofs are those of the calibrated core.
 func (c *Calibration) Roofs(isa runtime.ISA) Roofs {
-	core := c.Core(isa)
+	core := c.Core(isa, c.Machine.Microarch)
 	return Roofs{round1(core.Flops() * c.Clock), round1(core.L2 * c.Clock), round1(cmp.Or(c.L3, core.L3) * c.Clock), round1(core.Memory * c.Clock)}
 }

@@ -95,7 +95,7 @@ func TestDamagedCalibrations(t *testing.T) {
 		require.ErrorContains(t, err, path+": "+want)
 		require.ErrorContains(t, err, "; left out, the built-in figures count")
 		require.NotContains(t, err.Error(), "\n")
-		require.Equal(t, codegen.Builtin(runtime.AVX2), c.Core(runtime.AVX2))
+		require.Equal(t, codegen.Builtin(runtime.AVX2), c.Core(runtime.AVX2, ""))
 	}
 }
 

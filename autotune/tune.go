@@ -156,7 +156,7 @@ func (t *tuner) load() {
 	if err != nil {
 		t.note("%v", err)
 	}
-	t.core, t.calibrated = c.Core(t.ISA), c != nil
+	t.core, t.calibrated = c.Core(t.ISA, t.env.Microarch), c != nil
 	t.crashed = map[string]bool{}
 	t.sum = &Summary{Machine: t.env, Gain: 1}
 }
@@ -211,7 +211,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		if t.sum.Calibration, err = t.calibrate(ctx); err != nil {
 			return t.sum, err
 		}
-		t.core = t.sum.Calibration.Core(t.ISA)
+		t.core = t.sum.Calibration.Core(t.ISA, t.env.Microarch)
 	}
 	t.unsettled = t.provisional(linears, jobs)
 	for i, l := range linears {

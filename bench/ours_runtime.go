@@ -107,7 +107,7 @@ func (g *generated) prepare(w []float32, out, in int, pattern string, layout pee
 	if err != nil {
 		return nil, err
 	}
-	variants, plan, err := codegen.PlanTuned(op.Problem, op.Matrix, op.Mask, codegen.Builtin(g.isa).With(g.rates), only, g.tuned)
+	variants, plan, err := codegen.PlanTuned(op.Problem, op.Matrix, op.Mask, codegen.Builtin(g.isa).On(autotune.Machine().Microarch).With(g.rates), only, g.tuned)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"math"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -84,4 +85,29 @@ func TestPackingByHand(t *testing.T) {
 	require.Equal(t, estimate(6), estimate(19))
 	m.lanes, m.isa = 8, runtime.AVX2
 	require.Equal(t, estimate(10), estimate(32), "short vectors: x is in the second-level cache")
+}
+
+// Kinds of machines that the model knows have figures of their own, at the level that they
+// are known for alone.
+func TestCoresOfMachines(t *testing.T) {
+	typical := Builtin(runtime.AVX512)
+	for machine, known := range map[string]bool{
+		"": false, "amd": false, "amd-25": false, "amd-25-": false, "amd-25-x": false, "amd-26-17": false, "intel-25-17": false,
+		"amd-25-1": false, "amd-25-33": false, "amd-25-80": false, // Zen 3
+		"amd-25-17": true, "amd-25-24": true, "amd-25-97": true, "amd-25-116": true, "amd-25-160": true,
+	} {
+		core := typical.On(machine)
+		require.Equal(t, known, !reflect.DeepEqual(core, typical), machine)
+		require.Equal(t, runtime.AVX512, core.ISA(), machine)
+		require.NoError(t, core.Check(), machine)
+		if known {
+			require.Equal(t, "avx512 on Zen 4", core.String())
+			require.Equal(t, core, core.On(machine))
+		} else {
+			require.Equal(t, "avx512", core.String())
+		}
+		for _, isa := range []runtime.ISA{runtime.Generic, runtime.AVX2, runtime.NEON, runtime.SVE} {
+			require.Equal(t, Builtin(isa), Builtin(isa).On(machine), "%s %v", machine, isa)
+		}
+	}
 }

@@ -379,7 +379,7 @@ func printCalibration(w io.Writer, cal *autotune.Calibration, isa runtime.ISA) e
 	fmt.Fprintf(w, "%v core of %s at %.2f GHz:\n", isa, cal.Machine.Microarch, cal.Clock)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "  figure\tmeasured\tbuilt in\t")
-	builtin := codegen.Builtin(isa).All()
+	builtin := codegen.Builtin(isa).On(cal.Machine.Microarch).All()
 	for i, r := range cal.All() {
 		measured, note := "-", ""
 		if r.Value != 0 {

@@ -25,7 +25,7 @@ type tuned struct {
 // loadTuned reads the records beside a spec. They are those of the kind of machine
 // that is named; where none is, of this one, or if there are none of it, of the
 // first by name: packing on a machine without records gives the same file as on
-// any other.
+// any other. Where there are none at all, the cost model decides, for this kind of machine.
 func loadTuned(spec, machine string) (*tuned, error) {
 	t := &tuned{records: autotune.Load(tunedFolder(spec)), gpu: gputune.Load(tunedFolder(spec)), machine: machine, dir: tunedFolder(spec), used: map[autotune.Source]int{}}
 	names, calibrated := t.records.Machines(), autotune.Calibrated(t.dir)
@@ -40,6 +40,8 @@ func loadTuned(spec, machine string) (*tuned, error) {
 		t.machine = names[0]
 	case len(calibrated) > 0:
 		t.machine = calibrated[0]
+	default:
+		t.machine = autotune.Machine().Microarch
 	}
 	t.lookup = autotune.NewLookup(t.records, t.machine)
 	return t, nil
@@ -57,14 +59,14 @@ func (t *tuned) calibration(isa runtime.ISA) *autotune.Calibration {
 
 // core is what plans for an instruction set level are made for: the calibrated
 // core, else the built-in one.
-func (t *tuned) core(isa runtime.ISA) codegen.Core { return t.calibration(isa).Core(isa) }
+func (t *tuned) core(isa runtime.ISA) codegen.Core { return t.calibration(isa).Core(isa, t.machine) }
 
 // figures says in words which ones core has.
 func (t *tuned) figures(isa runtime.ISA) string {
 	if c := t.calibration(isa); c != nil {
 		return fmt.Sprintf("the figures measured on %s", c.Machine.Microarch)
 	}
-	return fmt.Sprintf("the built-in figures of %v", codegen.Builtin(isa).ISA())
+	return fmt.Sprintf("the built-in figures of %v", codegen.Builtin(isa).On(t.machine))
 }
 
 // choose is the planner's question. It is nil without records.
