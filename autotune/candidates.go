@@ -74,7 +74,7 @@ func newField(ctx context.Context, l Linear, core codegen.Core, dir string, lim 
 		chosen[c.Config] = true
 	}
 	var space []codegen.Config
-	for _, c := range codegen.Space(l.Problem) {
+	for _, c := range core.Widened(codegen.Space(l.Problem)) {
 		if !c.Hopeless(plan.Density) && c.Legal(l.Problem, core.ISA()) == nil {
 			space = append(space, c)
 		}

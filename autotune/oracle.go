@@ -81,7 +81,7 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 		entering := time.Since(start).Seconds() / float64(len(jobs[i]))
 		var builtin []codegen.Choice // the plan by the built-in figures, where others are used
 		if t.calibrated {
-			_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, codegen.Builtin(t.ISA).On(t.env.Microarch), nil)
+			_, plan, err := codegen.Plan(l.Problem, l.Matrix, l.Mask, t.coreOf(nil), nil)
 			if err != nil {
 				return nil, err
 			}
@@ -217,7 +217,7 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 	for i, c := range entrants {
 		e := Timed{Config: c.Config.String(), NS: round1(best[i]), Cycles: round1(c.Estimate(f.linear.Problem, j.batch, f.core))}
 		if builtin != nil {
-			e.Builtin = round1(c.Estimate(f.linear.Problem, j.batch, codegen.Builtin(t.ISA).On(t.env.Microarch)))
+			e.Builtin = round1(c.Estimate(f.linear.Problem, j.batch, t.coreOf(nil)))
 		}
 		for _, s := range c.same {
 			e.Same = append(e.Same, s.String())

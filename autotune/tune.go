@@ -156,9 +156,14 @@ func (t *tuner) load() {
 	if err != nil {
 		t.note("%v", err)
 	}
-	t.core, t.calibrated = c.Core(t.ISA, t.env.Microarch), c != nil
+	t.core, t.calibrated = t.coreOf(c), c != nil
 	t.crashed = map[string]bool{}
 	t.sum = &Summary{Machine: t.env, Gain: 1}
+}
+
+// coreOf is what plans for the kernels at hand are made for, by a calibration or, where it is nil, without.
+func (t *tuner) coreOf(c *Calibration) codegen.Core {
+	return c.Core(t.ISA, t.env.Microarch).Among(t.Levels)
 }
 
 // start compiles the candidates of all ops and makes the bench ready.
@@ -211,7 +216,7 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 		if t.sum.Calibration, err = t.calibrate(ctx); err != nil {
 			return t.sum, err
 		}
-		t.core = t.sum.Calibration.Core(t.ISA, t.env.Microarch)
+		t.core = t.coreOf(t.sum.Calibration)
 	}
 	t.unsettled = t.provisional(linears, jobs)
 	for i, l := range linears {

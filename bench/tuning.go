@@ -45,9 +45,15 @@ func (g *generated) Tune(cases []Case, seed uint64, folder string, log io.Writer
 			ops = append(ops, l)
 		}
 	}
+	var levels []runtime.ISA // those of bench/kernels that run here
+	for _, isa := range []runtime.ISA{runtime.AVX2, runtime.AVX512} {
+		if isa <= g.isa {
+			levels = append(levels, isa)
+		}
+	}
 	done := -1
 	sum, err := autotune.Tune(context.Background(), ops, autotune.Options{
-		Dir: folder, ISA: g.isa, Levels: []runtime.ISA{g.isa}, Cache: filepath.Join(cache, "sparsegen"),
+		Dir: folder, ISA: g.isa, Levels: levels, Cache: filepath.Join(cache, "sparsegen"),
 		Report: func(p autotune.Progress) {
 			if p.Done != done {
 				done = p.Done

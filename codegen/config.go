@@ -21,6 +21,8 @@ type Config struct {
 	// Compact drops the input columns in which no row keeps anything, and
 	// gathers the others from the activations.
 	Compact bool
+	// Short has kernels with vectors of 32 bytes where there are longer ones.
+	Short bool
 }
 
 // String is the configuration in words, such as "panelGrouped mr=4 kb=256".
@@ -36,6 +38,9 @@ func (c Config) String() string {
 	}
 	if c.Compact {
 		s += " compact"
+	}
+	if c.Short {
+		s += " short"
 	}
 	return s
 }
@@ -56,9 +61,10 @@ func ParseConfig(text string) (Config, error) {
 		return c, fmt.Errorf("codegen: configuration %q: no form %q", text, fields[0])
 	}
 	values := map[string]*int{"mr": &c.MR, "kb": &c.KB, "s": &c.S, "n": &c.N, "m": &c.M}
+	flags := map[string]*bool{"compact": &c.Compact, "short": &c.Short}
 	for _, f := range fields[1:] {
-		if f == "compact" {
-			c.Compact = true
+		if flags[f] != nil {
+			*flags[f] = true
 			continue
 		}
 		name, value, _ := strings.Cut(f, "=")
@@ -143,6 +149,22 @@ func (c Config) oneToken() bool {
 	return c.Op == runtime.LanesRow || c.Op == runtime.LanesWindow
 }
 
+// longest is the level whose kernels a short form leaves out.
+const longest = runtime.AVX512
+
+// hasShort reports whether c's form has kernels with long vectors and others with short ones.
+func (c Config) hasShort() bool {
+	c.Short = false
+	long, short := false, false
+	for _, k := range c.Kernels(true) {
+		long, short = long || k.ISA == longest, short || shorter(k.ISA)
+	}
+	return long && short
+}
+
+// shorter reports whether a level has shorter vectors than the longest of its architecture.
+func shorter(isa runtime.ISA) bool { return isa.Arch() == longest.Arch() && isa < longest }
+
 // Kernel is one kernel to emit: its key and the instruction set level.
 type Kernel struct {
 	Key runtime.KernelKey
@@ -155,7 +177,11 @@ type Kernel struct {
 // vectors. tokenMajor says how its activations lie.
 func (c Config) Kernels(tokenMajor bool) []Kernel {
 	var ks []Kernel
-	add := func(isa runtime.ISA, k runtime.KernelKey) { ks = append(ks, Kernel{k, isa}) }
+	add := func(isa runtime.ISA, k runtime.KernelKey) {
+		if !c.Short || isa != longest {
+			ks = append(ks, Kernel{k, isa})
+		}
+	}
 	tiles := func(isa runtime.ISA) {
 		switch {
 		case tokenMajor && !machines[isa].Scalable:

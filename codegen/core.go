@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sparsegen/sparsegen/runtime"
 )
@@ -11,6 +12,7 @@ import (
 type Core struct {
 	isa    runtime.ISA // level of the kernels; Generic: that of the zero value
 	name   string      // the kind of machine; "": any
+	short  bool        // plans weigh kernels with shorter vectors too
 	lanes  int         // float32 a vector
 	l2Size int         // bytes
 	l3Size int         // what others who share it leave of it
@@ -155,6 +157,36 @@ func (c Core) On(machine string) Core {
 	return c
 }
 
+// Among is c for a program that has kernels of these levels only.
+func (c Core) Among(levels []runtime.ISA) Core {
+	c = c.known()
+	c.short = c.short && slices.ContainsFunc(levels, shorter)
+	return c
+}
+
+// With shorter vectors, c is a core of the level that has them, with the caches that it has.
+func (c Core) shortened() Core {
+	s := cores[runtime.AVX2]
+	s.l2Size, s.l3Size = c.l2Size, c.l3Size
+	s.L2, s.L3, s.Memory = c.L2, c.L3, c.Memory
+	return s
+}
+
+// Widened is cs and, on a core that gains by some of them, the same with short vectors.
+func (c Core) Widened(cs []Config) []Config {
+	if !c.known().short {
+		return cs
+	}
+	all := slices.Clone(cs)
+	for _, k := range cs {
+		if k.hasShort() {
+			k.Short = true
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
 // String is the level of c, and what kind of machine it is of where it is not the level's typical core.
 func (c Core) String() string {
 	c = c.known()
@@ -174,7 +206,7 @@ func zen4(machine string) bool {
 
 // zen4AVX512 runs a vector of 64 bytes in two halves: a multiply-add and a load a cycle, and
 // what AVX2 needs for as many bytes. Its third-level cache is fast. Fitted to the tuner's oracle.
-var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
+var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
 	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.2, 0}, {64 << 10, 1.26, 0}, {1 << 30, 1.75, 0}},
 	lists: listCost{chain: 0.8, alone: 0.15, weight: 0.95, shared: 0.72},
 	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 1.7, Issue: 3.7, Latency: 4, Mispredict: 8,

@@ -45,6 +45,9 @@ func (m Core) estimate(c Config, v sgp.Variant, p Problem, batch int) float64 {
 // of a program with little else to run do.
 func (m Core) estimateWarm(c Config, v sgp.Variant, p Problem, batch int) float64 {
 	const call = 60 // driver and argument set-up, once a kernel call
+	if c.Short {
+		m = m.shortened()
+	}
 	if v.Panel != nil {
 		return call + estimatePanel(c, v, p, batch, m)
 	}

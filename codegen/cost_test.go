@@ -2,12 +2,15 @@ package codegen
 
 import (
 	"math"
+	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
+	"github.com/sparsegen/sparsegen/patterns"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -109,5 +112,74 @@ func TestCoresOfMachines(t *testing.T) {
 		for _, isa := range []runtime.ISA{runtime.Generic, runtime.AVX2, runtime.NEON, runtime.SVE} {
 			require.Equal(t, Builtin(isa), Builtin(isa).On(machine), "%s %v", machine, isa)
 		}
+	}
+}
+
+// TestShortVectors: a core that gains by short vectors weighs each form that has kernels for
+// both lengths twice, if the program has such kernels, and by what the level below takes.
+func TestShortVectors(t *testing.T) {
+	zen4 := Builtin(runtime.AVX512).On("amd-25-17")
+	pattern, err := patterns.Parse("unstructured(sparsity=0.9)")
+	require.NoError(t, err)
+	p := Problem{Out: 64, In: 128, BatchMin: 1, BatchMax: 49, Levels: pattern.Levels(64, 128)}
+	long := Candidates(p)
+	require.Equal(t, long, Builtin(runtime.AVX512).Widened(long))
+	require.Equal(t, long, zen4.Among([]runtime.ISA{runtime.AVX512, runtime.NEON}).Widened(long))
+	all := zen4.Among([]runtime.ISA{runtime.AVX2, runtime.AVX512}).Widened(long)
+	require.Equal(t, long, all[:len(long)])
+
+	m := patterns.NewMatrix(64, 128)
+	rng := rand.New(rand.NewPCG(5, 5))
+	for i := range m.Data {
+		if rng.IntN(10) == 0 {
+			m.Data[i] = float32(rng.NormFloat64())
+		}
+	}
+	forms := NewForms(m, patterns.MaskOf(m))
+	low := Builtin(runtime.AVX2)
+	low.l2Size, low.l3Size, low.L2, low.L3, low.Memory = zen4.l2Size, zen4.l3Size, zen4.L2, zen4.L3, zen4.Memory
+	shorts := 0
+	for _, c := range all {
+		if !c.Short {
+			continue
+		}
+		shorts++
+		require.NoError(t, c.Legal(p, runtime.AVX512), c)
+		require.ErrorContains(t, c.Legal(p, runtime.NEON), "no kernels with longer vectors", c)
+		again, err := ParseConfig(c.String())
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+		one := c
+		one.Short = false
+		require.NotZero(t, c.Compare(one))
+		for _, k := range c.Kernels(false) {
+			require.NotEqual(t, runtime.AVX512, k.ISA, c)
+			require.Contains(t, one.Kernels(false), k, c)
+		}
+		v, err := forms.Pack(c)
+		require.NoError(t, err)
+		require.True(t, v.Short, c)
+		w, err := forms.Pack(one)
+		require.NoError(t, err)
+		require.False(t, w.Short, c)
+		require.Equal(t, low.estimate(one, w, p, 49), zen4.estimate(c, v, p, 49), c)
+		v.Short = false
+		require.Equal(t, w, v, c)
+	}
+	for _, c := range long {
+		require.Equal(t, !c.oneToken(), slices.Contains(all, Config{c.Op, c.MR, c.KB, c.S, c.N, c.M, c.Compact, true}), c)
+	}
+	require.Greater(t, shorts, len(long)/2)
+	row := Config{Op: runtime.LanesRow, S: 8, Short: true}
+	require.ErrorContains(t, row.Legal(p, runtime.AVX512), "no kernels with longer vectors")
+
+	// 49 columns are seven short vectors and a column, and four long ones.
+	_, plan, err := forms.Plan(p, zen4, nil, nil)
+	require.NoError(t, err)
+	require.True(t, plan.Choices[len(plan.Choices)-1].Config.Short, plan.Choices)
+	_, plan, err = forms.Plan(p, Builtin(runtime.AVX512), nil, nil)
+	require.NoError(t, err)
+	for _, c := range plan.Choices {
+		require.False(t, c.Config.Short)
 	}
 }

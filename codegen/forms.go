@@ -33,9 +33,12 @@ func NewForms(m patterns.Matrix, mask *patterns.Mask) *Forms {
 
 // Pack packs the weights for c. The batch range of the result is left open.
 func (f *Forms) Pack(c Config) (sgp.Variant, error) {
+	short := c.Short
+	c.Short = false // the same streams
 	f.mu.Lock()
 	v, ok := f.packed[c]
 	f.mu.Unlock()
+	v.Short = short
 	if ok || f.err != nil {
 		return v, f.err
 	}
@@ -44,6 +47,7 @@ func (f *Forms) Pack(c Config) (sgp.Variant, error) {
 		o = f.operands[1]
 	}
 	v, err := pack(o(), c)
+	v.Short = short
 	if err == nil {
 		f.mu.Lock()
 		f.packed[c] = v

@@ -247,7 +247,7 @@ func (all *Forms) Plan(p Problem, core Core, only func(Config) bool, tuned Tuned
 	core = core.known()
 	plan := &LayerPlan{Problem: p, Density: all.mask.Density()}
 	bs := p.batches()
-	candidates := Candidates(p)
+	candidates := core.Widened(Candidates(p))
 	measured := make([][]Measured, len(bs))
 	for i, b := range bs {
 		if tuned == nil {

@@ -50,8 +50,8 @@ func (c Config) Compare(d Config) int {
 		return 0
 	}
 	return slices.Compare(
-		[]int{int(c.Op), c.MR, c.KB, c.S, c.N, c.M, bit(c.Compact)},
-		[]int{int(d.Op), d.MR, d.KB, d.S, d.N, d.M, bit(d.Compact)})
+		[]int{int(c.Op), c.MR, c.KB, c.S, c.N, c.M, bit(c.Compact), bit(c.Short)},
+		[]int{int(d.Op), d.MR, d.KB, d.S, d.N, d.M, bit(d.Compact), bit(d.Short)})
 }
 
 // Legal reports why c cannot compute p with the kernels of an instruction set
@@ -72,6 +72,8 @@ func (c Config) Legal(p Problem, isa runtime.ISA) error {
 		return fmt.Errorf("codegen: %v: K-block of %d columns, want 1 to %d", c, c.KB, maxKB)
 	case !c.Panel() && (c.MR != 0 || c.KB != 0):
 		return fmt.Errorf("codegen: %v: panels and K-blocks belong to other forms", c)
+	case c.Short && !c.hasShort() || c.Short && isa != runtime.Generic && isa != longest:
+		return fmt.Errorf("codegen: %v: no kernels with longer vectors to leave out", c)
 	case c.Op == runtime.PanelBlock && s.blockRows%max(c.MR, 1) != 0:
 		return fmt.Errorf("codegen: %v: blocks have %d rows", c, s.blockRows)
 	}

@@ -66,12 +66,13 @@ func TestIllegalConfigsSayWhy(t *testing.T) {
 	require.NoError(t, err)
 	p := Problem{Out: 480, In: 480, BatchMin: 1, BatchMax: 128, TokenMajor: true, Levels: pattern.Levels(480, 480)}
 	for text, why := range map[string]string{
-		"panelBlock mr=8 kb=256":   "blocks have 4 rows",
-		"panelStep mr=3 kb=64":     "no kernels for panels of 3 rows",
-		"panelDense mr=4":          "K-block of 0 columns",
-		"lanesNM s=16 n=2 m=4":     "no form",
-		"lanesDense s=16 mr=4":     "belong to other forms",
-		"panelDense mr=4 kb=65535": "",
+		"panelBlock mr=8 kb=256":       "blocks have 4 rows",
+		"panelStep mr=3 kb=64":         "no kernels for panels of 3 rows",
+		"panelDense mr=4":              "K-block of 0 columns",
+		"lanesNM s=16 n=2 m=4":         "no form",
+		"lanesDense s=16 mr=4":         "belong to other forms",
+		"panelDense mr=4 kb=65535":     "",
+		"panelDense mr=4 kb=256 short": "no kernels with longer vectors",
 	} {
 		c, err := ParseConfig(text)
 		require.NoError(t, err)

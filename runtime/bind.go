@@ -67,15 +67,26 @@ func (k KernelKey) words() string {
 // kernels is what a program offers under one ISA cap: for each key the kernel
 // of the highest level.
 type kernels struct {
-	best map[KernelKey]Kernel
-	isa  ISA
+	best  map[KernelKey]Kernel
+	isa   ISA
+	short *kernels // those with vectors of 32 bytes, where longer ones are within the cap
 }
 
 func newKernels(sets []Set, cap ISA) kernels {
+	b := kernelsFrom(sets, Generic, cap)
+	if cap == AVX512 {
+		short := kernelsFrom(sets, AVX2, AVX2)
+		b.short = &short
+	}
+	return b
+}
+
+// kernelsFrom are the kernels of levels from least to cap.
+func kernelsFrom(sets []Set, least, cap ISA) kernels {
 	b := kernels{best: make(map[KernelKey]Kernel), isa: cap}
 	for _, set := range sets {
 		for _, k := range set.Kernels {
-			if !k.ISA.Available() || k.ISA > cap {
+			if !k.ISA.Available() || k.ISA < least || k.ISA > cap {
 				continue
 			}
 			if have, ok := b.best[k.Key]; !ok || k.ISA > have.ISA {

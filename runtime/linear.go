@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"math"
 
 	"github.com/sparsegen/sparsegen/internal/sgp"
@@ -65,6 +66,14 @@ func bindLinear(l *sgp.Layer, op *sgp.Op, k kernels, size sizes) (operation, err
 }
 
 func bindForm(l *sgp.Layer, base linear, v *sgp.Variant, k kernels, size sizes) (operation, error) {
+	if v.Short && k.short != nil {
+		long := *v
+		long.Short = false
+		op, err := bindForm(l, base, &long, *k.short, size)
+		if missing := new(MissingKernelError); !errors.As(err, &missing) {
+			return op, err
+		}
+	}
 	switch {
 	case v.Panel != nil && len(v.Panel.Segments) == 0:
 		base.setConstant(make([]bool, base.out))

@@ -366,6 +366,44 @@ func TestISA(t *testing.T) {
 	require.ErrorContains(t, err, "sse9")
 }
 
+// TestShort: a form that is for short vectors takes the kernels that have them, where the
+// program has some, and those at hand where it does not.
+func TestShort(t *testing.T) {
+	if !AVX512.Available() {
+		t.Skip("no AVX-512 here")
+	}
+	used := Generic
+	set := func(levels ...ISA) (s Set) {
+		for _, isa := range levels {
+			s.Kernels = append(s.Kernels, Kernel{KernelKey{Op: LanesDense, S: 8, NB: 1}, isa, LanesFunc(func(*float32, uintptr, *float32, uintptr, *float32, *byte, *uint32, int, *float32, float32, float32, int) {
+				used = isa
+			})})
+		}
+		return s
+	}
+	for _, c := range []struct {
+		short bool
+		set   Set
+		cap   ISA
+		want  ISA
+	}{
+		{false, set(Generic, AVX2, AVX512), AVX512, AVX512},
+		{true, set(Generic, AVX2, AVX512), AVX512, AVX2},
+		{true, set(Generic, AVX2, AVX512), AVX2, AVX2},
+		{true, set(Generic, AVX2, AVX512), Generic, Generic},
+		{true, set(AVX512), AVX512, AVX512},
+		{true, set(Generic, AVX512), AVX512, AVX512},
+	} {
+		d := randomDense(rand.New(rand.NewPCG(7, 8)), 8, 16, 1)
+		lin := &sgp.Linear{Out: 8, In: 16, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Short: c.short, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, nil)}}}
+		s, err := openModel(t, linearLayer(lin, false, 8), c.set).NewSession("l", WithISA(c.cap))
+		require.NoError(t, err)
+		require.NoError(t, s.Run(context.Background(), [][]float32{make([]float32, 16)}, [][]float32{make([]float32, 8)}))
+		require.NoError(t, s.Close())
+		require.Equal(t, c.want, used, "%+v", c)
+	}
+}
+
 // TestTruncatedWhileMapped: a file made shorter under a running program is an
 // error of Run, not a crash, whether a run is many kernel calls or one.
 func TestTruncatedWhileMapped(t *testing.T) {

@@ -171,12 +171,16 @@ func packModel(ctx context.Context, p *progress, m *model, o codegen.PackOptions
 	if err := supported(m.Module); err != nil {
 		return nil, nil, err
 	}
+	isas, err := levels(m.Module)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Core = o.Core.Among(isas)
 	packed := &sgp.Model{Fingerprint: codegen.Fingerprint()}
 	_, onGPU := runsOn(m.Module)
 	var target ptx.Target
 	if len(onGPU) > 0 {
 		packed.GPUFingerprint = gpuplan.Fingerprint()
-		var err error
 		if target, err = gpuTarget(m.Module); err != nil {
 			return nil, nil, err
 		}

@@ -174,7 +174,12 @@ func (d *decoder) op(op *Op) {
 func (d *decoder) variant(v *Variant) {
 	v.BatchMin = d.int()
 	v.BatchMax = d.int()
-	switch form := d.int(); {
+	form := d.int()
+	if form&^formShort < formGPU {
+		v.Short = form&formShort != 0
+		form &^= formShort
+	}
+	switch {
 	case d.err != nil:
 	case form == formPanel:
 		v.Panel = &Panel{KB: d.int(), Cols: d.u32s()}

@@ -124,9 +124,12 @@ type Linear struct {
 // a layer with a Target, Panel or Lanes in the others.
 type Variant struct {
 	BatchMin, BatchMax int // inclusive
-	Panel              *Panel
-	Lanes              *Lanes
-	GPU                *GPU
+	// Short: kernels with vectors of at most 32 bytes are the faster ones for it, where
+	// there are others.
+	Short bool
+	Panel *Panel
+	Lanes *Lanes
+	GPU   *GPU
 }
 
 // GPU is the form for one GPU kernel. Its bytes are weights and the metadata

@@ -48,6 +48,7 @@ func sample() *Model {
 	}
 	for i := range forms {
 		forms[i].BatchMin, forms[i].BatchMax = i+1, i+1
+		forms[i].Short = i == 0 || i == 3
 	}
 	v := func(name string, f int) Value { return Value{Name: name, Dims: []int{0, f}} }
 	return &Model{Fingerprint: 0x1234567890abcdef, Layers: []Layer{{

@@ -236,19 +236,25 @@ const (
 	formPanel = iota + 1
 	formLanes
 	formGPU // of gpuVersion
+
+	formShort = 1 << 8 // added where Variant.Short is set
 )
 
 func (e *encoder) variant(v *Variant) {
 	e.int(v.BatchMin)
 	e.int(v.BatchMax)
+	short := 0
+	if v.Short {
+		short = formShort
+	}
 	switch {
 	case v.Panel != nil:
-		e.int(formPanel)
+		e.int(formPanel + short)
 		e.int(v.Panel.KB)
 		e.u32s(v.Panel.Cols)
 		put(e, v.Panel.Segments, e.segment)
 	case v.Lanes != nil:
-		e.int(formLanes)
+		e.int(formLanes + short)
 		e.lanes(v.Lanes)
 	default:
 		e.int(formGPU)
