@@ -71,74 +71,75 @@ type Op uint8
 // The instructions. Dst is the first register written; acc means that Dst is
 // also read.
 const (
-	OpArg        Op = iota + 1 // Dst int = argument Name
-	OpSetArg                   // argument Name = A; a spill slot that costs no frame
-	OpMovI                     // Dst = Imm
-	OpMov                      // Dst = A
-	OpAdd                      // Dst acc += A
-	OpAddI                     // Dst acc += Imm
-	OpAddLanes                 // Dst acc += Imm * Lanes
-	OpAddVectors               // Dst acc += Imm * Lanes * 4, the bytes of Imm vectors
-	OpSub                      // Dst acc -= A
-	OpMul                      // Dst acc *= A
-	OpMulI                     // Dst = A * Imm
-	OpShlI                     // Dst acc <<= Imm
-	OpShrI                     // Dst acc >>= Imm (unsigned)
-	OpPopcnt                   // Dst = bits set in A
-	OpCountByte                // Dst = bits set in A, which is below 256
-	OpLowBits                  // Dst = the low Imm bits of A
-	OpMin                      // Dst acc = min(Dst, A), signed
-	OpMax                      // Dst acc = max(Dst, A), signed
-	OpLoadU                    // Dst int = zero-extended Imm bytes at Mem
-	OpLea                      // Dst int = address Mem
-	OpLabel                    // Name:
-	OpJump                     // goto Name
-	OpJumpZ                    // if A == 0 goto Name
-	OpJumpLE                   // if A <= Imm goto Name, signed
-	OpDecJump                  // Dst acc--; if Dst != 0 goto Name
-	OpAddJump                  // Dst acc += Imm; if Dst != 0 goto Name
-	OpPrefetch                 // hint: the line at Mem will be read
-	OpZero                     // Dst vec = +0
-	OpVMov                     // Dst vec = A
-	OpLoad                     // Dst vec = Lanes float32 at Mem
-	OpLoadMask                 // Dst vec = lanes of Mask from Mem, others +0; others are not touched in memory
-	OpStore                    // Lanes float32 at Mem = A
-	OpStoreMask                // lanes of Mask at Mem = A; others untouched
-	OpBcast                    // Dst vec = float32 at Mem in every lane
-	OpBcastArg                 // Dst vec = float32 argument Name in every lane
-	OpBcastN                   // Dst vec = Imm float32 at Mem, repeated
-	OpLaneOf4                  // Dst vec = lane Imm, 0 to 3, of each four lanes of A, in all four
-	OpBcastConst               // Dst vec = the 32 bits Imm in every lane
-	OpFMA                      // Dst acc = A*B + Dst, one rounding
-	OpFMAMem                   // Dst acc = A*vec at Mem + Dst; of a Scalable machine: where there is a Mask, lanes that it lacks are +0 instead of what lies at Mem, which is not touched there
-	OpFMABcast                 // Dst acc = A*(float32 at Mem) + Dst
-	OpFMA213                   // Dst acc = Dst*A + B, one rounding
-	OpVAdd                     // Dst = A + B
-	OpVSub                     // Dst = A - B
-	OpVMul                     // Dst = A * B
-	OpVDiv                     // Dst = A / B
-	OpVMax                     // Dst = A > B ? A : B (B where either is NaN)
-	OpVMin                     // Dst = A < B ? A : B
-	OpVAddI32                  // Dst = A + B, 32-bit integers
-	OpVSubI32                  // Dst = A - B, 32-bit integers
-	OpVAnd                     // Dst = A & B, bit by bit
-	OpVShlI                    // Dst = A << Imm, 32-bit lanes
-	OpVShrI                    // Dst = A >> Imm, 32-bit lanes, unsigned
-	OpVSarI                    // Dst = A >> Imm, 32-bit lanes, signed
-	OpMaskFirst                // Dst mask = the first A lanes (A int, 0..Lanes; of a Scalable machine any: none below 0, all beyond Lanes)
-	OpSelect                   // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
-	OpExpandInit               // Dst int: what the machine's OpExpand and OpExpandByte need, for the whole function
-	OpExpand                   // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
-	OpExpandByte               // Dst vec = values of the lanes whose bit of byte Imm of A (int, 4 bytes) is set, +0 in others; at Mem is that of A's first bit, 16 bytes before it are the op's to read; B int is 8*Imm+4, Vs from OpExpandInit; 8 lanes
-	OpLoadAfter                // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 4 or 8 lanes
-	OpLoadLow                  // Dst vec lane 0 = float32 at Mem, others +0
-	OpStoreLow                 // float32 at Mem = lane 0 of A
-	OpInsertLow                // Dst acc: lane Imm, 1 to 3, = float32 at Mem; lanes from 4 on +0
-	OpJoin                     // Dst vec = lanes 0..3 of A, then lanes 0..3 of B; 8 lanes
-	OpSumLow                   // Dst vec lane 0 = ((a0+a4)+(a2+a6))+((a1+a5)+(a3+a7)) over the lanes of A, of four (a0+a2)+(a1+a3); others undefined; 4 or 8 lanes
-	OpByteInit                 // Dst int: what the machine's OpByte needs, for the whole function
-	OpByte                     // Dst int = byte Imm, 0 or 1, of A; B from OpByteInit
-	OpTranspose                // Vs = Lanes registers, transposed as a square in place
+	OpArg         Op = iota + 1 // Dst int = argument Name
+	OpSetArg                    // argument Name = A; a spill slot that costs no frame
+	OpMovI                      // Dst = Imm
+	OpMov                       // Dst = A
+	OpAdd                       // Dst acc += A
+	OpAddI                      // Dst acc += Imm
+	OpAddLanes                  // Dst acc += Imm * Lanes
+	OpAddVectors                // Dst acc += Imm * Lanes * 4, the bytes of Imm vectors
+	OpSub                       // Dst acc -= A
+	OpMul                       // Dst acc *= A
+	OpMulI                      // Dst = A * Imm
+	OpShlI                      // Dst acc <<= Imm
+	OpShrI                      // Dst acc >>= Imm (unsigned)
+	OpPopcnt                    // Dst = bits set in A
+	OpCountByte                 // Dst = bits set in A, which is below 256
+	OpLowBits                   // Dst = the low Imm bits of A
+	OpMin                       // Dst acc = min(Dst, A), signed
+	OpMax                       // Dst acc = max(Dst, A), signed
+	OpLoadU                     // Dst int = zero-extended Imm bytes at Mem
+	OpLea                       // Dst int = address Mem
+	OpLabel                     // Name:
+	OpJump                      // goto Name
+	OpJumpZ                     // if A == 0 goto Name
+	OpJumpLE                    // if A <= Imm goto Name, signed
+	OpDecJump                   // Dst acc--; if Dst != 0 goto Name
+	OpAddJump                   // Dst acc += Imm; if Dst != 0 goto Name
+	OpPrefetch                  // hint: the line at Mem will be read
+	OpPrefetchFar               // hint: the line at Mem will be read, so late that the second-level cache is the place for it
+	OpZero                      // Dst vec = +0
+	OpVMov                      // Dst vec = A
+	OpLoad                      // Dst vec = Lanes float32 at Mem
+	OpLoadMask                  // Dst vec = lanes of Mask from Mem, others +0; others are not touched in memory
+	OpStore                     // Lanes float32 at Mem = A
+	OpStoreMask                 // lanes of Mask at Mem = A; others untouched
+	OpBcast                     // Dst vec = float32 at Mem in every lane
+	OpBcastArg                  // Dst vec = float32 argument Name in every lane
+	OpBcastN                    // Dst vec = Imm float32 at Mem, repeated
+	OpLaneOf4                   // Dst vec = lane Imm, 0 to 3, of each four lanes of A, in all four
+	OpBcastConst                // Dst vec = the 32 bits Imm in every lane
+	OpFMA                       // Dst acc = A*B + Dst, one rounding
+	OpFMAMem                    // Dst acc = A*vec at Mem + Dst; of a Scalable machine: where there is a Mask, lanes that it lacks are +0 instead of what lies at Mem, which is not touched there
+	OpFMABcast                  // Dst acc = A*(float32 at Mem) + Dst
+	OpFMA213                    // Dst acc = Dst*A + B, one rounding
+	OpVAdd                      // Dst = A + B
+	OpVSub                      // Dst = A - B
+	OpVMul                      // Dst = A * B
+	OpVDiv                      // Dst = A / B
+	OpVMax                      // Dst = A > B ? A : B (B where either is NaN)
+	OpVMin                      // Dst = A < B ? A : B
+	OpVAddI32                   // Dst = A + B, 32-bit integers
+	OpVSubI32                   // Dst = A - B, 32-bit integers
+	OpVAnd                      // Dst = A & B, bit by bit
+	OpVShlI                     // Dst = A << Imm, 32-bit lanes
+	OpVShrI                     // Dst = A >> Imm, 32-bit lanes, unsigned
+	OpVSarI                     // Dst = A >> Imm, 32-bit lanes, signed
+	OpMaskFirst                 // Dst mask = the first A lanes (A int, 0..Lanes; of a Scalable machine any: none below 0, all beyond Lanes)
+	OpSelect                    // Dst vec: lane l = table[idx[l] mod Imm], table = Vs, idx = A
+	OpExpandInit                // Dst int: what the machine's OpExpand and OpExpandByte need, for the whole function
+	OpExpand                    // Dst vec = next values at Mem in the lanes whose bit of A (int) is set, +0 in others; Vs from OpExpandInit
+	OpExpandByte                // Dst vec = values of the lanes whose bit of byte Imm of A (int, 4 bytes) is set, +0 in others; at Mem is that of A's first bit, 16 bytes before it are the op's to read; B int is 8*Imm+4, Vs from OpExpandInit; 8 lanes
+	OpLoadAfter                 // Dst vec = lane 0 of A, then lanes 1.. of the Lanes float32 at Mem; 4 or 8 lanes
+	OpLoadLow                   // Dst vec lane 0 = float32 at Mem, others +0
+	OpStoreLow                  // float32 at Mem = lane 0 of A
+	OpInsertLow                 // Dst acc: lane Imm, 1 to 3, = float32 at Mem; lanes from 4 on +0
+	OpJoin                      // Dst vec = lanes 0..3 of A, then lanes 0..3 of B; 8 lanes
+	OpSumLow                    // Dst vec lane 0 = ((a0+a4)+(a2+a6))+((a1+a5)+(a3+a7)) over the lanes of A, of four (a0+a2)+(a1+a3); others undefined; 4 or 8 lanes
+	OpByteInit                  // Dst int: what the machine's OpByte needs, for the whole function
+	OpByte                      // Dst int = byte Imm, 0 or 1, of A; B from OpByteInit
+	OpTranspose                 // Vs = Lanes registers, transposed as a square in place
 )
 
 // Inst is one instruction.

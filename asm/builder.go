@@ -146,6 +146,9 @@ func (b *Builder) While(stem string, n Reg, body func()) {
 // Prefetch hints that the line at m will be read; it never faults.
 func (b *Builder) Prefetch(m Mem) { b.add(Inst{Op: OpPrefetch, Mem: m}) }
 
+// PrefetchFar is Prefetch for what is read much later.
+func (b *Builder) PrefetchFar(m Mem) { b.add(Inst{Op: OpPrefetchFar, Mem: m}) }
+
 // Vector instructions: see the Op of the same name.
 func (b *Builder) Zero(d Reg)             { b.add(Inst{Op: OpZero, Dst: d}) }
 func (b *Builder) VMov(d, a Reg)          { b.add(Inst{Op: OpVMov, Dst: d, A: a}) }

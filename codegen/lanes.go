@@ -32,7 +32,7 @@ type slab struct {
 	key      runtime.KernelKey
 	nb, g    int // tokens; slabs in step
 	y        asm.Reg
-	bias     asm.Reg
+	next     asm.Reg // up to where weights that follow are asked for; or none are
 	cnt      asm.Reg // LanesList
 	w, meta  stream
 	acc      [][]asm.Reg     // [nb][g*n]
@@ -129,7 +129,7 @@ func lanesSpan(of span, k runtime.KernelKey) {
 	b := of.Builder
 	s := &slab{span: of, key: k, nb: int(k.NB)}
 	n := b.Arg("n")
-	s.y, s.bias, s.w.at = b.Arg("y"), b.Arg("bias"), b.Arg("w")
+	s.y, s.w.at = b.Arg("y"), b.Arg("w")
 	if k.Op != runtime.LanesDense {
 		s.meta.at = b.Arg("meta")
 	}
@@ -209,13 +209,23 @@ func (s *slab) slabs(g int, body func()) {
 	for range s.nb {
 		s.acc = append(s.acc, s.Vecs(g*s.n))
 	}
+	bias := s.Arg("bias")
 	for v, a := range s.acc[0] {
-		s.load(a, s.output(s.bias, v), v%s.n)
+		s.load(a, s.output(bias, v), v%s.n)
 		for t := 1; t < s.nb; t++ {
 			s.VMov(s.acc[t][v], a)
 		}
 	}
-	s.AddI(s.bias, g*int(s.key.S)*4)
+	s.AddI(bias, g*int(s.key.S)*4)
+	s.SetArg("bias", bias)
+	if sharesTokens(s.key, s.Machine(), s.n) {
+		s.next = s.Int()
+		if g > 1 {
+			s.Lea(s.next, asm.Mem{Base: s.w.at, Index: s.w.stride, Scale: g})
+		} else {
+			s.Lea(s.next, asm.At(s.w.at, 2*ahead))
+		}
+	}
 	body()
 	if g > 1 { // each stream has passed the first of them
 		for _, st := range []stream{s.w, s.meta} {
@@ -253,9 +263,9 @@ func (s *slab) weight(v, disp int) asm.Mem { return s.w.of(v/s.n, disp) }
 // output is weight for what lies slab by slab.
 func (s *slab) output(at asm.Reg, v int) asm.Mem { return asm.At(at, v/s.n*int(s.key.S)*4) }
 
-// ahead is how far before its use a weight is asked for where decoding, or the
-// multiply-adds of several tokens, fill the core's window, so that it does not run ahead to
-// the memory by itself: bytes. Streams whose weights are multiplied once, and need no decoding, lose by it.
+// ahead is how far before its use a weight is asked for where decoding fills the
+// core's window, so that it does not run ahead to the memory by itself: bytes.
+// Streams that need no decoding lose by it.
 const ahead = 2048
 
 // column multiplies one column: the weights of the slabs in step are in wv, token t's
@@ -275,17 +285,26 @@ func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
 	}
 }
 
-// loadWeights loads the weights that lie disp bytes on.
+// loadWeights loads the weights that lie disp bytes on, and asks for as many of the slabs
+// that follow: the multiply-adds of several tokens fill the core's window, so that it does
+// not run ahead to the memory by itself.
 func (s *slab) loadWeights(disp int) []asm.Reg {
 	wv := s.Vecs(s.g * s.n)
 	for v := range wv {
-		m := s.weight(v, disp)
-		s.load(wv[v], m, v%s.n)
-		if sharesTokens(s.key, s.Machine(), s.n) {
-			s.Prefetch(m.Plus(ahead))
+		s.load(wv[v], s.weight(v, disp), v%s.n)
+		if !s.next.IsZero() {
+			s.PrefetchFar(asm.At(s.next, s.g*disp+v*int(s.key.S)*4))
 		}
 	}
 	return wv
+}
+
+// pass moves on by so many bytes of each slab's weights.
+func (s *slab) pass(bytes int) {
+	s.AddI(s.w.at, bytes)
+	if !s.next.IsZero() {
+		s.AddI(s.next, s.g*bytes)
+	}
 }
 
 // storedColumn is column with the weights in memory at w, which it passes.
@@ -299,7 +318,7 @@ func (s *slab) storedColumn(xp asm.Reg) {
 	} else {
 		s.column(s.loadWeights(0), xp)
 	}
-	s.AddI(s.w.at, int(s.key.S)*4)
+	s.pass(int(s.key.S) * 4)
 }
 
 func (s *slab) dense() {

@@ -66,7 +66,7 @@ func (s *slab) nm() {
 				shift(words, l.bits)
 			}
 			s.AddI(xp, 4*m)
-			s.AddI(s.w.at, n*int(s.key.S)*4)
+			s.pass(n * int(s.key.S) * 4)
 		})
 		return
 	}
@@ -85,7 +85,7 @@ func (s *slab) nm() {
 		}
 	}
 	s.AddI(xp, l.groups*4*m)
-	s.AddI(s.w.at, l.groups*n*int(s.key.S)*4)
+	s.pass(l.groups * n * int(s.key.S) * 4)
 	s.AddI(groups, -l.groups)
 	s.Jump(main)
 	s.Label(rest)
@@ -101,7 +101,7 @@ func (s *slab) nm() {
 			shift(words, l.bits)
 		}
 		s.AddI(xp, 4*m)
-		s.AddI(s.w.at, n*int(s.key.S)*4)
+		s.pass(n * int(s.key.S) * 4)
 	}
 	if l.groups == 2 { // one at most is left
 		group()

@@ -254,7 +254,8 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 		l.ctx.ADDQ(operand.I32(int32(i.Imm)), l.r(i.Dst))
 		l.ctx.JNZ(operand.LabelRef(i.Name))
 	},
-	asm.OpPrefetch: func(l *lowerer, i *asm.Inst) { l.ctx.PREFETCHT0(l.mem(i.Mem)) },
+	asm.OpPrefetch:    func(l *lowerer, i *asm.Inst) { l.ctx.PREFETCHT0(l.mem(i.Mem)) },
+	asm.OpPrefetchFar: func(l *lowerer, i *asm.Inst) { l.ctx.PREFETCHT1(l.mem(i.Mem)) },
 	asm.OpZero: func(l *lowerer, i *asm.Inst) {
 		d := l.r(i.Dst)
 		if l.wide {

@@ -117,6 +117,7 @@ var programs = []program{
 	{"", asm.OpDecJump, func(b *asm.Builder, p *operands) { b.Label("here"); b.DecJump(p.i, "here") }},
 	{"", asm.OpAddJump, func(b *asm.Builder, p *operands) { b.Label("again"); b.AddJump(p.i, 8, "again") }},
 	{"", asm.OpPrefetch, func(b *asm.Builder, p *operands) { b.Prefetch(asm.At(p.i, 2048)) }},
+	{"", asm.OpPrefetchFar, func(b *asm.Builder, p *operands) { b.PrefetchFar(asm.At(p.i, 65536)) }},
 	{"", asm.OpZero, func(b *asm.Builder, p *operands) { b.Zero(p.d) }},
 	{"", asm.OpVMov, func(b *asm.Builder, p *operands) { b.VMov(p.d, p.a) }},
 	{"", asm.OpLoad, func(b *asm.Builder, p *operands) { b.Load(p.d, asm.At(p.i, 64)) }},

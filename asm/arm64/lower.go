@@ -422,6 +422,15 @@ func three(form string) func(l *lowerer, i *asm.Inst) {
 	return func(l *lowerer, i *asm.Inst) { l.emit(form, l.r(i.Dst), l.r(i.A), l.r(i.B)) }
 }
 
+// prefetch emits a hint at m.
+func (l *lowerer) prefetch(form string, m asm.Mem) {
+	base, disp := l.place(m)
+	if disp < 0 || disp%8 != 0 || disp >= 8*4096 {
+		base, disp = l.moved(base, disp), 0
+	}
+	l.emit(form, base, disp)
+}
+
 // shift is a form of a source and an immediate.
 func shift(form string) func(l *lowerer, i *asm.Inst) {
 	return func(l *lowerer, i *asm.Inst) { l.emit(form, l.r(i.Dst), l.r(i.A), i.Imm) }
@@ -478,17 +487,12 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 		l.emit("adds.i", l.r(i.Dst), l.r(i.Dst), i.Imm)
 		l.emitAt("b.ne", i.Name)
 	},
-	asm.OpPrefetch: func(l *lowerer, i *asm.Inst) {
-		base, disp := l.place(i.Mem)
-		if disp < 0 || disp%8 != 0 || disp >= 8*4096 {
-			base, disp = l.moved(base, disp), 0
-		}
-		l.emit("prfm", base, disp)
-	},
-	asm.OpZero:  func(l *lowerer, i *asm.Inst) { l.emit("movi.0", l.r(i.Dst)) },
-	asm.OpVMov:  func(l *lowerer, i *asm.Inst) { l.emit("mov.v", l.r(i.Dst), l.r(i.A)) },
-	asm.OpLoad:  func(l *lowerer, i *asm.Inst) { l.access("ldr.q", 16, l.r(i.Dst), i.Mem) },
-	asm.OpStore: func(l *lowerer, i *asm.Inst) { l.access("str.q", 16, l.r(i.A), i.Mem) },
+	asm.OpPrefetch:    func(l *lowerer, i *asm.Inst) { l.prefetch("prfm", i.Mem) },
+	asm.OpPrefetchFar: func(l *lowerer, i *asm.Inst) { l.prefetch("prfm.l2", i.Mem) },
+	asm.OpZero:        func(l *lowerer, i *asm.Inst) { l.emit("movi.0", l.r(i.Dst)) },
+	asm.OpVMov:        func(l *lowerer, i *asm.Inst) { l.emit("mov.v", l.r(i.Dst), l.r(i.A)) },
+	asm.OpLoad:        func(l *lowerer, i *asm.Inst) { l.access("ldr.q", 16, l.r(i.Dst), i.Mem) },
+	asm.OpStore:       func(l *lowerer, i *asm.Inst) { l.access("str.q", 16, l.r(i.A), i.Mem) },
 	asm.OpBcastArg: func(l *lowerer, i *asm.Inst) {
 		d := l.r(i.Dst)
 		l.emitAt("ldr.s.arg", l.arg(i.Name), d)

@@ -54,6 +54,7 @@ var table = []row{
 	{"ldurh", "=Xd Xn s9", "ldurh w<d>, [x<n>, #<s9>]", "", 0x78400000, semantics{op: verify.Move, width: 2}},
 	{"ldur.w", "=Xd Xn s9", "ldur w<d>, [x<n>, #<s9>]", "", 0xb8400000, semantics{op: verify.Move, width: 4}},
 	{"ldur", "=Xd Xn s9", "ldur x<d>, [x<n>, #<s9>]", "", 0xf8400000, semantics{op: verify.Move, width: 8}},
+	{"prfm.l2", "Xn u12x8", "prfm pldl2keep, [x<n>, #<u12x8>]", "PRFM <u12x8>(R<n>), PLDL2KEEP", 0xf9800002, semantics{op: verify.Hint}},
 	{"prfm", "Xn u12x8", "prfm pldl1keep, [x<n>, #<u12x8>]", "PRFM <u12x8>(R<n>), PLDL1KEEP", 0xf9800000, semantics{op: verify.Hint}},
 
 	// Arguments and tables, which the assembler places.

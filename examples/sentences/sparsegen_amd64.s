@@ -23977,42 +23977,43 @@ panel_end2:
 TEXT ·lanesDense_f32_s16_b1_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   k+56(FP), SI
-	IMUL3Q $+64, SI, SI
-	LEAQ   (SI)(SI*2), DI
+	MOVQ   w+32(FP), DX
+	MOVQ   k+56(FP), BX
+	IMUL3Q $+64, BX, BX
+	LEAQ   (BX)(BX*2), SI
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS 64(DX), Y2
-	VMOVUPS 96(DX), Y3
-	VMOVUPS 128(DX), Y4
-	VMOVUPS 160(DX), Y5
-	VMOVUPS 192(DX), Y6
-	VMOVUPS 224(DX), Y7
-	ADDQ    $+256, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 128(DI), Y4
+	VMOVUPS 160(DI), Y5
+	VMOVUPS 192(DI), Y6
+	VMOVUPS 224(DI), Y7
+	ADDQ    $+256, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
 
 k4:
-	VBROADCASTSS (R8), Y8
-	VFMADD231PS  (BX), Y8, Y0
-	VFMADD231PS  32(BX), Y8, Y1
-	VFMADD231PS  (BX)(SI*1), Y8, Y2
-	VFMADD231PS  32(BX)(SI*1), Y8, Y3
-	VFMADD231PS  (BX)(SI*2), Y8, Y4
-	VFMADD231PS  32(BX)(SI*2), Y8, Y5
-	VFMADD231PS  (BX)(DI*1), Y8, Y6
-	VFMADD231PS  32(BX)(DI*1), Y8, Y7
-	ADDQ         $+64, BX
-	ADDQ         $+4, R8
-	DECQ         R9
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  (DX), Y8, Y0
+	VFMADD231PS  32(DX), Y8, Y1
+	VFMADD231PS  (DX)(BX*1), Y8, Y2
+	VFMADD231PS  32(DX)(BX*1), Y8, Y3
+	VFMADD231PS  (DX)(BX*2), Y8, Y4
+	VFMADD231PS  32(DX)(BX*2), Y8, Y5
+	VFMADD231PS  (DX)(SI*1), Y8, Y6
+	VFMADD231PS  32(DX)(SI*1), Y8, Y7
+	ADDQ         $+64, DX
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          k4
-	LEAQ         (BX)(DI*1), BX
+	LEAQ         (DX)(SI*1), DX
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
 	VMAXPS       Y0, Y8, Y0
@@ -24048,19 +24049,21 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), SI
-	MOVQ    k+56(FP), DI
+	MOVQ    bias+64(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	ADDQ    $+64, BX
+	MOVQ    BX, bias+64(FP)
+	MOVQ    x+16(FP), BX
+	MOVQ    k+56(FP), SI
 
 k6:
-	VBROADCASTSS (SI), Y2
-	VFMADD231PS  (BX), Y2, Y0
-	VFMADD231PS  32(BX), Y2, Y1
-	ADDQ         $+64, BX
-	ADDQ         $+4, SI
-	DECQ         DI
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  (DX), Y2, Y0
+	VFMADD231PS  32(DX), Y2, Y1
+	ADDQ         $+64, DX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          k6
 	VBROADCASTSS lo+72(FP), Y2
 	VBROADCASTSS hi+76(FP), Y3
@@ -24083,34 +24086,35 @@ end1:
 TEXT ·lanesDense_f32_s16_b1_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   k+56(FP), SI
-	IMUL3Q $+64, SI, SI
-	LEAQ   (SI)(SI*2), DI
+	MOVQ   w+32(FP), DX
+	MOVQ   k+56(FP), BX
+	IMUL3Q $+64, BX, BX
+	LEAQ   (BX)(BX*2), SI
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS 128(DX), Z2
-	VMOVUPS 192(DX), Z3
-	ADDQ    $+256, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	ADDQ    $+256, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
 
 k4:
-	VBROADCASTSS (R8), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  (BX)(SI*1), Z4, Z1
-	VFMADD231PS  (BX)(SI*2), Z4, Z2
-	VFMADD231PS  (BX)(DI*1), Z4, Z3
-	ADDQ         $+64, BX
-	ADDQ         $+4, R8
-	DECQ         R9
+	VBROADCASTSS (DI), Z4
+	VFMADD231PS  (DX), Z4, Z0
+	VFMADD231PS  (DX)(BX*1), Z4, Z1
+	VFMADD231PS  (DX)(BX*2), Z4, Z2
+	VFMADD231PS  (DX)(SI*1), Z4, Z3
+	ADDQ         $+64, DX
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          k4
-	LEAQ         (BX)(DI*1), BX
+	LEAQ         (DX)(SI*1), DX
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
@@ -24134,17 +24138,19 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (DX), Z0
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), SI
-	MOVQ    k+56(FP), DI
+	MOVQ    bias+64(FP), BX
+	VMOVUPS (BX), Z0
+	ADDQ    $+64, BX
+	MOVQ    BX, bias+64(FP)
+	MOVQ    x+16(FP), BX
+	MOVQ    k+56(FP), SI
 
 k6:
-	VBROADCASTSS (SI), Z1
-	VFMADD231PS  (BX), Z1, Z0
-	ADDQ         $+64, BX
-	ADDQ         $+4, SI
-	DECQ         DI
+	VBROADCASTSS (BX), Z1
+	VFMADD231PS  (DX), Z1, Z0
+	ADDQ         $+64, DX
+	ADDQ         $+4, BX
+	DECQ         SI
 	JNZ          k6
 	VBROADCASTSS lo+72(FP), Z1
 	VBROADCASTSS hi+76(FP), Z2
@@ -24164,49 +24170,50 @@ end1:
 TEXT ·lanesDense_f32_s16_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ y+0(FP), CX
-	MOVQ bias+64(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ ldx+24(FP), SI
+	MOVQ w+32(FP), DX
+	MOVQ ldx+24(FP), BX
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(SI), Y2
 	VMOVAPS Y2, Y3
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), DI
-	MOVQ    k+56(FP), R8
+	ADDQ    $+64, SI
+	MOVQ    SI, bias+64(FP)
+	MOVQ    x+16(FP), SI
+	MOVQ    k+56(FP), DI
 
 k3:
-	VMOVUPS      (BX), Y4
-	VMOVUPS      32(BX), Y5
-	VBROADCASTSS (DI), Y6
+	VMOVUPS      (DX), Y4
+	VMOVUPS      32(DX), Y5
+	VBROADCASTSS (SI), Y6
 	VFMADD231PS  Y6, Y4, Y0
 	VFMADD231PS  Y6, Y5, Y2
-	VBROADCASTSS (DI)(SI*1), Y6
+	VBROADCASTSS (SI)(BX*1), Y6
 	VFMADD231PS  Y6, Y4, Y1
 	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $+64, BX
-	ADDQ         $+4, DI
-	DECQ         R8
+	ADDQ         $+64, DX
+	ADDQ         $+4, SI
+	DECQ         DI
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         CX, DI
+	MOVQ         CX, SI
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (SI)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 32(DI)
-	MOVQ         ldy+8(FP), R8
-	ADDQ         R8, DI
+	VMOVUPS      Y2, 32(SI)
+	MOVQ         ldy+8(FP), DI
+	ADDQ         DI, SI
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (DI)
+	VMOVUPS      Y1, (SI)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 32(DI)
+	VMOVUPS      Y3, 32(SI)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
@@ -24218,81 +24225,84 @@ k3:
 TEXT ·lanesDense_f32_s16_b2_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   ldx+24(FP), SI
-	MOVQ   k+56(FP), DI
-	IMUL3Q $+64, DI, DI
-	LEAQ   (DI)(DI*2), R8
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
+	MOVQ   k+56(FP), SI
+	IMUL3Q $+64, SI, SI
+	LEAQ   (SI)(SI*2), DI
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R8
+	VMOVUPS (R8), Z0
 	VMOVAPS Z0, Z1
-	VMOVUPS 64(DX), Z2
+	VMOVUPS 64(R8), Z2
 	VMOVAPS Z2, Z3
-	VMOVUPS 128(DX), Z4
+	VMOVUPS 128(R8), Z4
 	VMOVAPS Z4, Z5
-	VMOVUPS 192(DX), Z6
+	VMOVUPS 192(R8), Z6
 	VMOVAPS Z6, Z7
-	ADDQ    $+256, DX
+	ADDQ    $+256, R8
+	MOVQ    R8, bias+64(FP)
+	LEAQ    (DX)(SI*4), R8
 	MOVQ    x+16(FP), R9
 	MOVQ    k+56(FP), R10
 
 k4:
-	VMOVUPS      (BX), Z8
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(DI*1), Z9
-	PREFETCHT0   2048(BX)(DI*1)
-	VMOVUPS      (BX)(DI*2), Z10
-	PREFETCHT0   2048(BX)(DI*2)
-	VMOVUPS      (BX)(R8*1), Z11
-	PREFETCHT0   2048(BX)(R8*1)
+	VMOVUPS      (DX), Z8
+	PREFETCHT1   (R8)
+	VMOVUPS      (DX)(SI*1), Z9
+	PREFETCHT1   64(R8)
+	VMOVUPS      (DX)(SI*2), Z10
+	PREFETCHT1   128(R8)
+	VMOVUPS      (DX)(DI*1), Z11
+	PREFETCHT1   192(R8)
 	VBROADCASTSS (R9), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z2
 	VFMADD231PS  Z12, Z10, Z4
 	VFMADD231PS  Z12, Z11, Z6
-	VBROADCASTSS (R9)(SI*1), Z12
+	VBROADCASTSS (R9)(BX*1), Z12
 	VFMADD231PS  Z12, Z8, Z1
 	VFMADD231PS  Z12, Z9, Z3
 	VFMADD231PS  Z12, Z10, Z5
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         $+64, BX
+	ADDQ         $+64, DX
+	ADDQ         $+256, R8
 	ADDQ         $+4, R9
 	DECQ         R10
 	JNZ          k4
-	LEAQ         (BX)(R8*1), BX
+	LEAQ         (DX)(DI*1), DX
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         CX, R9
+	MOVQ         CX, R8
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (R8)
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 64(R9)
+	VMOVUPS      Z2, 64(R8)
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, 128(R9)
+	VMOVUPS      Z4, 128(R8)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 192(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Z6, 192(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, (R9)
+	VMOVUPS      Z1, (R8)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R9)
+	VMOVUPS      Z3, 64(R8)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 128(R9)
+	VMOVUPS      Z5, 128(R8)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 192(R9)
+	VMOVUPS      Z7, 192(R8)
 	ADDQ         $+256, CX
 	ADDQ         $-4, AX
 	JMP          slabs2
@@ -24302,32 +24312,36 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Z0
 	VMOVAPS Z0, Z1
-	ADDQ    $+64, DX
+	ADDQ    $+64, SI
+	MOVQ    SI, bias+64(FP)
+	LEAQ    4096(DX), SI
 	MOVQ    x+16(FP), DI
 	MOVQ    k+56(FP), R8
 
 k6:
-	VMOVUPS          (BX), Z2
-	PREFETCHT0       2048(BX)
+	VMOVUPS          (DX), Z2
+	PREFETCHT1       (SI)
 	VFMADD231PS.BCST (DI), Z2, Z0
-	VFMADD231PS.BCST (DI)(SI*1), Z2, Z1
-	ADDQ             $+64, BX
+	VFMADD231PS.BCST (DI)(BX*1), Z2, Z1
+	ADDQ             $+64, DX
+	ADDQ             $+64, SI
 	ADDQ             $+4, DI
 	DECQ             R8
 	JNZ              k6
 	VBROADCASTSS     lo+72(FP), Z2
 	VBROADCASTSS     hi+76(FP), Z3
-	MOVQ             CX, DI
+	MOVQ             CX, SI
 	VMAXPS           Z0, Z2, Z0
 	VMINPS           Z0, Z3, Z0
-	VMOVUPS          Z0, (DI)
-	MOVQ             ldy+8(FP), R8
-	ADDQ             R8, DI
+	VMOVUPS          Z0, (SI)
+	MOVQ             ldy+8(FP), DI
+	ADDQ             DI, SI
 	VMAXPS           Z1, Z2, Z1
 	VMINPS           Z1, Z3, Z1
-	VMOVUPS          Z1, (DI)
+	VMOVUPS          Z1, (SI)
 	ADDQ             $+64, CX
 	DECQ             AX
 	JNZ              slab5
@@ -24341,77 +24355,78 @@ end1:
 TEXT ·lanesDense_f32_s16_b4_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
 	MOVQ   ldx+24(FP), SI
-	MOVQ   ldx+24(FP), DI
-	IMUL3Q $+3, DI, DI
+	IMUL3Q $+3, SI, SI
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	VMOVUPS 32(DX), Y4
+	VMOVUPS 32(DI), Y4
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
+	ADDQ    $+64, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
 
 k3:
-	VMOVUPS      (BX), Y8
-	VMOVUPS      32(BX), Y9
-	VBROADCASTSS (R8), Y10
+	VMOVUPS      (DX), Y8
+	VMOVUPS      32(DX), Y9
+	VBROADCASTSS (DI), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y4
-	VBROADCASTSS (R8)(SI*1), Y10
+	VBROADCASTSS (DI)(BX*1), Y10
 	VFMADD231PS  Y10, Y8, Y1
 	VFMADD231PS  Y10, Y9, Y5
-	VBROADCASTSS (R8)(SI*2), Y10
+	VBROADCASTSS (DI)(BX*2), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y6
-	VBROADCASTSS (R8)(DI*1), Y10
+	VBROADCASTSS (DI)(SI*1), Y10
 	VFMADD231PS  Y10, Y8, Y3
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+64, BX
-	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+64, DX
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         CX, R8
+	MOVQ         CX, DI
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R8)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 32(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Y4, 32(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y1, (DI)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Y5, 32(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R8)
+	VMOVUPS      Y2, (DI)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 32(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Y6, 32(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, (R8)
+	VMOVUPS      Y3, (DI)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y7, 32(DI)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
@@ -24423,129 +24438,132 @@ k3:
 TEXT ·lanesDense_f32_s16_b4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
 	MOVQ   ldx+24(FP), SI
-	MOVQ   ldx+24(FP), DI
-	IMUL3Q $+3, DI, DI
-	MOVQ   k+56(FP), R8
-	IMUL3Q $+64, R8, R8
-	LEAQ   (R8)(R8*2), R9
+	IMUL3Q $+3, SI, SI
+	MOVQ   k+56(FP), DI
+	IMUL3Q $+64, DI, DI
+	LEAQ   (DI)(DI*2), R8
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R9
+	VMOVUPS (R9), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(R9), Z4
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	VMOVUPS 128(DX), Z8
+	VMOVUPS 128(R9), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
-	VMOVUPS 192(DX), Z12
+	VMOVUPS 192(R9), Z12
 	VMOVAPS Z12, Z13
 	VMOVAPS Z12, Z14
 	VMOVAPS Z12, Z15
-	ADDQ    $+256, DX
+	ADDQ    $+256, R9
+	MOVQ    R9, bias+64(FP)
+	LEAQ    (DX)(DI*4), R9
 	MOVQ    x+16(FP), R10
 	MOVQ    k+56(FP), R11
 
 k4:
-	VMOVUPS      (BX), Z16
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R8*1), Z17
-	PREFETCHT0   2048(BX)(R8*1)
-	VMOVUPS      (BX)(R8*2), Z18
-	PREFETCHT0   2048(BX)(R8*2)
-	VMOVUPS      (BX)(R9*1), Z19
-	PREFETCHT0   2048(BX)(R9*1)
+	VMOVUPS      (DX), Z16
+	PREFETCHT1   (R9)
+	VMOVUPS      (DX)(DI*1), Z17
+	PREFETCHT1   64(R9)
+	VMOVUPS      (DX)(DI*2), Z18
+	PREFETCHT1   128(R9)
+	VMOVUPS      (DX)(R8*1), Z19
+	PREFETCHT1   192(R9)
 	VBROADCASTSS (R10), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z4
 	VFMADD231PS  Z20, Z18, Z8
 	VFMADD231PS  Z20, Z19, Z12
-	VBROADCASTSS (R10)(SI*1), Z20
+	VBROADCASTSS (R10)(BX*1), Z20
 	VFMADD231PS  Z20, Z16, Z1
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z9
 	VFMADD231PS  Z20, Z19, Z13
-	VBROADCASTSS (R10)(SI*2), Z20
+	VBROADCASTSS (R10)(BX*2), Z20
 	VFMADD231PS  Z20, Z16, Z2
 	VFMADD231PS  Z20, Z17, Z6
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z14
-	VBROADCASTSS (R10)(DI*1), Z20
+	VBROADCASTSS (R10)(SI*1), Z20
 	VFMADD231PS  Z20, Z16, Z3
 	VFMADD231PS  Z20, Z17, Z7
 	VFMADD231PS  Z20, Z18, Z11
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+64, BX
+	ADDQ         $+64, DX
+	ADDQ         $+256, R9
 	ADDQ         $+4, R10
 	DECQ         R11
 	JNZ          k4
-	LEAQ         (BX)(R9*1), BX
+	LEAQ         (DX)(R8*1), DX
 	VBROADCASTSS lo+72(FP), Z16
 	VBROADCASTSS hi+76(FP), Z17
-	MOVQ         CX, R10
+	MOVQ         CX, R9
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R10)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, 64(R10)
+	VMOVUPS      Z4, 64(R9)
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, 128(R10)
+	VMOVUPS      Z8, 128(R9)
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, 192(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z12, 192(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z1, (R9)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(R10)
+	VMOVUPS      Z5, 64(R9)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 128(R10)
+	VMOVUPS      Z9, 128(R9)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 192(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z13, 192(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, (R10)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 64(R10)
+	VMOVUPS      Z6, 64(R9)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(R10)
+	VMOVUPS      Z10, 128(R9)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 192(R10)
-	MOVQ         ldy+8(FP), R11
-	ADDQ         R11, R10
+	VMOVUPS      Z14, 192(R9)
+	MOVQ         ldy+8(FP), R10
+	ADDQ         R10, R9
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, (R10)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 64(R10)
+	VMOVUPS      Z7, 64(R9)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 128(R10)
+	VMOVUPS      Z11, 128(R9)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(R10)
+	VMOVUPS      Z15, 192(R9)
 	ADDQ         $+256, CX
 	ADDQ         $-4, AX
 	JMP          slabs2
@@ -24555,46 +24573,50 @@ rest3:
 	JZ    end1
 
 slab5:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	ADDQ    $+64, DX
+	ADDQ    $+64, DI
+	MOVQ    DI, bias+64(FP)
+	LEAQ    4096(DX), DI
 	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
 
 k6:
-	VMOVUPS          (BX), Z4
-	PREFETCHT0       2048(BX)
+	VMOVUPS          (DX), Z4
+	PREFETCHT1       (DI)
 	VFMADD231PS.BCST (R8), Z4, Z0
-	VFMADD231PS.BCST (R8)(SI*1), Z4, Z1
-	VFMADD231PS.BCST (R8)(SI*2), Z4, Z2
-	VFMADD231PS.BCST (R8)(DI*1), Z4, Z3
-	ADDQ             $+64, BX
+	VFMADD231PS.BCST (R8)(BX*1), Z4, Z1
+	VFMADD231PS.BCST (R8)(BX*2), Z4, Z2
+	VFMADD231PS.BCST (R8)(SI*1), Z4, Z3
+	ADDQ             $+64, DX
+	ADDQ             $+64, DI
 	ADDQ             $+4, R8
 	DECQ             R9
 	JNZ              k6
 	VBROADCASTSS     lo+72(FP), Z4
 	VBROADCASTSS     hi+76(FP), Z5
-	MOVQ             CX, R8
+	MOVQ             CX, DI
 	VMAXPS           Z0, Z4, Z0
 	VMINPS           Z0, Z5, Z0
-	VMOVUPS          Z0, (R8)
-	MOVQ             ldy+8(FP), R9
-	ADDQ             R9, R8
+	VMOVUPS          Z0, (DI)
+	MOVQ             ldy+8(FP), R8
+	ADDQ             R8, DI
 	VMAXPS           Z1, Z4, Z1
 	VMINPS           Z1, Z5, Z1
-	VMOVUPS          Z1, (R8)
-	MOVQ             ldy+8(FP), R9
-	ADDQ             R9, R8
+	VMOVUPS          Z1, (DI)
+	MOVQ             ldy+8(FP), R8
+	ADDQ             R8, DI
 	VMAXPS           Z2, Z4, Z2
 	VMINPS           Z2, Z5, Z2
-	VMOVUPS          Z2, (R8)
-	MOVQ             ldy+8(FP), R9
-	ADDQ             R9, R8
+	VMOVUPS          Z2, (DI)
+	MOVQ             ldy+8(FP), R8
+	ADDQ             R8, DI
 	VMAXPS           Z3, Z4, Z3
 	VMINPS           Z3, Z5, Z3
-	VMOVUPS          Z3, (R8)
+	VMOVUPS          Z3, (DI)
 	ADDQ             $+64, CX
 	DECQ             AX
 	JNZ              slab5
@@ -24608,105 +24630,106 @@ end1:
 TEXT ·lanesDense_f32_s16_b6_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
 	MOVQ   ldx+24(FP), SI
+	IMUL3Q $+3, SI, SI
 	MOVQ   ldx+24(FP), DI
-	IMUL3Q $+3, DI, DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+5, R8, R8
+	IMUL3Q $+5, DI, DI
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), R8
+	VMOVUPS (R8), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
 	VMOVAPS Y0, Y5
-	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(R8), Y6
 	VMOVAPS Y6, Y7
 	VMOVAPS Y6, Y8
 	VMOVAPS Y6, Y9
 	VMOVAPS Y6, Y10
 	VMOVAPS Y6, Y11
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), R9
-	MOVQ    k+56(FP), R10
+	ADDQ    $+64, R8
+	MOVQ    R8, bias+64(FP)
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
 
 k3:
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
-	VBROADCASTSS (R9), Y14
+	VMOVUPS      (DX), Y12
+	VMOVUPS      32(DX), Y13
+	VBROADCASTSS (R8), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y6
-	VBROADCASTSS (R9)(SI*1), Y14
+	VBROADCASTSS (R8)(BX*1), Y14
 	VFMADD231PS  Y14, Y12, Y1
 	VFMADD231PS  Y14, Y13, Y7
-	VBROADCASTSS (R9)(SI*2), Y14
+	VBROADCASTSS (R8)(BX*2), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y8
-	VBROADCASTSS (R9)(DI*1), Y14
+	VBROADCASTSS (R8)(SI*1), Y14
 	VFMADD231PS  Y14, Y12, Y3
 	VFMADD231PS  Y14, Y13, Y9
-	VBROADCASTSS (R9)(SI*4), Y14
+	VBROADCASTSS (R8)(BX*4), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y10
-	VBROADCASTSS (R9)(R8*1), Y14
+	VBROADCASTSS (R8)(DI*1), Y14
 	VFMADD231PS  Y14, Y12, Y5
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+64, BX
-	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+64, DX
+	ADDQ         $+4, R8
+	DECQ         R9
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y12
 	VBROADCASTSS hi+76(FP), Y13
-	MOVQ         CX, R9
+	MOVQ         CX, R8
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (R8)
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y6, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, (R9)
+	VMOVUPS      Y1, (R8)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y7, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, (R9)
+	VMOVUPS      Y2, (R8)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y8, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (R9)
+	VMOVUPS      Y3, (R8)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y9, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, (R9)
+	VMOVUPS      Y4, (R8)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y10, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, (R9)
+	VMOVUPS      Y5, (R8)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 32(R9)
+	VMOVUPS      Y11, 32(R8)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
@@ -24718,22 +24741,22 @@ k3:
 TEXT ·lanesDense_f32_s16_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
 	MOVQ   ldx+24(FP), SI
+	IMUL3Q $+3, SI, SI
 	MOVQ   ldx+24(FP), DI
-	IMUL3Q $+3, DI, DI
+	IMUL3Q $+5, DI, DI
 	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+5, R8, R8
-	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+7, R9, R9
-	MOVQ   k+56(FP), R10
-	IMUL3Q $+64, R10, R10
+	IMUL3Q $+7, R8, R8
+	MOVQ   k+56(FP), R9
+	IMUL3Q $+64, R9, R9
 
 slabs2:
 	CMPQ    AX, $+1
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R10
+	VMOVUPS (R10), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -24741,7 +24764,7 @@ slabs2:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(R10), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
@@ -24749,109 +24772,112 @@ slabs2:
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	ADDQ    $+128, DX
+	ADDQ    $+128, R10
+	MOVQ    R10, bias+64(FP)
+	LEAQ    (DX)(R9*2), R10
 	MOVQ    x+16(FP), R11
 	MOVQ    k+56(FP), R12
 
 k4:
-	VMOVUPS      (BX), Z16
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R10*1), Z17
-	PREFETCHT0   2048(BX)(R10*1)
+	VMOVUPS      (DX), Z16
+	PREFETCHT1   (R10)
+	VMOVUPS      (DX)(R9*1), Z17
+	PREFETCHT1   64(R10)
 	VBROADCASTSS (R11), Z18
 	VFMADD231PS  Z18, Z16, Z0
 	VFMADD231PS  Z18, Z17, Z8
-	VBROADCASTSS (R11)(SI*1), Z18
+	VBROADCASTSS (R11)(BX*1), Z18
 	VFMADD231PS  Z18, Z16, Z1
 	VFMADD231PS  Z18, Z17, Z9
-	VBROADCASTSS (R11)(SI*2), Z18
+	VBROADCASTSS (R11)(BX*2), Z18
 	VFMADD231PS  Z18, Z16, Z2
 	VFMADD231PS  Z18, Z17, Z10
-	VBROADCASTSS (R11)(DI*1), Z18
+	VBROADCASTSS (R11)(SI*1), Z18
 	VFMADD231PS  Z18, Z16, Z3
 	VFMADD231PS  Z18, Z17, Z11
-	VBROADCASTSS (R11)(SI*4), Z18
+	VBROADCASTSS (R11)(BX*4), Z18
 	VFMADD231PS  Z18, Z16, Z4
 	VFMADD231PS  Z18, Z17, Z12
-	VBROADCASTSS (R11)(R8*1), Z18
+	VBROADCASTSS (R11)(DI*1), Z18
 	VFMADD231PS  Z18, Z16, Z5
 	VFMADD231PS  Z18, Z17, Z13
-	VBROADCASTSS (R11)(DI*2), Z18
+	VBROADCASTSS (R11)(SI*2), Z18
 	VFMADD231PS  Z18, Z16, Z6
 	VFMADD231PS  Z18, Z17, Z14
-	VBROADCASTSS (R11)(R9*1), Z18
+	VBROADCASTSS (R11)(R8*1), Z18
 	VFMADD231PS  Z18, Z16, Z7
 	VFMADD231PS  Z18, Z17, Z15
-	ADDQ         $+64, BX
+	ADDQ         $+64, DX
+	ADDQ         $+128, R10
 	ADDQ         $+4, R11
 	DECQ         R12
 	JNZ          k4
-	LEAQ         (BX)(R10*1), BX
+	LEAQ         (DX)(R9*1), DX
 	VBROADCASTSS lo+72(FP), Z16
 	VBROADCASTSS hi+76(FP), Z17
-	MOVQ         CX, R11
+	MOVQ         CX, R10
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z8, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, (R11)
+	VMOVUPS      Z1, (R10)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z9, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z10, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, (R11)
+	VMOVUPS      Z3, (R10)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z11, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z12, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, (R11)
+	VMOVUPS      Z5, (R10)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z13, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, (R11)
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z14, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, (R11)
+	VMOVUPS      Z7, (R10)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 64(R11)
+	VMOVUPS      Z15, 64(R10)
 	ADDQ         $+128, CX
 	ADDQ         $-2, AX
 	JMP          slabs2
@@ -24859,7 +24885,8 @@ k4:
 rest3:
 	TESTQ   AX, AX
 	JZ      end1
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), AX
+	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -24867,24 +24894,27 @@ rest3:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), AX
-	MOVQ    k+56(FP), DX
+	ADDQ    $+64, AX
+	MOVQ    AX, bias+64(FP)
+	LEAQ    4096(DX), AX
+	MOVQ    x+16(FP), R9
+	MOVQ    k+56(FP), R10
 
 k5:
-	VMOVUPS          (BX), Z8
-	PREFETCHT0       2048(BX)
-	VFMADD231PS.BCST (AX), Z8, Z0
-	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
-	VFMADD231PS.BCST (AX)(SI*2), Z8, Z2
-	VFMADD231PS.BCST (AX)(DI*1), Z8, Z3
-	VFMADD231PS.BCST (AX)(SI*4), Z8, Z4
-	VFMADD231PS.BCST (AX)(R8*1), Z8, Z5
-	VFMADD231PS.BCST (AX)(DI*2), Z8, Z6
-	VFMADD231PS.BCST (AX)(R9*1), Z8, Z7
-	ADDQ             $+64, BX
-	ADDQ             $+4, AX
-	DECQ             DX
+	VMOVUPS          (DX), Z8
+	PREFETCHT1       (AX)
+	VFMADD231PS.BCST (R9), Z8, Z0
+	VFMADD231PS.BCST (R9)(BX*1), Z8, Z1
+	VFMADD231PS.BCST (R9)(BX*2), Z8, Z2
+	VFMADD231PS.BCST (R9)(SI*1), Z8, Z3
+	VFMADD231PS.BCST (R9)(BX*4), Z8, Z4
+	VFMADD231PS.BCST (R9)(DI*1), Z8, Z5
+	VFMADD231PS.BCST (R9)(SI*2), Z8, Z6
+	VFMADD231PS.BCST (R9)(R8*1), Z8, Z7
+	ADDQ             $+64, DX
+	ADDQ             $+64, AX
+	ADDQ             $+4, R9
+	DECQ             R10
 	JNZ              k5
 	VBROADCASTSS     lo+72(FP), Z8
 	VBROADCASTSS     hi+76(FP), Z9
@@ -24938,26 +24968,26 @@ end1:
 TEXT ·lanesDense_f32_s16_b12_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
+	MOVQ   w+32(FP), DX
+	MOVQ   ldx+24(FP), BX
 	MOVQ   ldx+24(FP), SI
+	IMUL3Q $+3, SI, SI
 	MOVQ   ldx+24(FP), DI
-	IMUL3Q $+3, DI, DI
+	IMUL3Q $+5, DI, DI
 	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+5, R8, R8
+	IMUL3Q $+7, R8, R8
 	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+7, R9, R9
+	IMUL3Q $+9, R9, R9
 	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+9, R10, R10
-	MOVQ   ldx+24(FP), R11
-	IMUL3Q $+11, R11, R11
-	MOVQ   k+56(FP), R12
-	IMUL3Q $+64, R12, R12
+	IMUL3Q $+11, R10, R10
+	MOVQ   k+56(FP), R11
+	IMUL3Q $+64, R11, R11
 
 slabs2:
 	CMPQ    AX, $+1
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R12
+	VMOVUPS (R12), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -24969,7 +24999,7 @@ slabs2:
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
-	VMOVUPS 64(DX), Z12
+	VMOVUPS 64(R12), Z12
 	VMOVAPS Z12, Z13
 	VMOVAPS Z12, Z14
 	VMOVAPS Z12, Z15
@@ -24981,153 +25011,156 @@ slabs2:
 	VMOVAPS Z12, Z21
 	VMOVAPS Z12, Z22
 	VMOVAPS Z12, Z23
-	ADDQ    $+128, DX
+	ADDQ    $+128, R12
+	MOVQ    R12, bias+64(FP)
+	LEAQ    (DX)(R11*2), R12
 	MOVQ    x+16(FP), R13
 	MOVQ    k+56(FP), R14
 
 k4:
-	VMOVUPS      (BX), Z24
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R12*1), Z25
-	PREFETCHT0   2048(BX)(R12*1)
+	VMOVUPS      (DX), Z24
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(R11*1), Z25
+	PREFETCHT1   64(R12)
 	VBROADCASTSS (R13), Z26
 	VFMADD231PS  Z26, Z24, Z0
 	VFMADD231PS  Z26, Z25, Z12
-	VBROADCASTSS (R13)(SI*1), Z26
+	VBROADCASTSS (R13)(BX*1), Z26
 	VFMADD231PS  Z26, Z24, Z1
 	VFMADD231PS  Z26, Z25, Z13
-	VBROADCASTSS (R13)(SI*2), Z26
+	VBROADCASTSS (R13)(BX*2), Z26
 	VFMADD231PS  Z26, Z24, Z2
 	VFMADD231PS  Z26, Z25, Z14
-	VBROADCASTSS (R13)(DI*1), Z26
+	VBROADCASTSS (R13)(SI*1), Z26
 	VFMADD231PS  Z26, Z24, Z3
 	VFMADD231PS  Z26, Z25, Z15
-	VBROADCASTSS (R13)(SI*4), Z26
+	VBROADCASTSS (R13)(BX*4), Z26
 	VFMADD231PS  Z26, Z24, Z4
 	VFMADD231PS  Z26, Z25, Z16
-	VBROADCASTSS (R13)(R8*1), Z26
+	VBROADCASTSS (R13)(DI*1), Z26
 	VFMADD231PS  Z26, Z24, Z5
 	VFMADD231PS  Z26, Z25, Z17
-	VBROADCASTSS (R13)(DI*2), Z26
+	VBROADCASTSS (R13)(SI*2), Z26
 	VFMADD231PS  Z26, Z24, Z6
 	VFMADD231PS  Z26, Z25, Z18
-	VBROADCASTSS (R13)(R9*1), Z26
+	VBROADCASTSS (R13)(R8*1), Z26
 	VFMADD231PS  Z26, Z24, Z7
 	VFMADD231PS  Z26, Z25, Z19
-	VBROADCASTSS (R13)(SI*8), Z26
+	VBROADCASTSS (R13)(BX*8), Z26
 	VFMADD231PS  Z26, Z24, Z8
 	VFMADD231PS  Z26, Z25, Z20
-	VBROADCASTSS (R13)(R10*1), Z26
+	VBROADCASTSS (R13)(R9*1), Z26
 	VFMADD231PS  Z26, Z24, Z9
 	VFMADD231PS  Z26, Z25, Z21
-	VBROADCASTSS (R13)(R8*2), Z26
+	VBROADCASTSS (R13)(DI*2), Z26
 	VFMADD231PS  Z26, Z24, Z10
 	VFMADD231PS  Z26, Z25, Z22
-	VBROADCASTSS (R13)(R11*1), Z26
+	VBROADCASTSS (R13)(R10*1), Z26
 	VFMADD231PS  Z26, Z24, Z11
 	VFMADD231PS  Z26, Z25, Z23
-	ADDQ         $+64, BX
+	ADDQ         $+64, DX
+	ADDQ         $+128, R12
 	ADDQ         $+4, R13
 	DECQ         R14
 	JNZ          k4
-	LEAQ         (BX)(R12*1), BX
+	LEAQ         (DX)(R11*1), DX
 	VBROADCASTSS lo+72(FP), Z24
 	VBROADCASTSS hi+76(FP), Z25
-	MOVQ         CX, R13
+	MOVQ         CX, R12
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R12)
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z12, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, (R13)
+	VMOVUPS      Z1, (R12)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z13, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, (R13)
+	VMOVUPS      Z2, (R12)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z14, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z3, Z24, Z3
 	VMINPS       Z3, Z25, Z3
-	VMOVUPS      Z3, (R13)
+	VMOVUPS      Z3, (R12)
 	VMAXPS       Z15, Z24, Z15
 	VMINPS       Z15, Z25, Z15
-	VMOVUPS      Z15, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z15, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, (R13)
+	VMOVUPS      Z4, (R12)
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z16, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, (R13)
+	VMOVUPS      Z5, (R12)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z17, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R12)
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z18, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z7, Z24, Z7
 	VMINPS       Z7, Z25, Z7
-	VMOVUPS      Z7, (R13)
+	VMOVUPS      Z7, (R12)
 	VMAXPS       Z19, Z24, Z19
 	VMINPS       Z19, Z25, Z19
-	VMOVUPS      Z19, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z19, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, (R13)
+	VMOVUPS      Z8, (R12)
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z20, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, (R13)
+	VMOVUPS      Z9, (R12)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z21, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, (R13)
+	VMOVUPS      Z10, (R12)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z22, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z11, Z24, Z11
 	VMINPS       Z11, Z25, Z11
-	VMOVUPS      Z11, (R13)
+	VMOVUPS      Z11, (R12)
 	VMAXPS       Z23, Z24, Z23
 	VMINPS       Z23, Z25, Z23
-	VMOVUPS      Z23, 64(R13)
+	VMOVUPS      Z23, 64(R12)
 	ADDQ         $+128, CX
 	ADDQ         $-2, AX
 	JMP          slabs2
@@ -25135,7 +25168,8 @@ k4:
 rest3:
 	TESTQ   AX, AX
 	JZ      end1
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), AX
+	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -25147,28 +25181,31 @@ rest3:
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), AX
-	MOVQ    k+56(FP), DX
+	ADDQ    $+64, AX
+	MOVQ    AX, bias+64(FP)
+	LEAQ    4096(DX), AX
+	MOVQ    x+16(FP), R11
+	MOVQ    k+56(FP), R12
 
 k5:
-	VMOVUPS          (BX), Z12
-	PREFETCHT0       2048(BX)
-	VFMADD231PS.BCST (AX), Z12, Z0
-	VFMADD231PS.BCST (AX)(SI*1), Z12, Z1
-	VFMADD231PS.BCST (AX)(SI*2), Z12, Z2
-	VFMADD231PS.BCST (AX)(DI*1), Z12, Z3
-	VFMADD231PS.BCST (AX)(SI*4), Z12, Z4
-	VFMADD231PS.BCST (AX)(R8*1), Z12, Z5
-	VFMADD231PS.BCST (AX)(DI*2), Z12, Z6
-	VFMADD231PS.BCST (AX)(R9*1), Z12, Z7
-	VFMADD231PS.BCST (AX)(SI*8), Z12, Z8
-	VFMADD231PS.BCST (AX)(R10*1), Z12, Z9
-	VFMADD231PS.BCST (AX)(R8*2), Z12, Z10
-	VFMADD231PS.BCST (AX)(R11*1), Z12, Z11
-	ADDQ             $+64, BX
-	ADDQ             $+4, AX
-	DECQ             DX
+	VMOVUPS          (DX), Z12
+	PREFETCHT1       (AX)
+	VFMADD231PS.BCST (R11), Z12, Z0
+	VFMADD231PS.BCST (R11)(BX*1), Z12, Z1
+	VFMADD231PS.BCST (R11)(BX*2), Z12, Z2
+	VFMADD231PS.BCST (R11)(SI*1), Z12, Z3
+	VFMADD231PS.BCST (R11)(BX*4), Z12, Z4
+	VFMADD231PS.BCST (R11)(DI*1), Z12, Z5
+	VFMADD231PS.BCST (R11)(SI*2), Z12, Z6
+	VFMADD231PS.BCST (R11)(R8*1), Z12, Z7
+	VFMADD231PS.BCST (R11)(BX*8), Z12, Z8
+	VFMADD231PS.BCST (R11)(R9*1), Z12, Z9
+	VFMADD231PS.BCST (R11)(DI*2), Z12, Z10
+	VFMADD231PS.BCST (R11)(R10*1), Z12, Z11
+	ADDQ             $+64, DX
+	ADDQ             $+64, AX
+	ADDQ             $+4, R11
+	DECQ             R12
 	JNZ              k5
 	VBROADCASTSS     lo+72(FP), Z12
 	VBROADCASTSS     hi+76(FP), Z13
@@ -25242,290 +25279,291 @@ end1:
 TEXT ·lanesNM_f32_s16_b1_n2m4_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
-	MOVQ   k+56(FP), DI
-	SHRQ   $0x02, DI
-	LEAQ   7(DI), R8
-	IMUL3Q $+268435456, R8, R8
-	SHRQ   $0x1f, R8
-	IMUL3Q $+64, R8, R8
-	IMUL3Q $+128, DI, DI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   k+56(FP), SI
+	SHRQ   $0x02, SI
+	LEAQ   7(SI), DI
+	IMUL3Q $+268435456, DI, DI
+	SHRQ   $0x1f, DI
+	IMUL3Q $+64, DI, DI
+	IMUL3Q $+128, SI, SI
 
 slabs2:
 	CMPQ    AX, $+1
 	JLE     rest3
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	VMOVUPS 64(DX), Y2
-	VMOVUPS 96(DX), Y3
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), R9
-	MOVQ    k+56(FP), R10
-	SHRQ    $0x02, R10
+	MOVQ    bias+64(FP), R8
+	VMOVUPS (R8), Y0
+	VMOVUPS 32(R8), Y1
+	VMOVUPS 64(R8), Y2
+	VMOVUPS 96(R8), Y3
+	ADDQ    $+128, R8
+	MOVQ    R8, bias+64(FP)
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+	SHRQ    $0x02, R9
 
 word4:
-	CMPQ           R10, $+7
+	CMPQ           R9, $+7
 	JLE            rest5
-	VMOVUPS        (SI), Y4
-	VMOVUPS        32(SI), Y5
-	VMOVUPS        (SI)(R8*1), Y6
-	VMOVUPS        32(SI)(R8*1), Y7
-	ADDQ           $+64, SI
-	VBROADCASTF128 (R9), Y8
+	VMOVUPS        (BX), Y4
+	VMOVUPS        32(BX), Y5
+	VMOVUPS        (BX)(DI*1), Y6
+	VMOVUPS        32(BX)(DI*1), Y7
+	ADDQ           $+64, BX
+	VBROADCASTF128 (R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    (BX), Y9, Y0
+	VFMADD231PS    (DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    32(BX), Y9, Y1
+	VFMADD231PS    32(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    (BX)(DI*1), Y9, Y2
+	VFMADD231PS    (DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    32(BX)(DI*1), Y8, Y3
+	VFMADD231PS    32(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 (R9), Y8
+	VBROADCASTF128 (R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    64(BX), Y9, Y0
+	VFMADD231PS    64(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    96(BX), Y9, Y1
+	VFMADD231PS    96(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    64(BX)(DI*1), Y9, Y2
+	VFMADD231PS    64(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    96(BX)(DI*1), Y8, Y3
+	VFMADD231PS    96(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 16(R9), Y8
+	VBROADCASTF128 16(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    128(BX), Y9, Y0
+	VFMADD231PS    128(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    160(BX), Y9, Y1
+	VFMADD231PS    160(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    128(BX)(DI*1), Y9, Y2
+	VFMADD231PS    128(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    160(BX)(DI*1), Y8, Y3
+	VFMADD231PS    160(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 16(R9), Y8
+	VBROADCASTF128 16(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    192(BX), Y9, Y0
+	VFMADD231PS    192(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    224(BX), Y9, Y1
+	VFMADD231PS    224(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    192(BX)(DI*1), Y9, Y2
+	VFMADD231PS    192(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    224(BX)(DI*1), Y8, Y3
+	VFMADD231PS    224(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 32(R9), Y8
+	VBROADCASTF128 32(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    256(BX), Y9, Y0
+	VFMADD231PS    256(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    288(BX), Y9, Y1
+	VFMADD231PS    288(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    256(BX)(DI*1), Y9, Y2
+	VFMADD231PS    256(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    288(BX)(DI*1), Y8, Y3
+	VFMADD231PS    288(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 32(R9), Y8
+	VBROADCASTF128 32(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    320(BX), Y9, Y0
+	VFMADD231PS    320(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    352(BX), Y9, Y1
+	VFMADD231PS    352(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    320(BX)(DI*1), Y9, Y2
+	VFMADD231PS    320(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    352(BX)(DI*1), Y8, Y3
+	VFMADD231PS    352(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 48(R9), Y8
+	VBROADCASTF128 48(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    384(BX), Y9, Y0
+	VFMADD231PS    384(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    416(BX), Y9, Y1
+	VFMADD231PS    416(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    384(BX)(DI*1), Y9, Y2
+	VFMADD231PS    384(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    416(BX)(DI*1), Y8, Y3
+	VFMADD231PS    416(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 48(R9), Y8
+	VBROADCASTF128 48(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    448(BX), Y9, Y0
+	VFMADD231PS    448(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    480(BX), Y9, Y1
+	VFMADD231PS    480(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    448(BX)(DI*1), Y9, Y2
+	VFMADD231PS    448(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    480(BX)(DI*1), Y8, Y3
+	VFMADD231PS    480(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 64(R9), Y8
+	VBROADCASTF128 64(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    512(BX), Y9, Y0
+	VFMADD231PS    512(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    544(BX), Y9, Y1
+	VFMADD231PS    544(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    512(BX)(DI*1), Y9, Y2
+	VFMADD231PS    512(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    544(BX)(DI*1), Y8, Y3
+	VFMADD231PS    544(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 64(R9), Y8
+	VBROADCASTF128 64(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    576(BX), Y9, Y0
+	VFMADD231PS    576(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    608(BX), Y9, Y1
+	VFMADD231PS    608(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    576(BX)(DI*1), Y9, Y2
+	VFMADD231PS    576(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    608(BX)(DI*1), Y8, Y3
+	VFMADD231PS    608(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 80(R9), Y8
+	VBROADCASTF128 80(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    640(BX), Y9, Y0
+	VFMADD231PS    640(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    672(BX), Y9, Y1
+	VFMADD231PS    672(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    640(BX)(DI*1), Y9, Y2
+	VFMADD231PS    640(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    672(BX)(DI*1), Y8, Y3
+	VFMADD231PS    672(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 80(R9), Y8
+	VBROADCASTF128 80(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    704(BX), Y9, Y0
+	VFMADD231PS    704(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    736(BX), Y9, Y1
+	VFMADD231PS    736(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    704(BX)(DI*1), Y9, Y2
+	VFMADD231PS    704(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    736(BX)(DI*1), Y8, Y3
+	VFMADD231PS    736(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 96(R9), Y8
+	VBROADCASTF128 96(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    768(BX), Y9, Y0
+	VFMADD231PS    768(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    800(BX), Y9, Y1
+	VFMADD231PS    800(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    768(BX)(DI*1), Y9, Y2
+	VFMADD231PS    768(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    800(BX)(DI*1), Y8, Y3
+	VFMADD231PS    800(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 96(R9), Y8
+	VBROADCASTF128 96(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    832(BX), Y9, Y0
+	VFMADD231PS    832(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    864(BX), Y9, Y1
+	VFMADD231PS    864(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    832(BX)(DI*1), Y9, Y2
+	VFMADD231PS    832(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    864(BX)(DI*1), Y8, Y3
+	VFMADD231PS    864(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 112(R9), Y8
+	VBROADCASTF128 112(R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    896(BX), Y9, Y0
+	VFMADD231PS    896(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    928(BX), Y9, Y1
+	VFMADD231PS    928(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    896(BX)(DI*1), Y9, Y2
+	VFMADD231PS    896(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    928(BX)(DI*1), Y8, Y3
+	VFMADD231PS    928(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 112(R9), Y8
+	VBROADCASTF128 112(R8), Y8
 	VPERMILPS      Y4, Y8, Y4
-	VFMADD231PS    960(BX), Y4, Y0
+	VFMADD231PS    960(DX), Y4, Y0
 	VPERMILPS      Y5, Y8, Y4
-	VFMADD231PS    992(BX), Y4, Y1
+	VFMADD231PS    992(DX), Y4, Y1
 	VPERMILPS      Y6, Y8, Y4
-	VFMADD231PS    960(BX)(DI*1), Y4, Y2
+	VFMADD231PS    960(DX)(SI*1), Y4, Y2
 	VPERMILPS      Y7, Y8, Y4
-	VFMADD231PS    992(BX)(DI*1), Y4, Y3
-	ADDQ           $+128, R9
-	ADDQ           $+1024, BX
-	ADDQ           $-8, R10
+	VFMADD231PS    992(DX)(SI*1), Y4, Y3
+	ADDQ           $+128, R8
+	ADDQ           $+1024, DX
+	ADDQ           $-8, R9
 	JMP            word4
 
 rest5:
-	TESTQ   R10, R10
+	TESTQ   R9, R9
 	JZ      end6
-	VMOVUPS (SI), Y4
-	VMOVUPS 32(SI), Y5
-	VMOVUPS (SI)(R8*1), Y6
-	VMOVUPS 32(SI)(R8*1), Y7
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS (BX)(DI*1), Y6
+	VMOVUPS 32(BX)(DI*1), Y7
+	ADDQ    $+64, BX
 
 group7:
-	VBROADCASTF128 (R9), Y8
+	VBROADCASTF128 (R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    (BX), Y9, Y0
+	VFMADD231PS    (DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    32(BX), Y9, Y1
+	VFMADD231PS    32(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    (BX)(DI*1), Y9, Y2
+	VFMADD231PS    (DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    32(BX)(DI*1), Y8, Y3
+	VFMADD231PS    32(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	VBROADCASTF128 (R9), Y8
+	VBROADCASTF128 (R8), Y8
 	VPERMILPS      Y4, Y8, Y9
-	VFMADD231PS    64(BX), Y9, Y0
+	VFMADD231PS    64(DX), Y9, Y0
 	VPERMILPS      Y5, Y8, Y9
-	VFMADD231PS    96(BX), Y9, Y1
+	VFMADD231PS    96(DX), Y9, Y1
 	VPERMILPS      Y6, Y8, Y9
-	VFMADD231PS    64(BX)(DI*1), Y9, Y2
+	VFMADD231PS    64(DX)(SI*1), Y9, Y2
 	VPERMILPS      Y7, Y8, Y8
-	VFMADD231PS    96(BX)(DI*1), Y8, Y3
+	VFMADD231PS    96(DX)(SI*1), Y8, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
 	VPSRLD         $0x02, Y6, Y6
 	VPSRLD         $0x02, Y7, Y7
-	ADDQ           $+16, R9
-	ADDQ           $+128, BX
-	DECQ           R10
+	ADDQ           $+16, R8
+	ADDQ           $+128, DX
+	DECQ           R9
 	JNZ            group7
 
 end6:
+	LEAQ         (DX)(SI*1), DX
 	LEAQ         (BX)(DI*1), BX
-	LEAQ         (SI)(R8*1), SI
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
 	VMAXPS       Y0, Y4, Y0
@@ -25547,159 +25585,161 @@ end6:
 rest3:
 	TESTQ   AX, AX
 	JZ      end1
-	VMOVUPS (DX), Y0
-	VMOVUPS 32(DX), Y1
-	ADDQ    $+64, DX
+	MOVQ    bias+64(FP), AX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	ADDQ    $+64, AX
+	MOVQ    AX, bias+64(FP)
 	MOVQ    x+16(FP), AX
-	MOVQ    k+56(FP), DX
-	SHRQ    $0x02, DX
+	MOVQ    k+56(FP), SI
+	SHRQ    $0x02, SI
 
 word8:
-	CMPQ           DX, $+7
+	CMPQ           SI, $+7
 	JLE            rest9
-	VMOVUPS        (SI), Y2
-	VMOVUPS        32(SI), Y3
-	ADDQ           $+64, SI
+	VMOVUPS        (BX), Y2
+	VMOVUPS        32(BX), Y3
+	ADDQ           $+64, BX
 	VBROADCASTF128 (AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    (BX), Y5, Y0
+	VFMADD231PS    (DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    32(BX), Y4, Y1
+	VFMADD231PS    32(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 (AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    64(BX), Y5, Y0
+	VFMADD231PS    64(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    96(BX), Y4, Y1
+	VFMADD231PS    96(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 16(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    128(BX), Y5, Y0
+	VFMADD231PS    128(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    160(BX), Y4, Y1
+	VFMADD231PS    160(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 16(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    192(BX), Y5, Y0
+	VFMADD231PS    192(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    224(BX), Y4, Y1
+	VFMADD231PS    224(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 32(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    256(BX), Y5, Y0
+	VFMADD231PS    256(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    288(BX), Y4, Y1
+	VFMADD231PS    288(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 32(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    320(BX), Y5, Y0
+	VFMADD231PS    320(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    352(BX), Y4, Y1
+	VFMADD231PS    352(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 48(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    384(BX), Y5, Y0
+	VFMADD231PS    384(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    416(BX), Y4, Y1
+	VFMADD231PS    416(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 48(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    448(BX), Y5, Y0
+	VFMADD231PS    448(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    480(BX), Y4, Y1
+	VFMADD231PS    480(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 64(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    512(BX), Y5, Y0
+	VFMADD231PS    512(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    544(BX), Y4, Y1
+	VFMADD231PS    544(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 64(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    576(BX), Y5, Y0
+	VFMADD231PS    576(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    608(BX), Y4, Y1
+	VFMADD231PS    608(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 80(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    640(BX), Y5, Y0
+	VFMADD231PS    640(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    672(BX), Y4, Y1
+	VFMADD231PS    672(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 80(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    704(BX), Y5, Y0
+	VFMADD231PS    704(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    736(BX), Y4, Y1
+	VFMADD231PS    736(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 96(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    768(BX), Y5, Y0
+	VFMADD231PS    768(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    800(BX), Y4, Y1
+	VFMADD231PS    800(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 96(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    832(BX), Y5, Y0
+	VFMADD231PS    832(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    864(BX), Y4, Y1
+	VFMADD231PS    864(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 112(AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    896(BX), Y5, Y0
+	VFMADD231PS    896(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    928(BX), Y4, Y1
+	VFMADD231PS    928(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 112(AX), Y4
 	VPERMILPS      Y2, Y4, Y2
-	VFMADD231PS    960(BX), Y2, Y0
+	VFMADD231PS    960(DX), Y2, Y0
 	VPERMILPS      Y3, Y4, Y2
-	VFMADD231PS    992(BX), Y2, Y1
+	VFMADD231PS    992(DX), Y2, Y1
 	ADDQ           $+128, AX
-	ADDQ           $+1024, BX
-	ADDQ           $-8, DX
+	ADDQ           $+1024, DX
+	ADDQ           $-8, SI
 	JMP            word8
 
 rest9:
-	TESTQ   DX, DX
+	TESTQ   SI, SI
 	JZ      end10
-	VMOVUPS (SI), Y2
-	VMOVUPS 32(SI), Y3
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Y2
+	VMOVUPS 32(BX), Y3
+	ADDQ    $+64, BX
 
 group11:
 	VBROADCASTF128 (AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    (BX), Y5, Y0
+	VFMADD231PS    (DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    32(BX), Y4, Y1
+	VFMADD231PS    32(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	VBROADCASTF128 (AX), Y4
 	VPERMILPS      Y2, Y4, Y5
-	VFMADD231PS    64(BX), Y5, Y0
+	VFMADD231PS    64(DX), Y5, Y0
 	VPERMILPS      Y3, Y4, Y4
-	VFMADD231PS    96(BX), Y4, Y1
+	VFMADD231PS    96(DX), Y4, Y1
 	VPSRLD         $0x02, Y2, Y2
 	VPSRLD         $0x02, Y3, Y3
 	ADDQ           $+16, AX
-	ADDQ           $+128, BX
-	DECQ           DX
+	ADDQ           $+128, DX
+	DECQ           SI
 	JNZ            group11
 
 end10:
@@ -25722,292 +25762,293 @@ end1:
 TEXT ·lanesNM_f32_s16_b1_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
-	MOVQ   k+56(FP), DI
-	SHRQ   $0x02, DI
-	LEAQ   7(DI), R8
-	IMUL3Q $+268435456, R8, R8
-	SHRQ   $0x1f, R8
-	IMUL3Q $+64, R8, R8
-	LEAQ   (R8)(R8*2), R9
-	IMUL3Q $+128, DI, DI
-	LEAQ   (DI)(DI*2), R10
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   k+56(FP), SI
+	SHRQ   $0x02, SI
+	LEAQ   7(SI), DI
+	IMUL3Q $+268435456, DI, DI
+	SHRQ   $0x1f, DI
+	IMUL3Q $+64, DI, DI
+	LEAQ   (DI)(DI*2), R8
+	IMUL3Q $+128, SI, SI
+	LEAQ   (SI)(SI*2), R9
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	VMOVUPS 128(DX), Z2
-	VMOVUPS 192(DX), Z3
-	ADDQ    $+256, DX
-	MOVQ    x+16(FP), R11
-	MOVQ    k+56(FP), R12
-	SHRQ    $0x02, R12
+	MOVQ    bias+64(FP), R10
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VMOVUPS 128(R10), Z2
+	VMOVUPS 192(R10), Z3
+	ADDQ    $+256, R10
+	MOVQ    R10, bias+64(FP)
+	MOVQ    x+16(FP), R10
+	MOVQ    k+56(FP), R11
+	SHRQ    $0x02, R11
 
 word4:
-	CMPQ            R12, $+7
+	CMPQ            R11, $+7
 	JLE             rest5
-	VMOVUPS         (SI), Z4
-	VMOVUPS         (SI)(R8*1), Z5
-	VMOVUPS         (SI)(R8*2), Z6
-	VMOVUPS         (SI)(R9*1), Z7
-	ADDQ            $+64, SI
-	VBROADCASTF32X4 (R11), Z8
+	VMOVUPS         (BX), Z4
+	VMOVUPS         (BX)(DI*1), Z5
+	VMOVUPS         (BX)(DI*2), Z6
+	VMOVUPS         (BX)(R8*1), Z7
+	ADDQ            $+64, BX
+	VBROADCASTF32X4 (R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     (BX), Z9, Z0
+	VFMADD231PS     (DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     (BX)(DI*1), Z9, Z1
+	VFMADD231PS     (DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     (BX)(DI*2), Z9, Z2
+	VFMADD231PS     (DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     (BX)(R10*1), Z8, Z3
+	VFMADD231PS     (DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 (R11), Z8
+	VBROADCASTF32X4 (R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     64(BX), Z9, Z0
+	VFMADD231PS     64(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     64(BX)(DI*1), Z9, Z1
+	VFMADD231PS     64(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     64(BX)(DI*2), Z9, Z2
+	VFMADD231PS     64(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     64(BX)(R10*1), Z8, Z3
+	VFMADD231PS     64(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 16(R11), Z8
+	VBROADCASTF32X4 16(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     128(BX), Z9, Z0
+	VFMADD231PS     128(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     128(BX)(DI*1), Z9, Z1
+	VFMADD231PS     128(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     128(BX)(DI*2), Z9, Z2
+	VFMADD231PS     128(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     128(BX)(R10*1), Z8, Z3
+	VFMADD231PS     128(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 16(R11), Z8
+	VBROADCASTF32X4 16(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     192(BX), Z9, Z0
+	VFMADD231PS     192(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     192(BX)(DI*1), Z9, Z1
+	VFMADD231PS     192(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     192(BX)(DI*2), Z9, Z2
+	VFMADD231PS     192(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     192(BX)(R10*1), Z8, Z3
+	VFMADD231PS     192(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 32(R11), Z8
+	VBROADCASTF32X4 32(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     256(BX), Z9, Z0
+	VFMADD231PS     256(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     256(BX)(DI*1), Z9, Z1
+	VFMADD231PS     256(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     256(BX)(DI*2), Z9, Z2
+	VFMADD231PS     256(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     256(BX)(R10*1), Z8, Z3
+	VFMADD231PS     256(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 32(R11), Z8
+	VBROADCASTF32X4 32(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     320(BX), Z9, Z0
+	VFMADD231PS     320(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     320(BX)(DI*1), Z9, Z1
+	VFMADD231PS     320(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     320(BX)(DI*2), Z9, Z2
+	VFMADD231PS     320(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     320(BX)(R10*1), Z8, Z3
+	VFMADD231PS     320(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 48(R11), Z8
+	VBROADCASTF32X4 48(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     384(BX), Z9, Z0
+	VFMADD231PS     384(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     384(BX)(DI*1), Z9, Z1
+	VFMADD231PS     384(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     384(BX)(DI*2), Z9, Z2
+	VFMADD231PS     384(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     384(BX)(R10*1), Z8, Z3
+	VFMADD231PS     384(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 48(R11), Z8
+	VBROADCASTF32X4 48(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     448(BX), Z9, Z0
+	VFMADD231PS     448(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     448(BX)(DI*1), Z9, Z1
+	VFMADD231PS     448(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     448(BX)(DI*2), Z9, Z2
+	VFMADD231PS     448(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     448(BX)(R10*1), Z8, Z3
+	VFMADD231PS     448(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 64(R11), Z8
+	VBROADCASTF32X4 64(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     512(BX), Z9, Z0
+	VFMADD231PS     512(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     512(BX)(DI*1), Z9, Z1
+	VFMADD231PS     512(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     512(BX)(DI*2), Z9, Z2
+	VFMADD231PS     512(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     512(BX)(R10*1), Z8, Z3
+	VFMADD231PS     512(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 64(R11), Z8
+	VBROADCASTF32X4 64(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     576(BX), Z9, Z0
+	VFMADD231PS     576(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     576(BX)(DI*1), Z9, Z1
+	VFMADD231PS     576(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     576(BX)(DI*2), Z9, Z2
+	VFMADD231PS     576(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     576(BX)(R10*1), Z8, Z3
+	VFMADD231PS     576(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 80(R11), Z8
+	VBROADCASTF32X4 80(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     640(BX), Z9, Z0
+	VFMADD231PS     640(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     640(BX)(DI*1), Z9, Z1
+	VFMADD231PS     640(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     640(BX)(DI*2), Z9, Z2
+	VFMADD231PS     640(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     640(BX)(R10*1), Z8, Z3
+	VFMADD231PS     640(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 80(R11), Z8
+	VBROADCASTF32X4 80(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     704(BX), Z9, Z0
+	VFMADD231PS     704(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     704(BX)(DI*1), Z9, Z1
+	VFMADD231PS     704(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     704(BX)(DI*2), Z9, Z2
+	VFMADD231PS     704(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     704(BX)(R10*1), Z8, Z3
+	VFMADD231PS     704(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 96(R11), Z8
+	VBROADCASTF32X4 96(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     768(BX), Z9, Z0
+	VFMADD231PS     768(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     768(BX)(DI*1), Z9, Z1
+	VFMADD231PS     768(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     768(BX)(DI*2), Z9, Z2
+	VFMADD231PS     768(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     768(BX)(R10*1), Z8, Z3
+	VFMADD231PS     768(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 96(R11), Z8
+	VBROADCASTF32X4 96(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     832(BX), Z9, Z0
+	VFMADD231PS     832(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     832(BX)(DI*1), Z9, Z1
+	VFMADD231PS     832(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     832(BX)(DI*2), Z9, Z2
+	VFMADD231PS     832(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     832(BX)(R10*1), Z8, Z3
+	VFMADD231PS     832(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 112(R11), Z8
+	VBROADCASTF32X4 112(R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     896(BX), Z9, Z0
+	VFMADD231PS     896(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     896(BX)(DI*1), Z9, Z1
+	VFMADD231PS     896(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     896(BX)(DI*2), Z9, Z2
+	VFMADD231PS     896(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     896(BX)(R10*1), Z8, Z3
+	VFMADD231PS     896(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 112(R11), Z8
+	VBROADCASTF32X4 112(R10), Z8
 	VPERMILPS       Z4, Z8, Z4
-	VFMADD231PS     960(BX), Z4, Z0
+	VFMADD231PS     960(DX), Z4, Z0
 	VPERMILPS       Z5, Z8, Z4
-	VFMADD231PS     960(BX)(DI*1), Z4, Z1
+	VFMADD231PS     960(DX)(SI*1), Z4, Z1
 	VPERMILPS       Z6, Z8, Z4
-	VFMADD231PS     960(BX)(DI*2), Z4, Z2
+	VFMADD231PS     960(DX)(SI*2), Z4, Z2
 	VPERMILPS       Z7, Z8, Z4
-	VFMADD231PS     960(BX)(R10*1), Z4, Z3
-	ADDQ            $+128, R11
-	ADDQ            $+1024, BX
-	ADDQ            $-8, R12
+	VFMADD231PS     960(DX)(R9*1), Z4, Z3
+	ADDQ            $+128, R10
+	ADDQ            $+1024, DX
+	ADDQ            $-8, R11
 	JMP             word4
 
 rest5:
-	TESTQ   R12, R12
+	TESTQ   R11, R11
 	JZ      end6
-	VMOVUPS (SI), Z4
-	VMOVUPS (SI)(R8*1), Z5
-	VMOVUPS (SI)(R8*2), Z6
-	VMOVUPS (SI)(R9*1), Z7
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z4
+	VMOVUPS (BX)(DI*1), Z5
+	VMOVUPS (BX)(DI*2), Z6
+	VMOVUPS (BX)(R8*1), Z7
+	ADDQ    $+64, BX
 
 group7:
-	VBROADCASTF32X4 (R11), Z8
+	VBROADCASTF32X4 (R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     (BX), Z9, Z0
+	VFMADD231PS     (DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     (BX)(DI*1), Z9, Z1
+	VFMADD231PS     (DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     (BX)(DI*2), Z9, Z2
+	VFMADD231PS     (DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     (BX)(R10*1), Z8, Z3
+	VFMADD231PS     (DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	VBROADCASTF32X4 (R11), Z8
+	VBROADCASTF32X4 (R10), Z8
 	VPERMILPS       Z4, Z8, Z9
-	VFMADD231PS     64(BX), Z9, Z0
+	VFMADD231PS     64(DX), Z9, Z0
 	VPERMILPS       Z5, Z8, Z9
-	VFMADD231PS     64(BX)(DI*1), Z9, Z1
+	VFMADD231PS     64(DX)(SI*1), Z9, Z1
 	VPERMILPS       Z6, Z8, Z9
-	VFMADD231PS     64(BX)(DI*2), Z9, Z2
+	VFMADD231PS     64(DX)(SI*2), Z9, Z2
 	VPERMILPS       Z7, Z8, Z8
-	VFMADD231PS     64(BX)(R10*1), Z8, Z3
+	VFMADD231PS     64(DX)(R9*1), Z8, Z3
 	VPSRLD          $0x02, Z4, Z4
 	VPSRLD          $0x02, Z5, Z5
 	VPSRLD          $0x02, Z6, Z6
 	VPSRLD          $0x02, Z7, Z7
-	ADDQ            $+16, R11
-	ADDQ            $+128, BX
-	DECQ            R12
+	ADDQ            $+16, R10
+	ADDQ            $+128, DX
+	DECQ            R11
 	JNZ             group7
 
 end6:
-	LEAQ         (BX)(R10*1), BX
-	LEAQ         (SI)(R9*1), SI
+	LEAQ         (DX)(R9*1), DX
+	LEAQ         (BX)(R8*1), BX
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
 	VMAXPS       Z0, Z4, Z0
@@ -26031,103 +26072,105 @@ rest3:
 	JZ    end1
 
 slab8:
-	VMOVUPS (DX), Z0
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), DI
-	MOVQ    k+56(FP), R8
-	SHRQ    $0x02, R8
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Z0
+	ADDQ    $+64, SI
+	MOVQ    SI, bias+64(FP)
+	MOVQ    x+16(FP), SI
+	MOVQ    k+56(FP), DI
+	SHRQ    $0x02, DI
 
 word9:
-	CMPQ            R8, $+7
+	CMPQ            DI, $+7
 	JLE             rest10
-	VMOVUPS         (SI), Z1
-	ADDQ            $+64, SI
-	VBROADCASTF32X4 (DI), Z2
+	VMOVUPS         (BX), Z1
+	ADDQ            $+64, BX
+	VBROADCASTF32X4 (SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     (BX), Z2, Z0
+	VFMADD231PS     (DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 (DI), Z2
+	VBROADCASTF32X4 (SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     64(BX), Z2, Z0
+	VFMADD231PS     64(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 16(DI), Z2
+	VBROADCASTF32X4 16(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     128(BX), Z2, Z0
+	VFMADD231PS     128(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 16(DI), Z2
+	VBROADCASTF32X4 16(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     192(BX), Z2, Z0
+	VFMADD231PS     192(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 32(DI), Z2
+	VBROADCASTF32X4 32(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     256(BX), Z2, Z0
+	VFMADD231PS     256(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 32(DI), Z2
+	VBROADCASTF32X4 32(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     320(BX), Z2, Z0
+	VFMADD231PS     320(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 48(DI), Z2
+	VBROADCASTF32X4 48(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     384(BX), Z2, Z0
+	VFMADD231PS     384(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 48(DI), Z2
+	VBROADCASTF32X4 48(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     448(BX), Z2, Z0
+	VFMADD231PS     448(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 64(DI), Z2
+	VBROADCASTF32X4 64(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     512(BX), Z2, Z0
+	VFMADD231PS     512(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 64(DI), Z2
+	VBROADCASTF32X4 64(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     576(BX), Z2, Z0
+	VFMADD231PS     576(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 80(DI), Z2
+	VBROADCASTF32X4 80(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     640(BX), Z2, Z0
+	VFMADD231PS     640(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 80(DI), Z2
+	VBROADCASTF32X4 80(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     704(BX), Z2, Z0
+	VFMADD231PS     704(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 96(DI), Z2
+	VBROADCASTF32X4 96(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     768(BX), Z2, Z0
+	VFMADD231PS     768(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 96(DI), Z2
+	VBROADCASTF32X4 96(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     832(BX), Z2, Z0
+	VFMADD231PS     832(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 112(DI), Z2
+	VBROADCASTF32X4 112(SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     896(BX), Z2, Z0
+	VFMADD231PS     896(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 112(DI), Z2
+	VBROADCASTF32X4 112(SI), Z2
 	VPERMILPS       Z1, Z2, Z1
-	VFMADD231PS     960(BX), Z1, Z0
-	ADDQ            $+128, DI
-	ADDQ            $+1024, BX
-	ADDQ            $-8, R8
+	VFMADD231PS     960(DX), Z1, Z0
+	ADDQ            $+128, SI
+	ADDQ            $+1024, DX
+	ADDQ            $-8, DI
 	JMP             word9
 
 rest10:
-	TESTQ   R8, R8
+	TESTQ   DI, DI
 	JZ      end11
-	VMOVUPS (SI), Z1
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z1
+	ADDQ    $+64, BX
 
 group12:
-	VBROADCASTF32X4 (DI), Z2
+	VBROADCASTF32X4 (SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     (BX), Z2, Z0
+	VFMADD231PS     (DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VBROADCASTF32X4 (DI), Z2
+	VBROADCASTF32X4 (SI), Z2
 	VPERMILPS       Z1, Z2, Z2
-	VFMADD231PS     64(BX), Z2, Z0
+	VFMADD231PS     64(DX), Z2, Z0
 	VPSRLD          $0x02, Z1, Z1
-	ADDQ            $+16, DI
-	ADDQ            $+128, BX
-	DECQ            R8
+	ADDQ            $+16, SI
+	ADDQ            $+128, DX
+	DECQ            DI
 	JNZ             group12
 
 end11:
@@ -26149,313 +26192,314 @@ end1:
 TEXT ·lanesNM_f32_s16_b2_n2m4_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ y+0(FP), CX
-	MOVQ bias+64(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ meta+40(FP), SI
-	MOVQ ldx+24(FP), DI
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
+	MOVQ ldx+24(FP), SI
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(DI), Y2
 	VMOVAPS Y2, Y3
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
-	SHRQ    $0x02, R9
+	ADDQ    $+64, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
+	SHRQ    $0x02, R8
 
 word3:
-	CMPQ           R9, $+7
+	CMPQ           R8, $+7
 	JLE            rest4
-	VMOVUPS        (SI), Y4
-	VMOVUPS        32(SI), Y5
-	ADDQ           $+64, SI
-	VMOVUPS        (BX), Y6
-	VMOVUPS        32(BX), Y7
-	VBROADCASTF128 (R8), Y8
+	VMOVUPS        (BX), Y4
+	VMOVUPS        32(BX), Y5
+	ADDQ           $+64, BX
+	VMOVUPS        (DX), Y6
+	VMOVUPS        32(DX), Y7
+	VBROADCASTF128 (DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R8)(DI*1), Y8
+	VBROADCASTF128 (DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        64(BX), Y6
-	VMOVUPS        96(BX), Y7
-	VBROADCASTF128 (R8), Y8
+	VMOVUPS        64(DX), Y6
+	VMOVUPS        96(DX), Y7
+	VBROADCASTF128 (DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R8)(DI*1), Y8
+	VBROADCASTF128 (DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        128(BX), Y6
-	VMOVUPS        160(BX), Y7
-	VBROADCASTF128 16(R8), Y8
+	VMOVUPS        128(DX), Y6
+	VMOVUPS        160(DX), Y7
+	VBROADCASTF128 16(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 16(R8)(DI*1), Y8
+	VBROADCASTF128 16(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        192(BX), Y6
-	VMOVUPS        224(BX), Y7
-	VBROADCASTF128 16(R8), Y8
+	VMOVUPS        192(DX), Y6
+	VMOVUPS        224(DX), Y7
+	VBROADCASTF128 16(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 16(R8)(DI*1), Y8
+	VBROADCASTF128 16(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        256(BX), Y6
-	VMOVUPS        288(BX), Y7
-	VBROADCASTF128 32(R8), Y8
+	VMOVUPS        256(DX), Y6
+	VMOVUPS        288(DX), Y7
+	VBROADCASTF128 32(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 32(R8)(DI*1), Y8
+	VBROADCASTF128 32(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        320(BX), Y6
-	VMOVUPS        352(BX), Y7
-	VBROADCASTF128 32(R8), Y8
+	VMOVUPS        320(DX), Y6
+	VMOVUPS        352(DX), Y7
+	VBROADCASTF128 32(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 32(R8)(DI*1), Y8
+	VBROADCASTF128 32(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        384(BX), Y6
-	VMOVUPS        416(BX), Y7
-	VBROADCASTF128 48(R8), Y8
+	VMOVUPS        384(DX), Y6
+	VMOVUPS        416(DX), Y7
+	VBROADCASTF128 48(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 48(R8)(DI*1), Y8
+	VBROADCASTF128 48(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        448(BX), Y6
-	VMOVUPS        480(BX), Y7
-	VBROADCASTF128 48(R8), Y8
+	VMOVUPS        448(DX), Y6
+	VMOVUPS        480(DX), Y7
+	VBROADCASTF128 48(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 48(R8)(DI*1), Y8
+	VBROADCASTF128 48(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        512(BX), Y6
-	VMOVUPS        544(BX), Y7
-	VBROADCASTF128 64(R8), Y8
+	VMOVUPS        512(DX), Y6
+	VMOVUPS        544(DX), Y7
+	VBROADCASTF128 64(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 64(R8)(DI*1), Y8
+	VBROADCASTF128 64(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        576(BX), Y6
-	VMOVUPS        608(BX), Y7
-	VBROADCASTF128 64(R8), Y8
+	VMOVUPS        576(DX), Y6
+	VMOVUPS        608(DX), Y7
+	VBROADCASTF128 64(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 64(R8)(DI*1), Y8
+	VBROADCASTF128 64(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        640(BX), Y6
-	VMOVUPS        672(BX), Y7
-	VBROADCASTF128 80(R8), Y8
+	VMOVUPS        640(DX), Y6
+	VMOVUPS        672(DX), Y7
+	VBROADCASTF128 80(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 80(R8)(DI*1), Y8
+	VBROADCASTF128 80(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        704(BX), Y6
-	VMOVUPS        736(BX), Y7
-	VBROADCASTF128 80(R8), Y8
+	VMOVUPS        704(DX), Y6
+	VMOVUPS        736(DX), Y7
+	VBROADCASTF128 80(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 80(R8)(DI*1), Y8
+	VBROADCASTF128 80(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        768(BX), Y6
-	VMOVUPS        800(BX), Y7
-	VBROADCASTF128 96(R8), Y8
+	VMOVUPS        768(DX), Y6
+	VMOVUPS        800(DX), Y7
+	VBROADCASTF128 96(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 96(R8)(DI*1), Y8
+	VBROADCASTF128 96(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        832(BX), Y6
-	VMOVUPS        864(BX), Y7
-	VBROADCASTF128 96(R8), Y8
+	VMOVUPS        832(DX), Y6
+	VMOVUPS        864(DX), Y7
+	VBROADCASTF128 96(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 96(R8)(DI*1), Y8
+	VBROADCASTF128 96(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        896(BX), Y6
-	VMOVUPS        928(BX), Y7
-	VBROADCASTF128 112(R8), Y8
+	VMOVUPS        896(DX), Y6
+	VMOVUPS        928(DX), Y7
+	VBROADCASTF128 112(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 112(R8)(DI*1), Y8
+	VBROADCASTF128 112(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        960(BX), Y6
-	VMOVUPS        992(BX), Y7
-	VBROADCASTF128 112(R8), Y8
+	VMOVUPS        960(DX), Y6
+	VMOVUPS        992(DX), Y7
+	VBROADCASTF128 112(DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 112(R8)(DI*1), Y8
+	VBROADCASTF128 112(DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y4
 	VFMADD231PS    Y6, Y4, Y1
 	VPERMILPS      Y5, Y8, Y4
 	VFMADD231PS    Y7, Y4, Y3
-	ADDQ           $+128, R8
-	ADDQ           $+1024, BX
-	ADDQ           $-8, R9
+	ADDQ           $+128, DI
+	ADDQ           $+1024, DX
+	ADDQ           $-8, R8
 	JMP            word3
 
 rest4:
-	TESTQ   R9, R9
+	TESTQ   R8, R8
 	JZ      end5
-	VMOVUPS (SI), Y4
-	VMOVUPS 32(SI), Y5
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	ADDQ    $+64, BX
 
 group6:
-	VMOVUPS        (BX), Y6
-	VMOVUPS        32(BX), Y7
-	VBROADCASTF128 (R8), Y8
+	VMOVUPS        (DX), Y6
+	VMOVUPS        32(DX), Y7
+	VBROADCASTF128 (DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R8)(DI*1), Y8
+	VBROADCASTF128 (DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	VMOVUPS        64(BX), Y6
-	VMOVUPS        96(BX), Y7
-	VBROADCASTF128 (R8), Y8
+	VMOVUPS        64(DX), Y6
+	VMOVUPS        96(DX), Y7
+	VBROADCASTF128 (DI), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y0
 	VPERMILPS      Y5, Y8, Y8
 	VFMADD231PS    Y7, Y8, Y2
-	VBROADCASTF128 (R8)(DI*1), Y8
+	VBROADCASTF128 (DI)(SI*1), Y8
 	VPERMILPS      Y4, Y8, Y9
 	VFMADD231PS    Y6, Y9, Y1
 	VPERMILPS      Y5, Y8, Y6
 	VFMADD231PS    Y7, Y6, Y3
 	VPSRLD         $0x02, Y4, Y4
 	VPSRLD         $0x02, Y5, Y5
-	ADDQ           $+16, R8
-	ADDQ           $+128, BX
-	DECQ           R9
+	ADDQ           $+16, DI
+	ADDQ           $+128, DX
+	DECQ           R8
 	JNZ            group6
 
 end5:
 	VBROADCASTSS lo+72(FP), Y4
 	VBROADCASTSS hi+76(FP), Y5
-	MOVQ         CX, R8
+	MOVQ         CX, DI
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (R8)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, 32(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Y2, 32(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y1, (DI)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y3, 32(DI)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
@@ -26467,32 +26511,34 @@ end5:
 TEXT ·lanesNM_f32_s16_b2_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
-	MOVQ   ldx+24(FP), DI
-	MOVQ   k+56(FP), R8
-	SHRQ   $0x02, R8
-	LEAQ   7(R8), R9
-	IMUL3Q $+268435456, R9, R9
-	SHRQ   $0x1f, R9
-	IMUL3Q $+64, R9, R9
-	LEAQ   (R9)(R9*2), R10
-	IMUL3Q $+128, R8, R8
-	LEAQ   (R8)(R8*2), R11
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
+	MOVQ   k+56(FP), DI
+	SHRQ   $0x02, DI
+	LEAQ   7(DI), R8
+	IMUL3Q $+268435456, R8, R8
+	SHRQ   $0x1f, R8
+	IMUL3Q $+64, R8, R8
+	LEAQ   (R8)(R8*2), R9
+	IMUL3Q $+128, DI, DI
+	LEAQ   (DI)(DI*2), R10
 
 slabs2:
 	CMPQ    AX, $+3
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R11
+	VMOVUPS (R11), Z0
 	VMOVAPS Z0, Z1
-	VMOVUPS 64(DX), Z2
+	VMOVUPS 64(R11), Z2
 	VMOVAPS Z2, Z3
-	VMOVUPS 128(DX), Z4
+	VMOVUPS 128(R11), Z4
 	VMOVAPS Z4, Z5
-	VMOVUPS 192(DX), Z6
+	VMOVUPS 192(R11), Z6
 	VMOVAPS Z6, Z7
-	ADDQ    $+256, DX
+	ADDQ    $+256, R11
+	MOVQ    R11, bias+64(FP)
+	LEAQ    (DX)(DI*4), R11
 	MOVQ    x+16(FP), R12
 	MOVQ    k+56(FP), R13
 	SHRQ    $0x02, R13
@@ -26500,11 +26546,11 @@ slabs2:
 word4:
 	CMPQ         R13, $+7
 	JLE          rest5
-	VMOVUPS      (SI), Z8
-	VMOVUPS      (SI)(R9*1), Z9
-	VMOVUPS      (SI)(R9*2), Z10
-	VMOVUPS      (SI)(R10*1), Z11
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(R8*1), Z9
+	VMOVUPS      (BX)(R8*2), Z10
+	VMOVUPS      (BX)(R9*1), Z11
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z8, Z12
 	VPSRLD       $0x02, Z9, Z13
 	VPSRLD       $0x02, Z10, Z14
@@ -26530,15 +26576,15 @@ word4:
 	VPANDD       Z16, Z15, Z15
 	VPADDD       Z17, Z15, Z15
 	VMOVUPS      (R12), Z16
-	VMOVUPS      (R12)(DI*1), Z17
-	VMOVUPS      (BX), Z18
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R8*1), Z19
-	PREFETCHT0   2048(BX)(R8*1)
-	VMOVUPS      (BX)(R8*2), Z20
-	PREFETCHT0   2048(BX)(R8*2)
-	VMOVUPS      (BX)(R11*1), Z21
-	PREFETCHT0   2048(BX)(R11*1)
+	VMOVUPS      (R12)(SI*1), Z17
+	VMOVUPS      (DX), Z18
+	PREFETCHT1   (R11)
+	VMOVUPS      (DX)(DI*1), Z19
+	PREFETCHT1   64(R11)
+	VMOVUPS      (DX)(DI*2), Z20
+	PREFETCHT1   128(R11)
+	VMOVUPS      (DX)(R10*1), Z21
+	PREFETCHT1   192(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26559,14 +26605,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      64(BX), Z18
-	PREFETCHT0   2112(BX)
-	VMOVUPS      64(BX)(R8*1), Z19
-	PREFETCHT0   2112(BX)(R8*1)
-	VMOVUPS      64(BX)(R8*2), Z20
-	PREFETCHT0   2112(BX)(R8*2)
-	VMOVUPS      64(BX)(R11*1), Z21
-	PREFETCHT0   2112(BX)(R11*1)
+	VMOVUPS      64(DX), Z18
+	PREFETCHT1   256(R11)
+	VMOVUPS      64(DX)(DI*1), Z19
+	PREFETCHT1   320(R11)
+	VMOVUPS      64(DX)(DI*2), Z20
+	PREFETCHT1   384(R11)
+	VMOVUPS      64(DX)(R10*1), Z21
+	PREFETCHT1   448(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26587,14 +26633,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      128(BX), Z18
-	PREFETCHT0   2176(BX)
-	VMOVUPS      128(BX)(R8*1), Z19
-	PREFETCHT0   2176(BX)(R8*1)
-	VMOVUPS      128(BX)(R8*2), Z20
-	PREFETCHT0   2176(BX)(R8*2)
-	VMOVUPS      128(BX)(R11*1), Z21
-	PREFETCHT0   2176(BX)(R11*1)
+	VMOVUPS      128(DX), Z18
+	PREFETCHT1   512(R11)
+	VMOVUPS      128(DX)(DI*1), Z19
+	PREFETCHT1   576(R11)
+	VMOVUPS      128(DX)(DI*2), Z20
+	PREFETCHT1   640(R11)
+	VMOVUPS      128(DX)(R10*1), Z21
+	PREFETCHT1   704(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26615,14 +26661,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      192(BX), Z18
-	PREFETCHT0   2240(BX)
-	VMOVUPS      192(BX)(R8*1), Z19
-	PREFETCHT0   2240(BX)(R8*1)
-	VMOVUPS      192(BX)(R8*2), Z20
-	PREFETCHT0   2240(BX)(R8*2)
-	VMOVUPS      192(BX)(R11*1), Z21
-	PREFETCHT0   2240(BX)(R11*1)
+	VMOVUPS      192(DX), Z18
+	PREFETCHT1   768(R11)
+	VMOVUPS      192(DX)(DI*1), Z19
+	PREFETCHT1   832(R11)
+	VMOVUPS      192(DX)(DI*2), Z20
+	PREFETCHT1   896(R11)
+	VMOVUPS      192(DX)(R10*1), Z21
+	PREFETCHT1   960(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26643,14 +26689,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      256(BX), Z18
-	PREFETCHT0   2304(BX)
-	VMOVUPS      256(BX)(R8*1), Z19
-	PREFETCHT0   2304(BX)(R8*1)
-	VMOVUPS      256(BX)(R8*2), Z20
-	PREFETCHT0   2304(BX)(R8*2)
-	VMOVUPS      256(BX)(R11*1), Z21
-	PREFETCHT0   2304(BX)(R11*1)
+	VMOVUPS      256(DX), Z18
+	PREFETCHT1   1024(R11)
+	VMOVUPS      256(DX)(DI*1), Z19
+	PREFETCHT1   1088(R11)
+	VMOVUPS      256(DX)(DI*2), Z20
+	PREFETCHT1   1152(R11)
+	VMOVUPS      256(DX)(R10*1), Z21
+	PREFETCHT1   1216(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26671,14 +26717,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      320(BX), Z18
-	PREFETCHT0   2368(BX)
-	VMOVUPS      320(BX)(R8*1), Z19
-	PREFETCHT0   2368(BX)(R8*1)
-	VMOVUPS      320(BX)(R8*2), Z20
-	PREFETCHT0   2368(BX)(R8*2)
-	VMOVUPS      320(BX)(R11*1), Z21
-	PREFETCHT0   2368(BX)(R11*1)
+	VMOVUPS      320(DX), Z18
+	PREFETCHT1   1280(R11)
+	VMOVUPS      320(DX)(DI*1), Z19
+	PREFETCHT1   1344(R11)
+	VMOVUPS      320(DX)(DI*2), Z20
+	PREFETCHT1   1408(R11)
+	VMOVUPS      320(DX)(R10*1), Z21
+	PREFETCHT1   1472(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26699,14 +26745,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      384(BX), Z18
-	PREFETCHT0   2432(BX)
-	VMOVUPS      384(BX)(R8*1), Z19
-	PREFETCHT0   2432(BX)(R8*1)
-	VMOVUPS      384(BX)(R8*2), Z20
-	PREFETCHT0   2432(BX)(R8*2)
-	VMOVUPS      384(BX)(R11*1), Z21
-	PREFETCHT0   2432(BX)(R11*1)
+	VMOVUPS      384(DX), Z18
+	PREFETCHT1   1536(R11)
+	VMOVUPS      384(DX)(DI*1), Z19
+	PREFETCHT1   1600(R11)
+	VMOVUPS      384(DX)(DI*2), Z20
+	PREFETCHT1   1664(R11)
+	VMOVUPS      384(DX)(R10*1), Z21
+	PREFETCHT1   1728(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26727,14 +26773,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      448(BX), Z18
-	PREFETCHT0   2496(BX)
-	VMOVUPS      448(BX)(R8*1), Z19
-	PREFETCHT0   2496(BX)(R8*1)
-	VMOVUPS      448(BX)(R8*2), Z20
-	PREFETCHT0   2496(BX)(R8*2)
-	VMOVUPS      448(BX)(R11*1), Z21
-	PREFETCHT0   2496(BX)(R11*1)
+	VMOVUPS      448(DX), Z18
+	PREFETCHT1   1792(R11)
+	VMOVUPS      448(DX)(DI*1), Z19
+	PREFETCHT1   1856(R11)
+	VMOVUPS      448(DX)(DI*2), Z20
+	PREFETCHT1   1920(R11)
+	VMOVUPS      448(DX)(R10*1), Z21
+	PREFETCHT1   1984(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26756,15 +26802,15 @@ word4:
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
 	VMOVUPS      64(R12), Z16
-	VMOVUPS      64(R12)(DI*1), Z17
-	VMOVUPS      512(BX), Z18
-	PREFETCHT0   2560(BX)
-	VMOVUPS      512(BX)(R8*1), Z19
-	PREFETCHT0   2560(BX)(R8*1)
-	VMOVUPS      512(BX)(R8*2), Z20
-	PREFETCHT0   2560(BX)(R8*2)
-	VMOVUPS      512(BX)(R11*1), Z21
-	PREFETCHT0   2560(BX)(R11*1)
+	VMOVUPS      64(R12)(SI*1), Z17
+	VMOVUPS      512(DX), Z18
+	PREFETCHT1   2048(R11)
+	VMOVUPS      512(DX)(DI*1), Z19
+	PREFETCHT1   2112(R11)
+	VMOVUPS      512(DX)(DI*2), Z20
+	PREFETCHT1   2176(R11)
+	VMOVUPS      512(DX)(R10*1), Z21
+	PREFETCHT1   2240(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26785,14 +26831,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      576(BX), Z18
-	PREFETCHT0   2624(BX)
-	VMOVUPS      576(BX)(R8*1), Z19
-	PREFETCHT0   2624(BX)(R8*1)
-	VMOVUPS      576(BX)(R8*2), Z20
-	PREFETCHT0   2624(BX)(R8*2)
-	VMOVUPS      576(BX)(R11*1), Z21
-	PREFETCHT0   2624(BX)(R11*1)
+	VMOVUPS      576(DX), Z18
+	PREFETCHT1   2304(R11)
+	VMOVUPS      576(DX)(DI*1), Z19
+	PREFETCHT1   2368(R11)
+	VMOVUPS      576(DX)(DI*2), Z20
+	PREFETCHT1   2432(R11)
+	VMOVUPS      576(DX)(R10*1), Z21
+	PREFETCHT1   2496(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26813,14 +26859,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      640(BX), Z18
-	PREFETCHT0   2688(BX)
-	VMOVUPS      640(BX)(R8*1), Z19
-	PREFETCHT0   2688(BX)(R8*1)
-	VMOVUPS      640(BX)(R8*2), Z20
-	PREFETCHT0   2688(BX)(R8*2)
-	VMOVUPS      640(BX)(R11*1), Z21
-	PREFETCHT0   2688(BX)(R11*1)
+	VMOVUPS      640(DX), Z18
+	PREFETCHT1   2560(R11)
+	VMOVUPS      640(DX)(DI*1), Z19
+	PREFETCHT1   2624(R11)
+	VMOVUPS      640(DX)(DI*2), Z20
+	PREFETCHT1   2688(R11)
+	VMOVUPS      640(DX)(R10*1), Z21
+	PREFETCHT1   2752(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26841,14 +26887,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      704(BX), Z18
-	PREFETCHT0   2752(BX)
-	VMOVUPS      704(BX)(R8*1), Z19
-	PREFETCHT0   2752(BX)(R8*1)
-	VMOVUPS      704(BX)(R8*2), Z20
-	PREFETCHT0   2752(BX)(R8*2)
-	VMOVUPS      704(BX)(R11*1), Z21
-	PREFETCHT0   2752(BX)(R11*1)
+	VMOVUPS      704(DX), Z18
+	PREFETCHT1   2816(R11)
+	VMOVUPS      704(DX)(DI*1), Z19
+	PREFETCHT1   2880(R11)
+	VMOVUPS      704(DX)(DI*2), Z20
+	PREFETCHT1   2944(R11)
+	VMOVUPS      704(DX)(R10*1), Z21
+	PREFETCHT1   3008(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26869,14 +26915,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      768(BX), Z18
-	PREFETCHT0   2816(BX)
-	VMOVUPS      768(BX)(R8*1), Z19
-	PREFETCHT0   2816(BX)(R8*1)
-	VMOVUPS      768(BX)(R8*2), Z20
-	PREFETCHT0   2816(BX)(R8*2)
-	VMOVUPS      768(BX)(R11*1), Z21
-	PREFETCHT0   2816(BX)(R11*1)
+	VMOVUPS      768(DX), Z18
+	PREFETCHT1   3072(R11)
+	VMOVUPS      768(DX)(DI*1), Z19
+	PREFETCHT1   3136(R11)
+	VMOVUPS      768(DX)(DI*2), Z20
+	PREFETCHT1   3200(R11)
+	VMOVUPS      768(DX)(R10*1), Z21
+	PREFETCHT1   3264(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26897,14 +26943,14 @@ word4:
 	VPSRLD       $0x04, Z9, Z9
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      832(BX), Z18
-	PREFETCHT0   2880(BX)
-	VMOVUPS      832(BX)(R8*1), Z19
-	PREFETCHT0   2880(BX)(R8*1)
-	VMOVUPS      832(BX)(R8*2), Z20
-	PREFETCHT0   2880(BX)(R8*2)
-	VMOVUPS      832(BX)(R11*1), Z21
-	PREFETCHT0   2880(BX)(R11*1)
+	VMOVUPS      832(DX), Z18
+	PREFETCHT1   3328(R11)
+	VMOVUPS      832(DX)(DI*1), Z19
+	PREFETCHT1   3392(R11)
+	VMOVUPS      832(DX)(DI*2), Z20
+	PREFETCHT1   3456(R11)
+	VMOVUPS      832(DX)(R10*1), Z21
+	PREFETCHT1   3520(R11)
 	VPERMPS      Z16, Z12, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z13, Z22
@@ -26925,14 +26971,14 @@ word4:
 	VPSRLD       $0x04, Z13, Z13
 	VPSRLD       $0x04, Z14, Z14
 	VPSRLD       $0x04, Z15, Z15
-	VMOVUPS      896(BX), Z18
-	PREFETCHT0   2944(BX)
-	VMOVUPS      896(BX)(R8*1), Z19
-	PREFETCHT0   2944(BX)(R8*1)
-	VMOVUPS      896(BX)(R8*2), Z20
-	PREFETCHT0   2944(BX)(R8*2)
-	VMOVUPS      896(BX)(R11*1), Z21
-	PREFETCHT0   2944(BX)(R11*1)
+	VMOVUPS      896(DX), Z18
+	PREFETCHT1   3584(R11)
+	VMOVUPS      896(DX)(DI*1), Z19
+	PREFETCHT1   3648(R11)
+	VMOVUPS      896(DX)(DI*2), Z20
+	PREFETCHT1   3712(R11)
+	VMOVUPS      896(DX)(R10*1), Z21
+	PREFETCHT1   3776(R11)
 	VPERMPS      Z16, Z8, Z22
 	VFMADD231PS  Z18, Z22, Z0
 	VPERMPS      Z16, Z9, Z22
@@ -26949,14 +26995,14 @@ word4:
 	VFMADD231PS  Z20, Z8, Z5
 	VPERMPS      Z17, Z11, Z8
 	VFMADD231PS  Z21, Z8, Z7
-	VMOVUPS      960(BX), Z8
-	PREFETCHT0   3008(BX)
-	VMOVUPS      960(BX)(R8*1), Z9
-	PREFETCHT0   3008(BX)(R8*1)
-	VMOVUPS      960(BX)(R8*2), Z10
-	PREFETCHT0   3008(BX)(R8*2)
-	VMOVUPS      960(BX)(R11*1), Z11
-	PREFETCHT0   3008(BX)(R11*1)
+	VMOVUPS      960(DX), Z8
+	PREFETCHT1   3840(R11)
+	VMOVUPS      960(DX)(DI*1), Z9
+	PREFETCHT1   3904(R11)
+	VMOVUPS      960(DX)(DI*2), Z10
+	PREFETCHT1   3968(R11)
+	VMOVUPS      960(DX)(R10*1), Z11
+	PREFETCHT1   4032(R11)
 	VPERMPS      Z16, Z12, Z18
 	VFMADD231PS  Z8, Z18, Z0
 	VPERMPS      Z16, Z13, Z18
@@ -26974,30 +27020,31 @@ word4:
 	VPERMPS      Z17, Z15, Z8
 	VFMADD231PS  Z11, Z8, Z7
 	ADDQ         $+128, R12
-	ADDQ         $+1024, BX
+	ADDQ         $+1024, DX
+	ADDQ         $+4096, R11
 	ADDQ         $-8, R13
 	JMP          word4
 
 rest5:
 	TESTQ   R13, R13
 	JZ      end6
-	VMOVUPS (SI), Z8
-	VMOVUPS (SI)(R9*1), Z9
-	VMOVUPS (SI)(R9*2), Z10
-	VMOVUPS (SI)(R10*1), Z11
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z8
+	VMOVUPS (BX)(R8*1), Z9
+	VMOVUPS (BX)(R8*2), Z10
+	VMOVUPS (BX)(R9*1), Z11
+	ADDQ    $+64, BX
 
 group7:
 	VBROADCASTF32X4 (R12), Z12
-	VBROADCASTF32X4 (R12)(DI*1), Z13
-	VMOVUPS         (BX), Z14
-	PREFETCHT0      2048(BX)
-	VMOVUPS         (BX)(R8*1), Z15
-	PREFETCHT0      2048(BX)(R8*1)
-	VMOVUPS         (BX)(R8*2), Z16
-	PREFETCHT0      2048(BX)(R8*2)
-	VMOVUPS         (BX)(R11*1), Z17
-	PREFETCHT0      2048(BX)(R11*1)
+	VBROADCASTF32X4 (R12)(SI*1), Z13
+	VMOVUPS         (DX), Z14
+	PREFETCHT1      (R11)
+	VMOVUPS         (DX)(DI*1), Z15
+	PREFETCHT1      64(R11)
+	VMOVUPS         (DX)(DI*2), Z16
+	PREFETCHT1      128(R11)
+	VMOVUPS         (DX)(R10*1), Z17
+	PREFETCHT1      192(R11)
 	VPERMILPS       Z8, Z12, Z18
 	VFMADD231PS     Z14, Z18, Z0
 	VPERMILPS       Z9, Z12, Z18
@@ -27018,14 +27065,14 @@ group7:
 	VPSRLD          $0x02, Z9, Z9
 	VPSRLD          $0x02, Z10, Z10
 	VPSRLD          $0x02, Z11, Z11
-	VMOVUPS         64(BX), Z14
-	PREFETCHT0      2112(BX)
-	VMOVUPS         64(BX)(R8*1), Z15
-	PREFETCHT0      2112(BX)(R8*1)
-	VMOVUPS         64(BX)(R8*2), Z16
-	PREFETCHT0      2112(BX)(R8*2)
-	VMOVUPS         64(BX)(R11*1), Z17
-	PREFETCHT0      2112(BX)(R11*1)
+	VMOVUPS         64(DX), Z14
+	PREFETCHT1      256(R11)
+	VMOVUPS         64(DX)(DI*1), Z15
+	PREFETCHT1      320(R11)
+	VMOVUPS         64(DX)(DI*2), Z16
+	PREFETCHT1      384(R11)
+	VMOVUPS         64(DX)(R10*1), Z17
+	PREFETCHT1      448(R11)
 	VPERMILPS       Z8, Z12, Z18
 	VFMADD231PS     Z14, Z18, Z0
 	VPERMILPS       Z9, Z12, Z18
@@ -27047,42 +27094,43 @@ group7:
 	VPSRLD          $0x02, Z10, Z10
 	VPSRLD          $0x02, Z11, Z11
 	ADDQ            $+16, R12
-	ADDQ            $+128, BX
+	ADDQ            $+128, DX
+	ADDQ            $+512, R11
 	DECQ            R13
 	JNZ             group7
 
 end6:
-	LEAQ         (BX)(R11*1), BX
-	LEAQ         (SI)(R10*1), SI
+	LEAQ         (DX)(R10*1), DX
+	LEAQ         (BX)(R9*1), BX
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         CX, R12
+	MOVQ         CX, R11
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R12)
+	VMOVUPS      Z0, (R11)
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, 64(R12)
+	VMOVUPS      Z2, 64(R11)
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, 128(R12)
+	VMOVUPS      Z4, 128(R11)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 192(R12)
-	MOVQ         ldy+8(FP), R13
-	ADDQ         R13, R12
+	VMOVUPS      Z6, 192(R11)
+	MOVQ         ldy+8(FP), R12
+	ADDQ         R12, R11
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, (R12)
+	VMOVUPS      Z1, (R11)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(R12)
+	VMOVUPS      Z3, 64(R11)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 128(R12)
+	VMOVUPS      Z5, 128(R11)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 192(R12)
+	VMOVUPS      Z7, 192(R11)
 	ADDQ         $+256, CX
 	ADDQ         $-4, AX
 	JMP          slabs2
@@ -27092,9 +27140,12 @@ rest3:
 	JZ    end1
 
 slab8:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Z0
 	VMOVAPS Z0, Z1
-	ADDQ    $+64, DX
+	ADDQ    $+64, DI
+	MOVQ    DI, bias+64(FP)
+	LEAQ    4096(DX), DI
 	MOVQ    x+16(FP), R8
 	MOVQ    k+56(FP), R9
 	SHRQ    $0x02, R9
@@ -27102,8 +27153,8 @@ slab8:
 word9:
 	CMPQ         R9, $+7
 	JLE          rest10
-	VMOVUPS      (SI), Z2
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z2
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z2, Z3
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z4
 	VBROADCASTSS sparsegenConstants<>+56(SB), Z5
@@ -27114,164 +27165,166 @@ word9:
 	VPANDD       Z4, Z3, Z3
 	VPADDD       Z5, Z3, Z3
 	VMOVUPS      (R8), Z4
-	VMOVUPS      (R8)(DI*1), Z5
-	VMOVUPS      (BX), Z6
-	PREFETCHT0   2048(BX)
+	VMOVUPS      (R8)(SI*1), Z5
+	VMOVUPS      (DX), Z6
+	PREFETCHT1   (DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      64(BX), Z6
-	PREFETCHT0   2112(BX)
+	VMOVUPS      64(DX), Z6
+	PREFETCHT1   64(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      128(BX), Z6
-	PREFETCHT0   2176(BX)
+	VMOVUPS      128(DX), Z6
+	PREFETCHT1   128(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      192(BX), Z6
-	PREFETCHT0   2240(BX)
+	VMOVUPS      192(DX), Z6
+	PREFETCHT1   192(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      256(BX), Z6
-	PREFETCHT0   2304(BX)
+	VMOVUPS      256(DX), Z6
+	PREFETCHT1   256(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      320(BX), Z6
-	PREFETCHT0   2368(BX)
+	VMOVUPS      320(DX), Z6
+	PREFETCHT1   320(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      384(BX), Z6
-	PREFETCHT0   2432(BX)
+	VMOVUPS      384(DX), Z6
+	PREFETCHT1   384(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      448(BX), Z6
-	PREFETCHT0   2496(BX)
+	VMOVUPS      448(DX), Z6
+	PREFETCHT1   448(DI)
 	VPERMPS      Z4, Z3, Z4
 	VFMADD231PS  Z6, Z4, Z0
 	VPERMPS      Z5, Z3, Z4
 	VFMADD231PS  Z6, Z4, Z1
 	VPSRLD       $0x04, Z3, Z3
 	VMOVUPS      64(R8), Z4
-	VMOVUPS      64(R8)(DI*1), Z5
-	VMOVUPS      512(BX), Z6
-	PREFETCHT0   2560(BX)
+	VMOVUPS      64(R8)(SI*1), Z5
+	VMOVUPS      512(DX), Z6
+	PREFETCHT1   512(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      576(BX), Z6
-	PREFETCHT0   2624(BX)
+	VMOVUPS      576(DX), Z6
+	PREFETCHT1   576(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      640(BX), Z6
-	PREFETCHT0   2688(BX)
+	VMOVUPS      640(DX), Z6
+	PREFETCHT1   640(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      704(BX), Z6
-	PREFETCHT0   2752(BX)
+	VMOVUPS      704(DX), Z6
+	PREFETCHT1   704(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      768(BX), Z6
-	PREFETCHT0   2816(BX)
+	VMOVUPS      768(DX), Z6
+	PREFETCHT1   768(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z2, Z2
-	VMOVUPS      832(BX), Z6
-	PREFETCHT0   2880(BX)
+	VMOVUPS      832(DX), Z6
+	PREFETCHT1   832(DI)
 	VPERMPS      Z4, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z3, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VPSRLD       $0x04, Z3, Z3
-	VMOVUPS      896(BX), Z6
-	PREFETCHT0   2944(BX)
+	VMOVUPS      896(DX), Z6
+	PREFETCHT1   896(DI)
 	VPERMPS      Z4, Z2, Z7
 	VFMADD231PS  Z6, Z7, Z0
 	VPERMPS      Z5, Z2, Z2
 	VFMADD231PS  Z6, Z2, Z1
-	VMOVUPS      960(BX), Z2
-	PREFETCHT0   3008(BX)
+	VMOVUPS      960(DX), Z2
+	PREFETCHT1   960(DI)
 	VPERMPS      Z4, Z3, Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VPERMPS      Z5, Z3, Z3
 	VFMADD231PS  Z2, Z3, Z1
 	ADDQ         $+128, R8
-	ADDQ         $+1024, BX
+	ADDQ         $+1024, DX
+	ADDQ         $+1024, DI
 	ADDQ         $-8, R9
 	JMP          word9
 
 rest10:
 	TESTQ   R9, R9
 	JZ      end11
-	VMOVUPS (SI), Z2
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z2
+	ADDQ    $+64, BX
 
 group12:
 	VBROADCASTF32X4 (R8), Z3
-	VBROADCASTF32X4 (R8)(DI*1), Z4
-	VMOVUPS         (BX), Z5
-	PREFETCHT0      2048(BX)
+	VBROADCASTF32X4 (R8)(SI*1), Z4
+	VMOVUPS         (DX), Z5
+	PREFETCHT1      (DI)
 	VPERMILPS       Z2, Z3, Z6
 	VFMADD231PS     Z5, Z6, Z0
 	VPERMILPS       Z2, Z4, Z6
 	VFMADD231PS     Z5, Z6, Z1
 	VPSRLD          $0x02, Z2, Z2
-	VMOVUPS         64(BX), Z5
-	PREFETCHT0      2112(BX)
+	VMOVUPS         64(DX), Z5
+	PREFETCHT1      64(DI)
 	VPERMILPS       Z2, Z3, Z3
 	VFMADD231PS     Z5, Z3, Z0
 	VPERMILPS       Z2, Z4, Z3
 	VFMADD231PS     Z5, Z3, Z1
 	VPSRLD          $0x02, Z2, Z2
 	ADDQ            $+16, R8
-	ADDQ            $+128, BX
+	ADDQ            $+128, DX
+	ADDQ            $+128, DI
 	DECQ            R9
 	JNZ             group12
 
 end11:
 	VBROADCASTSS lo+72(FP), Z2
 	VBROADCASTSS hi+76(FP), Z3
-	MOVQ         CX, R8
+	MOVQ         CX, DI
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Z0, (DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z1, (DI)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab8
@@ -27302,515 +27355,516 @@ GLOBL sparsegenConstants<>(SB), RODATA|NOPTR, $60
 TEXT ·lanesNM_f32_s16_b4_n2m4_avx2(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
 	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
+	IMUL3Q $+3, DI, DI
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), R8
+	VMOVUPS (R8), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	VMOVUPS 32(DX), Y4
+	VMOVUPS 32(R8), Y4
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), R9
-	MOVQ    k+56(FP), R10
-	SHRQ    $0x02, R10
+	ADDQ    $+64, R8
+	MOVQ    R8, bias+64(FP)
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+	SHRQ    $0x02, R9
 
 word3:
-	CMPQ           R10, $+7
+	CMPQ           R9, $+7
 	JLE            rest4
-	VMOVUPS        (SI), Y8
-	VMOVUPS        32(SI), Y9
-	ADDQ           $+64, SI
-	VMOVUPS        (BX), Y10
-	VMOVUPS        32(BX), Y11
-	VBROADCASTF128 (R9), Y12
+	VMOVUPS        (BX), Y8
+	VMOVUPS        32(BX), Y9
+	ADDQ           $+64, BX
+	VMOVUPS        (DX), Y10
+	VMOVUPS        32(DX), Y11
+	VBROADCASTF128 (R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R9)(DI*1), Y12
+	VBROADCASTF128 (R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R9)(DI*2), Y12
+	VBROADCASTF128 (R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R9)(R8*1), Y12
+	VBROADCASTF128 (R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        64(BX), Y10
-	VMOVUPS        96(BX), Y11
-	VBROADCASTF128 (R9), Y12
+	VMOVUPS        64(DX), Y10
+	VMOVUPS        96(DX), Y11
+	VBROADCASTF128 (R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R9)(DI*1), Y12
+	VBROADCASTF128 (R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R9)(DI*2), Y12
+	VBROADCASTF128 (R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R9)(R8*1), Y12
+	VBROADCASTF128 (R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        128(BX), Y10
-	VMOVUPS        160(BX), Y11
-	VBROADCASTF128 16(R9), Y12
+	VMOVUPS        128(DX), Y10
+	VMOVUPS        160(DX), Y11
+	VBROADCASTF128 16(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 16(R9)(DI*1), Y12
+	VBROADCASTF128 16(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 16(R9)(DI*2), Y12
+	VBROADCASTF128 16(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 16(R9)(R8*1), Y12
+	VBROADCASTF128 16(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        192(BX), Y10
-	VMOVUPS        224(BX), Y11
-	VBROADCASTF128 16(R9), Y12
+	VMOVUPS        192(DX), Y10
+	VMOVUPS        224(DX), Y11
+	VBROADCASTF128 16(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 16(R9)(DI*1), Y12
+	VBROADCASTF128 16(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 16(R9)(DI*2), Y12
+	VBROADCASTF128 16(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 16(R9)(R8*1), Y12
+	VBROADCASTF128 16(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        256(BX), Y10
-	VMOVUPS        288(BX), Y11
-	VBROADCASTF128 32(R9), Y12
+	VMOVUPS        256(DX), Y10
+	VMOVUPS        288(DX), Y11
+	VBROADCASTF128 32(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 32(R9)(DI*1), Y12
+	VBROADCASTF128 32(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 32(R9)(DI*2), Y12
+	VBROADCASTF128 32(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 32(R9)(R8*1), Y12
+	VBROADCASTF128 32(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        320(BX), Y10
-	VMOVUPS        352(BX), Y11
-	VBROADCASTF128 32(R9), Y12
+	VMOVUPS        320(DX), Y10
+	VMOVUPS        352(DX), Y11
+	VBROADCASTF128 32(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 32(R9)(DI*1), Y12
+	VBROADCASTF128 32(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 32(R9)(DI*2), Y12
+	VBROADCASTF128 32(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 32(R9)(R8*1), Y12
+	VBROADCASTF128 32(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        384(BX), Y10
-	VMOVUPS        416(BX), Y11
-	VBROADCASTF128 48(R9), Y12
+	VMOVUPS        384(DX), Y10
+	VMOVUPS        416(DX), Y11
+	VBROADCASTF128 48(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 48(R9)(DI*1), Y12
+	VBROADCASTF128 48(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 48(R9)(DI*2), Y12
+	VBROADCASTF128 48(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 48(R9)(R8*1), Y12
+	VBROADCASTF128 48(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        448(BX), Y10
-	VMOVUPS        480(BX), Y11
-	VBROADCASTF128 48(R9), Y12
+	VMOVUPS        448(DX), Y10
+	VMOVUPS        480(DX), Y11
+	VBROADCASTF128 48(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 48(R9)(DI*1), Y12
+	VBROADCASTF128 48(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 48(R9)(DI*2), Y12
+	VBROADCASTF128 48(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 48(R9)(R8*1), Y12
+	VBROADCASTF128 48(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        512(BX), Y10
-	VMOVUPS        544(BX), Y11
-	VBROADCASTF128 64(R9), Y12
+	VMOVUPS        512(DX), Y10
+	VMOVUPS        544(DX), Y11
+	VBROADCASTF128 64(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 64(R9)(DI*1), Y12
+	VBROADCASTF128 64(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 64(R9)(DI*2), Y12
+	VBROADCASTF128 64(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 64(R9)(R8*1), Y12
+	VBROADCASTF128 64(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        576(BX), Y10
-	VMOVUPS        608(BX), Y11
-	VBROADCASTF128 64(R9), Y12
+	VMOVUPS        576(DX), Y10
+	VMOVUPS        608(DX), Y11
+	VBROADCASTF128 64(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 64(R9)(DI*1), Y12
+	VBROADCASTF128 64(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 64(R9)(DI*2), Y12
+	VBROADCASTF128 64(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 64(R9)(R8*1), Y12
+	VBROADCASTF128 64(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        640(BX), Y10
-	VMOVUPS        672(BX), Y11
-	VBROADCASTF128 80(R9), Y12
+	VMOVUPS        640(DX), Y10
+	VMOVUPS        672(DX), Y11
+	VBROADCASTF128 80(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 80(R9)(DI*1), Y12
+	VBROADCASTF128 80(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 80(R9)(DI*2), Y12
+	VBROADCASTF128 80(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 80(R9)(R8*1), Y12
+	VBROADCASTF128 80(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        704(BX), Y10
-	VMOVUPS        736(BX), Y11
-	VBROADCASTF128 80(R9), Y12
+	VMOVUPS        704(DX), Y10
+	VMOVUPS        736(DX), Y11
+	VBROADCASTF128 80(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 80(R9)(DI*1), Y12
+	VBROADCASTF128 80(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 80(R9)(DI*2), Y12
+	VBROADCASTF128 80(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 80(R9)(R8*1), Y12
+	VBROADCASTF128 80(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        768(BX), Y10
-	VMOVUPS        800(BX), Y11
-	VBROADCASTF128 96(R9), Y12
+	VMOVUPS        768(DX), Y10
+	VMOVUPS        800(DX), Y11
+	VBROADCASTF128 96(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 96(R9)(DI*1), Y12
+	VBROADCASTF128 96(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 96(R9)(DI*2), Y12
+	VBROADCASTF128 96(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 96(R9)(R8*1), Y12
+	VBROADCASTF128 96(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        832(BX), Y10
-	VMOVUPS        864(BX), Y11
-	VBROADCASTF128 96(R9), Y12
+	VMOVUPS        832(DX), Y10
+	VMOVUPS        864(DX), Y11
+	VBROADCASTF128 96(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 96(R9)(DI*1), Y12
+	VBROADCASTF128 96(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 96(R9)(DI*2), Y12
+	VBROADCASTF128 96(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 96(R9)(R8*1), Y12
+	VBROADCASTF128 96(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        896(BX), Y10
-	VMOVUPS        928(BX), Y11
-	VBROADCASTF128 112(R9), Y12
+	VMOVUPS        896(DX), Y10
+	VMOVUPS        928(DX), Y11
+	VBROADCASTF128 112(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 112(R9)(DI*1), Y12
+	VBROADCASTF128 112(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 112(R9)(DI*2), Y12
+	VBROADCASTF128 112(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 112(R9)(R8*1), Y12
+	VBROADCASTF128 112(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        960(BX), Y10
-	VMOVUPS        992(BX), Y11
-	VBROADCASTF128 112(R9), Y12
+	VMOVUPS        960(DX), Y10
+	VMOVUPS        992(DX), Y11
+	VBROADCASTF128 112(R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 112(R9)(DI*1), Y12
+	VBROADCASTF128 112(R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 112(R9)(DI*2), Y12
+	VBROADCASTF128 112(R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 112(R9)(R8*1), Y12
+	VBROADCASTF128 112(R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y8
 	VFMADD231PS    Y10, Y8, Y3
 	VPERMILPS      Y9, Y12, Y8
 	VFMADD231PS    Y11, Y8, Y7
-	ADDQ           $+128, R9
-	ADDQ           $+1024, BX
-	ADDQ           $-8, R10
+	ADDQ           $+128, R8
+	ADDQ           $+1024, DX
+	ADDQ           $-8, R9
 	JMP            word3
 
 rest4:
-	TESTQ   R10, R10
+	TESTQ   R9, R9
 	JZ      end5
-	VMOVUPS (SI), Y8
-	VMOVUPS 32(SI), Y9
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	ADDQ    $+64, BX
 
 group6:
-	VMOVUPS        (BX), Y10
-	VMOVUPS        32(BX), Y11
-	VBROADCASTF128 (R9), Y12
+	VMOVUPS        (DX), Y10
+	VMOVUPS        32(DX), Y11
+	VBROADCASTF128 (R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R9)(DI*1), Y12
+	VBROADCASTF128 (R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R9)(DI*2), Y12
+	VBROADCASTF128 (R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R9)(R8*1), Y12
+	VBROADCASTF128 (R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	VMOVUPS        64(BX), Y10
-	VMOVUPS        96(BX), Y11
-	VBROADCASTF128 (R9), Y12
+	VMOVUPS        64(DX), Y10
+	VMOVUPS        96(DX), Y11
+	VBROADCASTF128 (R8), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y0
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y4
-	VBROADCASTF128 (R9)(DI*1), Y12
+	VBROADCASTF128 (R8)(SI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y1
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y5
-	VBROADCASTF128 (R9)(DI*2), Y12
+	VBROADCASTF128 (R8)(SI*2), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y2
 	VPERMILPS      Y9, Y12, Y12
 	VFMADD231PS    Y11, Y12, Y6
-	VBROADCASTF128 (R9)(R8*1), Y12
+	VBROADCASTF128 (R8)(DI*1), Y12
 	VPERMILPS      Y8, Y12, Y13
 	VFMADD231PS    Y10, Y13, Y3
 	VPERMILPS      Y9, Y12, Y10
 	VFMADD231PS    Y11, Y10, Y7
 	VPSRLD         $0x02, Y8, Y8
 	VPSRLD         $0x02, Y9, Y9
-	ADDQ           $+16, R9
-	ADDQ           $+128, BX
-	DECQ           R10
+	ADDQ           $+16, R8
+	ADDQ           $+128, DX
+	DECQ           R9
 	JNZ            group6
 
 end5:
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         CX, R9
+	MOVQ         CX, R8
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R9)
+	VMOVUPS      Y0, (R8)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y4, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R9)
+	VMOVUPS      Y1, (R8)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y5, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (R9)
+	VMOVUPS      Y2, (R8)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 32(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Y6, 32(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, (R9)
+	VMOVUPS      Y3, (R8)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(R9)
+	VMOVUPS      Y7, 32(R8)
 	ADDQ         $+64, CX
 	DECQ         AX
 	JNZ          slab2
@@ -27822,32 +27876,34 @@ end5:
 TEXT ·lanesNM_f32_s16_b4_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
 	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
-	MOVQ   k+56(FP), R9
-	SHRQ   $0x02, R9
-	LEAQ   7(R9), R10
-	IMUL3Q $+268435456, R10, R10
-	SHRQ   $0x1f, R10
-	IMUL3Q $+64, R10, R10
-	IMUL3Q $+128, R9, R9
+	IMUL3Q $+3, DI, DI
+	MOVQ   k+56(FP), R8
+	SHRQ   $0x02, R8
+	LEAQ   7(R8), R9
+	IMUL3Q $+268435456, R9, R9
+	SHRQ   $0x1f, R9
+	IMUL3Q $+64, R9, R9
+	IMUL3Q $+128, R8, R8
 
 slabs2:
 	CMPQ    AX, $+1
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R10
+	VMOVUPS (R10), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(R10), Z4
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	ADDQ    $+128, DX
+	ADDQ    $+128, R10
+	MOVQ    R10, bias+64(FP)
+	LEAQ    (DX)(R8*2), R10
 	MOVQ    x+16(FP), R11
 	MOVQ    k+56(FP), R12
 	SHRQ    $0x02, R12
@@ -27855,9 +27911,9 @@ slabs2:
 word4:
 	CMPQ         R12, $+7
 	JLE          rest5
-	VMOVUPS      (SI), Z8
-	VMOVUPS      (SI)(R10*1), Z9
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z8
+	VMOVUPS      (BX)(R9*1), Z9
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z8, Z10
 	VPSRLD       $0x02, Z9, Z11
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z12
@@ -27873,13 +27929,13 @@ word4:
 	VPANDD       Z12, Z11, Z11
 	VPADDD       Z13, Z11, Z11
 	VMOVUPS      (R11), Z12
-	VMOVUPS      (R11)(DI*1), Z13
-	VMOVUPS      (R11)(DI*2), Z14
-	VMOVUPS      (R11)(R8*1), Z15
-	VMOVUPS      (BX), Z16
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R9*1), Z17
-	PREFETCHT0   2048(BX)(R9*1)
+	VMOVUPS      (R11)(SI*1), Z13
+	VMOVUPS      (R11)(SI*2), Z14
+	VMOVUPS      (R11)(DI*1), Z15
+	VMOVUPS      (DX), Z16
+	PREFETCHT1   (R10)
+	VMOVUPS      (DX)(R8*1), Z17
+	PREFETCHT1   64(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -27898,10 +27954,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      64(BX), Z16
-	PREFETCHT0   2112(BX)
-	VMOVUPS      64(BX)(R9*1), Z17
-	PREFETCHT0   2112(BX)(R9*1)
+	VMOVUPS      64(DX), Z16
+	PREFETCHT1   128(R10)
+	VMOVUPS      64(DX)(R8*1), Z17
+	PREFETCHT1   192(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -27920,10 +27976,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      128(BX), Z16
-	PREFETCHT0   2176(BX)
-	VMOVUPS      128(BX)(R9*1), Z17
-	PREFETCHT0   2176(BX)(R9*1)
+	VMOVUPS      128(DX), Z16
+	PREFETCHT1   256(R10)
+	VMOVUPS      128(DX)(R8*1), Z17
+	PREFETCHT1   320(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -27942,10 +27998,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      192(BX), Z16
-	PREFETCHT0   2240(BX)
-	VMOVUPS      192(BX)(R9*1), Z17
-	PREFETCHT0   2240(BX)(R9*1)
+	VMOVUPS      192(DX), Z16
+	PREFETCHT1   384(R10)
+	VMOVUPS      192(DX)(R8*1), Z17
+	PREFETCHT1   448(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -27964,10 +28020,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      256(BX), Z16
-	PREFETCHT0   2304(BX)
-	VMOVUPS      256(BX)(R9*1), Z17
-	PREFETCHT0   2304(BX)(R9*1)
+	VMOVUPS      256(DX), Z16
+	PREFETCHT1   512(R10)
+	VMOVUPS      256(DX)(R8*1), Z17
+	PREFETCHT1   576(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -27986,10 +28042,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      320(BX), Z16
-	PREFETCHT0   2368(BX)
-	VMOVUPS      320(BX)(R9*1), Z17
-	PREFETCHT0   2368(BX)(R9*1)
+	VMOVUPS      320(DX), Z16
+	PREFETCHT1   640(R10)
+	VMOVUPS      320(DX)(R8*1), Z17
+	PREFETCHT1   704(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -28008,10 +28064,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      384(BX), Z16
-	PREFETCHT0   2432(BX)
-	VMOVUPS      384(BX)(R9*1), Z17
-	PREFETCHT0   2432(BX)(R9*1)
+	VMOVUPS      384(DX), Z16
+	PREFETCHT1   768(R10)
+	VMOVUPS      384(DX)(R8*1), Z17
+	PREFETCHT1   832(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -28030,10 +28086,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      448(BX), Z16
-	PREFETCHT0   2496(BX)
-	VMOVUPS      448(BX)(R9*1), Z17
-	PREFETCHT0   2496(BX)(R9*1)
+	VMOVUPS      448(DX), Z16
+	PREFETCHT1   896(R10)
+	VMOVUPS      448(DX)(R8*1), Z17
+	PREFETCHT1   960(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z12
@@ -28053,13 +28109,13 @@ word4:
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
 	VMOVUPS      64(R11), Z12
-	VMOVUPS      64(R11)(DI*1), Z13
-	VMOVUPS      64(R11)(DI*2), Z14
-	VMOVUPS      64(R11)(R8*1), Z15
-	VMOVUPS      512(BX), Z16
-	PREFETCHT0   2560(BX)
-	VMOVUPS      512(BX)(R9*1), Z17
-	PREFETCHT0   2560(BX)(R9*1)
+	VMOVUPS      64(R11)(SI*1), Z13
+	VMOVUPS      64(R11)(SI*2), Z14
+	VMOVUPS      64(R11)(DI*1), Z15
+	VMOVUPS      512(DX), Z16
+	PREFETCHT1   1024(R10)
+	VMOVUPS      512(DX)(R8*1), Z17
+	PREFETCHT1   1088(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -28078,10 +28134,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      576(BX), Z16
-	PREFETCHT0   2624(BX)
-	VMOVUPS      576(BX)(R9*1), Z17
-	PREFETCHT0   2624(BX)(R9*1)
+	VMOVUPS      576(DX), Z16
+	PREFETCHT1   1152(R10)
+	VMOVUPS      576(DX)(R8*1), Z17
+	PREFETCHT1   1216(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -28100,10 +28156,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      640(BX), Z16
-	PREFETCHT0   2688(BX)
-	VMOVUPS      640(BX)(R9*1), Z17
-	PREFETCHT0   2688(BX)(R9*1)
+	VMOVUPS      640(DX), Z16
+	PREFETCHT1   1280(R10)
+	VMOVUPS      640(DX)(R8*1), Z17
+	PREFETCHT1   1344(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -28122,10 +28178,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      704(BX), Z16
-	PREFETCHT0   2752(BX)
-	VMOVUPS      704(BX)(R9*1), Z17
-	PREFETCHT0   2752(BX)(R9*1)
+	VMOVUPS      704(DX), Z16
+	PREFETCHT1   1408(R10)
+	VMOVUPS      704(DX)(R8*1), Z17
+	PREFETCHT1   1472(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -28144,10 +28200,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      768(BX), Z16
-	PREFETCHT0   2816(BX)
-	VMOVUPS      768(BX)(R9*1), Z17
-	PREFETCHT0   2816(BX)(R9*1)
+	VMOVUPS      768(DX), Z16
+	PREFETCHT1   1536(R10)
+	VMOVUPS      768(DX)(R8*1), Z17
+	PREFETCHT1   1600(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -28166,10 +28222,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z8, Z8
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      832(BX), Z16
-	PREFETCHT0   2880(BX)
-	VMOVUPS      832(BX)(R9*1), Z17
-	PREFETCHT0   2880(BX)(R9*1)
+	VMOVUPS      832(DX), Z16
+	PREFETCHT1   1664(R10)
+	VMOVUPS      832(DX)(R8*1), Z17
+	PREFETCHT1   1728(R10)
 	VPERMPS      Z12, Z10, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z11, Z18
@@ -28188,10 +28244,10 @@ word4:
 	VFMADD231PS  Z17, Z16, Z7
 	VPSRLD       $0x04, Z10, Z10
 	VPSRLD       $0x04, Z11, Z11
-	VMOVUPS      896(BX), Z16
-	PREFETCHT0   2944(BX)
-	VMOVUPS      896(BX)(R9*1), Z17
-	PREFETCHT0   2944(BX)(R9*1)
+	VMOVUPS      896(DX), Z16
+	PREFETCHT1   1792(R10)
+	VMOVUPS      896(DX)(R8*1), Z17
+	PREFETCHT1   1856(R10)
 	VPERMPS      Z12, Z8, Z18
 	VFMADD231PS  Z16, Z18, Z0
 	VPERMPS      Z12, Z9, Z18
@@ -28208,10 +28264,10 @@ word4:
 	VFMADD231PS  Z16, Z8, Z3
 	VPERMPS      Z15, Z9, Z8
 	VFMADD231PS  Z17, Z8, Z7
-	VMOVUPS      960(BX), Z8
-	PREFETCHT0   3008(BX)
-	VMOVUPS      960(BX)(R9*1), Z9
-	PREFETCHT0   3008(BX)(R9*1)
+	VMOVUPS      960(DX), Z8
+	PREFETCHT1   1920(R10)
+	VMOVUPS      960(DX)(R8*1), Z9
+	PREFETCHT1   1984(R10)
 	VPERMPS      Z12, Z10, Z16
 	VFMADD231PS  Z8, Z16, Z0
 	VPERMPS      Z12, Z11, Z12
@@ -28229,26 +28285,27 @@ word4:
 	VPERMPS      Z15, Z11, Z8
 	VFMADD231PS  Z9, Z8, Z7
 	ADDQ         $+128, R11
-	ADDQ         $+1024, BX
+	ADDQ         $+1024, DX
+	ADDQ         $+2048, R10
 	ADDQ         $-8, R12
 	JMP          word4
 
 rest5:
 	TESTQ   R12, R12
 	JZ      end6
-	VMOVUPS (SI), Z8
-	VMOVUPS (SI)(R10*1), Z9
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z8
+	VMOVUPS (BX)(R9*1), Z9
+	ADDQ    $+64, BX
 
 group7:
 	VBROADCASTF32X4 (R11), Z10
-	VBROADCASTF32X4 (R11)(DI*1), Z11
-	VBROADCASTF32X4 (R11)(DI*2), Z12
-	VBROADCASTF32X4 (R11)(R8*1), Z13
-	VMOVUPS         (BX), Z14
-	PREFETCHT0      2048(BX)
-	VMOVUPS         (BX)(R9*1), Z15
-	PREFETCHT0      2048(BX)(R9*1)
+	VBROADCASTF32X4 (R11)(SI*1), Z11
+	VBROADCASTF32X4 (R11)(SI*2), Z12
+	VBROADCASTF32X4 (R11)(DI*1), Z13
+	VMOVUPS         (DX), Z14
+	PREFETCHT1      (R10)
+	VMOVUPS         (DX)(R8*1), Z15
+	PREFETCHT1      64(R10)
 	VPERMILPS       Z8, Z10, Z16
 	VFMADD231PS     Z14, Z16, Z0
 	VPERMILPS       Z9, Z10, Z16
@@ -28267,10 +28324,10 @@ group7:
 	VFMADD231PS     Z15, Z14, Z7
 	VPSRLD          $0x02, Z8, Z8
 	VPSRLD          $0x02, Z9, Z9
-	VMOVUPS         64(BX), Z14
-	PREFETCHT0      2112(BX)
-	VMOVUPS         64(BX)(R9*1), Z15
-	PREFETCHT0      2112(BX)(R9*1)
+	VMOVUPS         64(DX), Z14
+	PREFETCHT1      128(R10)
+	VMOVUPS         64(DX)(R8*1), Z15
+	PREFETCHT1      192(R10)
 	VPERMILPS       Z8, Z10, Z16
 	VFMADD231PS     Z14, Z16, Z0
 	VPERMILPS       Z9, Z10, Z10
@@ -28290,46 +28347,47 @@ group7:
 	VPSRLD          $0x02, Z8, Z8
 	VPSRLD          $0x02, Z9, Z9
 	ADDQ            $+16, R11
-	ADDQ            $+128, BX
+	ADDQ            $+128, DX
+	ADDQ            $+256, R10
 	DECQ            R12
 	JNZ             group7
 
 end6:
+	LEAQ         (DX)(R8*1), DX
 	LEAQ         (BX)(R9*1), BX
-	LEAQ         (SI)(R10*1), SI
 	VBROADCASTSS lo+72(FP), Z8
 	VBROADCASTSS hi+76(FP), Z9
-	MOVQ         CX, R11
+	MOVQ         CX, R10
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z4, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, (R11)
+	VMOVUPS      Z1, (R10)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z5, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z6, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, (R11)
+	VMOVUPS      Z3, (R10)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(R11)
+	VMOVUPS      Z7, 64(R10)
 	ADDQ         $+128, CX
 	ADDQ         $-2, AX
 	JMP          slabs2
@@ -28337,20 +28395,23 @@ end6:
 rest3:
 	TESTQ   AX, AX
 	JZ      end1
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), AX
+	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), AX
-	MOVQ    k+56(FP), DX
-	SHRQ    $0x02, DX
+	ADDQ    $+64, AX
+	MOVQ    AX, bias+64(FP)
+	LEAQ    4096(DX), AX
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
+	SHRQ    $0x02, R9
 
 word8:
-	CMPQ         DX, $+7
+	CMPQ         R9, $+7
 	JLE          rest9
-	VMOVUPS      (SI), Z4
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z4
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z4, Z5
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z6
 	VBROADCASTSS sparsegenConstants<>+56(SB), Z7
@@ -28360,12 +28421,12 @@ word8:
 	VBROADCASTSS sparsegenConstants<>+56(SB), Z7
 	VPANDD       Z6, Z5, Z5
 	VPADDD       Z7, Z5, Z5
-	VMOVUPS      (AX), Z6
-	VMOVUPS      (AX)(DI*1), Z7
-	VMOVUPS      (AX)(DI*2), Z8
-	VMOVUPS      (AX)(R8*1), Z9
-	VMOVUPS      (BX), Z10
-	PREFETCHT0   2048(BX)
+	VMOVUPS      (R8), Z6
+	VMOVUPS      (R8)(SI*1), Z7
+	VMOVUPS      (R8)(SI*2), Z8
+	VMOVUPS      (R8)(DI*1), Z9
+	VMOVUPS      (DX), Z10
+	PREFETCHT1   (AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28375,8 +28436,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      64(BX), Z10
-	PREFETCHT0   2112(BX)
+	VMOVUPS      64(DX), Z10
+	PREFETCHT1   64(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28386,8 +28447,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      128(BX), Z10
-	PREFETCHT0   2176(BX)
+	VMOVUPS      128(DX), Z10
+	PREFETCHT1   128(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28397,8 +28458,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      192(BX), Z10
-	PREFETCHT0   2240(BX)
+	VMOVUPS      192(DX), Z10
+	PREFETCHT1   192(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28408,8 +28469,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      256(BX), Z10
-	PREFETCHT0   2304(BX)
+	VMOVUPS      256(DX), Z10
+	PREFETCHT1   256(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28419,8 +28480,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      320(BX), Z10
-	PREFETCHT0   2368(BX)
+	VMOVUPS      320(DX), Z10
+	PREFETCHT1   320(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28430,8 +28491,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      384(BX), Z10
-	PREFETCHT0   2432(BX)
+	VMOVUPS      384(DX), Z10
+	PREFETCHT1   384(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28441,8 +28502,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      448(BX), Z10
-	PREFETCHT0   2496(BX)
+	VMOVUPS      448(DX), Z10
+	PREFETCHT1   448(AX)
 	VPERMPS      Z6, Z5, Z6
 	VFMADD231PS  Z10, Z6, Z0
 	VPERMPS      Z7, Z5, Z6
@@ -28452,12 +28513,12 @@ word8:
 	VPERMPS      Z9, Z5, Z6
 	VFMADD231PS  Z10, Z6, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      64(AX), Z6
-	VMOVUPS      64(AX)(DI*1), Z7
-	VMOVUPS      64(AX)(DI*2), Z8
-	VMOVUPS      64(AX)(R8*1), Z9
-	VMOVUPS      512(BX), Z10
-	PREFETCHT0   2560(BX)
+	VMOVUPS      64(R8), Z6
+	VMOVUPS      64(R8)(SI*1), Z7
+	VMOVUPS      64(R8)(SI*2), Z8
+	VMOVUPS      64(R8)(DI*1), Z9
+	VMOVUPS      512(DX), Z10
+	PREFETCHT1   512(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28467,8 +28528,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      576(BX), Z10
-	PREFETCHT0   2624(BX)
+	VMOVUPS      576(DX), Z10
+	PREFETCHT1   576(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28478,8 +28539,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      640(BX), Z10
-	PREFETCHT0   2688(BX)
+	VMOVUPS      640(DX), Z10
+	PREFETCHT1   640(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28489,8 +28550,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      704(BX), Z10
-	PREFETCHT0   2752(BX)
+	VMOVUPS      704(DX), Z10
+	PREFETCHT1   704(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28500,8 +28561,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      768(BX), Z10
-	PREFETCHT0   2816(BX)
+	VMOVUPS      768(DX), Z10
+	PREFETCHT1   768(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28511,8 +28572,8 @@ word8:
 	VPERMPS      Z9, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z4, Z4
-	VMOVUPS      832(BX), Z10
-	PREFETCHT0   2880(BX)
+	VMOVUPS      832(DX), Z10
+	PREFETCHT1   832(AX)
 	VPERMPS      Z6, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z5, Z11
@@ -28522,8 +28583,8 @@ word8:
 	VPERMPS      Z9, Z5, Z11
 	VFMADD231PS  Z10, Z11, Z3
 	VPSRLD       $0x04, Z5, Z5
-	VMOVUPS      896(BX), Z10
-	PREFETCHT0   2944(BX)
+	VMOVUPS      896(DX), Z10
+	PREFETCHT1   896(AX)
 	VPERMPS      Z6, Z4, Z11
 	VFMADD231PS  Z10, Z11, Z0
 	VPERMPS      Z7, Z4, Z11
@@ -28532,8 +28593,8 @@ word8:
 	VFMADD231PS  Z10, Z11, Z2
 	VPERMPS      Z9, Z4, Z4
 	VFMADD231PS  Z10, Z4, Z3
-	VMOVUPS      960(BX), Z4
-	PREFETCHT0   3008(BX)
+	VMOVUPS      960(DX), Z4
+	PREFETCHT1   960(AX)
 	VPERMPS      Z6, Z5, Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VPERMPS      Z7, Z5, Z6
@@ -28542,24 +28603,25 @@ word8:
 	VFMADD231PS  Z4, Z6, Z2
 	VPERMPS      Z9, Z5, Z5
 	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         $+128, AX
-	ADDQ         $+1024, BX
-	ADDQ         $-8, DX
+	ADDQ         $+128, R8
+	ADDQ         $+1024, DX
+	ADDQ         $+1024, AX
+	ADDQ         $-8, R9
 	JMP          word8
 
 rest9:
-	TESTQ   DX, DX
+	TESTQ   R9, R9
 	JZ      end10
-	VMOVUPS (SI), Z4
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z4
+	ADDQ    $+64, BX
 
 group11:
-	VBROADCASTF32X4 (AX), Z5
-	VBROADCASTF32X4 (AX)(DI*1), Z6
-	VBROADCASTF32X4 (AX)(DI*2), Z7
-	VBROADCASTF32X4 (AX)(R8*1), Z8
-	VMOVUPS         (BX), Z9
-	PREFETCHT0      2048(BX)
+	VBROADCASTF32X4 (R8), Z5
+	VBROADCASTF32X4 (R8)(SI*1), Z6
+	VBROADCASTF32X4 (R8)(SI*2), Z7
+	VBROADCASTF32X4 (R8)(DI*1), Z8
+	VMOVUPS         (DX), Z9
+	PREFETCHT1      (AX)
 	VPERMILPS       Z4, Z5, Z10
 	VFMADD231PS     Z9, Z10, Z0
 	VPERMILPS       Z4, Z6, Z10
@@ -28569,8 +28631,8 @@ group11:
 	VPERMILPS       Z4, Z8, Z10
 	VFMADD231PS     Z9, Z10, Z3
 	VPSRLD          $0x02, Z4, Z4
-	VMOVUPS         64(BX), Z9
-	PREFETCHT0      2112(BX)
+	VMOVUPS         64(DX), Z9
+	PREFETCHT1      64(AX)
 	VPERMILPS       Z4, Z5, Z5
 	VFMADD231PS     Z9, Z5, Z0
 	VPERMILPS       Z4, Z6, Z5
@@ -28580,9 +28642,10 @@ group11:
 	VPERMILPS       Z4, Z8, Z5
 	VFMADD231PS     Z9, Z5, Z3
 	VPSRLD          $0x02, Z4, Z4
-	ADDQ            $+16, AX
-	ADDQ            $+128, BX
-	DECQ            DX
+	ADDQ            $+16, R8
+	ADDQ            $+128, DX
+	ADDQ            $+128, AX
+	DECQ            R9
 	JNZ             group11
 
 end10:
@@ -28618,28 +28681,28 @@ end1:
 TEXT ·lanesNM_f32_s16_b8_n2m4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
 	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
 	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
+	IMUL3Q $+5, R8, R8
 	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+5, R9, R9
-	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+7, R10, R10
-	MOVQ   k+56(FP), R11
-	SHRQ   $0x02, R11
-	LEAQ   7(R11), R12
-	IMUL3Q $+268435456, R12, R12
-	SHRQ   $0x1f, R12
-	IMUL3Q $+64, R12, R12
-	IMUL3Q $+128, R11, R11
+	IMUL3Q $+7, R9, R9
+	MOVQ   k+56(FP), R10
+	SHRQ   $0x02, R10
+	LEAQ   7(R10), R11
+	IMUL3Q $+268435456, R11, R11
+	SHRQ   $0x1f, R11
+	IMUL3Q $+64, R11, R11
+	IMUL3Q $+128, R10, R10
 
 slabs2:
 	CMPQ    AX, $+1
 	JLE     rest3
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R12
+	VMOVUPS (R12), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -28647,7 +28710,7 @@ slabs2:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(R12), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
@@ -28655,7 +28718,9 @@ slabs2:
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	ADDQ    $+128, DX
+	ADDQ    $+128, R12
+	MOVQ    R12, bias+64(FP)
+	LEAQ    (DX)(R10*2), R12
 	MOVQ    x+16(FP), R13
 	MOVQ    k+56(FP), R14
 	SHRQ    $0x02, R14
@@ -28663,9 +28728,9 @@ slabs2:
 word4:
 	CMPQ         R14, $+7
 	JLE          rest5
-	VMOVUPS      (SI), Z16
-	VMOVUPS      (SI)(R12*1), Z17
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z16
+	VMOVUPS      (BX)(R11*1), Z17
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z16, Z18
 	VPSRLD       $0x02, Z17, Z19
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z20
@@ -28681,17 +28746,17 @@ word4:
 	VPANDD       Z20, Z19, Z19
 	VPADDD       Z21, Z19, Z19
 	VMOVUPS      (R13), Z20
-	VMOVUPS      (R13)(DI*1), Z21
-	VMOVUPS      (R13)(DI*2), Z22
-	VMOVUPS      (R13)(R8*1), Z23
-	VMOVUPS      (R13)(DI*4), Z24
-	VMOVUPS      (R13)(R9*1), Z25
-	VMOVUPS      (R13)(R8*2), Z26
-	VMOVUPS      (R13)(R10*1), Z27
-	VMOVUPS      (BX), Z28
-	PREFETCHT0   2048(BX)
-	VMOVUPS      (BX)(R11*1), Z29
-	PREFETCHT0   2048(BX)(R11*1)
+	VMOVUPS      (R13)(SI*1), Z21
+	VMOVUPS      (R13)(SI*2), Z22
+	VMOVUPS      (R13)(DI*1), Z23
+	VMOVUPS      (R13)(SI*4), Z24
+	VMOVUPS      (R13)(R8*1), Z25
+	VMOVUPS      (R13)(DI*2), Z26
+	VMOVUPS      (R13)(R9*1), Z27
+	VMOVUPS      (DX), Z28
+	PREFETCHT1   (R12)
+	VMOVUPS      (DX)(R10*1), Z29
+	PREFETCHT1   64(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -28726,10 +28791,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      64(BX), Z28
-	PREFETCHT0   2112(BX)
-	VMOVUPS      64(BX)(R11*1), Z29
-	PREFETCHT0   2112(BX)(R11*1)
+	VMOVUPS      64(DX), Z28
+	PREFETCHT1   128(R12)
+	VMOVUPS      64(DX)(R10*1), Z29
+	PREFETCHT1   192(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -28764,10 +28829,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      128(BX), Z28
-	PREFETCHT0   2176(BX)
-	VMOVUPS      128(BX)(R11*1), Z29
-	PREFETCHT0   2176(BX)(R11*1)
+	VMOVUPS      128(DX), Z28
+	PREFETCHT1   256(R12)
+	VMOVUPS      128(DX)(R10*1), Z29
+	PREFETCHT1   320(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -28802,10 +28867,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      192(BX), Z28
-	PREFETCHT0   2240(BX)
-	VMOVUPS      192(BX)(R11*1), Z29
-	PREFETCHT0   2240(BX)(R11*1)
+	VMOVUPS      192(DX), Z28
+	PREFETCHT1   384(R12)
+	VMOVUPS      192(DX)(R10*1), Z29
+	PREFETCHT1   448(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -28840,10 +28905,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      256(BX), Z28
-	PREFETCHT0   2304(BX)
-	VMOVUPS      256(BX)(R11*1), Z29
-	PREFETCHT0   2304(BX)(R11*1)
+	VMOVUPS      256(DX), Z28
+	PREFETCHT1   512(R12)
+	VMOVUPS      256(DX)(R10*1), Z29
+	PREFETCHT1   576(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -28878,10 +28943,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      320(BX), Z28
-	PREFETCHT0   2368(BX)
-	VMOVUPS      320(BX)(R11*1), Z29
-	PREFETCHT0   2368(BX)(R11*1)
+	VMOVUPS      320(DX), Z28
+	PREFETCHT1   640(R12)
+	VMOVUPS      320(DX)(R10*1), Z29
+	PREFETCHT1   704(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -28916,10 +28981,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      384(BX), Z28
-	PREFETCHT0   2432(BX)
-	VMOVUPS      384(BX)(R11*1), Z29
-	PREFETCHT0   2432(BX)(R11*1)
+	VMOVUPS      384(DX), Z28
+	PREFETCHT1   768(R12)
+	VMOVUPS      384(DX)(R10*1), Z29
+	PREFETCHT1   832(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -28954,10 +29019,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      448(BX), Z28
-	PREFETCHT0   2496(BX)
-	VMOVUPS      448(BX)(R11*1), Z29
-	PREFETCHT0   2496(BX)(R11*1)
+	VMOVUPS      448(DX), Z28
+	PREFETCHT1   896(R12)
+	VMOVUPS      448(DX)(R10*1), Z29
+	PREFETCHT1   960(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z20
@@ -28993,17 +29058,17 @@ word4:
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
 	VMOVUPS      64(R13), Z20
-	VMOVUPS      64(R13)(DI*1), Z21
-	VMOVUPS      64(R13)(DI*2), Z22
-	VMOVUPS      64(R13)(R8*1), Z23
-	VMOVUPS      64(R13)(DI*4), Z24
-	VMOVUPS      64(R13)(R9*1), Z25
-	VMOVUPS      64(R13)(R8*2), Z26
-	VMOVUPS      64(R13)(R10*1), Z27
-	VMOVUPS      512(BX), Z28
-	PREFETCHT0   2560(BX)
-	VMOVUPS      512(BX)(R11*1), Z29
-	PREFETCHT0   2560(BX)(R11*1)
+	VMOVUPS      64(R13)(SI*1), Z21
+	VMOVUPS      64(R13)(SI*2), Z22
+	VMOVUPS      64(R13)(DI*1), Z23
+	VMOVUPS      64(R13)(SI*4), Z24
+	VMOVUPS      64(R13)(R8*1), Z25
+	VMOVUPS      64(R13)(DI*2), Z26
+	VMOVUPS      64(R13)(R9*1), Z27
+	VMOVUPS      512(DX), Z28
+	PREFETCHT1   1024(R12)
+	VMOVUPS      512(DX)(R10*1), Z29
+	PREFETCHT1   1088(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -29038,10 +29103,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      576(BX), Z28
-	PREFETCHT0   2624(BX)
-	VMOVUPS      576(BX)(R11*1), Z29
-	PREFETCHT0   2624(BX)(R11*1)
+	VMOVUPS      576(DX), Z28
+	PREFETCHT1   1152(R12)
+	VMOVUPS      576(DX)(R10*1), Z29
+	PREFETCHT1   1216(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -29076,10 +29141,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      640(BX), Z28
-	PREFETCHT0   2688(BX)
-	VMOVUPS      640(BX)(R11*1), Z29
-	PREFETCHT0   2688(BX)(R11*1)
+	VMOVUPS      640(DX), Z28
+	PREFETCHT1   1280(R12)
+	VMOVUPS      640(DX)(R10*1), Z29
+	PREFETCHT1   1344(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -29114,10 +29179,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      704(BX), Z28
-	PREFETCHT0   2752(BX)
-	VMOVUPS      704(BX)(R11*1), Z29
-	PREFETCHT0   2752(BX)(R11*1)
+	VMOVUPS      704(DX), Z28
+	PREFETCHT1   1408(R12)
+	VMOVUPS      704(DX)(R10*1), Z29
+	PREFETCHT1   1472(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -29152,10 +29217,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      768(BX), Z28
-	PREFETCHT0   2816(BX)
-	VMOVUPS      768(BX)(R11*1), Z29
-	PREFETCHT0   2816(BX)(R11*1)
+	VMOVUPS      768(DX), Z28
+	PREFETCHT1   1536(R12)
+	VMOVUPS      768(DX)(R10*1), Z29
+	PREFETCHT1   1600(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -29190,10 +29255,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z16, Z16
 	VPSRLD       $0x04, Z17, Z17
-	VMOVUPS      832(BX), Z28
-	PREFETCHT0   2880(BX)
-	VMOVUPS      832(BX)(R11*1), Z29
-	PREFETCHT0   2880(BX)(R11*1)
+	VMOVUPS      832(DX), Z28
+	PREFETCHT1   1664(R12)
+	VMOVUPS      832(DX)(R10*1), Z29
+	PREFETCHT1   1728(R12)
 	VPERMPS      Z20, Z18, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z19, Z30
@@ -29228,10 +29293,10 @@ word4:
 	VFMADD231PS  Z29, Z28, Z15
 	VPSRLD       $0x04, Z18, Z18
 	VPSRLD       $0x04, Z19, Z19
-	VMOVUPS      896(BX), Z28
-	PREFETCHT0   2944(BX)
-	VMOVUPS      896(BX)(R11*1), Z29
-	PREFETCHT0   2944(BX)(R11*1)
+	VMOVUPS      896(DX), Z28
+	PREFETCHT1   1792(R12)
+	VMOVUPS      896(DX)(R10*1), Z29
+	PREFETCHT1   1856(R12)
 	VPERMPS      Z20, Z16, Z30
 	VFMADD231PS  Z28, Z30, Z0
 	VPERMPS      Z20, Z17, Z30
@@ -29264,10 +29329,10 @@ word4:
 	VFMADD231PS  Z28, Z16, Z7
 	VPERMPS      Z27, Z17, Z16
 	VFMADD231PS  Z29, Z16, Z15
-	VMOVUPS      960(BX), Z16
-	PREFETCHT0   3008(BX)
-	VMOVUPS      960(BX)(R11*1), Z17
-	PREFETCHT0   3008(BX)(R11*1)
+	VMOVUPS      960(DX), Z16
+	PREFETCHT1   1920(R12)
+	VMOVUPS      960(DX)(R10*1), Z17
+	PREFETCHT1   1984(R12)
 	VPERMPS      Z20, Z18, Z28
 	VFMADD231PS  Z16, Z28, Z0
 	VPERMPS      Z20, Z19, Z20
@@ -29301,30 +29366,31 @@ word4:
 	VPERMPS      Z27, Z19, Z16
 	VFMADD231PS  Z17, Z16, Z15
 	ADDQ         $+128, R13
-	ADDQ         $+1024, BX
+	ADDQ         $+1024, DX
+	ADDQ         $+2048, R12
 	ADDQ         $-8, R14
 	JMP          word4
 
 rest5:
 	TESTQ   R14, R14
 	JZ      end6
-	VMOVUPS (SI), Z16
-	VMOVUPS (SI)(R12*1), Z17
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z16
+	VMOVUPS (BX)(R11*1), Z17
+	ADDQ    $+64, BX
 
 group7:
 	VBROADCASTF32X4 (R13), Z18
-	VBROADCASTF32X4 (R13)(DI*1), Z19
-	VBROADCASTF32X4 (R13)(DI*2), Z20
-	VBROADCASTF32X4 (R13)(R8*1), Z21
-	VBROADCASTF32X4 (R13)(DI*4), Z22
-	VBROADCASTF32X4 (R13)(R9*1), Z23
-	VBROADCASTF32X4 (R13)(R8*2), Z24
-	VBROADCASTF32X4 (R13)(R10*1), Z25
-	VMOVUPS         (BX), Z26
-	PREFETCHT0      2048(BX)
-	VMOVUPS         (BX)(R11*1), Z27
-	PREFETCHT0      2048(BX)(R11*1)
+	VBROADCASTF32X4 (R13)(SI*1), Z19
+	VBROADCASTF32X4 (R13)(SI*2), Z20
+	VBROADCASTF32X4 (R13)(DI*1), Z21
+	VBROADCASTF32X4 (R13)(SI*4), Z22
+	VBROADCASTF32X4 (R13)(R8*1), Z23
+	VBROADCASTF32X4 (R13)(DI*2), Z24
+	VBROADCASTF32X4 (R13)(R9*1), Z25
+	VMOVUPS         (DX), Z26
+	PREFETCHT1      (R12)
+	VMOVUPS         (DX)(R10*1), Z27
+	PREFETCHT1      64(R12)
 	VPERMILPS       Z16, Z18, Z28
 	VFMADD231PS     Z26, Z28, Z0
 	VPERMILPS       Z17, Z18, Z28
@@ -29359,10 +29425,10 @@ group7:
 	VFMADD231PS     Z27, Z26, Z15
 	VPSRLD          $0x02, Z16, Z16
 	VPSRLD          $0x02, Z17, Z17
-	VMOVUPS         64(BX), Z26
-	PREFETCHT0      2112(BX)
-	VMOVUPS         64(BX)(R11*1), Z27
-	PREFETCHT0      2112(BX)(R11*1)
+	VMOVUPS         64(DX), Z26
+	PREFETCHT1      128(R12)
+	VMOVUPS         64(DX)(R10*1), Z27
+	PREFETCHT1      192(R12)
 	VPERMILPS       Z16, Z18, Z28
 	VFMADD231PS     Z26, Z28, Z0
 	VPERMILPS       Z17, Z18, Z18
@@ -29398,78 +29464,79 @@ group7:
 	VPSRLD          $0x02, Z16, Z16
 	VPSRLD          $0x02, Z17, Z17
 	ADDQ            $+16, R13
-	ADDQ            $+128, BX
+	ADDQ            $+128, DX
+	ADDQ            $+256, R12
 	DECQ            R14
 	JNZ             group7
 
 end6:
+	LEAQ         (DX)(R10*1), DX
 	LEAQ         (BX)(R11*1), BX
-	LEAQ         (SI)(R12*1), SI
 	VBROADCASTSS lo+72(FP), Z16
 	VBROADCASTSS hi+76(FP), Z17
-	MOVQ         CX, R13
+	MOVQ         CX, R12
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (R13)
+	VMOVUPS      Z0, (R12)
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z8, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, (R13)
+	VMOVUPS      Z1, (R12)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z9, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, (R13)
+	VMOVUPS      Z2, (R12)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z10, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, (R13)
+	VMOVUPS      Z3, (R12)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z11, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (R13)
+	VMOVUPS      Z4, (R12)
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z12, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, (R13)
+	VMOVUPS      Z5, (R12)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z13, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, (R13)
+	VMOVUPS      Z6, (R12)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 64(R13)
-	MOVQ         ldy+8(FP), R14
-	ADDQ         R14, R13
+	VMOVUPS      Z14, 64(R12)
+	MOVQ         ldy+8(FP), R13
+	ADDQ         R13, R12
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, (R13)
+	VMOVUPS      Z7, (R12)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 64(R13)
+	VMOVUPS      Z15, 64(R12)
 	ADDQ         $+128, CX
 	ADDQ         $-2, AX
 	JMP          slabs2
@@ -29477,7 +29544,8 @@ end6:
 rest3:
 	TESTQ   AX, AX
 	JZ      end1
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), AX
+	VMOVUPS (AX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -29485,16 +29553,18 @@ rest3:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	ADDQ    $+64, DX
-	MOVQ    x+16(FP), AX
-	MOVQ    k+56(FP), DX
-	SHRQ    $0x02, DX
+	ADDQ    $+64, AX
+	MOVQ    AX, bias+64(FP)
+	LEAQ    4096(DX), AX
+	MOVQ    x+16(FP), R10
+	MOVQ    k+56(FP), R11
+	SHRQ    $0x02, R11
 
 word8:
-	CMPQ         DX, $+7
+	CMPQ         R11, $+7
 	JLE          rest9
-	VMOVUPS      (SI), Z8
-	ADDQ         $+64, SI
+	VMOVUPS      (BX), Z8
+	ADDQ         $+64, BX
 	VPSRLD       $0x02, Z8, Z9
 	VBROADCASTSS sparsegenConstants<>+4(SB), Z10
 	VBROADCASTSS sparsegenConstants<>+56(SB), Z11
@@ -29504,16 +29574,16 @@ word8:
 	VBROADCASTSS sparsegenConstants<>+56(SB), Z11
 	VPANDD       Z10, Z9, Z9
 	VPADDD       Z11, Z9, Z9
-	VMOVUPS      (AX), Z10
-	VMOVUPS      (AX)(DI*1), Z11
-	VMOVUPS      (AX)(DI*2), Z12
-	VMOVUPS      (AX)(R8*1), Z13
-	VMOVUPS      (AX)(DI*4), Z14
-	VMOVUPS      (AX)(R9*1), Z15
-	VMOVUPS      (AX)(R8*2), Z16
-	VMOVUPS      (AX)(R10*1), Z17
-	VMOVUPS      (BX), Z18
-	PREFETCHT0   2048(BX)
+	VMOVUPS      (R10), Z10
+	VMOVUPS      (R10)(SI*1), Z11
+	VMOVUPS      (R10)(SI*2), Z12
+	VMOVUPS      (R10)(DI*1), Z13
+	VMOVUPS      (R10)(SI*4), Z14
+	VMOVUPS      (R10)(R8*1), Z15
+	VMOVUPS      (R10)(DI*2), Z16
+	VMOVUPS      (R10)(R9*1), Z17
+	VMOVUPS      (DX), Z18
+	PREFETCHT1   (AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29531,8 +29601,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      64(BX), Z18
-	PREFETCHT0   2112(BX)
+	VMOVUPS      64(DX), Z18
+	PREFETCHT1   64(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29550,8 +29620,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      128(BX), Z18
-	PREFETCHT0   2176(BX)
+	VMOVUPS      128(DX), Z18
+	PREFETCHT1   128(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29569,8 +29639,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      192(BX), Z18
-	PREFETCHT0   2240(BX)
+	VMOVUPS      192(DX), Z18
+	PREFETCHT1   192(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29588,8 +29658,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      256(BX), Z18
-	PREFETCHT0   2304(BX)
+	VMOVUPS      256(DX), Z18
+	PREFETCHT1   256(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29607,8 +29677,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      320(BX), Z18
-	PREFETCHT0   2368(BX)
+	VMOVUPS      320(DX), Z18
+	PREFETCHT1   320(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29626,8 +29696,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      384(BX), Z18
-	PREFETCHT0   2432(BX)
+	VMOVUPS      384(DX), Z18
+	PREFETCHT1   384(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29645,8 +29715,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      448(BX), Z18
-	PREFETCHT0   2496(BX)
+	VMOVUPS      448(DX), Z18
+	PREFETCHT1   448(AX)
 	VPERMPS      Z10, Z9, Z10
 	VFMADD231PS  Z18, Z10, Z0
 	VPERMPS      Z11, Z9, Z10
@@ -29664,16 +29734,16 @@ word8:
 	VPERMPS      Z17, Z9, Z10
 	VFMADD231PS  Z18, Z10, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      64(AX), Z10
-	VMOVUPS      64(AX)(DI*1), Z11
-	VMOVUPS      64(AX)(DI*2), Z12
-	VMOVUPS      64(AX)(R8*1), Z13
-	VMOVUPS      64(AX)(DI*4), Z14
-	VMOVUPS      64(AX)(R9*1), Z15
-	VMOVUPS      64(AX)(R8*2), Z16
-	VMOVUPS      64(AX)(R10*1), Z17
-	VMOVUPS      512(BX), Z18
-	PREFETCHT0   2560(BX)
+	VMOVUPS      64(R10), Z10
+	VMOVUPS      64(R10)(SI*1), Z11
+	VMOVUPS      64(R10)(SI*2), Z12
+	VMOVUPS      64(R10)(DI*1), Z13
+	VMOVUPS      64(R10)(SI*4), Z14
+	VMOVUPS      64(R10)(R8*1), Z15
+	VMOVUPS      64(R10)(DI*2), Z16
+	VMOVUPS      64(R10)(R9*1), Z17
+	VMOVUPS      512(DX), Z18
+	PREFETCHT1   512(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29691,8 +29761,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      576(BX), Z18
-	PREFETCHT0   2624(BX)
+	VMOVUPS      576(DX), Z18
+	PREFETCHT1   576(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29710,8 +29780,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      640(BX), Z18
-	PREFETCHT0   2688(BX)
+	VMOVUPS      640(DX), Z18
+	PREFETCHT1   640(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29729,8 +29799,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      704(BX), Z18
-	PREFETCHT0   2752(BX)
+	VMOVUPS      704(DX), Z18
+	PREFETCHT1   704(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29748,8 +29818,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      768(BX), Z18
-	PREFETCHT0   2816(BX)
+	VMOVUPS      768(DX), Z18
+	PREFETCHT1   768(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29767,8 +29837,8 @@ word8:
 	VPERMPS      Z17, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z8, Z8
-	VMOVUPS      832(BX), Z18
-	PREFETCHT0   2880(BX)
+	VMOVUPS      832(DX), Z18
+	PREFETCHT1   832(AX)
 	VPERMPS      Z10, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z9, Z19
@@ -29786,8 +29856,8 @@ word8:
 	VPERMPS      Z17, Z9, Z19
 	VFMADD231PS  Z18, Z19, Z7
 	VPSRLD       $0x04, Z9, Z9
-	VMOVUPS      896(BX), Z18
-	PREFETCHT0   2944(BX)
+	VMOVUPS      896(DX), Z18
+	PREFETCHT1   896(AX)
 	VPERMPS      Z10, Z8, Z19
 	VFMADD231PS  Z18, Z19, Z0
 	VPERMPS      Z11, Z8, Z19
@@ -29804,8 +29874,8 @@ word8:
 	VFMADD231PS  Z18, Z19, Z6
 	VPERMPS      Z17, Z8, Z8
 	VFMADD231PS  Z18, Z8, Z7
-	VMOVUPS      960(BX), Z8
-	PREFETCHT0   3008(BX)
+	VMOVUPS      960(DX), Z8
+	PREFETCHT1   960(AX)
 	VPERMPS      Z10, Z9, Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VPERMPS      Z11, Z9, Z10
@@ -29822,28 +29892,29 @@ word8:
 	VFMADD231PS  Z8, Z10, Z6
 	VPERMPS      Z17, Z9, Z9
 	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         $+128, AX
-	ADDQ         $+1024, BX
-	ADDQ         $-8, DX
+	ADDQ         $+128, R10
+	ADDQ         $+1024, DX
+	ADDQ         $+1024, AX
+	ADDQ         $-8, R11
 	JMP          word8
 
 rest9:
-	TESTQ   DX, DX
+	TESTQ   R11, R11
 	JZ      end10
-	VMOVUPS (SI), Z8
-	ADDQ    $+64, SI
+	VMOVUPS (BX), Z8
+	ADDQ    $+64, BX
 
 group11:
-	VBROADCASTF32X4 (AX), Z9
-	VBROADCASTF32X4 (AX)(DI*1), Z10
-	VBROADCASTF32X4 (AX)(DI*2), Z11
-	VBROADCASTF32X4 (AX)(R8*1), Z12
-	VBROADCASTF32X4 (AX)(DI*4), Z13
-	VBROADCASTF32X4 (AX)(R9*1), Z14
-	VBROADCASTF32X4 (AX)(R8*2), Z15
-	VBROADCASTF32X4 (AX)(R10*1), Z16
-	VMOVUPS         (BX), Z17
-	PREFETCHT0      2048(BX)
+	VBROADCASTF32X4 (R10), Z9
+	VBROADCASTF32X4 (R10)(SI*1), Z10
+	VBROADCASTF32X4 (R10)(SI*2), Z11
+	VBROADCASTF32X4 (R10)(DI*1), Z12
+	VBROADCASTF32X4 (R10)(SI*4), Z13
+	VBROADCASTF32X4 (R10)(R8*1), Z14
+	VBROADCASTF32X4 (R10)(DI*2), Z15
+	VBROADCASTF32X4 (R10)(R9*1), Z16
+	VMOVUPS         (DX), Z17
+	PREFETCHT1      (AX)
 	VPERMILPS       Z8, Z9, Z18
 	VFMADD231PS     Z17, Z18, Z0
 	VPERMILPS       Z8, Z10, Z18
@@ -29861,8 +29932,8 @@ group11:
 	VPERMILPS       Z8, Z16, Z18
 	VFMADD231PS     Z17, Z18, Z7
 	VPSRLD          $0x02, Z8, Z8
-	VMOVUPS         64(BX), Z17
-	PREFETCHT0      2112(BX)
+	VMOVUPS         64(DX), Z17
+	PREFETCHT1      64(AX)
 	VPERMILPS       Z8, Z9, Z9
 	VFMADD231PS     Z17, Z9, Z0
 	VPERMILPS       Z8, Z10, Z9
@@ -29880,9 +29951,10 @@ group11:
 	VPERMILPS       Z8, Z16, Z9
 	VFMADD231PS     Z17, Z9, Z7
 	VPSRLD          $0x02, Z8, Z8
-	ADDQ            $+16, AX
-	ADDQ            $+128, BX
-	DECQ            DX
+	ADDQ            $+16, R10
+	ADDQ            $+128, DX
+	ADDQ            $+128, AX
+	DECQ            R11
 	JNZ             group11
 
 end10:
@@ -31630,37 +31702,38 @@ GLOBL sparsegenHalves<>(SB), RODATA|NOPTR, $8192
 TEXT ·lanesMask_f32_s32_b1_avx512(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ y+0(FP), CX
-	MOVQ bias+64(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ meta+40(FP), SI
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
 
 slab2:
-	VMOVUPS (DX), Z0
-	VMOVUPS 64(DX), Z1
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), DI
-	MOVQ    k+56(FP), R8
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	ADDQ    $+128, SI
+	MOVQ    SI, bias+64(FP)
+	MOVQ    x+16(FP), SI
+	MOVQ    k+56(FP), DI
 
 k3:
-	PREFETCHT0   2048(BX)
-	MOVWLZX      (SI), R9
+	PREFETCHT0   2048(DX)
+	MOVWLZX      (BX), R8
 	VPXORD       Z2, Z2, Z2
-	KMOVW        R9, K1
-	VEXPANDPS.Z  16(BX), K1, Z2
-	POPCNTQ      R9, R9
-	LEAQ         (BX)(R9*4), BX
-	MOVWLZX      2(SI), R9
+	KMOVW        R8, K1
+	VEXPANDPS.Z  16(DX), K1, Z2
+	POPCNTQ      R8, R8
+	LEAQ         (DX)(R8*4), DX
+	MOVWLZX      2(BX), R8
 	VPXORD       Z3, Z3, Z3
-	KMOVW        R9, K1
-	VEXPANDPS.Z  16(BX), K1, Z3
-	POPCNTQ      R9, R9
-	LEAQ         (BX)(R9*4), BX
-	VBROADCASTSS (DI), Z4
+	KMOVW        R8, K1
+	VEXPANDPS.Z  16(DX), K1, Z3
+	POPCNTQ      R8, R8
+	LEAQ         (DX)(R8*4), DX
+	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z4, Z2, Z0
 	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         $+4, BX
 	ADDQ         $+4, SI
-	ADDQ         $+4, DI
-	DECQ         R8
+	DECQ         DI
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z4
 	VBROADCASTSS hi+76(FP), Z5
@@ -31681,101 +31754,102 @@ k3:
 TEXT ·lanesMask_f32_s32_b2_avx2(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ y+0(FP), CX
-	MOVQ bias+64(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ meta+40(FP), SI
-	MOVQ ldx+24(FP), DI
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
+	MOVQ ldx+24(FP), SI
 
 slab2:
-	VMOVUPS (DX), Y0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Y0
 	VMOVAPS Y0, Y1
-	VMOVUPS 32(DX), Y2
+	VMOVUPS 32(DI), Y2
 	VMOVAPS Y2, Y3
-	VMOVUPS 64(DX), Y4
+	VMOVUPS 64(DI), Y4
 	VMOVAPS Y4, Y5
-	VMOVUPS 96(DX), Y6
+	VMOVUPS 96(DI), Y6
 	VMOVAPS Y6, Y7
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
-	LEAQ    sparsegenHalves<>+0(SB), R10
+	ADDQ    $+128, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
+	LEAQ    sparsegenHalves<>+0(SB), R9
 
 k3:
-	PREFETCHT0   2048(BX)
-	MOVL         (SI), R11
-	MOVQ         $+4, R12
-	BZHIL        R12, R11, R12
-	POPCNTQ      R12, R12
-	VMOVUPS      (BX)(R12*4), Y8
-	RORXL        $0x1b, R11, R12
-	ANDL         $+8160, R12
-	VPSHUFB      (R10)(R12*1), Y8, Y8
-	MOVQ         $+12, R12
-	BZHIL        R12, R11, R12
-	POPCNTQ      R12, R12
-	VMOVUPS      (BX)(R12*4), Y9
-	RORXL        $0x03, R11, R12
-	ANDL         $+8160, R12
-	VPSHUFB      (R10)(R12*1), Y9, Y9
-	MOVQ         $+20, R12
-	BZHIL        R12, R11, R12
-	POPCNTQ      R12, R12
-	VMOVUPS      (BX)(R12*4), Y10
-	RORXL        $0x0b, R11, R12
-	ANDL         $+8160, R12
-	VPSHUFB      (R10)(R12*1), Y10, Y10
-	MOVQ         $+28, R12
-	BZHIL        R12, R11, R12
-	POPCNTQ      R12, R12
-	VMOVUPS      (BX)(R12*4), Y11
-	RORXL        $0x13, R11, R12
-	ANDL         $+8160, R12
-	VPSHUFB      (R10)(R12*1), Y11, Y11
+	PREFETCHT0   2048(DX)
+	MOVL         (BX), R10
+	MOVQ         $+4, R11
+	BZHIL        R11, R10, R11
 	POPCNTQ      R11, R11
-	LEAQ         (BX)(R11*4), BX
-	VBROADCASTSS (R8), Y12
+	VMOVUPS      (DX)(R11*4), Y8
+	RORXL        $0x1b, R10, R11
+	ANDL         $+8160, R11
+	VPSHUFB      (R9)(R11*1), Y8, Y8
+	MOVQ         $+12, R11
+	BZHIL        R11, R10, R11
+	POPCNTQ      R11, R11
+	VMOVUPS      (DX)(R11*4), Y9
+	RORXL        $0x03, R10, R11
+	ANDL         $+8160, R11
+	VPSHUFB      (R9)(R11*1), Y9, Y9
+	MOVQ         $+20, R11
+	BZHIL        R11, R10, R11
+	POPCNTQ      R11, R11
+	VMOVUPS      (DX)(R11*4), Y10
+	RORXL        $0x0b, R10, R11
+	ANDL         $+8160, R11
+	VPSHUFB      (R9)(R11*1), Y10, Y10
+	MOVQ         $+28, R11
+	BZHIL        R11, R10, R11
+	POPCNTQ      R11, R11
+	VMOVUPS      (DX)(R11*4), Y11
+	RORXL        $0x13, R10, R11
+	ANDL         $+8160, R11
+	VPSHUFB      (R9)(R11*1), Y11, Y11
+	POPCNTQ      R10, R10
+	LEAQ         (DX)(R10*4), DX
+	VBROADCASTSS (DI), Y12
 	VFMADD231PS  Y12, Y8, Y0
 	VFMADD231PS  Y12, Y9, Y2
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y6
-	VBROADCASTSS (R8)(DI*1), Y12
+	VBROADCASTSS (DI)(SI*1), Y12
 	VFMADD231PS  Y12, Y8, Y1
 	VFMADD231PS  Y12, Y9, Y3
 	VFMADD231PS  Y12, Y10, Y5
 	VFMADD231PS  Y12, Y11, Y7
-	ADDQ         $+4, SI
-	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, BX
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Y8
 	VBROADCASTSS hi+76(FP), Y9
-	MOVQ         CX, R8
+	MOVQ         CX, DI
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (R8)
+	VMOVUPS      Y0, (DI)
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, 32(R8)
+	VMOVUPS      Y2, 32(DI)
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, 64(R8)
+	VMOVUPS      Y4, 64(DI)
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, 96(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Y6, 96(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y1, (DI)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(R8)
+	VMOVUPS      Y3, 32(DI)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 64(R8)
+	VMOVUPS      Y5, 64(DI)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y7, 96(DI)
 	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
@@ -31787,61 +31861,62 @@ k3:
 TEXT ·lanesMask_f32_s32_b2_avx512(SB), NOSPLIT, $0-88
 	MOVQ n+80(FP), AX
 	MOVQ y+0(FP), CX
-	MOVQ bias+64(FP), DX
-	MOVQ w+32(FP), BX
-	MOVQ meta+40(FP), SI
-	MOVQ ldx+24(FP), DI
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
+	MOVQ ldx+24(FP), SI
 
 slab2:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), DI
+	VMOVUPS (DI), Z0
 	VMOVAPS Z0, Z1
-	VMOVUPS 64(DX), Z2
+	VMOVUPS 64(DI), Z2
 	VMOVAPS Z2, Z3
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), R8
-	MOVQ    k+56(FP), R9
+	ADDQ    $+128, DI
+	MOVQ    DI, bias+64(FP)
+	MOVQ    x+16(FP), DI
+	MOVQ    k+56(FP), R8
 
 k3:
-	PREFETCHT0   2048(BX)
-	MOVWLZX      (SI), R10
+	PREFETCHT0   2048(DX)
+	MOVWLZX      (BX), R9
 	VPXORD       Z4, Z4, Z4
-	KMOVW        R10, K1
-	VEXPANDPS.Z  16(BX), K1, Z4
-	POPCNTQ      R10, R10
-	LEAQ         (BX)(R10*4), BX
-	MOVWLZX      2(SI), R10
+	KMOVW        R9, K1
+	VEXPANDPS.Z  16(DX), K1, Z4
+	POPCNTQ      R9, R9
+	LEAQ         (DX)(R9*4), DX
+	MOVWLZX      2(BX), R9
 	VPXORD       Z5, Z5, Z5
-	KMOVW        R10, K1
-	VEXPANDPS.Z  16(BX), K1, Z5
-	POPCNTQ      R10, R10
-	LEAQ         (BX)(R10*4), BX
-	VBROADCASTSS (R8), Z6
+	KMOVW        R9, K1
+	VEXPANDPS.Z  16(DX), K1, Z5
+	POPCNTQ      R9, R9
+	LEAQ         (DX)(R9*4), DX
+	VBROADCASTSS (DI), Z6
 	VFMADD231PS  Z6, Z4, Z0
 	VFMADD231PS  Z6, Z5, Z2
-	VBROADCASTSS (R8)(DI*1), Z6
+	VBROADCASTSS (DI)(SI*1), Z6
 	VFMADD231PS  Z6, Z4, Z1
 	VFMADD231PS  Z6, Z5, Z3
-	ADDQ         $+4, SI
-	ADDQ         $+4, R8
-	DECQ         R9
+	ADDQ         $+4, BX
+	ADDQ         $+4, DI
+	DECQ         R8
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z6
 	VBROADCASTSS hi+76(FP), Z7
-	MOVQ         CX, R8
+	MOVQ         CX, DI
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (R8)
+	VMOVUPS      Z0, (DI)
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, 64(R8)
-	MOVQ         ldy+8(FP), R9
-	ADDQ         R9, R8
+	VMOVUPS      Z2, 64(DI)
+	MOVQ         ldy+8(FP), R8
+	ADDQ         R8, DI
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z1, (DI)
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, 64(R8)
+	VMOVUPS      Z3, 64(DI)
 	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
@@ -31853,89 +31928,90 @@ k3:
 TEXT ·lanesMask_f32_s32_b4_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
 	MOVQ   ldx+24(FP), DI
-	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
+	IMUL3Q $+3, DI, DI
 
 slab2:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R8
+	VMOVUPS (R8), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(R8), Z4
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), R9
-	MOVQ    k+56(FP), R10
+	ADDQ    $+128, R8
+	MOVQ    R8, bias+64(FP)
+	MOVQ    x+16(FP), R8
+	MOVQ    k+56(FP), R9
 
 k3:
-	PREFETCHT0   2048(BX)
-	MOVWLZX      (SI), R11
+	PREFETCHT0   2048(DX)
+	MOVWLZX      (BX), R10
 	VPXORD       Z8, Z8, Z8
-	KMOVW        R11, K1
-	VEXPANDPS.Z  16(BX), K1, Z8
-	POPCNTQ      R11, R11
-	LEAQ         (BX)(R11*4), BX
-	MOVWLZX      2(SI), R11
+	KMOVW        R10, K1
+	VEXPANDPS.Z  16(DX), K1, Z8
+	POPCNTQ      R10, R10
+	LEAQ         (DX)(R10*4), DX
+	MOVWLZX      2(BX), R10
 	VPXORD       Z9, Z9, Z9
-	KMOVW        R11, K1
-	VEXPANDPS.Z  16(BX), K1, Z9
-	POPCNTQ      R11, R11
-	LEAQ         (BX)(R11*4), BX
-	VBROADCASTSS (R9), Z10
+	KMOVW        R10, K1
+	VEXPANDPS.Z  16(DX), K1, Z9
+	POPCNTQ      R10, R10
+	LEAQ         (DX)(R10*4), DX
+	VBROADCASTSS (R8), Z10
 	VFMADD231PS  Z10, Z8, Z0
 	VFMADD231PS  Z10, Z9, Z4
-	VBROADCASTSS (R9)(DI*1), Z10
+	VBROADCASTSS (R8)(SI*1), Z10
 	VFMADD231PS  Z10, Z8, Z1
 	VFMADD231PS  Z10, Z9, Z5
-	VBROADCASTSS (R9)(DI*2), Z10
+	VBROADCASTSS (R8)(SI*2), Z10
 	VFMADD231PS  Z10, Z8, Z2
 	VFMADD231PS  Z10, Z9, Z6
-	VBROADCASTSS (R9)(R8*1), Z10
+	VBROADCASTSS (R8)(DI*1), Z10
 	VFMADD231PS  Z10, Z8, Z3
 	VFMADD231PS  Z10, Z9, Z7
-	ADDQ         $+4, SI
-	ADDQ         $+4, R9
-	DECQ         R10
+	ADDQ         $+4, BX
+	ADDQ         $+4, R8
+	DECQ         R9
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z10
 	VBROADCASTSS hi+76(FP), Z11
-	MOVQ         CX, R9
+	MOVQ         CX, R8
 	VMAXPS       Z0, Z10, Z0
 	VMINPS       Z0, Z11, Z0
-	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z0, (R8)
 	VMAXPS       Z4, Z10, Z4
 	VMINPS       Z4, Z11, Z4
-	VMOVUPS      Z4, 64(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Z4, 64(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Z1, Z10, Z1
 	VMINPS       Z1, Z11, Z1
-	VMOVUPS      Z1, (R9)
+	VMOVUPS      Z1, (R8)
 	VMAXPS       Z5, Z10, Z5
 	VMINPS       Z5, Z11, Z5
-	VMOVUPS      Z5, 64(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Z5, 64(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Z2, Z10, Z2
 	VMINPS       Z2, Z11, Z2
-	VMOVUPS      Z2, (R9)
+	VMOVUPS      Z2, (R8)
 	VMAXPS       Z6, Z10, Z6
 	VMINPS       Z6, Z11, Z6
-	VMOVUPS      Z6, 64(R9)
-	MOVQ         ldy+8(FP), R10
-	ADDQ         R10, R9
+	VMOVUPS      Z6, 64(R8)
+	MOVQ         ldy+8(FP), R9
+	ADDQ         R9, R8
 	VMAXPS       Z3, Z10, Z3
 	VMINPS       Z3, Z11, Z3
-	VMOVUPS      Z3, (R9)
+	VMOVUPS      Z3, (R8)
 	VMAXPS       Z7, Z10, Z7
 	VMINPS       Z7, Z11, Z7
-	VMOVUPS      Z7, 64(R9)
+	VMOVUPS      Z7, 64(R8)
 	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2
@@ -31947,19 +32023,19 @@ k3:
 TEXT ·lanesMask_f32_s32_b8_avx512(SB), NOSPLIT, $0-88
 	MOVQ   n+80(FP), AX
 	MOVQ   y+0(FP), CX
-	MOVQ   bias+64(FP), DX
-	MOVQ   w+32(FP), BX
-	MOVQ   meta+40(FP), SI
+	MOVQ   w+32(FP), DX
+	MOVQ   meta+40(FP), BX
+	MOVQ   ldx+24(FP), SI
 	MOVQ   ldx+24(FP), DI
+	IMUL3Q $+3, DI, DI
 	MOVQ   ldx+24(FP), R8
-	IMUL3Q $+3, R8, R8
+	IMUL3Q $+5, R8, R8
 	MOVQ   ldx+24(FP), R9
-	IMUL3Q $+5, R9, R9
-	MOVQ   ldx+24(FP), R10
-	IMUL3Q $+7, R10, R10
+	IMUL3Q $+7, R9, R9
 
 slab2:
-	VMOVUPS (DX), Z0
+	MOVQ    bias+64(FP), R10
+	VMOVUPS (R10), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
@@ -31967,7 +32043,7 @@ slab2:
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	VMOVUPS 64(DX), Z8
+	VMOVUPS 64(R10), Z8
 	VMOVAPS Z8, Z9
 	VMOVAPS Z8, Z10
 	VMOVAPS Z8, Z11
@@ -31975,117 +32051,118 @@ slab2:
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	ADDQ    $+128, DX
-	MOVQ    x+16(FP), R11
-	MOVQ    k+56(FP), R12
+	ADDQ    $+128, R10
+	MOVQ    R10, bias+64(FP)
+	MOVQ    x+16(FP), R10
+	MOVQ    k+56(FP), R11
 
 k3:
-	PREFETCHT0   2048(BX)
-	MOVWLZX      (SI), R13
+	PREFETCHT0   2048(DX)
+	MOVWLZX      (BX), R12
 	VPXORD       Z16, Z16, Z16
-	KMOVW        R13, K1
-	VEXPANDPS.Z  16(BX), K1, Z16
-	POPCNTQ      R13, R13
-	LEAQ         (BX)(R13*4), BX
-	MOVWLZX      2(SI), R13
+	KMOVW        R12, K1
+	VEXPANDPS.Z  16(DX), K1, Z16
+	POPCNTQ      R12, R12
+	LEAQ         (DX)(R12*4), DX
+	MOVWLZX      2(BX), R12
 	VPXORD       Z17, Z17, Z17
-	KMOVW        R13, K1
-	VEXPANDPS.Z  16(BX), K1, Z17
-	POPCNTQ      R13, R13
-	LEAQ         (BX)(R13*4), BX
-	VBROADCASTSS (R11), Z18
+	KMOVW        R12, K1
+	VEXPANDPS.Z  16(DX), K1, Z17
+	POPCNTQ      R12, R12
+	LEAQ         (DX)(R12*4), DX
+	VBROADCASTSS (R10), Z18
 	VFMADD231PS  Z18, Z16, Z0
 	VFMADD231PS  Z18, Z17, Z8
-	VBROADCASTSS (R11)(DI*1), Z18
+	VBROADCASTSS (R10)(SI*1), Z18
 	VFMADD231PS  Z18, Z16, Z1
 	VFMADD231PS  Z18, Z17, Z9
-	VBROADCASTSS (R11)(DI*2), Z18
+	VBROADCASTSS (R10)(SI*2), Z18
 	VFMADD231PS  Z18, Z16, Z2
 	VFMADD231PS  Z18, Z17, Z10
-	VBROADCASTSS (R11)(R8*1), Z18
+	VBROADCASTSS (R10)(DI*1), Z18
 	VFMADD231PS  Z18, Z16, Z3
 	VFMADD231PS  Z18, Z17, Z11
-	VBROADCASTSS (R11)(DI*4), Z18
+	VBROADCASTSS (R10)(SI*4), Z18
 	VFMADD231PS  Z18, Z16, Z4
 	VFMADD231PS  Z18, Z17, Z12
-	VBROADCASTSS (R11)(R9*1), Z18
+	VBROADCASTSS (R10)(R8*1), Z18
 	VFMADD231PS  Z18, Z16, Z5
 	VFMADD231PS  Z18, Z17, Z13
-	VBROADCASTSS (R11)(R8*2), Z18
+	VBROADCASTSS (R10)(DI*2), Z18
 	VFMADD231PS  Z18, Z16, Z6
 	VFMADD231PS  Z18, Z17, Z14
-	VBROADCASTSS (R11)(R10*1), Z18
+	VBROADCASTSS (R10)(R9*1), Z18
 	VFMADD231PS  Z18, Z16, Z7
 	VFMADD231PS  Z18, Z17, Z15
-	ADDQ         $+4, SI
-	ADDQ         $+4, R11
-	DECQ         R12
+	ADDQ         $+4, BX
+	ADDQ         $+4, R10
+	DECQ         R11
 	JNZ          k3
 	VBROADCASTSS lo+72(FP), Z18
 	VBROADCASTSS hi+76(FP), Z19
-	MOVQ         CX, R11
+	MOVQ         CX, R10
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
-	VMOVUPS      Z0, (R11)
+	VMOVUPS      Z0, (R10)
 	VMAXPS       Z8, Z18, Z8
 	VMINPS       Z8, Z19, Z8
-	VMOVUPS      Z8, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z8, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z1, Z18, Z1
 	VMINPS       Z1, Z19, Z1
-	VMOVUPS      Z1, (R11)
+	VMOVUPS      Z1, (R10)
 	VMAXPS       Z9, Z18, Z9
 	VMINPS       Z9, Z19, Z9
-	VMOVUPS      Z9, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z9, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z2, Z18, Z2
 	VMINPS       Z2, Z19, Z2
-	VMOVUPS      Z2, (R11)
+	VMOVUPS      Z2, (R10)
 	VMAXPS       Z10, Z18, Z10
 	VMINPS       Z10, Z19, Z10
-	VMOVUPS      Z10, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z10, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z3, Z18, Z3
 	VMINPS       Z3, Z19, Z3
-	VMOVUPS      Z3, (R11)
+	VMOVUPS      Z3, (R10)
 	VMAXPS       Z11, Z18, Z11
 	VMINPS       Z11, Z19, Z11
-	VMOVUPS      Z11, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z11, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z4, Z18, Z4
 	VMINPS       Z4, Z19, Z4
-	VMOVUPS      Z4, (R11)
+	VMOVUPS      Z4, (R10)
 	VMAXPS       Z12, Z18, Z12
 	VMINPS       Z12, Z19, Z12
-	VMOVUPS      Z12, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z12, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z5, Z18, Z5
 	VMINPS       Z5, Z19, Z5
-	VMOVUPS      Z5, (R11)
+	VMOVUPS      Z5, (R10)
 	VMAXPS       Z13, Z18, Z13
 	VMINPS       Z13, Z19, Z13
-	VMOVUPS      Z13, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z13, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z6, Z18, Z6
 	VMINPS       Z6, Z19, Z6
-	VMOVUPS      Z6, (R11)
+	VMOVUPS      Z6, (R10)
 	VMAXPS       Z14, Z18, Z14
 	VMINPS       Z14, Z19, Z14
-	VMOVUPS      Z14, 64(R11)
-	MOVQ         ldy+8(FP), R12
-	ADDQ         R12, R11
+	VMOVUPS      Z14, 64(R10)
+	MOVQ         ldy+8(FP), R11
+	ADDQ         R11, R10
 	VMAXPS       Z7, Z18, Z7
 	VMINPS       Z7, Z19, Z7
-	VMOVUPS      Z7, (R11)
+	VMOVUPS      Z7, (R10)
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
-	VMOVUPS      Z15, 64(R11)
+	VMOVUPS      Z15, 64(R10)
 	ADDQ         $+128, CX
 	DECQ         AX
 	JNZ          slab2

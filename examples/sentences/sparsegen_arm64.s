@@ -15248,26 +15248,27 @@ panel_end2:
 
 // func lanesDense_f32_s16_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b1_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R8
-	MOVD y+0(FP), R7
-	MOVD bias+64(FP), R6
+	MOVD n+80(FP), R7
+	MOVD y+0(FP), R6
 	MOVD w+32(FP), R5
 	MOVD k+56(FP), R4
 	LSL $6, R4, R4
 	ADD R4<<1, R4, R3
 
 slabs2:
-	CMP $3, R8
+	CMP $3, R7
 	BLE rest3
-	FLDPQ (R6), (F18, F17)
-	FLDPQ 32(R6), (F16, F15)
-	FLDPQ 64(R6), (F14, F13)
-	FLDPQ 96(R6), (F12, F11)
-	FLDPQ 128(R6), (F10, F9)
-	FLDPQ 160(R6), (F8, F7)
-	FLDPQ 192(R6), (F6, F5)
-	FLDPQ 224(R6), (F4, F3)
-	ADD $256, R6, R6
+	MOVD bias+64(FP), R0
+	FLDPQ (R0), (F18, F17)
+	FLDPQ 32(R0), (F16, F15)
+	FLDPQ 64(R0), (F14, F13)
+	FLDPQ 96(R0), (F12, F11)
+	FLDPQ 128(R0), (F10, F9)
+	FLDPQ 160(R0), (F8, F7)
+	FLDPQ 192(R0), (F6, F5)
+	FLDPQ 224(R0), (F4, F3)
+	ADD $256, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 
@@ -15313,93 +15314,95 @@ k4:
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
 	VBIT V0.B16, V1.B16, V18.B16
-	FMOVQ F18, (R7)
+	FMOVQ F18, (R6)
 	WORD $0x6eb1e440 // fcmgt v0.4s, v2.4s, v17.4s
 	VBIT V0.B16, V2.B16, V17.B16
 	WORD $0x6ea1e620 // fcmgt v0.4s, v17.4s, v1.4s
 	VBIT V0.B16, V1.B16, V17.B16
-	FMOVQ F17, 16(R7)
+	FMOVQ F17, 16(R6)
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
 	VBIT V0.B16, V1.B16, V16.B16
-	FMOVQ F16, 32(R7)
+	FMOVQ F16, 32(R6)
 	WORD $0x6eafe440 // fcmgt v0.4s, v2.4s, v15.4s
 	VBIT V0.B16, V2.B16, V15.B16
 	WORD $0x6ea1e5e0 // fcmgt v0.4s, v15.4s, v1.4s
 	VBIT V0.B16, V1.B16, V15.B16
-	FMOVQ F15, 48(R7)
+	FMOVQ F15, 48(R6)
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
 	VBIT V0.B16, V1.B16, V14.B16
-	FMOVQ F14, 64(R7)
+	FMOVQ F14, 64(R6)
 	WORD $0x6eade440 // fcmgt v0.4s, v2.4s, v13.4s
 	VBIT V0.B16, V2.B16, V13.B16
 	WORD $0x6ea1e5a0 // fcmgt v0.4s, v13.4s, v1.4s
 	VBIT V0.B16, V1.B16, V13.B16
-	FMOVQ F13, 80(R7)
+	FMOVQ F13, 80(R6)
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
 	VBIT V0.B16, V1.B16, V12.B16
-	FMOVQ F12, 96(R7)
+	FMOVQ F12, 96(R6)
 	WORD $0x6eabe440 // fcmgt v0.4s, v2.4s, v11.4s
 	VBIT V0.B16, V2.B16, V11.B16
 	WORD $0x6ea1e560 // fcmgt v0.4s, v11.4s, v1.4s
 	VBIT V0.B16, V1.B16, V11.B16
-	FMOVQ F11, 112(R7)
+	FMOVQ F11, 112(R6)
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
 	VBIT V0.B16, V1.B16, V10.B16
-	FMOVQ F10, 128(R7)
+	FMOVQ F10, 128(R6)
 	WORD $0x6ea9e440 // fcmgt v0.4s, v2.4s, v9.4s
 	VBIT V0.B16, V2.B16, V9.B16
 	WORD $0x6ea1e520 // fcmgt v0.4s, v9.4s, v1.4s
 	VBIT V0.B16, V1.B16, V9.B16
-	FMOVQ F9, 144(R7)
+	FMOVQ F9, 144(R6)
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
 	VBIT V0.B16, V2.B16, V8.B16
 	WORD $0x6ea1e500 // fcmgt v0.4s, v8.4s, v1.4s
 	VBIT V0.B16, V1.B16, V8.B16
-	FMOVQ F8, 160(R7)
+	FMOVQ F8, 160(R6)
 	WORD $0x6ea7e440 // fcmgt v0.4s, v2.4s, v7.4s
 	VBIT V0.B16, V2.B16, V7.B16
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
-	FMOVQ F7, 176(R7)
+	FMOVQ F7, 176(R6)
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
 	VBIT V0.B16, V1.B16, V6.B16
-	FMOVQ F6, 192(R7)
+	FMOVQ F6, 192(R6)
 	WORD $0x6ea5e440 // fcmgt v0.4s, v2.4s, v5.4s
 	VBIT V0.B16, V2.B16, V5.B16
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
-	FMOVQ F5, 208(R7)
+	FMOVQ F5, 208(R6)
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
 	VBIT V0.B16, V1.B16, V4.B16
-	FMOVQ F4, 224(R7)
+	FMOVQ F4, 224(R6)
 	WORD $0x6ea3e440 // fcmgt v0.4s, v2.4s, v3.4s
 	VBIT V0.B16, V2.B16, V3.B16
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
-	FMOVQ F3, 240(R7)
-	ADD $256, R7, R7
-	SUB $4, R8, R8
+	FMOVQ F3, 240(R6)
+	ADD $256, R6, R6
+	SUB $4, R7, R7
 	JMP slabs2
 
 rest3:
-	CBZ R8, end1
+	CBZ R7, end1
 
 slab5:
-	FLDPQ (R6), (F6, F5)
-	FLDPQ 32(R6), (F4, F3)
-	ADD $64, R6, R6
+	MOVD bias+64(FP), R0
+	FLDPQ (R0), (F6, F5)
+	FLDPQ 32(R0), (F4, F3)
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R1
 	MOVD k+56(FP), R0
 
@@ -15423,24 +15426,24 @@ k6:
 	VBIT V0.B16, V2.B16, V6.B16
 	WORD $0x6ea1e4c0 // fcmgt v0.4s, v6.4s, v1.4s
 	VBIT V0.B16, V1.B16, V6.B16
-	FMOVQ F6, (R7)
+	FMOVQ F6, (R6)
 	WORD $0x6ea5e440 // fcmgt v0.4s, v2.4s, v5.4s
 	VBIT V0.B16, V2.B16, V5.B16
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
-	FMOVQ F5, 16(R7)
+	FMOVQ F5, 16(R6)
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
 	VBIT V0.B16, V2.B16, V4.B16
 	WORD $0x6ea1e480 // fcmgt v0.4s, v4.4s, v1.4s
 	VBIT V0.B16, V1.B16, V4.B16
-	FMOVQ F4, 32(R7)
+	FMOVQ F4, 32(R6)
 	WORD $0x6ea3e440 // fcmgt v0.4s, v2.4s, v3.4s
 	VBIT V0.B16, V2.B16, V3.B16
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
-	FMOVQ F3, 48(R7)
-	ADD $64, R7, R7
-	SUBS $1, R8, R8
+	FMOVQ F3, 48(R6)
+	ADD $64, R6, R6
+	SUBS $1, R7, R7
 	BNE slab5
 
 end1:
@@ -15448,22 +15451,23 @@ end1:
 
 // func lanesDense_f32_s16_b2_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b2_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R7
-	MOVD y+0(FP), R6
-	MOVD bias+64(FP), R5
+	MOVD n+80(FP), R6
+	MOVD y+0(FP), R5
 	MOVD w+32(FP), R4
 	MOVD ldx+24(FP), R3
 
 slab2:
-	FMOVQ (R5), F12
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F12
 	VMOV V12.B16, V11.B16
-	FMOVQ 16(R5), F10
+	FMOVQ 16(R0), F10
 	VMOV V10.B16, V9.B16
-	FMOVQ 32(R5), F8
+	FMOVQ 32(R0), F8
 	VMOV V8.B16, V7.B16
-	FMOVQ 48(R5), F6
+	FMOVQ 48(R0), F6
 	VMOV V6.B16, V5.B16
-	ADD $64, R5, R5
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 
@@ -15489,7 +15493,7 @@ k3:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R6, R1
+	MOVD R5, R1
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
@@ -15532,8 +15536,8 @@ k3:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
-	ADD $64, R6, R6
-	SUBS $1, R7, R7
+	ADD $64, R5, R5
+	SUBS $1, R6, R6
 	BNE slab2
 
 end1:
@@ -15541,32 +15545,33 @@ end1:
 
 // func lanesDense_f32_s16_b4_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b4_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R8
-	MOVD y+0(FP), R7
-	MOVD bias+64(FP), R6
+	MOVD n+80(FP), R7
+	MOVD y+0(FP), R6
 	MOVD w+32(FP), R5
 	MOVD ldx+24(FP), R4
 	MOVD ldx+24(FP), R3
 	ADD R3<<1, R3, R3
 
 slab2:
-	FMOVQ (R6), F20
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F20
 	VMOV V20.B16, V19.B16
 	VMOV V20.B16, V18.B16
 	VMOV V20.B16, V17.B16
-	FMOVQ 16(R6), F16
+	FMOVQ 16(R0), F16
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
-	FMOVQ 32(R6), F12
+	FMOVQ 32(R0), F12
 	VMOV V12.B16, V11.B16
 	VMOV V12.B16, V10.B16
 	VMOV V12.B16, V9.B16
-	FMOVQ 48(R6), F8
+	FMOVQ 48(R0), F8
 	VMOV V8.B16, V7.B16
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
-	ADD $64, R6, R6
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 
@@ -15604,7 +15609,7 @@ k3:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R7, R1
+	MOVD R6, R1
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
@@ -15691,8 +15696,8 @@ k3:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
-	ADD $64, R7, R7
-	SUBS $1, R8, R8
+	ADD $64, R6, R6
+	SUBS $1, R7, R7
 	BNE slab2
 
 end1:
@@ -15700,9 +15705,8 @@ end1:
 
 // func lanesDense_f32_s16_b6_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesDense_f32_s16_b6_neon(SB), NOSPLIT, $0-88
-	MOVD n+80(FP), R9
-	MOVD y+0(FP), R8
-	MOVD bias+64(FP), R7
+	MOVD n+80(FP), R8
+	MOVD y+0(FP), R7
 	MOVD w+32(FP), R6
 	MOVD ldx+24(FP), R5
 	MOVD ldx+24(FP), R4
@@ -15711,31 +15715,33 @@ TEXT ·lanesDense_f32_s16_b6_neon(SB), NOSPLIT, $0-88
 	ADD R3<<2, R3, R3
 
 slab2:
-	FMOVQ (R7), F28
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F28
 	VMOV V28.B16, V27.B16
 	VMOV V28.B16, V26.B16
 	VMOV V28.B16, V25.B16
 	VMOV V28.B16, V24.B16
 	VMOV V28.B16, V23.B16
-	FMOVQ 16(R7), F22
+	FMOVQ 16(R0), F22
 	VMOV V22.B16, V21.B16
 	VMOV V22.B16, V20.B16
 	VMOV V22.B16, V19.B16
 	VMOV V22.B16, V18.B16
 	VMOV V22.B16, V17.B16
-	FMOVQ 32(R7), F16
+	FMOVQ 32(R0), F16
 	VMOV V16.B16, V15.B16
 	VMOV V16.B16, V14.B16
 	VMOV V16.B16, V13.B16
 	VMOV V16.B16, V12.B16
 	VMOV V16.B16, V11.B16
-	FMOVQ 48(R7), F10
+	FMOVQ 48(R0), F10
 	VMOV V10.B16, V9.B16
 	VMOV V10.B16, V8.B16
 	VMOV V10.B16, V7.B16
 	VMOV V10.B16, V6.B16
 	VMOV V10.B16, V5.B16
-	ADD $64, R7, R7
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 
@@ -15785,7 +15791,7 @@ k3:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R8, R1
+	MOVD R7, R1
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
 	VBIT V0.B16, V2.B16, V28.B16
 	WORD $0x6ea1e780 // fcmgt v0.4s, v28.4s, v1.4s
@@ -15916,8 +15922,8 @@ k3:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R1)
-	ADD $64, R8, R8
-	SUBS $1, R9, R9
+	ADD $64, R7, R7
+	SUBS $1, R8, R8
 	BNE slab2
 
 end1:
@@ -15927,9 +15933,8 @@ end1:
 TEXT ·lanesNM_f32_s16_b1_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F4, F3)
-	MOVD n+80(FP), R9
-	MOVD y+0(FP), R8
-	MOVD bias+64(FP), R7
+	MOVD n+80(FP), R8
+	MOVD y+0(FP), R7
 	MOVD w+32(FP), R6
 	MOVD meta+40(FP), R5
 	MOVD k+56(FP), R4
@@ -15941,13 +15946,15 @@ TEXT ·lanesNM_f32_s16_b1_n2m4_neon(SB), NOSPLIT, $0-88
 	LSL $7, R4, R4
 
 slabs2:
-	CMP $1, R9
+	CMP $1, R8
 	BLE rest3
-	FLDPQ (R7), (F20, F19)
-	FLDPQ 32(R7), (F18, F17)
-	FLDPQ 64(R7), (F16, F15)
-	FLDPQ 96(R7), (F14, F13)
-	ADD $128, R7, R7
+	MOVD bias+64(FP), R0
+	FLDPQ (R0), (F20, F19)
+	FLDPQ 32(R0), (F18, F17)
+	FLDPQ 64(R0), (F16, F15)
+	FLDPQ 96(R0), (F14, F13)
+	ADD $128, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 	LSR $2, R1, R1
@@ -17156,51 +17163,53 @@ end6:
 	VBIT V0.B16, V2.B16, V20.B16
 	WORD $0x6ea1e680 // fcmgt v0.4s, v20.4s, v1.4s
 	VBIT V0.B16, V1.B16, V20.B16
-	FMOVQ F20, (R8)
+	FMOVQ F20, (R7)
 	WORD $0x6eb3e440 // fcmgt v0.4s, v2.4s, v19.4s
 	VBIT V0.B16, V2.B16, V19.B16
 	WORD $0x6ea1e660 // fcmgt v0.4s, v19.4s, v1.4s
 	VBIT V0.B16, V1.B16, V19.B16
-	FMOVQ F19, 16(R8)
+	FMOVQ F19, 16(R7)
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
 	VBIT V0.B16, V2.B16, V18.B16
 	WORD $0x6ea1e640 // fcmgt v0.4s, v18.4s, v1.4s
 	VBIT V0.B16, V1.B16, V18.B16
-	FMOVQ F18, 32(R8)
+	FMOVQ F18, 32(R7)
 	WORD $0x6eb1e440 // fcmgt v0.4s, v2.4s, v17.4s
 	VBIT V0.B16, V2.B16, V17.B16
 	WORD $0x6ea1e620 // fcmgt v0.4s, v17.4s, v1.4s
 	VBIT V0.B16, V1.B16, V17.B16
-	FMOVQ F17, 48(R8)
+	FMOVQ F17, 48(R7)
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
 	VBIT V0.B16, V1.B16, V16.B16
-	FMOVQ F16, 64(R8)
+	FMOVQ F16, 64(R7)
 	WORD $0x6eafe440 // fcmgt v0.4s, v2.4s, v15.4s
 	VBIT V0.B16, V2.B16, V15.B16
 	WORD $0x6ea1e5e0 // fcmgt v0.4s, v15.4s, v1.4s
 	VBIT V0.B16, V1.B16, V15.B16
-	FMOVQ F15, 80(R8)
+	FMOVQ F15, 80(R7)
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
 	VBIT V0.B16, V1.B16, V14.B16
-	FMOVQ F14, 96(R8)
+	FMOVQ F14, 96(R7)
 	WORD $0x6eade440 // fcmgt v0.4s, v2.4s, v13.4s
 	VBIT V0.B16, V2.B16, V13.B16
 	WORD $0x6ea1e5a0 // fcmgt v0.4s, v13.4s, v1.4s
 	VBIT V0.B16, V1.B16, V13.B16
-	FMOVQ F13, 112(R8)
-	ADD $128, R8, R8
-	SUB $2, R9, R9
+	FMOVQ F13, 112(R7)
+	ADD $128, R7, R7
+	SUB $2, R8, R8
 	JMP slabs2
 
 rest3:
-	CBZ R9, end1
-	FLDPQ (R7), (F12, F11)
-	FLDPQ 32(R7), (F10, F9)
-	ADD $64, R7, R7
+	CBZ R8, end1
+	MOVD bias+64(FP), R0
+	FLDPQ (R0), (F12, F11)
+	FLDPQ 32(R0), (F10, F9)
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R1
 	MOVD k+56(FP), R0
 	LSR $2, R0, R0
@@ -17827,23 +17836,23 @@ end10:
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
 	VBIT V0.B16, V1.B16, V12.B16
-	FMOVQ F12, (R8)
+	FMOVQ F12, (R7)
 	WORD $0x6eabe440 // fcmgt v0.4s, v2.4s, v11.4s
 	VBIT V0.B16, V2.B16, V11.B16
 	WORD $0x6ea1e560 // fcmgt v0.4s, v11.4s, v1.4s
 	VBIT V0.B16, V1.B16, V11.B16
-	FMOVQ F11, 16(R8)
+	FMOVQ F11, 16(R7)
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
 	VBIT V0.B16, V1.B16, V10.B16
-	FMOVQ F10, 32(R8)
+	FMOVQ F10, 32(R7)
 	WORD $0x6ea9e440 // fcmgt v0.4s, v2.4s, v9.4s
 	VBIT V0.B16, V2.B16, V9.B16
 	WORD $0x6ea1e520 // fcmgt v0.4s, v9.4s, v1.4s
 	VBIT V0.B16, V1.B16, V9.B16
-	FMOVQ F9, 48(R8)
-	ADD $64, R8, R8
+	FMOVQ F9, 48(R7)
+	ADD $64, R7, R7
 
 end1:
 	RET
@@ -17852,23 +17861,24 @@ end1:
 TEXT ·lanesNM_f32_s16_b2_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F11, F10)
-	MOVD n+80(FP), R8
-	MOVD y+0(FP), R7
-	MOVD bias+64(FP), R6
+	MOVD n+80(FP), R7
+	MOVD y+0(FP), R6
 	MOVD w+32(FP), R5
 	MOVD meta+40(FP), R4
 	MOVD ldx+24(FP), R3
 
 slab2:
-	FMOVQ (R6), F23
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F23
 	VMOV V23.B16, V22.B16
-	FMOVQ 16(R6), F21
+	FMOVQ 16(R0), F21
 	VMOV V21.B16, V20.B16
-	FMOVQ 32(R6), F19
+	FMOVQ 32(R0), F19
 	VMOV V19.B16, V18.B16
-	FMOVQ 48(R6), F17
+	FMOVQ 48(R0), F17
 	VMOV V17.B16, V16.B16
-	ADD $64, R6, R6
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R2
 	MOVD k+56(FP), R1
 	LSR $2, R1, R1
@@ -18619,7 +18629,7 @@ end5:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R7, R1
+	MOVD R6, R1
 	WORD $0x6eb7e440 // fcmgt v0.4s, v2.4s, v23.4s
 	VBIT V0.B16, V2.B16, V23.B16
 	WORD $0x6ea1e6e0 // fcmgt v0.4s, v23.4s, v1.4s
@@ -18662,8 +18672,8 @@ end5:
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
 	VBIT V0.B16, V1.B16, V16.B16
 	FMOVQ F16, 48(R1)
-	ADD $64, R7, R7
-	SUBS $1, R8, R8
+	ADD $64, R6, R6
+	SUBS $1, R7, R7
 	BNE slab2
 
 end1:
@@ -18673,9 +18683,8 @@ end1:
 TEXT ·lanesNM_f32_s16_b4_n2m4_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenConstants<>(SB), R0
 	FLDPQ (R0), (F11, F10)
-	MOVD n+80(FP), R11
-	MOVD y+0(FP), R10
-	MOVD bias+64(FP), R9
+	MOVD n+80(FP), R10
+	MOVD y+0(FP), R9
 	MOVD w+32(FP), R8
 	MOVD meta+40(FP), R7
 	MOVD ldx+24(FP), R6
@@ -18683,23 +18692,25 @@ TEXT ·lanesNM_f32_s16_b4_n2m4_neon(SB), NOSPLIT, $0-88
 	ADD R5<<1, R5, R5
 
 slab2:
-	FMOVQ (R9), F31
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F31
 	VMOV V31.B16, V30.B16
 	VMOV V31.B16, V29.B16
 	VMOV V31.B16, V28.B16
-	FMOVQ 16(R9), F27
+	FMOVQ 16(R0), F27
 	VMOV V27.B16, V26.B16
 	VMOV V27.B16, V25.B16
 	VMOV V27.B16, V24.B16
-	FMOVQ 32(R9), F23
+	FMOVQ 32(R0), F23
 	VMOV V23.B16, V22.B16
 	VMOV V23.B16, V21.B16
 	VMOV V23.B16, V20.B16
-	FMOVQ 48(R9), F19
+	FMOVQ 48(R0), F19
 	VMOV V19.B16, V18.B16
 	VMOV V19.B16, V17.B16
 	VMOV V19.B16, V16.B16
-	ADD $64, R9, R9
+	ADD $64, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R4
 	MOVD k+56(FP), R3
 	LSR $2, R3, R3
@@ -19778,7 +19789,7 @@ end5:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R10, R1
+	MOVD R9, R1
 	WORD $0x6ebfe440 // fcmgt v0.4s, v2.4s, v31.4s
 	VBIT V0.B16, V2.B16, V31.B16
 	WORD $0x6ea1e7e0 // fcmgt v0.4s, v31.4s, v1.4s
@@ -19865,8 +19876,8 @@ end5:
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
 	VBIT V0.B16, V1.B16, V16.B16
 	FMOVQ F16, 48(R1)
-	ADD $64, R10, R10
-	SUBS $1, R11, R11
+	ADD $64, R9, R9
+	SUBS $1, R10, R10
 	BNE slab2
 
 end1:
@@ -19875,18 +19886,19 @@ end1:
 // func lanesMask_f32_s32_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesMask_f32_s32_b1_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenCounts<>(SB), R3
-	MOVD n+80(FP), R11
-	MOVD y+0(FP), R10
-	MOVD bias+64(FP), R9
+	MOVD n+80(FP), R10
+	MOVD y+0(FP), R9
 	MOVD w+32(FP), R8
 	MOVD meta+40(FP), R7
 
 slab2:
-	FLDPQ (R9), (F16, F15)
-	FLDPQ 32(R9), (F14, F13)
-	FLDPQ 64(R9), (F12, F11)
-	FLDPQ 96(R9), (F10, F9)
-	ADD $128, R9, R9
+	MOVD bias+64(FP), R0
+	FLDPQ (R0), (F16, F15)
+	FLDPQ 32(R0), (F14, F13)
+	FLDPQ 64(R0), (F12, F11)
+	FLDPQ 96(R0), (F10, F9)
+	ADD $128, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R6
 	MOVD k+56(FP), R5
 	MOVD $sparsegenExpand<>(SB), R4
@@ -19966,44 +19978,44 @@ k3:
 	VBIT V0.B16, V2.B16, V16.B16
 	WORD $0x6ea1e600 // fcmgt v0.4s, v16.4s, v1.4s
 	VBIT V0.B16, V1.B16, V16.B16
-	FMOVQ F16, (R10)
+	FMOVQ F16, (R9)
 	WORD $0x6eafe440 // fcmgt v0.4s, v2.4s, v15.4s
 	VBIT V0.B16, V2.B16, V15.B16
 	WORD $0x6ea1e5e0 // fcmgt v0.4s, v15.4s, v1.4s
 	VBIT V0.B16, V1.B16, V15.B16
-	FMOVQ F15, 16(R10)
+	FMOVQ F15, 16(R9)
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
 	VBIT V0.B16, V2.B16, V14.B16
 	WORD $0x6ea1e5c0 // fcmgt v0.4s, v14.4s, v1.4s
 	VBIT V0.B16, V1.B16, V14.B16
-	FMOVQ F14, 32(R10)
+	FMOVQ F14, 32(R9)
 	WORD $0x6eade440 // fcmgt v0.4s, v2.4s, v13.4s
 	VBIT V0.B16, V2.B16, V13.B16
 	WORD $0x6ea1e5a0 // fcmgt v0.4s, v13.4s, v1.4s
 	VBIT V0.B16, V1.B16, V13.B16
-	FMOVQ F13, 48(R10)
+	FMOVQ F13, 48(R9)
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
 	VBIT V0.B16, V2.B16, V12.B16
 	WORD $0x6ea1e580 // fcmgt v0.4s, v12.4s, v1.4s
 	VBIT V0.B16, V1.B16, V12.B16
-	FMOVQ F12, 64(R10)
+	FMOVQ F12, 64(R9)
 	WORD $0x6eabe440 // fcmgt v0.4s, v2.4s, v11.4s
 	VBIT V0.B16, V2.B16, V11.B16
 	WORD $0x6ea1e560 // fcmgt v0.4s, v11.4s, v1.4s
 	VBIT V0.B16, V1.B16, V11.B16
-	FMOVQ F11, 80(R10)
+	FMOVQ F11, 80(R9)
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
 	VBIT V0.B16, V2.B16, V10.B16
 	WORD $0x6ea1e540 // fcmgt v0.4s, v10.4s, v1.4s
 	VBIT V0.B16, V1.B16, V10.B16
-	FMOVQ F10, 96(R10)
+	FMOVQ F10, 96(R9)
 	WORD $0x6ea9e440 // fcmgt v0.4s, v2.4s, v9.4s
 	VBIT V0.B16, V2.B16, V9.B16
 	WORD $0x6ea1e520 // fcmgt v0.4s, v9.4s, v1.4s
 	VBIT V0.B16, V1.B16, V9.B16
-	FMOVQ F9, 112(R10)
-	ADD $128, R10, R10
-	SUBS $1, R11, R11
+	FMOVQ F9, 112(R9)
+	ADD $128, R9, R9
+	SUBS $1, R10, R10
 	BNE slab2
 
 end1:
@@ -20012,31 +20024,32 @@ end1:
 // func lanesMask_f32_s32_b2_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 TEXT ·lanesMask_f32_s32_b2_neon(SB), NOSPLIT, $0-88
 	MOVD $sparsegenCounts<>(SB), R3
-	MOVD n+80(FP), R12
-	MOVD y+0(FP), R11
-	MOVD bias+64(FP), R10
+	MOVD n+80(FP), R11
+	MOVD y+0(FP), R10
 	MOVD w+32(FP), R9
 	MOVD meta+40(FP), R8
 	MOVD ldx+24(FP), R7
 
 slab2:
-	FMOVQ (R10), F24
+	MOVD bias+64(FP), R0
+	FMOVQ (R0), F24
 	VMOV V24.B16, V23.B16
-	FMOVQ 16(R10), F22
+	FMOVQ 16(R0), F22
 	VMOV V22.B16, V21.B16
-	FMOVQ 32(R10), F20
+	FMOVQ 32(R0), F20
 	VMOV V20.B16, V19.B16
-	FMOVQ 48(R10), F18
+	FMOVQ 48(R0), F18
 	VMOV V18.B16, V17.B16
-	FMOVQ 64(R10), F16
+	FMOVQ 64(R0), F16
 	VMOV V16.B16, V15.B16
-	FMOVQ 80(R10), F14
+	FMOVQ 80(R0), F14
 	VMOV V14.B16, V13.B16
-	FMOVQ 96(R10), F12
+	FMOVQ 96(R0), F12
 	VMOV V12.B16, V11.B16
-	FMOVQ 112(R10), F10
+	FMOVQ 112(R0), F10
 	VMOV V10.B16, V9.B16
-	ADD $128, R10, R10
+	ADD $128, R0, R0
+	MOVD R0, bias+64(FP)
 	MOVD x+16(FP), R6
 	MOVD k+56(FP), R5
 	MOVD $sparsegenExpand<>(SB), R4
@@ -20122,7 +20135,7 @@ k3:
 	VDUP V2.S[0], V2.S4
 	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
-	MOVD R11, R1
+	MOVD R10, R1
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
 	VBIT V0.B16, V2.B16, V24.B16
 	WORD $0x6ea1e700 // fcmgt v0.4s, v24.4s, v1.4s
@@ -20205,8 +20218,8 @@ k3:
 	WORD $0x6ea1e520 // fcmgt v0.4s, v9.4s, v1.4s
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 112(R1)
-	ADD $128, R11, R11
-	SUBS $1, R12, R12
+	ADD $128, R10, R10
+	SUBS $1, R11, R11
 	BNE slab2
 
 end1:
