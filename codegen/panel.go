@@ -120,6 +120,9 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 			xp := b.Int()
 			b.Mov(xp, x)
 			rounds(b, "k", b.Arg("kb"), denseRound, func(n int) {
+				if n == denseRound {
+					fetchWeights(b, w, n*4*mr)
+				}
 				for i := range n {
 					column(s, acc, xv, 1<<mr-1, asm.At(xp, i*int(k.T)*4), asm.At(w, i*4*mr))
 				}
@@ -207,6 +210,19 @@ func fetchAhead(b *asm.Builder, rows, width int) {
 	b.SetArg("ahead", at)
 	b.Label(hinted)
 }
+
+// fetchWeights hints at the weights that come weightsAhead behind the next bytes of
+// the stream at w.
+func fetchWeights(b *asm.Builder, w asm.Reg, bytes int) {
+	for line := 0; line < bytes; line += 64 {
+		b.Prefetch(asm.At(w, weightsAhead+line))
+	}
+}
+
+// weightsAhead is how far, in bytes, weights are fetched ahead of their use: hardware by
+// itself does not keep up with those that come from beyond the second-level cache, each used
+// for a few vectors only.
+const weightsAhead = 2048
 
 // columns is where a kernel stands in the streams of a segment.
 type columns struct {

@@ -18946,6 +18946,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y1
 	VFMADD231PS  (BX), Y1, Y0
 	VBROADCASTSS 4(CX), Y1
@@ -19047,6 +19048,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y2
 	VFMADD231PS  (BX), Y2, Y0
 	VFMADD231PS  32(BX), Y2, Y1
@@ -19156,6 +19158,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z1
 	VFMADD231PS  (BX), Z1, Z0
 	VBROADCASTSS 4(CX), Z1
@@ -19260,6 +19263,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y3
 	VFMADD231PS  (BX), Y3, Y0
 	VFMADD231PS  32(BX), Y3, Y1
@@ -19382,6 +19386,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z2
 	VFMADD231PS  (BX), Z2, Z0
 	VFMADD231PS  64(BX), Z2, Z1
@@ -19497,6 +19502,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z3
 	VFMADD231PS  (BX), Z3, Z0
 	VFMADD231PS  64(BX), Z3, Z1
@@ -19625,6 +19631,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z4
 	VFMADD231PS  (BX), Z4, Z0
 	VFMADD231PS  64(BX), Z4, Z1
@@ -19778,6 +19785,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Y4
 	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
@@ -19979,6 +19987,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Y8
 	VMOVUPS      32(BX), Y9
 	VBROADCASTSS (CX), Y10
@@ -20219,6 +20228,7 @@ ready5:
 round6:
 	CMPQ             SI, $+3
 	JLE              rest7
+	PREFETCHT0       2048(CX)
 	VMOVUPS          (BX), Z4
 	VFMADD231PS.BCST (CX), Z4, Z0
 	VFMADD231PS.BCST 4(CX), Z4, Z1
@@ -20404,6 +20414,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      64(BX), Y14
@@ -20703,6 +20714,7 @@ ready5:
 round6:
 	CMPQ             SI, $+3
 	JLE              rest7
+	PREFETCHT0       2048(CX)
 	VMOVUPS          (BX), Z8
 	VMOVUPS          64(BX), Z9
 	VFMADD231PS.BCST (CX), Z8, Z0
@@ -20939,6 +20951,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Z12
 	VMOVUPS      64(BX), Z13
 	VMOVUPS      128(BX), Z14
@@ -21262,6 +21275,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Z16
 	VMOVUPS      64(BX), Z17
 	VMOVUPS      128(BX), Z18
@@ -21644,6 +21658,7 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
 	VMOVUPS      (BX), Z20
 	VMOVUPS      64(BX), Z21
 	VMOVUPS      128(BX), Z22
@@ -22041,6 +22056,8 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
 	VMOVUPS      (BX), Y6
 	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
@@ -22304,6 +22321,8 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VBROADCASTSS (CX), Y14
@@ -22622,6 +22641,8 @@ ready5:
 round6:
 	CMPQ             SI, $+3
 	JLE              rest7
+	PREFETCHT0       2048(CX)
+	PREFETCHT0       2112(CX)
 	VMOVUPS          (BX), Z6
 	VFMADD231PS.BCST (CX), Z6, Z0
 	VFMADD231PS.BCST 4(CX), Z6, Z1
@@ -22849,6 +22870,8 @@ ready5:
 round6:
 	CMPQ             SI, $+3
 	JLE              rest7
+	PREFETCHT0       2048(CX)
+	PREFETCHT0       2112(CX)
 	VMOVUPS          (BX), Z12
 	VMOVUPS          64(BX), Z13
 	VFMADD231PS.BCST (CX), Z12, Z0
@@ -23161,6 +23184,8 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
 	VMOVUPS      (BX), Z18
 	VMOVUPS      64(BX), Z19
 	VMOVUPS      128(BX), Z20
@@ -23600,6 +23625,8 @@ ready5:
 round6:
 	CMPQ         SI, $+3
 	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
 	VMOVUPS      128(BX), Z26

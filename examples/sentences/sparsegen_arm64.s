@@ -12793,6 +12793,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
@@ -12909,6 +12910,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
@@ -13060,6 +13062,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
@@ -13245,6 +13248,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FMOVQ (R4), F2
 	FLDPQ (R1), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
@@ -13481,6 +13485,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FLDPQ (R1), (F2, F1)
 	FMOVQ (R4), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -13724,6 +13729,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
 	FMOVQ (R4), F0
@@ -14086,6 +14092,7 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
 	FLDPQ (R1), (F6, F5)
 	FLDPQ 32(R1), (F4, F3)
 	FLDPQ 64(R1), (F2, F1)
@@ -14543,6 +14550,8 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
+	PRFM 2112(R4), PLDL1KEEP
 	FLDPQ (R1), (F2, F1)
 	FMOVQ (R4), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
@@ -14872,6 +14881,8 @@ ready5:
 round6:
 	CMP $3, R0
 	BLE rest7
+	PRFM 2048(R4), PLDL1KEEP
+	PRFM 2112(R4), PLDL1KEEP
 	FLDPQ (R1), (F4, F3)
 	FLDPQ 32(R1), (F2, F1)
 	FMOVQ (R4), F0
