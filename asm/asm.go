@@ -16,6 +16,8 @@ type Machine struct {
 	// BroadcastOperand says that a multiply-add takes a float32 in memory,
 	// repeated in all lanes, as its operand (EVEX embedded broadcast).
 	BroadcastOperand bool
+	// Halves says that there are HalfRegs.
+	Halves bool
 	// LaneCopies is how many multiply-adds by a weight make an OpLaneOf4 cheaper than the
 	// weight's own load; 0: it never is.
 	LaneCopies int
@@ -32,6 +34,10 @@ const (
 	IntReg  Kind = iota + 1 // 64-bit general purpose
 	VecReg                  // Lanes float32
 	MaskReg                 // one bit a lane
+	// HalfReg is the lower half of a vector register, whose upper half is lost. The ops
+	// that OnHalves names take it for what they write or store: they are then
+	// about Lanes/2 float32, and read the lower half of a VecReg.
+	HalfReg
 )
 
 // Reg is a virtual register. The zero Reg is none.
@@ -44,7 +50,7 @@ type Reg struct {
 func (r Reg) IsZero() bool { return r.Kind == 0 }
 
 func (r Reg) String() string {
-	return fmt.Sprintf("%c%d", " ivk"[r.Kind], r.ID)
+	return fmt.Sprintf("%c%d", " ivkh"[r.Kind], r.ID)
 }
 
 // Mem is the address Base + Index*Scale + Disp, in bytes, and Vectors whole
@@ -141,6 +147,15 @@ const (
 	OpByte                      // Dst int = byte Imm, 0 or 1, of A; B from OpByteInit
 	OpTranspose                 // Vs = Lanes registers, transposed as a square in place
 )
+
+// OnHalves reports whether an op takes a HalfReg.
+func (op Op) OnHalves() bool {
+	switch op {
+	case OpZero, OpVMov, OpLoad, OpStore, OpBcast, OpFMA, OpFMAMem, OpFMABcast, OpVMax, OpVMin:
+		return true
+	}
+	return false
+}
 
 // Inst is one instruction.
 type Inst struct {

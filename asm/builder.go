@@ -40,6 +40,9 @@ func (b *Builder) Int() Reg  { return b.reg(IntReg) }
 func (b *Builder) Vec() Reg  { return b.reg(VecReg) }
 func (b *Builder) Mask() Reg { return b.reg(MaskReg) }
 
+// Half makes a fresh register for the lower half of a vector.
+func (b *Builder) Half() Reg { return b.reg(HalfReg) }
+
 // Vecs makes n vector registers.
 func (b *Builder) Vecs(n int) []Reg {
 	r := make([]Reg, n)

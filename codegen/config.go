@@ -105,9 +105,9 @@ var tileWidths = map[runtime.KernelOp]map[int][]ladder{
 		4: {{runtime.AVX512, upTo(96, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
 	},
 	runtime.PanelDense: {
-		1: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(32, 8)}, {runtime.SVE, []int{64, 48, 32, 24, 16, 8}}},
-		4: {{runtime.AVX512, upTo(80, 16)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
-		6: {{runtime.AVX512, upTo(64, 16)}, {runtime.AVX2, upTo(16, 8)}, {runtime.NEON, upTo(16, 8)}, {runtime.SVE, []int{32, 16, 8}}},
+		1: {{runtime.AVX512, upTo(64, 8)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(32, 8)}, {runtime.SVE, []int{64, 48, 32, 24, 16, 8}}},
+		4: {{runtime.AVX512, upTo(80, 8)}, {runtime.AVX2, upTo(24, 8)}, {runtime.NEON, upTo(24, 8)}, {runtime.SVE, []int{48, 32, 24, 16, 8}}},
+		6: {{runtime.AVX512, upTo(64, 8)}, {runtime.AVX2, upTo(16, 8)}, {runtime.NEON, upTo(16, 8)}, {runtime.SVE, []int{32, 16, 8}}},
 	},
 }
 

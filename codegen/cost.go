@@ -76,13 +76,13 @@ func cutTokens(batch int, widths []int) []int {
 }
 
 // cutTiles cuts batch as the tile driver does: as few tiles as the widest width
-// allows, all of about the same width. widths descend.
-func cutTiles(batch int, widths []int) []int {
+// allows, all of about the same width, and all but the last of whole vectors. widths descend.
+func cutTiles(batch int, widths []int, lanes int) []int {
 	var cut []int
 	for n := (batch + widths[0] - 1) / widths[0]; batch > 0; n-- {
 		want, t := (batch+n-1)/n, widths[0]
 		for _, w := range widths {
-			if w >= want {
+			if w >= want && (n == 1 || w%lanes == 0) {
 				t = w
 			}
 		}
@@ -114,8 +114,8 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 		widths = widths[1:]
 	}
 	total := 0.0
-	for _, t := range cutTiles(batch, widths) {
-		nv := float64(t / m.lanes)
+	for _, t := range cutTiles(batch, widths, m.lanes) {
+		nv := float64(t) / float64(m.lanes)
 		work := 0.0
 		for _, s := range v.Panel.Segments {
 			work += segmentCycles(s, v.Panel.KB, k, t, m)

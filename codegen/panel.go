@@ -33,7 +33,11 @@ var panelDenseArgs = []asm.Arg{
 // panel builds the ops PanelGrouped, PanelBlock, PanelStep and PanelDense.
 func panel(b *asm.Builder, k runtime.KernelKey) error {
 	mc, mr := b.Machine(), int(k.MR)
-	if int(k.T)%max(8, mc.Lanes) != 0 {
+	step := mc.Lanes
+	if mc.Halves {
+		step /= 2
+	}
+	if int(k.T)%max(8, step) != 0 {
 		return fmt.Errorf("codegen: %s: no such tile on %s", k.Name(), mc.Name)
 	}
 	// A vector of each row, of the column where rows share it, and two of weights.
@@ -62,9 +66,9 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 	}
 	acc := make([][]asm.Reg, mr)
 	for i := range acc {
-		acc[i] = b.Vecs(s.n)
+		acc[i] = s.vecs()
 	}
-	xv := b.Vecs(s.n) // the column; with one row it stays in memory
+	xv := s.vecs() // the column; with one row it stays in memory
 	at := columns{span: s, x: x, w: w, idx: idx}
 	if k.Op != runtime.PanelDense {
 		at.ldx = b.Arg("ldx")

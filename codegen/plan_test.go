@@ -240,8 +240,11 @@ func TestCuts(t *testing.T) {
 		if c.tokens != nil {
 			require.Equal(t, c.tokens, cutTokens(c.batch, []int{4, 2, 1}), c.batch)
 		}
-		require.Equal(t, c.tiles, cutTiles(c.batch, []int{16, 8}), c.batch)
+		require.Equal(t, c.tiles, cutTiles(c.batch, []int{16, 8}, 8), c.batch)
 	}
+	halves := []int{64, 56, 48, 40, 32, 24, 16, 8}
+	require.Equal(t, []int{56}, cutTiles(49, halves, 16))
+	require.Equal(t, []int{64, 48, 48, 40}, cutTiles(196, halves, 16))
 }
 
 // TestBounds: a form's roofline has the largest bound first, by where its

@@ -3,11 +3,20 @@ package codegen
 import "github.com/sparsegen/sparsegen/asm"
 
 // span is a run of lanes that lie side by side in memory, as a kernel holds it: in
-// n registers, of which the last may have the lanes of a mask only.
+// n registers, of which the last may have the lanes of a mask only, or be half a one.
 type span struct {
 	*asm.Builder
 	n    int
 	last asm.Reg // none: all lanes
+	half bool
+}
+
+// vecs makes registers for the span.
+func (s span) vecs() []asm.Reg {
+	if !s.half {
+		return s.Vecs(s.n)
+	}
+	return append(s.Vecs(s.n-1), s.Half())
 }
 
 // load loads vector j of the span that begins at m into d.
@@ -71,14 +80,19 @@ const (
 
 // strips writes a kernel for rows of width lanes by its body, which holds a span of
 // each row, offset bytes from the row's beginning on (none is 0). Where vectors have
-// a known length, that is the whole row. On a machine that is Scalable there is a
+// a known length, that is the whole row, and may end with half a vector. On a machine that is Scalable there is a
 // body for each number of vectors that a row may be, of which each is half the one
 // before it, because lanes are a power of two; a row of more vectors than most goes
 // through the first body in strips of equally many.
 func strips(b *asm.Builder, width, most int, body func(s span, offset asm.Reg)) {
 	mc := b.Machine()
 	if !mc.Scalable {
-		body(span{Builder: b, n: width / mc.Lanes}, asm.Reg{})
+		half := mc.Halves && width%mc.Lanes == mc.Lanes/2
+		n := width / mc.Lanes
+		if half {
+			n++
+		}
+		body(span{Builder: b, n: n, half: half}, asm.Reg{})
 		return
 	}
 	n, rounds := width/leastLanes, 1
@@ -88,7 +102,7 @@ func strips(b *asm.Builder, width, most int, body func(s span, offset asm.Reg)) 
 	end := b.NewLabel("end")
 	for {
 		next, fewest := b.NewLabel("next"), n <= (width+mostLanes-1)/mostLanes
-		s, last := span{b, n, b.Mask()}, b.Int()
+		s, last := span{Builder: b, n: n, last: b.Mask()}, b.Int()
 		b.MovI(last, width)
 		if n > 1 {
 			b.AddLanes(last, 1-n) // the lanes of the last vector

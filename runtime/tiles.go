@@ -331,7 +331,8 @@ func (d *tileLinear) run(c *control, x, _, y []float32, batch int) error {
 
 // prepare covers the batch with as few tiles as the widest width allows, all of
 // about the same width: a narrow tile keeps few accumulators busy and still
-// costs each weight its load.
+// costs each weight its load. Only the last may end with a part of a vector: behind
+// others tiles would not begin where a line does.
 func (d *tileLinear) prepare(batch int) runner {
 	d.batch, d.tiles = batch, d.tiles[:0]
 	widest := d.widths[d.worth(batch)].t
@@ -341,6 +342,9 @@ func (d *tileLinear) prepare(batch int) runner {
 	for at := 0; at < batch; n-- {
 		want, width := (batch-at+n-1)/n, 0
 		for d.widths[width].t < want {
+			width++
+		}
+		if n > 1 && d.lanes > 0 && d.widths[width].t%d.lanes > 0 && width+1 < len(d.widths) {
 			width++
 		}
 		cols := min(batch-at, d.widths[width].t)

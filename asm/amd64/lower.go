@@ -21,7 +21,7 @@ import (
 // float32 and one 256-bit register 8.
 var (
 	AVX2   = asm.Machine{Name: "avx2", Lanes: 8, Regs: 16, LaneCopies: 1}
-	AVX512 = asm.Machine{Name: "avx512", Lanes: 16, Regs: 32, BroadcastOperand: true, LaneCopies: 2}
+	AVX512 = asm.Machine{Name: "avx512", Lanes: 16, Regs: 32, BroadcastOperand: true, Halves: true, LaneCopies: 2}
 )
 
 // lowerer turns one asm.Func into one avo function.
@@ -68,6 +68,8 @@ func (l *lowerer) r(v asm.Reg) reg.Register {
 		p = l.ctx.GP64()
 	case asm.VecReg:
 		p = l.vec()
+	case asm.HalfReg:
+		p = l.ctx.YMM()
 	case asm.MaskReg:
 		if l.wide {
 			p = l.ctx.K()
@@ -84,6 +86,14 @@ func (l *lowerer) vec() reg.VecVirtual {
 		return l.ctx.ZMM()
 	}
 	return l.ctx.YMM()
+}
+
+// of is the register of v as an instruction on d reads it.
+func (l *lowerer) of(v, d asm.Reg) reg.Register {
+	if d.Kind == asm.HalfReg {
+		return l.r(v).(reg.Vec).AsY()
+	}
+	return l.r(v)
 }
 
 // low is the 128-bit register that holds lane 0 of v.
@@ -103,6 +113,9 @@ func (l *lowerer) inst(i *asm.Inst) error {
 	c := l.ctx
 	if i.Comment != "" {
 		c.Comment(i.Comment)
+	}
+	if (i.Dst.Kind == asm.HalfReg || i.A.Kind == asm.HalfReg) && !(l.f.Machine.Halves && i.Op.OnHalves()) {
+		return fmt.Errorf("not on half vectors of %s", l.f.Machine.Name)
 	}
 	if f, ok := simple[i.Op]; ok {
 		f(l, i)
@@ -145,7 +158,7 @@ func (l *lowerer) inst(i *asm.Inst) error {
 		return l.bcastN(i)
 	case asm.OpFMABcast:
 		if l.wide {
-			c.VFMADD231PS_BCST(l.mem(i.Mem), l.r(i.A), l.r(i.Dst))
+			c.VFMADD231PS_BCST(l.mem(i.Mem), l.of(i.A, i.Dst), l.r(i.Dst))
 			return nil
 		}
 		t := l.vec()
@@ -264,19 +277,27 @@ var simple = map[asm.Op]func(l *lowerer, i *asm.Inst){
 			l.ctx.VXORPS(d, d, d)
 		}
 	},
-	asm.OpVMov:    func(l *lowerer, i *asm.Inst) { l.ctx.VMOVAPS(l.r(i.A), l.r(i.Dst)) },
-	asm.OpLoad:    func(l *lowerer, i *asm.Inst) { l.ctx.VMOVUPS(l.mem(i.Mem), l.r(i.Dst)) },
-	asm.OpStore:   func(l *lowerer, i *asm.Inst) { l.ctx.VMOVUPS(l.r(i.A), l.mem(i.Mem)) },
-	asm.OpBcast:   func(l *lowerer, i *asm.Inst) { l.ctx.VBROADCASTSS(l.mem(i.Mem), l.r(i.Dst)) },
-	asm.OpFMA:     func(l *lowerer, i *asm.Inst) { l.ctx.VFMADD231PS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpFMA213:  func(l *lowerer, i *asm.Inst) { l.ctx.VFMADD213PS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpFMAMem:  func(l *lowerer, i *asm.Inst) { l.ctx.VFMADD231PS(l.mem(i.Mem), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVAdd:    func(l *lowerer, i *asm.Inst) { l.ctx.VADDPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVSub:    func(l *lowerer, i *asm.Inst) { l.ctx.VSUBPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVMul:    func(l *lowerer, i *asm.Inst) { l.ctx.VMULPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVDiv:    func(l *lowerer, i *asm.Inst) { l.ctx.VDIVPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVMax:    func(l *lowerer, i *asm.Inst) { l.ctx.VMAXPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
-	asm.OpVMin:    func(l *lowerer, i *asm.Inst) { l.ctx.VMINPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVMov:  func(l *lowerer, i *asm.Inst) { l.ctx.VMOVAPS(l.of(i.A, i.Dst), l.r(i.Dst)) },
+	asm.OpLoad:  func(l *lowerer, i *asm.Inst) { l.ctx.VMOVUPS(l.mem(i.Mem), l.r(i.Dst)) },
+	asm.OpStore: func(l *lowerer, i *asm.Inst) { l.ctx.VMOVUPS(l.r(i.A), l.mem(i.Mem)) },
+	asm.OpBcast: func(l *lowerer, i *asm.Inst) { l.ctx.VBROADCASTSS(l.mem(i.Mem), l.r(i.Dst)) },
+	asm.OpFMA: func(l *lowerer, i *asm.Inst) {
+		l.ctx.VFMADD231PS(l.of(i.B, i.Dst), l.of(i.A, i.Dst), l.r(i.Dst))
+	},
+	asm.OpFMA213: func(l *lowerer, i *asm.Inst) { l.ctx.VFMADD213PS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpFMAMem: func(l *lowerer, i *asm.Inst) {
+		l.ctx.VFMADD231PS(l.mem(i.Mem), l.of(i.A, i.Dst), l.r(i.Dst))
+	},
+	asm.OpVAdd: func(l *lowerer, i *asm.Inst) { l.ctx.VADDPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVSub: func(l *lowerer, i *asm.Inst) { l.ctx.VSUBPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVMul: func(l *lowerer, i *asm.Inst) { l.ctx.VMULPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVDiv: func(l *lowerer, i *asm.Inst) { l.ctx.VDIVPS(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
+	asm.OpVMax: func(l *lowerer, i *asm.Inst) {
+		l.ctx.VMAXPS(l.of(i.B, i.Dst), l.of(i.A, i.Dst), l.r(i.Dst))
+	},
+	asm.OpVMin: func(l *lowerer, i *asm.Inst) {
+		l.ctx.VMINPS(l.of(i.B, i.Dst), l.of(i.A, i.Dst), l.r(i.Dst))
+	},
 	asm.OpVAddI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPADDD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVSubI32: func(l *lowerer, i *asm.Inst) { l.ctx.VPSUBD(l.r(i.B), l.r(i.A), l.r(i.Dst)) },
 	asm.OpVAnd: func(l *lowerer, i *asm.Inst) {

@@ -83,6 +83,17 @@ func three(f func(b *asm.Builder) func(d, x, y asm.Reg)) func(*asm.Builder, *ope
 	return func(b *asm.Builder, p *operands) { f(b)(p.d, p.a, p.b) }
 }
 
+// half is f with a destination that is half a vector.
+func half(f func(b *asm.Builder, p *operands)) func(*asm.Builder, *operands) {
+	return func(b *asm.Builder, p *operands) {
+		h := *p
+		h.d = b.Half()
+		b.Load(h.d, asm.At(p.i, 0))
+		f(b, &h)
+		b.Store(asm.At(p.i, 0), h.d)
+	}
+}
+
 // programs has every op; the golden files say what each machine makes of it.
 var programs = []program{
 	{"", asm.OpArg, func(b *asm.Builder, p *operands) { b.Arg("n") }},
@@ -177,6 +188,17 @@ var programs = []program{
 	{"0", asm.OpByte, func(b *asm.Builder, p *operands) { b.Byte(b.ByteInit(), p.i, p.j, 0) }},
 	{"1", asm.OpByte, func(b *asm.Builder, p *operands) { b.Byte(b.ByteInit(), p.i, p.j, 1) }},
 	{"", asm.OpTranspose, func(b *asm.Builder, p *operands) { b.Transpose(p.vs) }},
+	{"half", asm.OpZero, half(func(b *asm.Builder, p *operands) { b.Zero(p.d) })},
+	{"half", asm.OpVMov, half(func(b *asm.Builder, p *operands) { b.VMov(p.d, p.a) })},
+	{"half", asm.OpLoad, half(func(b *asm.Builder, p *operands) { b.Load(p.d, asm.At(p.i, 64)) })},
+	{"half", asm.OpStore, half(func(b *asm.Builder, p *operands) { b.Store(asm.At(p.i, 64), p.d) })},
+	{"half", asm.OpBcast, half(func(b *asm.Builder, p *operands) { b.Bcast(p.d, asm.At(p.i, 4)) })},
+	{"half", asm.OpFMA, half(func(b *asm.Builder, p *operands) { b.FMA(p.d, p.a, p.b) })},
+	{"half", asm.OpFMAMem, half(func(b *asm.Builder, p *operands) { b.FMAMem(p.d, p.a, asm.At(p.i, 32)) })},
+	{"half", asm.OpFMABcast, half(func(b *asm.Builder, p *operands) { b.FMABcast(p.d, p.a, asm.At(p.i, 4)) })},
+	{"half", asm.OpVMax, half(func(b *asm.Builder, p *operands) { b.VMax(p.d, p.a, p.b) })},
+	{"half", asm.OpVMin, half(func(b *asm.Builder, p *operands) { b.VMin(p.d, p.a, p.b) })},
+	{"half", asm.OpVAdd, half(func(b *asm.Builder, p *operands) { b.VAdd(p.d, p.a, p.b) })},
 	{"of too few", asm.OpTranspose, func(b *asm.Builder, p *operands) { b.Transpose(p.vs) }},
 }
 

@@ -172,6 +172,8 @@ func (l *lowerer) r(v asm.Reg) int64 {
 		kind = 'V'
 	case v.Kind == asm.MaskReg && l.f.Machine.Scalable:
 		kind = 'P'
+	case v.Kind == asm.HalfReg:
+		l.err = fmt.Errorf("no half vectors")
 	}
 	l.regs[v] = l.fresh(kind)
 	return l.regs[v]

@@ -114,6 +114,16 @@ func TestScalableRefusals(t *testing.T) {
 	}
 }
 
+// TestNoHalfVectors: neither machine has them.
+func TestNoHalfVectors(t *testing.T) {
+	for _, m := range []asm.Machine{NEON, SVE} {
+		b := asm.New("f", m, moveArgs)
+		b.Load(b.Half(), asm.At(b.Arg("x"), 0))
+		_, _, err := Emit([]*asm.Func{b.Func()}, Options{Package: "p", Header: "h"})
+		require.ErrorContains(t, err, "no half vectors")
+	}
+}
+
 // manyMasks has more masks in use than govern loads.
 func manyMasks(b *asm.Builder) {
 	x, n, v := b.Arg("x"), b.Arg("n"), b.Vec()

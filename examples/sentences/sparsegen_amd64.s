@@ -19006,6 +19006,106 @@ panel_end2:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m1_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t8_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	VBROADCASTSS 4(CX), Y1
+	VFMADD231PS  32(BX), Y1, Y0
+	VBROADCASTSS 8(CX), Y1
+	VFMADD231PS  64(BX), Y1, Y0
+	VBROADCASTSS 12(CX), Y1
+	VFMADD231PS  96(BX), Y1, Y0
+	ADDQ         $+128, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	VBROADCASTSS 4(CX), Y1
+	VFMADD231PS  32(BX), Y1, Y0
+	ADDQ         $+64, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VBROADCASTSS (CX), Y1
+	VFMADD231PS  (BX), Y1, Y0
+	ADDQ         $+32, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z1
+	VBROADCASTSS hi+68(FP), Z2
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
@@ -19343,6 +19443,119 @@ panel_end2:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m1_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t24_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Y0, Y1
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Y1
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Y2, Y1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  96(BX), Z2, Z0
+	VFMADD231PS  160(BX), Y2, Y1
+	VBROADCASTSS 8(CX), Z2
+	VFMADD231PS  192(BX), Z2, Z0
+	VFMADD231PS  256(BX), Y2, Y1
+	VBROADCASTSS 12(CX), Z2
+	VFMADD231PS  288(BX), Z2, Z0
+	VFMADD231PS  352(BX), Y2, Y1
+	ADDQ         $+384, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Y2, Y1
+	VBROADCASTSS 4(CX), Z2
+	VFMADD231PS  96(BX), Z2, Z0
+	VFMADD231PS  160(BX), Y2, Y1
+	ADDQ         $+192, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VBROADCASTSS (CX), Z2
+	VFMADD231PS  (BX), Z2, Z0
+	VFMADD231PS  64(BX), Y2, Y1
+	ADDQ         $+96, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z2
+	VBROADCASTSS hi+68(FP), Z3
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, 64(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
@@ -19444,6 +19657,132 @@ k_end9:
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
 	VMOVUPS      Z1, 64(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m1_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t40_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Y0, Y2
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Y2
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Y3, Y2
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  160(BX), Z3, Z0
+	VFMADD231PS  224(BX), Z3, Z1
+	VFMADD231PS  288(BX), Y3, Y2
+	VBROADCASTSS 8(CX), Z3
+	VFMADD231PS  320(BX), Z3, Z0
+	VFMADD231PS  384(BX), Z3, Z1
+	VFMADD231PS  448(BX), Y3, Y2
+	VBROADCASTSS 12(CX), Z3
+	VFMADD231PS  480(BX), Z3, Z0
+	VFMADD231PS  544(BX), Z3, Z1
+	VFMADD231PS  608(BX), Y3, Y2
+	ADDQ         $+640, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Y3, Y2
+	VBROADCASTSS 4(CX), Z3
+	VFMADD231PS  160(BX), Z3, Z0
+	VFMADD231PS  224(BX), Z3, Z1
+	VFMADD231PS  288(BX), Y3, Y2
+	ADDQ         $+320, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VBROADCASTSS (CX), Z3
+	VFMADD231PS  (BX), Z3, Z0
+	VFMADD231PS  64(BX), Z3, Z1
+	VFMADD231PS  128(BX), Y3, Y2
+	ADDQ         $+160, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z3
+	VBROADCASTSS hi+68(FP), Z4
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z3, Z0
+	VMINPS       Z0, Z4, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z3, Z1
+	VMINPS       Z1, Z4, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, 128(DI)
 	ADDQ         $+4, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -19570,6 +19909,145 @@ k_end9:
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
 	VMOVUPS      Z2, 128(DI)
+	ADDQ         $+4, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m1_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m1_t56_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Y0, Y3
+	ADDQ         $+4, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Y3
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Y4, Y3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  224(BX), Z4, Z0
+	VFMADD231PS  288(BX), Z4, Z1
+	VFMADD231PS  352(BX), Z4, Z2
+	VFMADD231PS  416(BX), Y4, Y3
+	VBROADCASTSS 8(CX), Z4
+	VFMADD231PS  448(BX), Z4, Z0
+	VFMADD231PS  512(BX), Z4, Z1
+	VFMADD231PS  576(BX), Z4, Z2
+	VFMADD231PS  640(BX), Y4, Y3
+	VBROADCASTSS 12(CX), Z4
+	VFMADD231PS  672(BX), Z4, Z0
+	VFMADD231PS  736(BX), Z4, Z1
+	VFMADD231PS  800(BX), Z4, Z2
+	VFMADD231PS  864(BX), Y4, Y3
+	ADDQ         $+896, BX
+	ADDQ         $+16, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Y4, Y3
+	VBROADCASTSS 4(CX), Z4
+	VFMADD231PS  224(BX), Z4, Z0
+	VFMADD231PS  288(BX), Z4, Z1
+	VFMADD231PS  352(BX), Z4, Z2
+	VFMADD231PS  416(BX), Y4, Y3
+	ADDQ         $+448, BX
+	ADDQ         $+8, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  (BX), Z4, Z0
+	VFMADD231PS  64(BX), Z4, Z1
+	VFMADD231PS  128(BX), Z4, Z2
+	VFMADD231PS  192(BX), Y4, Y3
+	ADDQ         $+224, BX
+	ADDQ         $+4, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z4
+	VBROADCASTSS hi+68(FP), Z5
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMOVUPS      Z2, 128(DI)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 192(DI)
 	ADDQ         $+4, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -19874,6 +20352,172 @@ k10:
 k_end9:
 	VBROADCASTSS lo+64(FP), Y4
 	VBROADCASTSS hi+68(FP), Y5
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m4_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelDense_f32_m4_t8_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS 4(BX), Y1
+	VBROADCASTSS 8(BX), Y2
+	VBROADCASTSS 12(BX), Y3
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y3
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	PREFETCHT0       2048(CX)
+	VMOVUPS          (BX), Y4
+	VFMADD231PS.BCST (CX), Y4, Y0
+	VFMADD231PS.BCST 4(CX), Y4, Y1
+	VFMADD231PS.BCST 8(CX), Y4, Y2
+	VFMADD231PS.BCST 12(CX), Y4, Y3
+	VMOVUPS          32(BX), Y4
+	VFMADD231PS.BCST 16(CX), Y4, Y0
+	VFMADD231PS.BCST 20(CX), Y4, Y1
+	VFMADD231PS.BCST 24(CX), Y4, Y2
+	VFMADD231PS.BCST 28(CX), Y4, Y3
+	VMOVUPS          64(BX), Y4
+	VFMADD231PS.BCST 32(CX), Y4, Y0
+	VFMADD231PS.BCST 36(CX), Y4, Y1
+	VFMADD231PS.BCST 40(CX), Y4, Y2
+	VFMADD231PS.BCST 44(CX), Y4, Y3
+	VMOVUPS          96(BX), Y4
+	VFMADD231PS.BCST 48(CX), Y4, Y0
+	VFMADD231PS.BCST 52(CX), Y4, Y1
+	VFMADD231PS.BCST 56(CX), Y4, Y2
+	VFMADD231PS.BCST 60(CX), Y4, Y3
+	ADDQ             $+128, BX
+	ADDQ             $+64, CX
+	ADDQ             $-4, SI
+	JMP              round6
+
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Y4
+	VFMADD231PS.BCST (CX), Y4, Y0
+	VFMADD231PS.BCST 4(CX), Y4, Y1
+	VFMADD231PS.BCST 8(CX), Y4, Y2
+	VFMADD231PS.BCST 12(CX), Y4, Y3
+	VMOVUPS          32(BX), Y4
+	VFMADD231PS.BCST 16(CX), Y4, Y0
+	VFMADD231PS.BCST 20(CX), Y4, Y1
+	VFMADD231PS.BCST 24(CX), Y4, Y2
+	VFMADD231PS.BCST 28(CX), Y4, Y3
+	ADDQ             $+64, BX
+	ADDQ             $+32, CX
+	ADDQ             $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS          (BX), Y4
+	VFMADD231PS.BCST (CX), Y4, Y0
+	VFMADD231PS.BCST 4(CX), Y4, Y1
+	VFMADD231PS.BCST 8(CX), Y4, Y2
+	VFMADD231PS.BCST 12(CX), Y4, Y3
+	ADDQ             $+32, BX
+	ADDQ             $+16, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z4
+	VBROADCASTSS hi+68(FP), Z5
 	MOVQ         y+0(FP), BX
 	MOVQ         ldy+8(FP), SI
 	MOVL         (DX), DI
@@ -20638,6 +21282,231 @@ panel_end2:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m4_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelDense_f32_m4_t24_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(BX), Z2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(BX), Z4
+	VMOVAPS      Y4, Y5
+	VBROADCASTSS 12(BX), Z6
+	VMOVAPS      Y6, Y7
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Y7
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	PREFETCHT0       2048(CX)
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Y9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Y9, Y1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Y9, Y3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Y9, Y5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Y9, Y7
+	VMOVUPS          96(BX), Z8
+	VMOVUPS          160(BX), Y9
+	VFMADD231PS.BCST 16(CX), Z8, Z0
+	VFMADD231PS.BCST 16(CX), Y9, Y1
+	VFMADD231PS.BCST 20(CX), Z8, Z2
+	VFMADD231PS.BCST 20(CX), Y9, Y3
+	VFMADD231PS.BCST 24(CX), Z8, Z4
+	VFMADD231PS.BCST 24(CX), Y9, Y5
+	VFMADD231PS.BCST 28(CX), Z8, Z6
+	VFMADD231PS.BCST 28(CX), Y9, Y7
+	VMOVUPS          192(BX), Z8
+	VMOVUPS          256(BX), Y9
+	VFMADD231PS.BCST 32(CX), Z8, Z0
+	VFMADD231PS.BCST 32(CX), Y9, Y1
+	VFMADD231PS.BCST 36(CX), Z8, Z2
+	VFMADD231PS.BCST 36(CX), Y9, Y3
+	VFMADD231PS.BCST 40(CX), Z8, Z4
+	VFMADD231PS.BCST 40(CX), Y9, Y5
+	VFMADD231PS.BCST 44(CX), Z8, Z6
+	VFMADD231PS.BCST 44(CX), Y9, Y7
+	VMOVUPS          288(BX), Z8
+	VMOVUPS          352(BX), Y9
+	VFMADD231PS.BCST 48(CX), Z8, Z0
+	VFMADD231PS.BCST 48(CX), Y9, Y1
+	VFMADD231PS.BCST 52(CX), Z8, Z2
+	VFMADD231PS.BCST 52(CX), Y9, Y3
+	VFMADD231PS.BCST 56(CX), Z8, Z4
+	VFMADD231PS.BCST 56(CX), Y9, Y5
+	VFMADD231PS.BCST 60(CX), Z8, Z6
+	VFMADD231PS.BCST 60(CX), Y9, Y7
+	ADDQ             $+384, BX
+	ADDQ             $+64, CX
+	ADDQ             $-4, SI
+	JMP              round6
+
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Y9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Y9, Y1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Y9, Y3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Y9, Y5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Y9, Y7
+	VMOVUPS          96(BX), Z8
+	VMOVUPS          160(BX), Y9
+	VFMADD231PS.BCST 16(CX), Z8, Z0
+	VFMADD231PS.BCST 16(CX), Y9, Y1
+	VFMADD231PS.BCST 20(CX), Z8, Z2
+	VFMADD231PS.BCST 20(CX), Y9, Y3
+	VFMADD231PS.BCST 24(CX), Z8, Z4
+	VFMADD231PS.BCST 24(CX), Y9, Y5
+	VFMADD231PS.BCST 28(CX), Z8, Z6
+	VFMADD231PS.BCST 28(CX), Y9, Y7
+	ADDQ             $+192, BX
+	ADDQ             $+32, CX
+	ADDQ             $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS          (BX), Z8
+	VMOVUPS          64(BX), Y9
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Y9, Y1
+	VFMADD231PS.BCST 4(CX), Z8, Z2
+	VFMADD231PS.BCST 4(CX), Y9, Y3
+	VFMADD231PS.BCST 8(CX), Z8, Z4
+	VFMADD231PS.BCST 8(CX), Y9, Y5
+	VFMADD231PS.BCST 12(CX), Z8, Z6
+	VFMADD231PS.BCST 12(CX), Y9, Y7
+	ADDQ             $+96, BX
+	ADDQ             $+16, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z8
+	VBROADCASTSS hi+68(FP), Z9
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMOVUPS      Z2, (DI)
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMOVUPS      Z4, (DI)
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMOVUPS      Z6, (DI)
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, 64(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
@@ -20851,6 +21720,318 @@ k_end9:
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
 	VMOVUPS      Z7, 64(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m4_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t40_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(BX), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(BX), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(BX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Y9, Y11
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
+	VMOVUPS 64(DI), Z4
+	VMOVUPS 128(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS 128(DI), Y8
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z9
+	VMOVUPS 64(DI), Z10
+	VMOVUPS 128(DI), Y11
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Y14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      160(BX), Z12
+	VMOVUPS      224(BX), Z13
+	VMOVUPS      288(BX), Y14
+	VBROADCASTSS 16(CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 20(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 24(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 28(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      320(BX), Z12
+	VMOVUPS      384(BX), Z13
+	VMOVUPS      448(BX), Y14
+	VBROADCASTSS 32(CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 36(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 40(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 44(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      480(BX), Z12
+	VMOVUPS      544(BX), Z13
+	VMOVUPS      608(BX), Y14
+	VBROADCASTSS 48(CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 52(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 56(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 60(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+640, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Y14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	VMOVUPS      160(BX), Z12
+	VMOVUPS      224(BX), Z13
+	VMOVUPS      288(BX), Y14
+	VBROADCASTSS 16(CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 20(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 24(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 28(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+320, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS      128(BX), Y14
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 4(CX), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 8(CX), Z15
+	VFMADD231PS  Z15, Z12, Z6
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 12(CX), Z15
+	VFMADD231PS  Z15, Z12, Z9
+	VFMADD231PS  Z15, Z13, Z10
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $+160, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMOVUPS      Y2, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMOVUPS      Z3, (DI)
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, 64(DI)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (DI)
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMOVUPS      Z7, 64(DI)
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMOVUPS      Y8, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMOVUPS      Z9, (DI)
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, 64(DI)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 128(DI)
 	ADDQ         $+16, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -21163,6 +22344,377 @@ k_end9:
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
 	VMOVUPS      Z11, 128(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m4_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t56_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Y0, Y3
+	VBROADCASTSS 4(BX), Z4
+	VMOVAPS      Z4, Z5
+	VMOVAPS      Z4, Z6
+	VMOVAPS      Y4, Y7
+	VBROADCASTSS 8(BX), Z8
+	VMOVAPS      Z8, Z9
+	VMOVAPS      Z8, Z10
+	VMOVAPS      Y8, Y11
+	VBROADCASTSS 12(BX), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VMOVAPS      Y12, Y15
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	VMOVUPS 128(DI), Z6
+	VMOVUPS 192(DI), Y7
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Y11
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Y15
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Y19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	VMOVUPS      224(BX), Z16
+	VMOVUPS      288(BX), Z17
+	VMOVUPS      352(BX), Z18
+	VMOVUPS      416(BX), Y19
+	VBROADCASTSS 16(CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 20(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 24(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 28(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	VMOVUPS      448(BX), Z16
+	VMOVUPS      512(BX), Z17
+	VMOVUPS      576(BX), Z18
+	VMOVUPS      640(BX), Y19
+	VBROADCASTSS 32(CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 36(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 40(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 44(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	VMOVUPS      672(BX), Z16
+	VMOVUPS      736(BX), Z17
+	VMOVUPS      800(BX), Z18
+	VMOVUPS      864(BX), Y19
+	VBROADCASTSS 48(CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 52(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 56(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 60(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	ADDQ         $+896, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Y19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	VMOVUPS      224(BX), Z16
+	VMOVUPS      288(BX), Z17
+	VMOVUPS      352(BX), Z18
+	VMOVUPS      416(BX), Y19
+	VBROADCASTSS 16(CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 20(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 24(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 28(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	ADDQ         $+448, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z16
+	VMOVUPS      64(BX), Z17
+	VMOVUPS      128(BX), Z18
+	VMOVUPS      192(BX), Y19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z1
+	VFMADD231PS  Z20, Z18, Z2
+	VFMADD231PS  Y20, Y19, Y3
+	VBROADCASTSS 4(CX), Z20
+	VFMADD231PS  Z20, Z16, Z4
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z6
+	VFMADD231PS  Y20, Y19, Y7
+	VBROADCASTSS 8(CX), Z20
+	VFMADD231PS  Z20, Z16, Z8
+	VFMADD231PS  Z20, Z17, Z9
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Y20, Y19, Y11
+	VBROADCASTSS 12(CX), Z20
+	VFMADD231PS  Z20, Z16, Z12
+	VFMADD231PS  Z20, Z17, Z13
+	VFMADD231PS  Z20, Z18, Z14
+	VFMADD231PS  Y20, Y19, Y15
+	ADDQ         $+224, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z16
+	VBROADCASTSS hi+68(FP), Z17
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Z2, Z16, Z2
+	VMINPS       Z2, Z17, Z2
+	VMOVUPS      Z2, 128(DI)
+	VMAXPS       Y3, Y16, Y3
+	VMINPS       Y3, Y17, Y3
+	VMOVUPS      Y3, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z4, Z16, Z4
+	VMINPS       Z4, Z17, Z4
+	VMOVUPS      Z4, (DI)
+	VMAXPS       Z5, Z16, Z5
+	VMINPS       Z5, Z17, Z5
+	VMOVUPS      Z5, 64(DI)
+	VMAXPS       Z6, Z16, Z6
+	VMINPS       Z6, Z17, Z6
+	VMOVUPS      Z6, 128(DI)
+	VMAXPS       Y7, Y16, Y7
+	VMINPS       Y7, Y17, Y7
+	VMOVUPS      Y7, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z8, Z16, Z8
+	VMINPS       Z8, Z17, Z8
+	VMOVUPS      Z8, (DI)
+	VMAXPS       Z9, Z16, Z9
+	VMINPS       Z9, Z17, Z9
+	VMOVUPS      Z9, 64(DI)
+	VMAXPS       Z10, Z16, Z10
+	VMINPS       Z10, Z17, Z10
+	VMOVUPS      Z10, 128(DI)
+	VMAXPS       Y11, Y16, Y11
+	VMINPS       Y11, Y17, Y11
+	VMOVUPS      Y11, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z12, Z16, Z12
+	VMINPS       Z12, Z17, Z12
+	VMOVUPS      Z12, (DI)
+	VMAXPS       Z13, Z16, Z13
+	VMINPS       Z13, Z17, Z13
+	VMOVUPS      Z13, 64(DI)
+	VMAXPS       Z14, Z16, Z14
+	VMINPS       Z14, Z17, Z14
+	VMOVUPS      Z14, 128(DI)
+	VMAXPS       Y15, Y16, Y15
+	VMINPS       Y15, Y17, Y15
+	VMOVUPS      Y15, 192(DI)
 	ADDQ         $+16, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -21534,6 +23086,436 @@ k_end9:
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
 	VMOVUPS      Z15, 192(DI)
+	ADDQ         $+16, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m4_t72_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m4_t72_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	PREFETCHT0 280(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	PREFETCHT0 280(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	PREFETCHT0 280(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	PREFETCHT0 280(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Y0, Y4
+	VBROADCASTSS 4(BX), Z5
+	VMOVAPS      Z5, Z6
+	VMOVAPS      Z5, Z7
+	VMOVAPS      Z5, Z8
+	VMOVAPS      Y5, Y9
+	VBROADCASTSS 8(BX), Z10
+	VMOVAPS      Z10, Z11
+	VMOVAPS      Z10, Z12
+	VMOVAPS      Z10, Z13
+	VMOVAPS      Y10, Y14
+	VBROADCASTSS 12(BX), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	VMOVAPS      Z15, Z18
+	VMOVAPS      Y15, Y19
+	ADDQ         $+16, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Z3
+	VMOVUPS 256(DI), Y4
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z5
+	VMOVUPS 64(DI), Z6
+	VMOVUPS 128(DI), Z7
+	VMOVUPS 192(DI), Z8
+	VMOVUPS 256(DI), Y9
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Z11
+	VMOVUPS 128(DI), Z12
+	VMOVUPS 192(DI), Z13
+	VMOVUPS 256(DI), Y14
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z15
+	VMOVUPS 64(DI), Z16
+	VMOVUPS 128(DI), Z17
+	VMOVUPS 192(DI), Z18
+	VMOVUPS 256(DI), Y19
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Y24
+	VBROADCASTSS (CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 8(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 12(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	VMOVUPS      288(BX), Z20
+	VMOVUPS      352(BX), Z21
+	VMOVUPS      416(BX), Z22
+	VMOVUPS      480(BX), Z23
+	VMOVUPS      544(BX), Y24
+	VBROADCASTSS 16(CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 20(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 24(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 28(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	VMOVUPS      576(BX), Z20
+	VMOVUPS      640(BX), Z21
+	VMOVUPS      704(BX), Z22
+	VMOVUPS      768(BX), Z23
+	VMOVUPS      832(BX), Y24
+	VBROADCASTSS 32(CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 36(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 40(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 44(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	VMOVUPS      864(BX), Z20
+	VMOVUPS      928(BX), Z21
+	VMOVUPS      992(BX), Z22
+	VMOVUPS      1056(BX), Z23
+	VMOVUPS      1120(BX), Y24
+	VBROADCASTSS 48(CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 52(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 56(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 60(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	ADDQ         $+1152, BX
+	ADDQ         $+64, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Y24
+	VBROADCASTSS (CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 8(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 12(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	VMOVUPS      288(BX), Z20
+	VMOVUPS      352(BX), Z21
+	VMOVUPS      416(BX), Z22
+	VMOVUPS      480(BX), Z23
+	VMOVUPS      544(BX), Y24
+	VBROADCASTSS 16(CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 20(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 24(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 28(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	ADDQ         $+576, BX
+	ADDQ         $+32, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z20
+	VMOVUPS      64(BX), Z21
+	VMOVUPS      128(BX), Z22
+	VMOVUPS      192(BX), Z23
+	VMOVUPS      256(BX), Y24
+	VBROADCASTSS (CX), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z1
+	VFMADD231PS  Z25, Z22, Z2
+	VFMADD231PS  Z25, Z23, Z3
+	VFMADD231PS  Y25, Y24, Y4
+	VBROADCASTSS 4(CX), Z25
+	VFMADD231PS  Z25, Z20, Z5
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z7
+	VFMADD231PS  Z25, Z23, Z8
+	VFMADD231PS  Y25, Y24, Y9
+	VBROADCASTSS 8(CX), Z25
+	VFMADD231PS  Z25, Z20, Z10
+	VFMADD231PS  Z25, Z21, Z11
+	VFMADD231PS  Z25, Z22, Z12
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Y25, Y24, Y14
+	VBROADCASTSS 12(CX), Z25
+	VFMADD231PS  Z25, Z20, Z15
+	VFMADD231PS  Z25, Z21, Z16
+	VFMADD231PS  Z25, Z22, Z17
+	VFMADD231PS  Z25, Z23, Z18
+	VFMADD231PS  Y25, Y24, Y19
+	ADDQ         $+288, BX
+	ADDQ         $+16, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z20
+	VBROADCASTSS hi+68(FP), Z21
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z20, Z0
+	VMINPS       Z0, Z21, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z20, Z1
+	VMINPS       Z1, Z21, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Z2, Z20, Z2
+	VMINPS       Z2, Z21, Z2
+	VMOVUPS      Z2, 128(DI)
+	VMAXPS       Z3, Z20, Z3
+	VMINPS       Z3, Z21, Z3
+	VMOVUPS      Z3, 192(DI)
+	VMAXPS       Y4, Y20, Y4
+	VMINPS       Y4, Y21, Y4
+	VMOVUPS      Y4, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z5, Z20, Z5
+	VMINPS       Z5, Z21, Z5
+	VMOVUPS      Z5, (DI)
+	VMAXPS       Z6, Z20, Z6
+	VMINPS       Z6, Z21, Z6
+	VMOVUPS      Z6, 64(DI)
+	VMAXPS       Z7, Z20, Z7
+	VMINPS       Z7, Z21, Z7
+	VMOVUPS      Z7, 128(DI)
+	VMAXPS       Z8, Z20, Z8
+	VMINPS       Z8, Z21, Z8
+	VMOVUPS      Z8, 192(DI)
+	VMAXPS       Y9, Y20, Y9
+	VMINPS       Y9, Y21, Y9
+	VMOVUPS      Y9, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z10, Z20, Z10
+	VMINPS       Z10, Z21, Z10
+	VMOVUPS      Z10, (DI)
+	VMAXPS       Z11, Z20, Z11
+	VMINPS       Z11, Z21, Z11
+	VMOVUPS      Z11, 64(DI)
+	VMAXPS       Z12, Z20, Z12
+	VMINPS       Z12, Z21, Z12
+	VMOVUPS      Z12, 128(DI)
+	VMAXPS       Z13, Z20, Z13
+	VMINPS       Z13, Z21, Z13
+	VMOVUPS      Z13, 192(DI)
+	VMAXPS       Y14, Y20, Y14
+	VMINPS       Y14, Y21, Y14
+	VMOVUPS      Y14, 256(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z15, Z20, Z15
+	VMINPS       Z15, Z21, Z15
+	VMOVUPS      Z15, (DI)
+	VMAXPS       Z16, Z20, Z16
+	VMINPS       Z16, Z21, Z16
+	VMOVUPS      Z16, 64(DI)
+	VMAXPS       Z17, Z20, Z17
+	VMINPS       Z17, Z21, Z17
+	VMOVUPS      Z17, 128(DI)
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMOVUPS      Z18, 192(DI)
+	VMAXPS       Y19, Y20, Y19
+	VMINPS       Y19, Y21, Y19
+	VMOVUPS      Y19, 256(DI)
 	ADDQ         $+16, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -22229,6 +24211,217 @@ panel_end2:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m6_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelDense_f32_m6_t8_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS 4(BX), Y1
+	VBROADCASTSS 8(BX), Y2
+	VBROADCASTSS 12(BX), Y3
+	VBROADCASTSS 16(BX), Y4
+	VBROADCASTSS 20(BX), Y5
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y0
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y4
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Y5
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	PREFETCHT0       2048(CX)
+	PREFETCHT0       2112(CX)
+	VMOVUPS          (BX), Y6
+	VFMADD231PS.BCST (CX), Y6, Y0
+	VFMADD231PS.BCST 4(CX), Y6, Y1
+	VFMADD231PS.BCST 8(CX), Y6, Y2
+	VFMADD231PS.BCST 12(CX), Y6, Y3
+	VFMADD231PS.BCST 16(CX), Y6, Y4
+	VFMADD231PS.BCST 20(CX), Y6, Y5
+	VMOVUPS          32(BX), Y6
+	VFMADD231PS.BCST 24(CX), Y6, Y0
+	VFMADD231PS.BCST 28(CX), Y6, Y1
+	VFMADD231PS.BCST 32(CX), Y6, Y2
+	VFMADD231PS.BCST 36(CX), Y6, Y3
+	VFMADD231PS.BCST 40(CX), Y6, Y4
+	VFMADD231PS.BCST 44(CX), Y6, Y5
+	VMOVUPS          64(BX), Y6
+	VFMADD231PS.BCST 48(CX), Y6, Y0
+	VFMADD231PS.BCST 52(CX), Y6, Y1
+	VFMADD231PS.BCST 56(CX), Y6, Y2
+	VFMADD231PS.BCST 60(CX), Y6, Y3
+	VFMADD231PS.BCST 64(CX), Y6, Y4
+	VFMADD231PS.BCST 68(CX), Y6, Y5
+	VMOVUPS          96(BX), Y6
+	VFMADD231PS.BCST 72(CX), Y6, Y0
+	VFMADD231PS.BCST 76(CX), Y6, Y1
+	VFMADD231PS.BCST 80(CX), Y6, Y2
+	VFMADD231PS.BCST 84(CX), Y6, Y3
+	VFMADD231PS.BCST 88(CX), Y6, Y4
+	VFMADD231PS.BCST 92(CX), Y6, Y5
+	ADDQ             $+128, BX
+	ADDQ             $+96, CX
+	ADDQ             $-4, SI
+	JMP              round6
+
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Y6
+	VFMADD231PS.BCST (CX), Y6, Y0
+	VFMADD231PS.BCST 4(CX), Y6, Y1
+	VFMADD231PS.BCST 8(CX), Y6, Y2
+	VFMADD231PS.BCST 12(CX), Y6, Y3
+	VFMADD231PS.BCST 16(CX), Y6, Y4
+	VFMADD231PS.BCST 20(CX), Y6, Y5
+	VMOVUPS          32(BX), Y6
+	VFMADD231PS.BCST 24(CX), Y6, Y0
+	VFMADD231PS.BCST 28(CX), Y6, Y1
+	VFMADD231PS.BCST 32(CX), Y6, Y2
+	VFMADD231PS.BCST 36(CX), Y6, Y3
+	VFMADD231PS.BCST 40(CX), Y6, Y4
+	VFMADD231PS.BCST 44(CX), Y6, Y5
+	ADDQ             $+64, BX
+	ADDQ             $+48, CX
+	ADDQ             $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS          (BX), Y6
+	VFMADD231PS.BCST (CX), Y6, Y0
+	VFMADD231PS.BCST 4(CX), Y6, Y1
+	VFMADD231PS.BCST 8(CX), Y6, Y2
+	VFMADD231PS.BCST 12(CX), Y6, Y3
+	VFMADD231PS.BCST 16(CX), Y6, Y4
+	VFMADD231PS.BCST 20(CX), Y6, Y5
+	ADDQ             $+32, BX
+	ADDQ             $+24, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z6
+	VBROADCASTSS hi+68(FP), Z7
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
 TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-104
@@ -22772,6 +24965,302 @@ panel_end2:
 	VZEROUPPER
 	RET
 
+// func panelDense_f32_m6_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·panelDense_f32_m6_t24_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Y0, Y1
+	VBROADCASTSS 4(BX), Z2
+	VMOVAPS      Y2, Y3
+	VBROADCASTSS 8(BX), Z4
+	VMOVAPS      Y4, Y5
+	VBROADCASTSS 12(BX), Z6
+	VMOVAPS      Y6, Y7
+	VBROADCASTSS 16(BX), Z8
+	VMOVAPS      Y8, Y9
+	VBROADCASTSS 20(BX), Z10
+	VMOVAPS      Y10, Y11
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Y1
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z2
+	VMOVUPS 64(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Y7
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Y9
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z10
+	VMOVUPS 64(DI), Y11
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ             SI, $+3
+	JLE              rest7
+	PREFETCHT0       2048(CX)
+	PREFETCHT0       2112(CX)
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Y13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Y13, Y1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Y13, Y3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Y13, Y5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Y13, Y7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Y13, Y9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Y13, Y11
+	VMOVUPS          96(BX), Z12
+	VMOVUPS          160(BX), Y13
+	VFMADD231PS.BCST 24(CX), Z12, Z0
+	VFMADD231PS.BCST 24(CX), Y13, Y1
+	VFMADD231PS.BCST 28(CX), Z12, Z2
+	VFMADD231PS.BCST 28(CX), Y13, Y3
+	VFMADD231PS.BCST 32(CX), Z12, Z4
+	VFMADD231PS.BCST 32(CX), Y13, Y5
+	VFMADD231PS.BCST 36(CX), Z12, Z6
+	VFMADD231PS.BCST 36(CX), Y13, Y7
+	VFMADD231PS.BCST 40(CX), Z12, Z8
+	VFMADD231PS.BCST 40(CX), Y13, Y9
+	VFMADD231PS.BCST 44(CX), Z12, Z10
+	VFMADD231PS.BCST 44(CX), Y13, Y11
+	VMOVUPS          192(BX), Z12
+	VMOVUPS          256(BX), Y13
+	VFMADD231PS.BCST 48(CX), Z12, Z0
+	VFMADD231PS.BCST 48(CX), Y13, Y1
+	VFMADD231PS.BCST 52(CX), Z12, Z2
+	VFMADD231PS.BCST 52(CX), Y13, Y3
+	VFMADD231PS.BCST 56(CX), Z12, Z4
+	VFMADD231PS.BCST 56(CX), Y13, Y5
+	VFMADD231PS.BCST 60(CX), Z12, Z6
+	VFMADD231PS.BCST 60(CX), Y13, Y7
+	VFMADD231PS.BCST 64(CX), Z12, Z8
+	VFMADD231PS.BCST 64(CX), Y13, Y9
+	VFMADD231PS.BCST 68(CX), Z12, Z10
+	VFMADD231PS.BCST 68(CX), Y13, Y11
+	VMOVUPS          288(BX), Z12
+	VMOVUPS          352(BX), Y13
+	VFMADD231PS.BCST 72(CX), Z12, Z0
+	VFMADD231PS.BCST 72(CX), Y13, Y1
+	VFMADD231PS.BCST 76(CX), Z12, Z2
+	VFMADD231PS.BCST 76(CX), Y13, Y3
+	VFMADD231PS.BCST 80(CX), Z12, Z4
+	VFMADD231PS.BCST 80(CX), Y13, Y5
+	VFMADD231PS.BCST 84(CX), Z12, Z6
+	VFMADD231PS.BCST 84(CX), Y13, Y7
+	VFMADD231PS.BCST 88(CX), Z12, Z8
+	VFMADD231PS.BCST 88(CX), Y13, Y9
+	VFMADD231PS.BCST 92(CX), Z12, Z10
+	VFMADD231PS.BCST 92(CX), Y13, Y11
+	ADDQ             $+384, BX
+	ADDQ             $+96, CX
+	ADDQ             $-4, SI
+	JMP              round6
+
+rest7:
+	CMPQ             SI, $+1
+	JLE              fewer8
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Y13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Y13, Y1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Y13, Y3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Y13, Y5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Y13, Y7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Y13, Y9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Y13, Y11
+	VMOVUPS          96(BX), Z12
+	VMOVUPS          160(BX), Y13
+	VFMADD231PS.BCST 24(CX), Z12, Z0
+	VFMADD231PS.BCST 24(CX), Y13, Y1
+	VFMADD231PS.BCST 28(CX), Z12, Z2
+	VFMADD231PS.BCST 28(CX), Y13, Y3
+	VFMADD231PS.BCST 32(CX), Z12, Z4
+	VFMADD231PS.BCST 32(CX), Y13, Y5
+	VFMADD231PS.BCST 36(CX), Z12, Z6
+	VFMADD231PS.BCST 36(CX), Y13, Y7
+	VFMADD231PS.BCST 40(CX), Z12, Z8
+	VFMADD231PS.BCST 40(CX), Y13, Y9
+	VFMADD231PS.BCST 44(CX), Z12, Z10
+	VFMADD231PS.BCST 44(CX), Y13, Y11
+	ADDQ             $+192, BX
+	ADDQ             $+48, CX
+	ADDQ             $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS          (BX), Z12
+	VMOVUPS          64(BX), Y13
+	VFMADD231PS.BCST (CX), Z12, Z0
+	VFMADD231PS.BCST (CX), Y13, Y1
+	VFMADD231PS.BCST 4(CX), Z12, Z2
+	VFMADD231PS.BCST 4(CX), Y13, Y3
+	VFMADD231PS.BCST 8(CX), Z12, Z4
+	VFMADD231PS.BCST 8(CX), Y13, Y5
+	VFMADD231PS.BCST 12(CX), Z12, Z6
+	VFMADD231PS.BCST 12(CX), Y13, Y7
+	VFMADD231PS.BCST 16(CX), Z12, Z8
+	VFMADD231PS.BCST 16(CX), Y13, Y9
+	VFMADD231PS.BCST 20(CX), Z12, Z10
+	VFMADD231PS.BCST 20(CX), Y13, Y11
+	ADDQ             $+96, BX
+	ADDQ             $+24, CX
+	DECQ             SI
+	JNZ              k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z12
+	VBROADCASTSS hi+68(FP), Z13
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMOVUPS      Y1, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMOVUPS      Z2, (DI)
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMOVUPS      Y3, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMOVUPS      Z4, (DI)
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMOVUPS      Y5, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMOVUPS      Z6, (DI)
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMOVUPS      Y7, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMOVUPS      Z8, (DI)
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMOVUPS      Y9, 64(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMOVUPS      Z10, (DI)
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+	VMOVUPS      Y11, 64(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
 // func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-104
@@ -23056,6 +25545,429 @@ k_end9:
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
 	VMOVUPS      Z11, 64(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m6_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m6_t40_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(BX), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(BX), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(BX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Y9, Y11
+	VBROADCASTSS 16(BX), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Y12, Y14
+	VBROADCASTSS 20(BX), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Y15, Y17
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Y2
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z3
+	VMOVUPS 64(DI), Z4
+	VMOVUPS 128(DI), Y5
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS 128(DI), Y8
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z9
+	VMOVUPS 64(DI), Z10
+	VMOVUPS 128(DI), Y11
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Y14
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z15
+	VMOVUPS 64(DI), Z16
+	VMOVUPS 128(DI), Y17
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Y20
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 8(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 12(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 16(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 20(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	VMOVUPS      160(BX), Z18
+	VMOVUPS      224(BX), Z19
+	VMOVUPS      288(BX), Y20
+	VBROADCASTSS 24(CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 28(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 32(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 36(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 40(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 44(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	VMOVUPS      320(BX), Z18
+	VMOVUPS      384(BX), Z19
+	VMOVUPS      448(BX), Y20
+	VBROADCASTSS 48(CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 52(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 56(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 60(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 64(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 68(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	VMOVUPS      480(BX), Z18
+	VMOVUPS      544(BX), Z19
+	VMOVUPS      608(BX), Y20
+	VBROADCASTSS 72(CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 76(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 80(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 84(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 88(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 92(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	ADDQ         $+640, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Y20
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 8(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 12(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 16(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 20(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	VMOVUPS      160(BX), Z18
+	VMOVUPS      224(BX), Z19
+	VMOVUPS      288(BX), Y20
+	VBROADCASTSS 24(CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 28(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 32(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 36(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 40(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 44(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	ADDQ         $+320, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS      128(BX), Y20
+	VBROADCASTSS (CX), Z21
+	VFMADD231PS  Z21, Z18, Z0
+	VFMADD231PS  Z21, Z19, Z1
+	VFMADD231PS  Y21, Y20, Y2
+	VBROADCASTSS 4(CX), Z21
+	VFMADD231PS  Z21, Z18, Z3
+	VFMADD231PS  Z21, Z19, Z4
+	VFMADD231PS  Y21, Y20, Y5
+	VBROADCASTSS 8(CX), Z21
+	VFMADD231PS  Z21, Z18, Z6
+	VFMADD231PS  Z21, Z19, Z7
+	VFMADD231PS  Y21, Y20, Y8
+	VBROADCASTSS 12(CX), Z21
+	VFMADD231PS  Z21, Z18, Z9
+	VFMADD231PS  Z21, Z19, Z10
+	VFMADD231PS  Y21, Y20, Y11
+	VBROADCASTSS 16(CX), Z21
+	VFMADD231PS  Z21, Z18, Z12
+	VFMADD231PS  Z21, Z19, Z13
+	VFMADD231PS  Y21, Y20, Y14
+	VBROADCASTSS 20(CX), Z21
+	VFMADD231PS  Z21, Z18, Z15
+	VFMADD231PS  Z21, Z19, Z16
+	VFMADD231PS  Y21, Y20, Y17
+	ADDQ         $+160, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z18
+	VBROADCASTSS hi+68(FP), Z19
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z18, Z0
+	VMINPS       Z0, Z19, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z18, Z1
+	VMINPS       Z1, Z19, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Y2, Y18, Y2
+	VMINPS       Y2, Y19, Y2
+	VMOVUPS      Y2, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z3, Z18, Z3
+	VMINPS       Z3, Z19, Z3
+	VMOVUPS      Z3, (DI)
+	VMAXPS       Z4, Z18, Z4
+	VMINPS       Z4, Z19, Z4
+	VMOVUPS      Z4, 64(DI)
+	VMAXPS       Y5, Y18, Y5
+	VMINPS       Y5, Y19, Y5
+	VMOVUPS      Y5, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z6, Z18, Z6
+	VMINPS       Z6, Z19, Z6
+	VMOVUPS      Z6, (DI)
+	VMAXPS       Z7, Z18, Z7
+	VMINPS       Z7, Z19, Z7
+	VMOVUPS      Z7, 64(DI)
+	VMAXPS       Y8, Y18, Y8
+	VMINPS       Y8, Y19, Y8
+	VMOVUPS      Y8, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z9, Z18, Z9
+	VMINPS       Z9, Z19, Z9
+	VMOVUPS      Z9, (DI)
+	VMAXPS       Z10, Z18, Z10
+	VMINPS       Z10, Z19, Z10
+	VMOVUPS      Z10, 64(DI)
+	VMAXPS       Y11, Y18, Y11
+	VMINPS       Y11, Y19, Y11
+	VMOVUPS      Y11, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z12, Z18, Z12
+	VMINPS       Z12, Z19, Z12
+	VMOVUPS      Z12, (DI)
+	VMAXPS       Z13, Z18, Z13
+	VMINPS       Z13, Z19, Z13
+	VMOVUPS      Z13, 64(DI)
+	VMAXPS       Y14, Y18, Y14
+	VMINPS       Y14, Y19, Y14
+	VMOVUPS      Y14, 128(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z15, Z18, Z15
+	VMINPS       Z15, Z19, Z15
+	VMOVUPS      Z15, (DI)
+	VMAXPS       Z16, Z18, Z16
+	VMINPS       Z16, Z19, Z16
+	VMOVUPS      Z16, 64(DI)
+	VMAXPS       Y17, Y18, Y17
+	VMINPS       Y17, Y19, Y17
+	VMOVUPS      Y17, 128(DI)
 	ADDQ         $+24, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX
@@ -23479,6 +26391,514 @@ k_end9:
 	VMAXPS       Z17, Z18, Z17
 	VMINPS       Z17, Z19, Z17
 	VMOVUPS      Z17, 128(DI)
+	ADDQ         $+24, DX
+	MOVQ         n+72(FP), BX
+	ADDQ         $-1, BX
+	MOVQ         BX, n+72(FP)
+	TESTQ        BX, BX
+	JZ           panel_end2
+	JMP          panel1
+
+panel_end2:
+	VZEROUPPER
+	RET
+
+// func panelDense_f32_m6_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// Requires: AVX, AVX512F, FMA3, MMX+
+TEXT ·panelDense_f32_m6_t56_avx512(SB), NOSPLIT, $0-104
+	MOVQ x+40(FP), AX
+	MOVQ w+48(FP), CX
+	MOVQ rows+32(FP), DX
+
+panel1:
+	MOVQ       lda+96(FP), BX
+	TESTQ      BX, BX
+	JZ         hinted3
+	MOVQ       ahead+88(FP), SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	PREFETCHT0 24(SI)
+	PREFETCHT0 88(SI)
+	PREFETCHT0 152(SI)
+	PREFETCHT0 216(SI)
+	ADDQ       BX, SI
+	MOVQ       SI, ahead+88(FP)
+
+hinted3:
+	MOVQ         bias+56(FP), BX
+	TESTQ        BX, BX
+	JZ           load4
+	VBROADCASTSS (BX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Y0, Y3
+	VBROADCASTSS 4(BX), Z4
+	VMOVAPS      Z4, Z5
+	VMOVAPS      Z4, Z6
+	VMOVAPS      Y4, Y7
+	VBROADCASTSS 8(BX), Z8
+	VMOVAPS      Z8, Z9
+	VMOVAPS      Z8, Z10
+	VMOVAPS      Y8, Y11
+	VBROADCASTSS 12(BX), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VMOVAPS      Y12, Y15
+	VBROADCASTSS 16(BX), Z16
+	VMOVAPS      Z16, Z17
+	VMOVAPS      Z16, Z18
+	VMOVAPS      Y16, Y19
+	VBROADCASTSS 20(BX), Z20
+	VMOVAPS      Z20, Z21
+	VMOVAPS      Z20, Z22
+	VMOVAPS      Y20, Y23
+	ADDQ         $+24, BX
+	MOVQ         BX, bias+56(FP)
+	JMP          ready5
+
+load4:
+	MOVQ    sums+16(FP), BX
+	MOVQ    lds+24(FP), SI
+	MOVL    (DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z0
+	VMOVUPS 64(DI), Z1
+	VMOVUPS 128(DI), Z2
+	VMOVUPS 192(DI), Y3
+	MOVQ    lds+24(FP), SI
+	MOVL    4(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z4
+	VMOVUPS 64(DI), Z5
+	VMOVUPS 128(DI), Z6
+	VMOVUPS 192(DI), Y7
+	MOVQ    lds+24(FP), SI
+	MOVL    8(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(DI), Z10
+	VMOVUPS 192(DI), Y11
+	MOVQ    lds+24(FP), SI
+	MOVL    12(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Y15
+	MOVQ    lds+24(FP), SI
+	MOVL    16(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z16
+	VMOVUPS 64(DI), Z17
+	VMOVUPS 128(DI), Z18
+	VMOVUPS 192(DI), Y19
+	MOVQ    lds+24(FP), SI
+	MOVL    20(DX), DI
+	IMULQ   SI, DI
+	ADDQ    BX, DI
+	VMOVUPS (DI), Z20
+	VMOVUPS 64(DI), Z21
+	VMOVUPS 128(DI), Z22
+	VMOVUPS 192(DI), Y23
+
+ready5:
+	MOVQ AX, BX
+	MOVQ kb+80(FP), SI
+
+round6:
+	CMPQ         SI, $+3
+	JLE          rest7
+	PREFETCHT0   2048(CX)
+	PREFETCHT0   2112(CX)
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Y27
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 4(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 8(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 12(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 16(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 20(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	VMOVUPS      224(BX), Z24
+	VMOVUPS      288(BX), Z25
+	VMOVUPS      352(BX), Z26
+	VMOVUPS      416(BX), Y27
+	VBROADCASTSS 24(CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 28(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 32(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 36(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 40(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 44(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	VMOVUPS      448(BX), Z24
+	VMOVUPS      512(BX), Z25
+	VMOVUPS      576(BX), Z26
+	VMOVUPS      640(BX), Y27
+	VBROADCASTSS 48(CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 52(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 56(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 60(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 64(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 68(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	VMOVUPS      672(BX), Z24
+	VMOVUPS      736(BX), Z25
+	VMOVUPS      800(BX), Z26
+	VMOVUPS      864(BX), Y27
+	VBROADCASTSS 72(CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 76(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 80(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 84(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 88(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 92(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	ADDQ         $+896, BX
+	ADDQ         $+96, CX
+	ADDQ         $-4, SI
+	JMP          round6
+
+rest7:
+	CMPQ         SI, $+1
+	JLE          fewer8
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Y27
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 4(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 8(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 12(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 16(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 20(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	VMOVUPS      224(BX), Z24
+	VMOVUPS      288(BX), Z25
+	VMOVUPS      352(BX), Z26
+	VMOVUPS      416(BX), Y27
+	VBROADCASTSS 24(CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 28(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 32(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 36(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 40(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 44(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	ADDQ         $+448, BX
+	ADDQ         $+48, CX
+	ADDQ         $-2, SI
+
+fewer8:
+	TESTQ SI, SI
+	JZ    k_end9
+
+k10:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	VMOVUPS      192(BX), Y27
+	VBROADCASTSS (CX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z1
+	VFMADD231PS  Z28, Z26, Z2
+	VFMADD231PS  Y28, Y27, Y3
+	VBROADCASTSS 4(CX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z5
+	VFMADD231PS  Z28, Z26, Z6
+	VFMADD231PS  Y28, Y27, Y7
+	VBROADCASTSS 8(CX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z10
+	VFMADD231PS  Y28, Y27, Y11
+	VBROADCASTSS 12(CX), Z28
+	VFMADD231PS  Z28, Z24, Z12
+	VFMADD231PS  Z28, Z25, Z13
+	VFMADD231PS  Z28, Z26, Z14
+	VFMADD231PS  Y28, Y27, Y15
+	VBROADCASTSS 16(CX), Z28
+	VFMADD231PS  Z28, Z24, Z16
+	VFMADD231PS  Z28, Z25, Z17
+	VFMADD231PS  Z28, Z26, Z18
+	VFMADD231PS  Y28, Y27, Y19
+	VBROADCASTSS 20(CX), Z28
+	VFMADD231PS  Z28, Z24, Z20
+	VFMADD231PS  Z28, Z25, Z21
+	VFMADD231PS  Z28, Z26, Z22
+	VFMADD231PS  Y28, Y27, Y23
+	ADDQ         $+224, BX
+	ADDQ         $+24, CX
+	DECQ         SI
+	JNZ          k10
+
+k_end9:
+	VBROADCASTSS lo+64(FP), Z24
+	VBROADCASTSS hi+68(FP), Z25
+	MOVQ         y+0(FP), BX
+	MOVQ         ldy+8(FP), SI
+	MOVL         (DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z0, Z24, Z0
+	VMINPS       Z0, Z25, Z0
+	VMOVUPS      Z0, (DI)
+	VMAXPS       Z1, Z24, Z1
+	VMINPS       Z1, Z25, Z1
+	VMOVUPS      Z1, 64(DI)
+	VMAXPS       Z2, Z24, Z2
+	VMINPS       Z2, Z25, Z2
+	VMOVUPS      Z2, 128(DI)
+	VMAXPS       Y3, Y24, Y3
+	VMINPS       Y3, Y25, Y3
+	VMOVUPS      Y3, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         4(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z4, Z24, Z4
+	VMINPS       Z4, Z25, Z4
+	VMOVUPS      Z4, (DI)
+	VMAXPS       Z5, Z24, Z5
+	VMINPS       Z5, Z25, Z5
+	VMOVUPS      Z5, 64(DI)
+	VMAXPS       Z6, Z24, Z6
+	VMINPS       Z6, Z25, Z6
+	VMOVUPS      Z6, 128(DI)
+	VMAXPS       Y7, Y24, Y7
+	VMINPS       Y7, Y25, Y7
+	VMOVUPS      Y7, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         8(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z8, Z24, Z8
+	VMINPS       Z8, Z25, Z8
+	VMOVUPS      Z8, (DI)
+	VMAXPS       Z9, Z24, Z9
+	VMINPS       Z9, Z25, Z9
+	VMOVUPS      Z9, 64(DI)
+	VMAXPS       Z10, Z24, Z10
+	VMINPS       Z10, Z25, Z10
+	VMOVUPS      Z10, 128(DI)
+	VMAXPS       Y11, Y24, Y11
+	VMINPS       Y11, Y25, Y11
+	VMOVUPS      Y11, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         12(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z12, Z24, Z12
+	VMINPS       Z12, Z25, Z12
+	VMOVUPS      Z12, (DI)
+	VMAXPS       Z13, Z24, Z13
+	VMINPS       Z13, Z25, Z13
+	VMOVUPS      Z13, 64(DI)
+	VMAXPS       Z14, Z24, Z14
+	VMINPS       Z14, Z25, Z14
+	VMOVUPS      Z14, 128(DI)
+	VMAXPS       Y15, Y24, Y15
+	VMINPS       Y15, Y25, Y15
+	VMOVUPS      Y15, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         16(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z16, Z24, Z16
+	VMINPS       Z16, Z25, Z16
+	VMOVUPS      Z16, (DI)
+	VMAXPS       Z17, Z24, Z17
+	VMINPS       Z17, Z25, Z17
+	VMOVUPS      Z17, 64(DI)
+	VMAXPS       Z18, Z24, Z18
+	VMINPS       Z18, Z25, Z18
+	VMOVUPS      Z18, 128(DI)
+	VMAXPS       Y19, Y24, Y19
+	VMINPS       Y19, Y25, Y19
+	VMOVUPS      Y19, 192(DI)
+	MOVQ         ldy+8(FP), SI
+	MOVL         20(DX), DI
+	IMULQ        SI, DI
+	ADDQ         BX, DI
+	VMAXPS       Z20, Z24, Z20
+	VMINPS       Z20, Z25, Z20
+	VMOVUPS      Z20, (DI)
+	VMAXPS       Z21, Z24, Z21
+	VMINPS       Z21, Z25, Z21
+	VMOVUPS      Z21, 64(DI)
+	VMAXPS       Z22, Z24, Z22
+	VMINPS       Z22, Z25, Z22
+	VMOVUPS      Z22, 128(DI)
+	VMAXPS       Y23, Y24, Y23
+	VMINPS       Y23, Y25, Y23
+	VMOVUPS      Y23, 192(DI)
 	ADDQ         $+24, DX
 	MOVQ         n+72(FP), BX
 	ADDQ         $-1, BX

@@ -63,19 +63,27 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t16_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 40}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t40_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 56}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t56_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 1, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m1_t64_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t16_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 40}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t40_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 56}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t56_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t64_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 72}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t72_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 4, T: 80}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m4_t80_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 8}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t8_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 16}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t16_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 24}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t24_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 32}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t32_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 40}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t40_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 48}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t48_go)},
+		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 56}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t56_go)},
 		{Key: runtime.KernelKey{Op: runtime.PanelDense, MR: 6, T: 64}, ISA: runtime.Generic, Fn: runtime.PanelDenseFunc(panelDense_f32_m6_t64_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 1}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b1_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 2}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b2_go)},
@@ -3579,6 +3587,58 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 	}
 }
 
+// panelDense_f32_m1_t40_go computes n panels of 1 output rows over one
+// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*1)
+	xs := unsafe.Slice(x, kb*40)
+	ws := unsafe.Slice(w, n*kb*1)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][40]float32
+		var out [1]*[40]float32
+		for i := range acc {
+			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[40]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[40]float32)(xs[k*40:])
+			for i, wk := range ws[:1] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[1:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m1_t48_go computes n panels of 1 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
@@ -3609,6 +3669,58 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 		}
 		for k := range kb {
 			xk := (*[48]float32)(xs[k*48:])
+			for i, wk := range ws[:1] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[1:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m1_t56_go computes n panels of 1 output rows over one
+// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
+// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*1)
+	xs := unsafe.Slice(x, kb*56)
+	ws := unsafe.Slice(w, n*kb*1)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*1)
+	}
+	for p := range n {
+		var acc [1][56]float32
+		var out [1]*[56]float32
+		for i := range acc {
+			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*1+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[56]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*1+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*1+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[56]float32)(xs[k*56:])
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3891,6 +4003,58 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 	}
 }
 
+// panelDense_f32_m4_t40_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*40)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][40]float32
+		var out [4]*[40]float32
+		for i := range acc {
+			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[40]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[40]float32)(xs[k*40:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m4_t48_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
@@ -3943,6 +4107,58 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 	}
 }
 
+// panelDense_f32_m4_t56_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*56)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][56]float32
+		var out [4]*[56]float32
+		for i := range acc {
+			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[56]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[56]float32)(xs[k*56:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m4_t64_go computes n panels of 4 output rows over one
 // K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
 // is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
@@ -3973,6 +4189,58 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 		}
 		for k := range kb {
 			xk := (*[64]float32)(xs[k*64:])
+			for i, wk := range ws[:4] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[4:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m4_t72_go computes n panels of 4 output rows over one
+// K-block. x is a tile [kb, 72]; the 72 lanes are batch columns. Row i of panel p
+// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m4_t72_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*4)
+	xs := unsafe.Slice(x, kb*72)
+	ws := unsafe.Slice(w, n*kb*4)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*4)
+	}
+	for p := range n {
+		var acc [4][72]float32
+		var out [4]*[72]float32
+		for i := range acc {
+			out[i] = (*[72]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*4+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[72]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*4+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*4+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[72]float32)(xs[k*72:])
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4151,6 +4419,58 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 	}
 }
 
+// panelDense_f32_m6_t24_go computes n panels of 6 output rows over one
+// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
+// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m6_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*6)
+	xs := unsafe.Slice(x, kb*24)
+	ws := unsafe.Slice(w, n*kb*6)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*6)
+	}
+	for p := range n {
+		var acc [6][24]float32
+		var out [6]*[24]float32
+		for i := range acc {
+			out[i] = (*[24]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[24]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*6+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[24]float32)(xs[k*24:])
+			for i, wk := range ws[:6] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[6:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m6_t32_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
@@ -4203,6 +4523,58 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 	}
 }
 
+// panelDense_f32_m6_t40_go computes n panels of 6 output rows over one
+// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
+// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m6_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*6)
+	xs := unsafe.Slice(x, kb*40)
+	ws := unsafe.Slice(w, n*kb*6)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*6)
+	}
+	for p := range n {
+		var acc [6][40]float32
+		var out [6]*[40]float32
+		for i := range acc {
+			out[i] = (*[40]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[40]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*6+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[40]float32)(xs[k*40:])
+			for i, wk := range ws[:6] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[6:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
 // panelDense_f32_m6_t48_go computes n panels of 6 output rows over one
 // K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
 // is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
@@ -4233,6 +4605,58 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 		}
 		for k := range kb {
 			xk := (*[48]float32)(xs[k*48:])
+			for i, wk := range ws[:6] {
+				a := &acc[i]
+				for l := range a {
+					a[l] = runtime.FMA32(wk, xk[l], a[l])
+				}
+			}
+			ws = ws[6:]
+		}
+		for i := range acc {
+			for l, a := range &acc[i] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[i][l] = a
+			}
+		}
+	}
+}
+
+// panelDense_f32_m6_t56_go computes n panels of 6 output rows over one
+// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
+// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
+//
+// Each output is one chain of fused multiply-adds that starts at bias or sums and
+// takes k ascending; then it is clamped.
+func panelDense_f32_m6_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	panelRows := unsafe.Slice(rows, n*6)
+	xs := unsafe.Slice(x, kb*56)
+	ws := unsafe.Slice(w, n*kb*6)
+	var panelBias []float32
+	if bias != nil {
+		panelBias = unsafe.Slice(bias, n*6)
+	}
+	for p := range n {
+		var acc [6][56]float32
+		var out [6]*[56]float32
+		for i := range acc {
+			out[i] = (*[56]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(panelRows[p*6+i])*ldy))
+			if panelBias == nil {
+				acc[i] = *(*[56]float32)(unsafe.Add(unsafe.Pointer(sums), uintptr(panelRows[p*6+i])*lds))
+				continue
+			}
+			for l := range acc[i] {
+				acc[i][l] = panelBias[p*6+i]
+			}
+		}
+		for k := range kb {
+			xk := (*[56]float32)(xs[k*56:])
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
