@@ -75,8 +75,8 @@ var contracts = map[runtime.KernelOp]func(runtime.KernelKey) contract{
 	},
 	runtime.PanelDense: func(runtime.KernelKey) contract {
 		return panelContract(contract{
-			memory:   memory{"x": {Len: "4*T*kb", Align: 64}, "w": {Len: "4*MR*kb*n"}, "ahead": nothing},
-			integers: integers{"kb": atLeastOne, "lda": stride},
+			memory:   memory{"x": {Rows: "kb", Stride: "ldx", Len: "4*T"}, "w": {Len: "4*MR*kb*n"}, "ahead": nothing},
+			integers: integers{"kb": atLeastOne, "ldx": stride, "lda": stride},
 		})
 	},
 	runtime.LanesDense: func(runtime.KernelKey) contract {

@@ -36,7 +36,7 @@ var mutantKernels = []runtime.KernelKey{
 	{Op: runtime.MapSigmoid},
 	{Op: runtime.MapTanh},
 	{Op: runtime.PanelStep, MR: 2, T: 16},
-	{Op: runtime.PanelDense, MR: 4, T: 16},
+	{Op: runtime.PanelDense, MR: 4, T: 24},
 	{Op: runtime.LanesDense, S: 16, NB: 1},
 	{Op: runtime.LanesList, S: 16, NB: 2},
 	{Op: runtime.LanesRow, S: 8},

@@ -124,12 +124,12 @@ var mutationsAMD64 = map[string]func(line string) (string, bool){
 }
 
 var equivalentAMD64 = []equivalence{
-	{runtime.PanelDense, "dropped", `JZ +hinted|ADDQ +R8, R9|, ahead\+`, "a hint elsewhere is no result"},
+	{runtime.PanelDense, "dropped", `JZ +hinted|ADDQ +DI, R8|, ahead\+`, "a hint elsewhere is no result"},
 	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelGrouped, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelStep, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
-	{runtime.PanelDense, "immediate", `ADDQ +\$\+64, BX`, "nothing follows a column that goes alone"},
-	{runtime.PanelDense, "dropped", `ADDQ +\$\+64, BX`, "nothing follows a column that goes alone"},
+	{runtime.PanelDense, "immediate", `CMPQ +\w+, \$\+1$`, "columns one by one do what rounds leave"},
+	{runtime.PanelDense, "dropped", `LEAQ +\(DI\)\(BX\*1\), DI`, "nothing follows a column that goes alone"},
 	{runtime.PanelDense, "jump", `JZ +hinted`, "a hint elsewhere is no result"},
 	{runtime.CopyTile, "dropped", `ADDQ +BX, R11`, "a hint elsewhere is no result"},
 	{runtime.TransTile, "immediate", `CMPQ +\w+, \$\+0`, "columns are left by eights, or none"},
@@ -231,8 +231,9 @@ var mutationsARM64 = map[string]func(line string) (string, bool){
 }
 
 var equivalentARM64 = []equivalence{
-	{runtime.PanelDense, "dropped", `CBZ R\d+, hinted|ADD R2, R1, R1|, ahead\+`, "a hint elsewhere is no result"},
+	{runtime.PanelDense, "dropped", `CBZ R\d+, hinted|ADD R1, R0, R0|, ahead\+`, "a hint elsewhere is no result"},
 	{runtime.PanelDense, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
+	{runtime.PanelDense, "immediate", `CMP \$1,`, "columns one by one do what rounds leave"},
 	{runtime.PanelGrouped, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelStep, "dropped", `JMP +round`, "columns one by one do what rounds leave"},
 	{runtime.PanelDense, "jump", `CBZ R\d+, hinted`, "a hint elsewhere is no result"},

@@ -25,7 +25,7 @@ var panelArgs = []asm.Arg{
 var panelDenseArgs = []asm.Arg{
 	{Name: "y", Type: "*float32"}, {Name: "ldy", Type: "uintptr"}, {Name: "sums", Type: "*float32"}, {Name: "lds", Type: "uintptr"},
 	{Name: "rows", Type: "*uint32"},
-	{Name: "x", Type: "*float32"}, {Name: "w", Type: "*float32"},
+	{Name: "x", Type: "*float32"}, {Name: "ldx", Type: "uintptr"}, {Name: "w", Type: "*float32"},
 	{Name: "bias", Type: "*float32"}, {Name: "lo", Type: "float32"}, {Name: "hi", Type: "float32"},
 	{Name: "n", Type: "int"}, {Name: "kb", Type: "int"}, {Name: "ahead", Type: "*float32"}, {Name: "lda", Type: "uintptr"},
 }
@@ -69,9 +69,11 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		acc[i] = s.vecs()
 	}
 	xv := s.vecs() // the column; with one row it stays in memory
-	at := columns{span: s, x: x, w: w, idx: idx}
-	if k.Op != runtime.PanelDense {
-		at.ldx = b.Arg("ldx")
+	at := columns{span: s, x: x, ldx: b.Arg("ldx"), w: w, idx: idx}
+	var triple asm.Reg // ldx, three times
+	if k.Op == runtime.PanelDense && !b.Machine().Scalable {
+		triple = b.Int()
+		b.MulI(triple, at.ldx, 3)
 	}
 	if k.Op == runtime.PanelStep || k.Op == runtime.PanelGrouped && mr == 1 {
 		at.loadAhead(mr)
@@ -123,14 +125,23 @@ func panelSpan(s span, k runtime.KernelKey, offset asm.Reg) {
 		case runtime.PanelDense:
 			xp := b.Int()
 			b.Mov(xp, x)
+			column := func(n int) asm.Mem { // n columns on, as far as a round goes
+				switch n {
+				case 0:
+					return asm.At(xp, 0)
+				case 3:
+					return asm.Mem{Base: xp, Index: triple, Scale: 1}
+				}
+				return asm.Mem{Base: xp, Index: at.ldx, Scale: n}
+			}
 			rounds(b, "k", b.Arg("kb"), denseRound, func(n int) {
 				if n == denseRound {
 					fetchWeights(b, w, n*4*mr)
 				}
 				for i := range n {
-					column(s, acc, xv, 1<<mr-1, asm.At(xp, i*int(k.T)*4), asm.At(w, i*4*mr))
+					multiply(s, acc, xv, 1<<mr-1, column(i), asm.At(w, i*4*mr))
 				}
-				b.AddI(xp, n*int(k.T)*4)
+				b.Lea(xp, column(n))
 				b.AddI(w, n*4*mr)
 			})
 		case runtime.PanelBlock:
@@ -267,7 +278,7 @@ func (c *columns) shared(acc [][]asm.Reg, xv []asm.Reg, s int, count asm.Mem) {
 	c.LoadU(n, 2, count)
 	c.While(fmt.Sprintf("rows%0*b_", len(acc), s), n, func() {
 		c.loadOffset(off, 0)
-		column(c.span, acc, xv, s, c.at(off), asm.At(c.w, 0))
+		multiply(c.span, acc, xv, s, c.at(off), asm.At(c.w, 0))
 		c.AddI(c.idx, 2)
 		c.AddI(c.w, 4*bits.OnesCount(uint(s)))
 	})
@@ -307,9 +318,9 @@ func (c *columns) take(acc [][]asm.Reg, n int) {
 	c.AddI(c.w, 4*n)
 }
 
-// column multiplies one column of the tile into the rows of a set. The weights
+// multiply multiplies one column of the tile, at xm, into the rows of a set. The weights
 // of these rows lie at w, ascending.
-func column(s span, acc [][]asm.Reg, xv []asm.Reg, set int, xm, w asm.Mem) {
+func multiply(s span, acc [][]asm.Reg, xv []asm.Reg, set int, xm, w asm.Mem) {
 	if bits.OnesCount(uint(set)) == 1 {
 		i, wv := bits.TrailingZeros(uint(set)), xv[0]
 		s.Bcast(wv, w)

@@ -55,7 +55,7 @@ type PanelFunc func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *u
 // PanelDenseFunc is PanelFunc with every element stored: w is [n, kb, MR].
 //
 //	for k := range kb { acc[i][:] = fma(w[p][k][i], x[k][:], acc[i][:]) }
-type PanelDenseFunc func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr)
+type PanelDenseFunc func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr)
 
 // LanesFunc computes n slabs of S output rows for NB tokens; lanes are output
 // rows. x is token-major, token b at x + b*ldx; y likewise, slab j of token b

@@ -128,14 +128,14 @@ func closePanel(acc []float32, mr, t, p int, y *float32, ldy uintptr, rows *uint
 
 func interpretPanelDense(key KernelKey) PanelDenseFunc {
 	mr, t := int(key.MR), int(key.T)
-	return func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+	return func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 		acc := make([]float32, mr*t)
 		for p := range n {
 			openPanel(acc, mr, t, p, sums, lds, rows, bias)
 			for k := range kb {
 				for i := range mr {
 					for c := range t {
-						acc[i*t+c] = FMA32(*at(w, (p*kb+k)*mr+i), *at(x, k*t+c), acc[i*t+c])
+						acc[i*t+c] = FMA32(*at(w, (p*kb+k)*mr+i), *at(row(x, k, ldx), c), acc[i*t+c])
 					}
 				}
 			}

@@ -322,14 +322,14 @@ func TestFetchAhead(t *testing.T) {
 	set := testKernels()
 	for i, k := range set.Kernels {
 		if f, ok := k.Fn.(PanelDenseFunc); ok {
-			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
 				if c := (call{}); lda == 0 {
 					calls = append(calls, c)
 				} else {
 					at := uintptr(unsafe.Pointer(ahead)) - uintptr(unsafe.Pointer(first))
 					calls = append(calls, call{int(at) / 4, int(lda) / 4})
 				}
-				f(y, ldy, sums, lds, rows, x, w, bias, lo, hi, n, kb, ahead, lda)
+				f(y, ldy, sums, lds, rows, x, ldx, w, bias, lo, hi, n, kb, ahead, lda)
 			})
 		}
 	}
@@ -389,10 +389,10 @@ func TestTilesShareWeights(t *testing.T) {
 	for i, k := range set.Kernels {
 		if _, ok := k.Fn.(PanelDenseFunc); ok {
 			short := interpretPanelDense(k.Key)
-			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
+			set.Kernels[i].Fn = PanelDenseFunc(func(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, ahead *float32, lda uintptr) {
 				mr := int(k.Key.MR)
 				for p := range n {
-					short(y, ldy, sums, lds, at(rows, p*mr), x, at(w, p*kb*mr), bias, lo, hi, 1, 1, ahead, lda)
+					short(y, ldy, sums, lds, at(rows, p*mr), x, ldx, at(w, p*kb*mr), bias, lo, hi, 1, 1, ahead, lda)
 					if bias != nil {
 						bias = at(bias, mr)
 					}

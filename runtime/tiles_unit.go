@@ -186,7 +186,7 @@ func (d *tileLinear) call(w *tileWidth, c *tileChunk, to, sums output, x, ahead 
 	ld, lds := uintptr(stride)*4, uintptr(sums.stride)*4
 	switch s.op {
 	case PanelDense:
-		w.dense[c.segment](&y[0], ld, &sums.y[0], lds, &s.rows[c.first*s.mr], x.x, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
+		w.dense[c.segment](&y[0], ld, &sums.y[0], lds, &s.rows[c.first*s.mr], x.x, x.ld, from(s.w, at.w), bias, lo, hi, c.n, kb, ahead.x, ahead.ld)
 	case DeltaTile:
 		w.delta(&y[c.first*s.mr*stride], ld, x.x, from(s.w, at.w), from(s.meta, at.w), &s.cnt[c.first], bias, lo, hi, c.n)
 	default:

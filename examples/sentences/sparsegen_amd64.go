@@ -302,172 +302,172 @@ func panelStep_f32_m4_t96_avx512(y *float32, ldy uintptr, sums *float32, lds uin
 // panelDense_f32_m1_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
-func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t8_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
-func panelDense_f32_m1_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
 //
 //go:noescape
-func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t24_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
 //
 //go:noescape
-func panelDense_f32_m1_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=32.
 //
 //go:noescape
-func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t40_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=40.
 //
 //go:noescape
-func panelDense_f32_m1_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=48.
 //
 //go:noescape
-func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t56_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=56.
 //
 //go:noescape
-func panelDense_f32_m1_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=1 T=64.
 //
 //go:noescape
-func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
 //
 //go:noescape
-func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t8_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
 //
 //go:noescape
-func panelDense_f32_m4_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t24_avx2 computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
 //
 //go:noescape
-func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t24_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
 //
 //go:noescape
-func panelDense_f32_m4_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=32.
 //
 //go:noescape
-func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t40_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=40.
 //
 //go:noescape
-func panelDense_f32_m4_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=48.
 //
 //go:noescape
-func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t56_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=56.
 //
 //go:noescape
-func panelDense_f32_m4_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=64.
 //
 //go:noescape
-func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t72_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=72.
 //
 //go:noescape
-func panelDense_f32_m4_t72_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t72_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t80_avx512 computes runtime.PanelDenseFunc for panelDense MR=4 T=80.
 //
 //go:noescape
-func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t8_avx2 computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //
 //go:noescape
-func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t8_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //
 //go:noescape
-func panelDense_f32_m6_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_avx2 computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t24_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=24.
 //
 //go:noescape
-func panelDense_f32_m6_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t32_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=32.
 //
 //go:noescape
-func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t40_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=40.
 //
 //go:noescape
-func panelDense_f32_m6_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t48_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=48.
 //
 //go:noescape
-func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t56_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=56.
 //
 //go:noescape
-func panelDense_f32_m6_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t64_avx512 computes runtime.PanelDenseFunc for panelDense MR=6 T=64.
 //
 //go:noescape
-func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // lanesDense_f32_s16_b1_avx2 computes runtime.LanesFunc for lanesDense S=16 NB=1.
 //

@@ -18906,99 +18906,101 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t8_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
+	VFMADD231PS  (DI), Y1, Y0
 	VBROADCASTSS 4(CX), Y1
-	VFMADD231PS  32(BX), Y1, Y0
+	VFMADD231PS  (DI)(BX*1), Y1, Y0
 	VBROADCASTSS 8(CX), Y1
-	VFMADD231PS  64(BX), Y1, Y0
+	VFMADD231PS  (DI)(BX*2), Y1, Y0
 	VBROADCASTSS 12(CX), Y1
-	VFMADD231PS  96(BX), Y1, Y0
-	ADDQ         $+128, BX
+	VFMADD231PS  (DI)(SI*1), Y1, Y0
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
+	VFMADD231PS  (DI), Y1, Y0
 	VBROADCASTSS 4(CX), Y1
-	VFMADD231PS  32(BX), Y1, Y0
-	ADDQ         $+64, BX
+	VFMADD231PS  (DI)(BX*1), Y1, Y0
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
-	ADDQ         $+32, BX
+	VFMADD231PS  (DI), Y1, Y0
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y1
-	VBROADCASTSS hi+68(FP), Y2
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y1
+	VBROADCASTSS hi+76(FP), Y2
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19006,99 +19008,101 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t8_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t8_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
+	VFMADD231PS  (DI), Y1, Y0
 	VBROADCASTSS 4(CX), Y1
-	VFMADD231PS  32(BX), Y1, Y0
+	VFMADD231PS  (DI)(BX*1), Y1, Y0
 	VBROADCASTSS 8(CX), Y1
-	VFMADD231PS  64(BX), Y1, Y0
+	VFMADD231PS  (DI)(BX*2), Y1, Y0
 	VBROADCASTSS 12(CX), Y1
-	VFMADD231PS  96(BX), Y1, Y0
-	ADDQ         $+128, BX
+	VFMADD231PS  (DI)(SI*1), Y1, Y0
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
+	VFMADD231PS  (DI), Y1, Y0
 	VBROADCASTSS 4(CX), Y1
-	VFMADD231PS  32(BX), Y1, Y0
-	ADDQ         $+64, BX
+	VFMADD231PS  (DI)(BX*1), Y1, Y0
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Y1
-	VFMADD231PS  (BX), Y1, Y0
-	ADDQ         $+32, BX
+	VFMADD231PS  (DI), Y1, Y0
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z1
-	VBROADCASTSS hi+68(FP), Z2
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z1
+	VBROADCASTSS hi+76(FP), Z2
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y1, Y0
 	VMINPS       Y0, Y2, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19106,111 +19110,113 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t16_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y2
-	VFMADD231PS  (BX), Y2, Y0
-	VFMADD231PS  32(BX), Y2, Y1
+	VFMADD231PS  (DI), Y2, Y0
+	VFMADD231PS  32(DI), Y2, Y1
 	VBROADCASTSS 4(CX), Y2
-	VFMADD231PS  64(BX), Y2, Y0
-	VFMADD231PS  96(BX), Y2, Y1
+	VFMADD231PS  (DI)(BX*1), Y2, Y0
+	VFMADD231PS  32(DI)(BX*1), Y2, Y1
 	VBROADCASTSS 8(CX), Y2
-	VFMADD231PS  128(BX), Y2, Y0
-	VFMADD231PS  160(BX), Y2, Y1
+	VFMADD231PS  (DI)(BX*2), Y2, Y0
+	VFMADD231PS  32(DI)(BX*2), Y2, Y1
 	VBROADCASTSS 12(CX), Y2
-	VFMADD231PS  192(BX), Y2, Y0
-	VFMADD231PS  224(BX), Y2, Y1
-	ADDQ         $+256, BX
+	VFMADD231PS  (DI)(SI*1), Y2, Y0
+	VFMADD231PS  32(DI)(SI*1), Y2, Y1
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Y2
-	VFMADD231PS  (BX), Y2, Y0
-	VFMADD231PS  32(BX), Y2, Y1
+	VFMADD231PS  (DI), Y2, Y0
+	VFMADD231PS  32(DI), Y2, Y1
 	VBROADCASTSS 4(CX), Y2
-	VFMADD231PS  64(BX), Y2, Y0
-	VFMADD231PS  96(BX), Y2, Y1
-	ADDQ         $+128, BX
+	VFMADD231PS  (DI)(BX*1), Y2, Y0
+	VFMADD231PS  32(DI)(BX*1), Y2, Y1
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Y2
-	VFMADD231PS  (BX), Y2, Y0
-	VFMADD231PS  32(BX), Y2, Y1
-	ADDQ         $+64, BX
+	VFMADD231PS  (DI), Y2, Y0
+	VFMADD231PS  32(DI), Y2, Y1
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y2
-	VBROADCASTSS hi+68(FP), Y3
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y2
+	VBROADCASTSS hi+76(FP), Y3
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y2, Y0
 	VMINPS       Y0, Y3, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y1, 32(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19218,99 +19224,101 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t16_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Z0
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z1
-	VFMADD231PS  (BX), Z1, Z0
+	VFMADD231PS  (DI), Z1, Z0
 	VBROADCASTSS 4(CX), Z1
-	VFMADD231PS  64(BX), Z1, Z0
+	VFMADD231PS  (DI)(BX*1), Z1, Z0
 	VBROADCASTSS 8(CX), Z1
-	VFMADD231PS  128(BX), Z1, Z0
+	VFMADD231PS  (DI)(BX*2), Z1, Z0
 	VBROADCASTSS 12(CX), Z1
-	VFMADD231PS  192(BX), Z1, Z0
-	ADDQ         $+256, BX
+	VFMADD231PS  (DI)(SI*1), Z1, Z0
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z1
-	VFMADD231PS  (BX), Z1, Z0
+	VFMADD231PS  (DI), Z1, Z0
 	VBROADCASTSS 4(CX), Z1
-	VFMADD231PS  64(BX), Z1, Z0
-	ADDQ         $+128, BX
+	VFMADD231PS  (DI)(BX*1), Z1, Z0
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z1
-	VFMADD231PS  (BX), Z1, Z0
-	ADDQ         $+64, BX
+	VFMADD231PS  (DI), Z1, Z0
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z1
-	VBROADCASTSS hi+68(FP), Z2
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z1
+	VBROADCASTSS hi+76(FP), Z2
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z1, Z0
 	VMINPS       Z0, Z2, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19318,124 +19326,126 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t24_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), Y2
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS 64(R9), Y2
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Y3
-	VFMADD231PS  (BX), Y3, Y0
-	VFMADD231PS  32(BX), Y3, Y1
-	VFMADD231PS  64(BX), Y3, Y2
+	VFMADD231PS  (DI), Y3, Y0
+	VFMADD231PS  32(DI), Y3, Y1
+	VFMADD231PS  64(DI), Y3, Y2
 	VBROADCASTSS 4(CX), Y3
-	VFMADD231PS  96(BX), Y3, Y0
-	VFMADD231PS  128(BX), Y3, Y1
-	VFMADD231PS  160(BX), Y3, Y2
+	VFMADD231PS  (DI)(BX*1), Y3, Y0
+	VFMADD231PS  32(DI)(BX*1), Y3, Y1
+	VFMADD231PS  64(DI)(BX*1), Y3, Y2
 	VBROADCASTSS 8(CX), Y3
-	VFMADD231PS  192(BX), Y3, Y0
-	VFMADD231PS  224(BX), Y3, Y1
-	VFMADD231PS  256(BX), Y3, Y2
+	VFMADD231PS  (DI)(BX*2), Y3, Y0
+	VFMADD231PS  32(DI)(BX*2), Y3, Y1
+	VFMADD231PS  64(DI)(BX*2), Y3, Y2
 	VBROADCASTSS 12(CX), Y3
-	VFMADD231PS  288(BX), Y3, Y0
-	VFMADD231PS  320(BX), Y3, Y1
-	VFMADD231PS  352(BX), Y3, Y2
-	ADDQ         $+384, BX
+	VFMADD231PS  (DI)(SI*1), Y3, Y0
+	VFMADD231PS  32(DI)(SI*1), Y3, Y1
+	VFMADD231PS  64(DI)(SI*1), Y3, Y2
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Y3
-	VFMADD231PS  (BX), Y3, Y0
-	VFMADD231PS  32(BX), Y3, Y1
-	VFMADD231PS  64(BX), Y3, Y2
+	VFMADD231PS  (DI), Y3, Y0
+	VFMADD231PS  32(DI), Y3, Y1
+	VFMADD231PS  64(DI), Y3, Y2
 	VBROADCASTSS 4(CX), Y3
-	VFMADD231PS  96(BX), Y3, Y0
-	VFMADD231PS  128(BX), Y3, Y1
-	VFMADD231PS  160(BX), Y3, Y2
-	ADDQ         $+192, BX
+	VFMADD231PS  (DI)(BX*1), Y3, Y0
+	VFMADD231PS  32(DI)(BX*1), Y3, Y1
+	VFMADD231PS  64(DI)(BX*1), Y3, Y2
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Y3
-	VFMADD231PS  (BX), Y3, Y0
-	VFMADD231PS  32(BX), Y3, Y1
-	VFMADD231PS  64(BX), Y3, Y2
-	ADDQ         $+96, BX
+	VFMADD231PS  (DI), Y3, Y0
+	VFMADD231PS  32(DI), Y3, Y1
+	VFMADD231PS  64(DI), Y3, Y2
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y3
-	VBROADCASTSS hi+68(FP), Y4
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y3
+	VBROADCASTSS hi+76(FP), Y4
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y3, Y0
 	VMINPS       Y0, Y4, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	VMAXPS       Y1, Y3, Y1
 	VMINPS       Y1, Y4, Y1
-	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y1, 32(R9)
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y2, 64(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19443,112 +19453,114 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t24_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t24_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Y0, Y1
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Y1
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Y1
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Y2, Y1
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Y2, Y1
 	VBROADCASTSS 4(CX), Z2
-	VFMADD231PS  96(BX), Z2, Z0
-	VFMADD231PS  160(BX), Y2, Y1
+	VFMADD231PS  (DI)(BX*1), Z2, Z0
+	VFMADD231PS  64(DI)(BX*1), Y2, Y1
 	VBROADCASTSS 8(CX), Z2
-	VFMADD231PS  192(BX), Z2, Z0
-	VFMADD231PS  256(BX), Y2, Y1
+	VFMADD231PS  (DI)(BX*2), Z2, Z0
+	VFMADD231PS  64(DI)(BX*2), Y2, Y1
 	VBROADCASTSS 12(CX), Z2
-	VFMADD231PS  288(BX), Z2, Z0
-	VFMADD231PS  352(BX), Y2, Y1
-	ADDQ         $+384, BX
+	VFMADD231PS  (DI)(SI*1), Z2, Z0
+	VFMADD231PS  64(DI)(SI*1), Y2, Y1
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Y2, Y1
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Y2, Y1
 	VBROADCASTSS 4(CX), Z2
-	VFMADD231PS  96(BX), Z2, Z0
-	VFMADD231PS  160(BX), Y2, Y1
-	ADDQ         $+192, BX
+	VFMADD231PS  (DI)(BX*1), Z2, Z0
+	VFMADD231PS  64(DI)(BX*1), Y2, Y1
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Y2, Y1
-	ADDQ         $+96, BX
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Y2, Y1
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z2
-	VBROADCASTSS hi+68(FP), Z3
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Y1, Y2, Y1
 	VMINPS       Y1, Y3, Y1
-	VMOVUPS      Y1, 64(DI)
+	VMOVUPS      Y1, 64(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19556,112 +19568,114 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t32_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Z2, Z1
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Z2, Z1
 	VBROADCASTSS 4(CX), Z2
-	VFMADD231PS  128(BX), Z2, Z0
-	VFMADD231PS  192(BX), Z2, Z1
+	VFMADD231PS  (DI)(BX*1), Z2, Z0
+	VFMADD231PS  64(DI)(BX*1), Z2, Z1
 	VBROADCASTSS 8(CX), Z2
-	VFMADD231PS  256(BX), Z2, Z0
-	VFMADD231PS  320(BX), Z2, Z1
+	VFMADD231PS  (DI)(BX*2), Z2, Z0
+	VFMADD231PS  64(DI)(BX*2), Z2, Z1
 	VBROADCASTSS 12(CX), Z2
-	VFMADD231PS  384(BX), Z2, Z0
-	VFMADD231PS  448(BX), Z2, Z1
-	ADDQ         $+512, BX
+	VFMADD231PS  (DI)(SI*1), Z2, Z0
+	VFMADD231PS  64(DI)(SI*1), Z2, Z1
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Z2, Z1
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Z2, Z1
 	VBROADCASTSS 4(CX), Z2
-	VFMADD231PS  128(BX), Z2, Z0
-	VFMADD231PS  192(BX), Z2, Z1
-	ADDQ         $+256, BX
+	VFMADD231PS  (DI)(BX*1), Z2, Z0
+	VFMADD231PS  64(DI)(BX*1), Z2, Z1
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z2
-	VFMADD231PS  (BX), Z2, Z0
-	VFMADD231PS  64(BX), Z2, Z1
-	ADDQ         $+128, BX
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Z2, Z1
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z2
-	VBROADCASTSS hi+68(FP), Z3
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z2, Z0
 	VMINPS       Z0, Z3, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z2, Z1
 	VMINPS       Z1, Z3, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19669,125 +19683,127 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t40_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t40_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Y0, Y2
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Y2
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Y2
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Y3, Y2
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Y3, Y2
 	VBROADCASTSS 4(CX), Z3
-	VFMADD231PS  160(BX), Z3, Z0
-	VFMADD231PS  224(BX), Z3, Z1
-	VFMADD231PS  288(BX), Y3, Y2
+	VFMADD231PS  (DI)(BX*1), Z3, Z0
+	VFMADD231PS  64(DI)(BX*1), Z3, Z1
+	VFMADD231PS  128(DI)(BX*1), Y3, Y2
 	VBROADCASTSS 8(CX), Z3
-	VFMADD231PS  320(BX), Z3, Z0
-	VFMADD231PS  384(BX), Z3, Z1
-	VFMADD231PS  448(BX), Y3, Y2
+	VFMADD231PS  (DI)(BX*2), Z3, Z0
+	VFMADD231PS  64(DI)(BX*2), Z3, Z1
+	VFMADD231PS  128(DI)(BX*2), Y3, Y2
 	VBROADCASTSS 12(CX), Z3
-	VFMADD231PS  480(BX), Z3, Z0
-	VFMADD231PS  544(BX), Z3, Z1
-	VFMADD231PS  608(BX), Y3, Y2
-	ADDQ         $+640, BX
+	VFMADD231PS  (DI)(SI*1), Z3, Z0
+	VFMADD231PS  64(DI)(SI*1), Z3, Z1
+	VFMADD231PS  128(DI)(SI*1), Y3, Y2
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Y3, Y2
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Y3, Y2
 	VBROADCASTSS 4(CX), Z3
-	VFMADD231PS  160(BX), Z3, Z0
-	VFMADD231PS  224(BX), Z3, Z1
-	VFMADD231PS  288(BX), Y3, Y2
-	ADDQ         $+320, BX
+	VFMADD231PS  (DI)(BX*1), Z3, Z0
+	VFMADD231PS  64(DI)(BX*1), Z3, Z1
+	VFMADD231PS  128(DI)(BX*1), Y3, Y2
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Y3, Y2
-	ADDQ         $+160, BX
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Y3, Y2
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z3
-	VBROADCASTSS hi+68(FP), Z4
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z3
+	VBROADCASTSS hi+76(FP), Z4
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z3, Z0
 	VMINPS       Z0, Z4, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z3, Z1
 	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Y2, Y3, Y2
 	VMINPS       Y2, Y4, Y2
-	VMOVUPS      Y2, 128(DI)
+	VMOVUPS      Y2, 128(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19795,125 +19811,127 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t48_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Z3, Z2
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Z3, Z2
 	VBROADCASTSS 4(CX), Z3
-	VFMADD231PS  192(BX), Z3, Z0
-	VFMADD231PS  256(BX), Z3, Z1
-	VFMADD231PS  320(BX), Z3, Z2
+	VFMADD231PS  (DI)(BX*1), Z3, Z0
+	VFMADD231PS  64(DI)(BX*1), Z3, Z1
+	VFMADD231PS  128(DI)(BX*1), Z3, Z2
 	VBROADCASTSS 8(CX), Z3
-	VFMADD231PS  384(BX), Z3, Z0
-	VFMADD231PS  448(BX), Z3, Z1
-	VFMADD231PS  512(BX), Z3, Z2
+	VFMADD231PS  (DI)(BX*2), Z3, Z0
+	VFMADD231PS  64(DI)(BX*2), Z3, Z1
+	VFMADD231PS  128(DI)(BX*2), Z3, Z2
 	VBROADCASTSS 12(CX), Z3
-	VFMADD231PS  576(BX), Z3, Z0
-	VFMADD231PS  640(BX), Z3, Z1
-	VFMADD231PS  704(BX), Z3, Z2
-	ADDQ         $+768, BX
+	VFMADD231PS  (DI)(SI*1), Z3, Z0
+	VFMADD231PS  64(DI)(SI*1), Z3, Z1
+	VFMADD231PS  128(DI)(SI*1), Z3, Z2
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Z3, Z2
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Z3, Z2
 	VBROADCASTSS 4(CX), Z3
-	VFMADD231PS  192(BX), Z3, Z0
-	VFMADD231PS  256(BX), Z3, Z1
-	VFMADD231PS  320(BX), Z3, Z2
-	ADDQ         $+384, BX
+	VFMADD231PS  (DI)(BX*1), Z3, Z0
+	VFMADD231PS  64(DI)(BX*1), Z3, Z1
+	VFMADD231PS  128(DI)(BX*1), Z3, Z2
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z3
-	VFMADD231PS  (BX), Z3, Z0
-	VFMADD231PS  64(BX), Z3, Z1
-	VFMADD231PS  128(BX), Z3, Z2
-	ADDQ         $+192, BX
+	VFMADD231PS  (DI), Z3, Z0
+	VFMADD231PS  64(DI), Z3, Z1
+	VFMADD231PS  128(DI), Z3, Z2
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z3
-	VBROADCASTSS hi+68(FP), Z4
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z3
+	VBROADCASTSS hi+76(FP), Z4
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z3, Z0
 	VMINPS       Z0, Z4, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z3, Z1
 	VMINPS       Z1, Z4, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z3, Z2
 	VMINPS       Z2, Z4, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -19921,138 +19939,140 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m1_t56_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t56_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Y0, Y3
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Y3
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Y3
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Y4, Y3
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Y4, Y3
 	VBROADCASTSS 4(CX), Z4
-	VFMADD231PS  224(BX), Z4, Z0
-	VFMADD231PS  288(BX), Z4, Z1
-	VFMADD231PS  352(BX), Z4, Z2
-	VFMADD231PS  416(BX), Y4, Y3
+	VFMADD231PS  (DI)(BX*1), Z4, Z0
+	VFMADD231PS  64(DI)(BX*1), Z4, Z1
+	VFMADD231PS  128(DI)(BX*1), Z4, Z2
+	VFMADD231PS  192(DI)(BX*1), Y4, Y3
 	VBROADCASTSS 8(CX), Z4
-	VFMADD231PS  448(BX), Z4, Z0
-	VFMADD231PS  512(BX), Z4, Z1
-	VFMADD231PS  576(BX), Z4, Z2
-	VFMADD231PS  640(BX), Y4, Y3
+	VFMADD231PS  (DI)(BX*2), Z4, Z0
+	VFMADD231PS  64(DI)(BX*2), Z4, Z1
+	VFMADD231PS  128(DI)(BX*2), Z4, Z2
+	VFMADD231PS  192(DI)(BX*2), Y4, Y3
 	VBROADCASTSS 12(CX), Z4
-	VFMADD231PS  672(BX), Z4, Z0
-	VFMADD231PS  736(BX), Z4, Z1
-	VFMADD231PS  800(BX), Z4, Z2
-	VFMADD231PS  864(BX), Y4, Y3
-	ADDQ         $+896, BX
+	VFMADD231PS  (DI)(SI*1), Z4, Z0
+	VFMADD231PS  64(DI)(SI*1), Z4, Z1
+	VFMADD231PS  128(DI)(SI*1), Z4, Z2
+	VFMADD231PS  192(DI)(SI*1), Y4, Y3
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Y4, Y3
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Y4, Y3
 	VBROADCASTSS 4(CX), Z4
-	VFMADD231PS  224(BX), Z4, Z0
-	VFMADD231PS  288(BX), Z4, Z1
-	VFMADD231PS  352(BX), Z4, Z2
-	VFMADD231PS  416(BX), Y4, Y3
-	ADDQ         $+448, BX
+	VFMADD231PS  (DI)(BX*1), Z4, Z0
+	VFMADD231PS  64(DI)(BX*1), Z4, Z1
+	VFMADD231PS  128(DI)(BX*1), Z4, Z2
+	VFMADD231PS  192(DI)(BX*1), Y4, Y3
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Y4, Y3
-	ADDQ         $+224, BX
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Y4, Y3
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, 192(DI)
+	VMOVUPS      Y3, 192(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20060,138 +20080,140 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m1_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m1_t64_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	ADDQ         $+4, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+4, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Z4, Z3
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Z4, Z3
 	VBROADCASTSS 4(CX), Z4
-	VFMADD231PS  256(BX), Z4, Z0
-	VFMADD231PS  320(BX), Z4, Z1
-	VFMADD231PS  384(BX), Z4, Z2
-	VFMADD231PS  448(BX), Z4, Z3
+	VFMADD231PS  (DI)(BX*1), Z4, Z0
+	VFMADD231PS  64(DI)(BX*1), Z4, Z1
+	VFMADD231PS  128(DI)(BX*1), Z4, Z2
+	VFMADD231PS  192(DI)(BX*1), Z4, Z3
 	VBROADCASTSS 8(CX), Z4
-	VFMADD231PS  512(BX), Z4, Z0
-	VFMADD231PS  576(BX), Z4, Z1
-	VFMADD231PS  640(BX), Z4, Z2
-	VFMADD231PS  704(BX), Z4, Z3
+	VFMADD231PS  (DI)(BX*2), Z4, Z0
+	VFMADD231PS  64(DI)(BX*2), Z4, Z1
+	VFMADD231PS  128(DI)(BX*2), Z4, Z2
+	VFMADD231PS  192(DI)(BX*2), Z4, Z3
 	VBROADCASTSS 12(CX), Z4
-	VFMADD231PS  768(BX), Z4, Z0
-	VFMADD231PS  832(BX), Z4, Z1
-	VFMADD231PS  896(BX), Z4, Z2
-	VFMADD231PS  960(BX), Z4, Z3
-	ADDQ         $+1024, BX
+	VFMADD231PS  (DI)(SI*1), Z4, Z0
+	VFMADD231PS  64(DI)(SI*1), Z4, Z1
+	VFMADD231PS  128(DI)(SI*1), Z4, Z2
+	VFMADD231PS  192(DI)(SI*1), Z4, Z3
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+16, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Z4, Z3
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Z4, Z3
 	VBROADCASTSS 4(CX), Z4
-	VFMADD231PS  256(BX), Z4, Z0
-	VFMADD231PS  320(BX), Z4, Z1
-	VFMADD231PS  384(BX), Z4, Z2
-	VFMADD231PS  448(BX), Z4, Z3
-	ADDQ         $+512, BX
+	VFMADD231PS  (DI)(BX*1), Z4, Z0
+	VFMADD231PS  64(DI)(BX*1), Z4, Z1
+	VFMADD231PS  128(DI)(BX*1), Z4, Z2
+	VFMADD231PS  192(DI)(BX*1), Z4, Z3
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+8, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
 	VBROADCASTSS (CX), Z4
-	VFMADD231PS  (BX), Z4, Z0
-	VFMADD231PS  64(BX), Z4, Z1
-	VFMADD231PS  128(BX), Z4, Z2
-	VFMADD231PS  192(BX), Z4, Z3
-	ADDQ         $+256, BX
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Z4, Z3
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+4, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z3, 192(R9)
 	ADDQ         $+4, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20199,72 +20221,74 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t8_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	VBROADCASTSS 4(BX), Y1
-	VBROADCASTSS 8(BX), Y2
-	VBROADCASTSS 12(BX), Y3
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y3
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y3
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Y4
+	VMOVUPS      (DI), Y4
 	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(CX), Y5
@@ -20273,7 +20297,7 @@ round6:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      32(BX), Y4
+	VMOVUPS      (DI)(BX*1), Y4
 	VBROADCASTSS 16(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 20(CX), Y5
@@ -20282,7 +20306,7 @@ round6:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 28(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      64(BX), Y4
+	VMOVUPS      (DI)(BX*2), Y4
 	VBROADCASTSS 32(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 36(CX), Y5
@@ -20291,7 +20315,7 @@ round6:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 44(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      96(BX), Y4
+	VMOVUPS      (DI)(SI*1), Y4
 	VBROADCASTSS 48(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 52(CX), Y5
@@ -20300,15 +20324,15 @@ round6:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 60(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+128, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Y4
+	VMOVUPS      (DI), Y4
 	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(CX), Y5
@@ -20317,7 +20341,7 @@ rest7:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	VMOVUPS      32(BX), Y4
+	VMOVUPS      (DI)(BX*1), Y4
 	VBROADCASTSS 16(CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 20(CX), Y5
@@ -20326,16 +20350,16 @@ rest7:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 28(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+64, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Y4
+	VMOVUPS      (DI), Y4
 	VBROADCASTSS (CX), Y5
 	VFMADD231PS  Y5, Y4, Y0
 	VBROADCASTSS 4(CX), Y5
@@ -20344,48 +20368,48 @@ k10:
 	VFMADD231PS  Y5, Y4, Y2
 	VBROADCASTSS 12(CX), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         $+32, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y4
-	VBROADCASTSS hi+68(FP), Y5
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y3, (R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20393,165 +20417,167 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·panelDense_f32_m4_t8_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t8_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	VBROADCASTSS 4(BX), Y1
-	VBROADCASTSS 8(BX), Y2
-	VBROADCASTSS 12(BX), Y3
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y3
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y3
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
-	VMOVUPS          (BX), Y4
+	VMOVUPS          (DI), Y4
 	VFMADD231PS.BCST (CX), Y4, Y0
 	VFMADD231PS.BCST 4(CX), Y4, Y1
 	VFMADD231PS.BCST 8(CX), Y4, Y2
 	VFMADD231PS.BCST 12(CX), Y4, Y3
-	VMOVUPS          32(BX), Y4
+	VMOVUPS          (DI)(BX*1), Y4
 	VFMADD231PS.BCST 16(CX), Y4, Y0
 	VFMADD231PS.BCST 20(CX), Y4, Y1
 	VFMADD231PS.BCST 24(CX), Y4, Y2
 	VFMADD231PS.BCST 28(CX), Y4, Y3
-	VMOVUPS          64(BX), Y4
+	VMOVUPS          (DI)(BX*2), Y4
 	VFMADD231PS.BCST 32(CX), Y4, Y0
 	VFMADD231PS.BCST 36(CX), Y4, Y1
 	VFMADD231PS.BCST 40(CX), Y4, Y2
 	VFMADD231PS.BCST 44(CX), Y4, Y3
-	VMOVUPS          96(BX), Y4
+	VMOVUPS          (DI)(SI*1), Y4
 	VFMADD231PS.BCST 48(CX), Y4, Y0
 	VFMADD231PS.BCST 52(CX), Y4, Y1
 	VFMADD231PS.BCST 56(CX), Y4, Y2
 	VFMADD231PS.BCST 60(CX), Y4, Y3
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+64, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Y4
+	VMOVUPS          (DI), Y4
 	VFMADD231PS.BCST (CX), Y4, Y0
 	VFMADD231PS.BCST 4(CX), Y4, Y1
 	VFMADD231PS.BCST 8(CX), Y4, Y2
 	VFMADD231PS.BCST 12(CX), Y4, Y3
-	VMOVUPS          32(BX), Y4
+	VMOVUPS          (DI)(BX*1), Y4
 	VFMADD231PS.BCST 16(CX), Y4, Y0
 	VFMADD231PS.BCST 20(CX), Y4, Y1
 	VFMADD231PS.BCST 24(CX), Y4, Y2
 	VFMADD231PS.BCST 28(CX), Y4, Y3
-	ADDQ             $+64, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+32, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Y4
+	VMOVUPS          (DI), Y4
 	VFMADD231PS.BCST (CX), Y4, Y0
 	VFMADD231PS.BCST 4(CX), Y4, Y1
 	VFMADD231PS.BCST 8(CX), Y4, Y2
 	VFMADD231PS.BCST 12(CX), Y4, Y3
-	ADDQ             $+32, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+16, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y4, Y0
 	VMINPS       Y0, Y5, Y0
-	VMOVUPS      Y0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y1, Y4, Y1
 	VMINPS       Y1, Y5, Y1
-	VMOVUPS      Y1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y4, Y2
 	VMINPS       Y2, Y5, Y2
-	VMOVUPS      Y2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y3, Y4, Y3
 	VMINPS       Y3, Y5, Y3
-	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y3, (R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20559,81 +20585,83 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t16_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(BX), Y2
+	VBROADCASTSS 4(DI), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(BX), Y4
+	VBROADCASTSS 8(DI), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(BX), Y6
+	VBROADCASTSS 12(DI), Y6
 	VMOVAPS      Y6, Y7
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	VMOVUPS 32(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y4
+	VMOVUPS 32(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y6
+	VMOVUPS 32(R9), Y7
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Y8
-	VMOVUPS      32(BX), Y9
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20646,8 +20674,8 @@ round6:
 	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      64(BX), Y8
-	VMOVUPS      96(BX), Y9
+	VMOVUPS      (DI)(BX*1), Y8
+	VMOVUPS      32(DI)(BX*1), Y9
 	VBROADCASTSS 16(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20660,8 +20688,8 @@ round6:
 	VBROADCASTSS 28(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      128(BX), Y8
-	VMOVUPS      160(BX), Y9
+	VMOVUPS      (DI)(BX*2), Y8
+	VMOVUPS      32(DI)(BX*2), Y9
 	VBROADCASTSS 32(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20674,8 +20702,8 @@ round6:
 	VBROADCASTSS 44(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      192(BX), Y8
-	VMOVUPS      224(BX), Y9
+	VMOVUPS      (DI)(SI*1), Y8
+	VMOVUPS      32(DI)(SI*1), Y9
 	VBROADCASTSS 48(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20688,16 +20716,16 @@ round6:
 	VBROADCASTSS 60(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+256, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Y8
-	VMOVUPS      32(BX), Y9
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20710,8 +20738,8 @@ rest7:
 	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	VMOVUPS      64(BX), Y8
-	VMOVUPS      96(BX), Y9
+	VMOVUPS      (DI)(BX*1), Y8
+	VMOVUPS      32(DI)(BX*1), Y9
 	VBROADCASTSS 16(CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20724,17 +20752,17 @@ rest7:
 	VBROADCASTSS 28(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+128, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Y8
-	VMOVUPS      32(BX), Y9
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
 	VBROADCASTSS (CX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y1
@@ -20747,60 +20775,60 @@ k10:
 	VBROADCASTSS 12(CX), Y10
 	VFMADD231PS  Y10, Y8, Y6
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $+64, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y8
-	VBROADCASTSS hi+68(FP), Y9
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y8
+	VBROADCASTSS hi+76(FP), Y9
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y8, Y0
 	VMINPS       Y0, Y9, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y8, Y2
 	VMINPS       Y2, Y9, Y2
-	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y2, (R9)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y4, Y8, Y4
 	VMINPS       Y4, Y9, Y4
-	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y4, (R9)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y6, Y8, Y6
 	VMINPS       Y6, Y9, Y6
-	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y6, (R9)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y7, 32(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20808,165 +20836,167 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t16_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
-	VBROADCASTSS 4(BX), Z1
-	VBROADCASTSS 8(BX), Z2
-	VBROADCASTSS 12(BX), Z3
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
-	VMOVUPS          (BX), Z4
+	VMOVUPS          (DI), Z4
 	VFMADD231PS.BCST (CX), Z4, Z0
 	VFMADD231PS.BCST 4(CX), Z4, Z1
 	VFMADD231PS.BCST 8(CX), Z4, Z2
 	VFMADD231PS.BCST 12(CX), Z4, Z3
-	VMOVUPS          64(BX), Z4
+	VMOVUPS          (DI)(BX*1), Z4
 	VFMADD231PS.BCST 16(CX), Z4, Z0
 	VFMADD231PS.BCST 20(CX), Z4, Z1
 	VFMADD231PS.BCST 24(CX), Z4, Z2
 	VFMADD231PS.BCST 28(CX), Z4, Z3
-	VMOVUPS          128(BX), Z4
+	VMOVUPS          (DI)(BX*2), Z4
 	VFMADD231PS.BCST 32(CX), Z4, Z0
 	VFMADD231PS.BCST 36(CX), Z4, Z1
 	VFMADD231PS.BCST 40(CX), Z4, Z2
 	VFMADD231PS.BCST 44(CX), Z4, Z3
-	VMOVUPS          192(BX), Z4
+	VMOVUPS          (DI)(SI*1), Z4
 	VFMADD231PS.BCST 48(CX), Z4, Z0
 	VFMADD231PS.BCST 52(CX), Z4, Z1
 	VFMADD231PS.BCST 56(CX), Z4, Z2
 	VFMADD231PS.BCST 60(CX), Z4, Z3
-	ADDQ             $+256, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+64, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z4
+	VMOVUPS          (DI), Z4
 	VFMADD231PS.BCST (CX), Z4, Z0
 	VFMADD231PS.BCST 4(CX), Z4, Z1
 	VFMADD231PS.BCST 8(CX), Z4, Z2
 	VFMADD231PS.BCST 12(CX), Z4, Z3
-	VMOVUPS          64(BX), Z4
+	VMOVUPS          (DI)(BX*1), Z4
 	VFMADD231PS.BCST 16(CX), Z4, Z0
 	VFMADD231PS.BCST 20(CX), Z4, Z1
 	VFMADD231PS.BCST 24(CX), Z4, Z2
 	VFMADD231PS.BCST 28(CX), Z4, Z3
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+32, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z4
+	VMOVUPS          (DI), Z4
 	VFMADD231PS.BCST (CX), Z4, Z0
 	VFMADD231PS.BCST 4(CX), Z4, Z1
 	VFMADD231PS.BCST 8(CX), Z4, Z2
 	VFMADD231PS.BCST 12(CX), Z4, Z3
-	ADDQ             $+64, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+16, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z4
-	VBROADCASTSS hi+68(FP), Z5
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z4
+	VBROADCASTSS hi+76(FP), Z5
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z4, Z0
 	VMINPS       Z0, Z5, Z0
-	VMOVUPS      Z0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z1, Z4, Z1
 	VMINPS       Z1, Z5, Z1
-	VMOVUPS      Z1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z4, Z2
 	VMINPS       Z2, Z5, Z2
-	VMOVUPS      Z2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z4, Z3
 	VMINPS       Z3, Z5, Z3
-	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z3, (R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -20974,94 +21004,96 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t24_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t24_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(BX), Y3
+	VBROADCASTSS 4(DI), Y3
 	VMOVAPS      Y3, Y4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(BX), Y6
+	VBROADCASTSS 8(DI), Y6
 	VMOVAPS      Y6, Y7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(BX), Y9
+	VBROADCASTSS 12(DI), Y9
 	VMOVAPS      Y9, Y10
 	VMOVAPS      Y9, Y11
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 64(DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y3
-	VMOVUPS 32(DI), Y4
-	VMOVUPS 64(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS 64(DI), Y8
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y9
-	VMOVUPS 32(DI), Y10
-	VMOVUPS 64(DI), Y11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	VMOVUPS 64(R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y3
+	VMOVUPS 32(R9), Y4
+	VMOVUPS 64(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y6
+	VMOVUPS 32(R9), Y7
+	VMOVUPS 64(R9), Y8
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y9
+	VMOVUPS 32(R9), Y10
+	VMOVUPS 64(R9), Y11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
-	VMOVUPS      64(BX), Y14
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), Y14
 	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21078,9 +21110,9 @@ round6:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      96(BX), Y12
-	VMOVUPS      128(BX), Y13
-	VMOVUPS      160(BX), Y14
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VMOVUPS      64(DI)(BX*1), Y14
 	VBROADCASTSS 16(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21097,9 +21129,9 @@ round6:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      192(BX), Y12
-	VMOVUPS      224(BX), Y13
-	VMOVUPS      256(BX), Y14
+	VMOVUPS      (DI)(BX*2), Y12
+	VMOVUPS      32(DI)(BX*2), Y13
+	VMOVUPS      64(DI)(BX*2), Y14
 	VBROADCASTSS 32(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21116,9 +21148,9 @@ round6:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      288(BX), Y12
-	VMOVUPS      320(BX), Y13
-	VMOVUPS      352(BX), Y14
+	VMOVUPS      (DI)(SI*1), Y12
+	VMOVUPS      32(DI)(SI*1), Y13
+	VMOVUPS      64(DI)(SI*1), Y14
 	VBROADCASTSS 48(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21135,17 +21167,17 @@ round6:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+384, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
-	VMOVUPS      64(BX), Y14
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), Y14
 	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21162,9 +21194,9 @@ rest7:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      96(BX), Y12
-	VMOVUPS      128(BX), Y13
-	VMOVUPS      160(BX), Y14
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
+	VMOVUPS      64(DI)(BX*1), Y14
 	VBROADCASTSS 16(CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21181,18 +21213,18 @@ rest7:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+192, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
-	VMOVUPS      64(BX), Y14
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
+	VMOVUPS      64(DI), Y14
 	VBROADCASTSS (CX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y1
@@ -21209,72 +21241,72 @@ k10:
 	VFMADD231PS  Y15, Y12, Y9
 	VFMADD231PS  Y15, Y13, Y10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+96, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y1, 32(R9)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y3, (R9)
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y4, 32(R9)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y6, (R9)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y7, 32(R9)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y8, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, (DI)
+	VMOVUPS      Y9, (R9)
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, 32(DI)
+	VMOVUPS      Y10, 32(R9)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(DI)
+	VMOVUPS      Y11, 64(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -21282,85 +21314,87 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·panelDense_f32_m4_t24_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t24_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(BX), Z2
+	VBROADCASTSS 4(DI), Z2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(BX), Z4
+	VBROADCASTSS 8(DI), Z4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(BX), Z6
+	VBROADCASTSS 12(DI), Z6
 	VMOVAPS      Y6, Y7
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	VMOVUPS 64(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Y7
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	VMOVUPS 64(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Y7
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Y9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Y9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Y9, Y1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21369,8 +21403,8 @@ round6:
 	VFMADD231PS.BCST 8(CX), Y9, Y5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Y9, Y7
-	VMOVUPS          96(BX), Z8
-	VMOVUPS          160(BX), Y9
+	VMOVUPS          (DI)(BX*1), Z8
+	VMOVUPS          64(DI)(BX*1), Y9
 	VFMADD231PS.BCST 16(CX), Z8, Z0
 	VFMADD231PS.BCST 16(CX), Y9, Y1
 	VFMADD231PS.BCST 20(CX), Z8, Z2
@@ -21379,8 +21413,8 @@ round6:
 	VFMADD231PS.BCST 24(CX), Y9, Y5
 	VFMADD231PS.BCST 28(CX), Z8, Z6
 	VFMADD231PS.BCST 28(CX), Y9, Y7
-	VMOVUPS          192(BX), Z8
-	VMOVUPS          256(BX), Y9
+	VMOVUPS          (DI)(BX*2), Z8
+	VMOVUPS          64(DI)(BX*2), Y9
 	VFMADD231PS.BCST 32(CX), Z8, Z0
 	VFMADD231PS.BCST 32(CX), Y9, Y1
 	VFMADD231PS.BCST 36(CX), Z8, Z2
@@ -21389,8 +21423,8 @@ round6:
 	VFMADD231PS.BCST 40(CX), Y9, Y5
 	VFMADD231PS.BCST 44(CX), Z8, Z6
 	VFMADD231PS.BCST 44(CX), Y9, Y7
-	VMOVUPS          288(BX), Z8
-	VMOVUPS          352(BX), Y9
+	VMOVUPS          (DI)(SI*1), Z8
+	VMOVUPS          64(DI)(SI*1), Y9
 	VFMADD231PS.BCST 48(CX), Z8, Z0
 	VFMADD231PS.BCST 48(CX), Y9, Y1
 	VFMADD231PS.BCST 52(CX), Z8, Z2
@@ -21399,16 +21433,16 @@ round6:
 	VFMADD231PS.BCST 56(CX), Y9, Y5
 	VFMADD231PS.BCST 60(CX), Z8, Z6
 	VFMADD231PS.BCST 60(CX), Y9, Y7
-	ADDQ             $+384, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+64, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Y9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Y9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Y9, Y1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21417,8 +21451,8 @@ rest7:
 	VFMADD231PS.BCST 8(CX), Y9, Y5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Y9, Y7
-	VMOVUPS          96(BX), Z8
-	VMOVUPS          160(BX), Y9
+	VMOVUPS          (DI)(BX*1), Z8
+	VMOVUPS          64(DI)(BX*1), Y9
 	VFMADD231PS.BCST 16(CX), Z8, Z0
 	VFMADD231PS.BCST 16(CX), Y9, Y1
 	VFMADD231PS.BCST 20(CX), Z8, Z2
@@ -21427,17 +21461,17 @@ rest7:
 	VFMADD231PS.BCST 24(CX), Y9, Y5
 	VFMADD231PS.BCST 28(CX), Z8, Z6
 	VFMADD231PS.BCST 28(CX), Y9, Y7
-	ADDQ             $+192, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+32, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Y9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Y9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Y9, Y1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21446,60 +21480,60 @@ k10:
 	VFMADD231PS.BCST 8(CX), Y9, Y5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Y9, Y7
-	ADDQ             $+96, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+16, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Y1, Y8, Y1
 	VMINPS       Y1, Y9, Y1
-	VMOVUPS      Y1, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Y3, Y8, Y3
 	VMINPS       Y3, Y9, Y3
-	VMOVUPS      Y3, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Y5, Y8, Y5
 	VMINPS       Y5, Y9, Y5
-	VMOVUPS      Y5, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Y7, Y8, Y7
 	VMINPS       Y7, Y9, Y7
-	VMOVUPS      Y7, 64(DI)
+	VMOVUPS      Y7, 64(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -21507,85 +21541,87 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t32_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(BX), Z2
+	VBROADCASTSS 4(DI), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(BX), Z4
+	VBROADCASTSS 8(DI), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(BX), Z6
+	VBROADCASTSS 12(DI), Z6
 	VMOVAPS      Z6, Z7
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	VMOVUPS 64(DI), Z3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	VMOVUPS 64(R9), Z3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Z9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Z9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Z9, Z1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21594,8 +21630,8 @@ round6:
 	VFMADD231PS.BCST 8(CX), Z9, Z5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Z9, Z7
-	VMOVUPS          128(BX), Z8
-	VMOVUPS          192(BX), Z9
+	VMOVUPS          (DI)(BX*1), Z8
+	VMOVUPS          64(DI)(BX*1), Z9
 	VFMADD231PS.BCST 16(CX), Z8, Z0
 	VFMADD231PS.BCST 16(CX), Z9, Z1
 	VFMADD231PS.BCST 20(CX), Z8, Z2
@@ -21604,8 +21640,8 @@ round6:
 	VFMADD231PS.BCST 24(CX), Z9, Z5
 	VFMADD231PS.BCST 28(CX), Z8, Z6
 	VFMADD231PS.BCST 28(CX), Z9, Z7
-	VMOVUPS          256(BX), Z8
-	VMOVUPS          320(BX), Z9
+	VMOVUPS          (DI)(BX*2), Z8
+	VMOVUPS          64(DI)(BX*2), Z9
 	VFMADD231PS.BCST 32(CX), Z8, Z0
 	VFMADD231PS.BCST 32(CX), Z9, Z1
 	VFMADD231PS.BCST 36(CX), Z8, Z2
@@ -21614,8 +21650,8 @@ round6:
 	VFMADD231PS.BCST 40(CX), Z9, Z5
 	VFMADD231PS.BCST 44(CX), Z8, Z6
 	VFMADD231PS.BCST 44(CX), Z9, Z7
-	VMOVUPS          384(BX), Z8
-	VMOVUPS          448(BX), Z9
+	VMOVUPS          (DI)(SI*1), Z8
+	VMOVUPS          64(DI)(SI*1), Z9
 	VFMADD231PS.BCST 48(CX), Z8, Z0
 	VFMADD231PS.BCST 48(CX), Z9, Z1
 	VFMADD231PS.BCST 52(CX), Z8, Z2
@@ -21624,16 +21660,16 @@ round6:
 	VFMADD231PS.BCST 56(CX), Z9, Z5
 	VFMADD231PS.BCST 60(CX), Z8, Z6
 	VFMADD231PS.BCST 60(CX), Z9, Z7
-	ADDQ             $+512, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+64, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Z9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Z9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Z9, Z1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21642,8 +21678,8 @@ rest7:
 	VFMADD231PS.BCST 8(CX), Z9, Z5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Z9, Z7
-	VMOVUPS          128(BX), Z8
-	VMOVUPS          192(BX), Z9
+	VMOVUPS          (DI)(BX*1), Z8
+	VMOVUPS          64(DI)(BX*1), Z9
 	VFMADD231PS.BCST 16(CX), Z8, Z0
 	VFMADD231PS.BCST 16(CX), Z9, Z1
 	VFMADD231PS.BCST 20(CX), Z8, Z2
@@ -21652,17 +21688,17 @@ rest7:
 	VFMADD231PS.BCST 24(CX), Z9, Z5
 	VFMADD231PS.BCST 28(CX), Z8, Z6
 	VFMADD231PS.BCST 28(CX), Z9, Z7
-	ADDQ             $+256, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+32, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z8
-	VMOVUPS          64(BX), Z9
+	VMOVUPS          (DI), Z8
+	VMOVUPS          64(DI), Z9
 	VFMADD231PS.BCST (CX), Z8, Z0
 	VFMADD231PS.BCST (CX), Z9, Z1
 	VFMADD231PS.BCST 4(CX), Z8, Z2
@@ -21671,60 +21707,60 @@ k10:
 	VFMADD231PS.BCST 8(CX), Z9, Z5
 	VFMADD231PS.BCST 12(CX), Z8, Z6
 	VFMADD231PS.BCST 12(CX), Z9, Z7
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+16, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z8
-	VBROADCASTSS hi+68(FP), Z9
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z8
+	VBROADCASTSS hi+76(FP), Z9
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z8, Z0
 	VMINPS       Z0, Z9, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z8, Z1
 	VMINPS       Z1, Z9, Z1
-	VMOVUPS      Z1, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z8, Z2
 	VMINPS       Z2, Z9, Z2
-	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Z3, Z8, Z3
 	VMINPS       Z3, Z9, Z3
-	VMOVUPS      Z3, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z8, Z4
 	VMINPS       Z4, Z9, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z8, Z5
 	VMINPS       Z5, Z9, Z5
-	VMOVUPS      Z5, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z8, Z6
 	VMINPS       Z6, Z9, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z8, Z7
 	VMINPS       Z7, Z9, Z7
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z7, 64(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -21732,98 +21768,100 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t40_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t40_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(BX), Z3
+	VBROADCASTSS 4(DI), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(BX), Z6
+	VBROADCASTSS 8(DI), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(BX), Z9
+	VBROADCASTSS 12(DI), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Y9, Y11
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
-	VMOVUPS 64(DI), Z4
-	VMOVUPS 128(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS 128(DI), Y8
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z9
-	VMOVUPS 64(DI), Z10
-	VMOVUPS 128(DI), Y11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS 128(R9), Y8
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z9
+	VMOVUPS 64(R9), Z10
+	VMOVUPS 128(R9), Y11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Y14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Y14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21840,9 +21878,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      160(BX), Z12
-	VMOVUPS      224(BX), Z13
-	VMOVUPS      288(BX), Y14
+	VMOVUPS      (DI)(BX*1), Z12
+	VMOVUPS      64(DI)(BX*1), Z13
+	VMOVUPS      128(DI)(BX*1), Y14
 	VBROADCASTSS 16(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21859,9 +21897,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      320(BX), Z12
-	VMOVUPS      384(BX), Z13
-	VMOVUPS      448(BX), Y14
+	VMOVUPS      (DI)(BX*2), Z12
+	VMOVUPS      64(DI)(BX*2), Z13
+	VMOVUPS      128(DI)(BX*2), Y14
 	VBROADCASTSS 32(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21878,9 +21916,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      480(BX), Z12
-	VMOVUPS      544(BX), Z13
-	VMOVUPS      608(BX), Y14
+	VMOVUPS      (DI)(SI*1), Z12
+	VMOVUPS      64(DI)(SI*1), Z13
+	VMOVUPS      128(DI)(SI*1), Y14
 	VBROADCASTSS 48(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21897,17 +21935,17 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+640, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Y14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Y14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21924,9 +21962,9 @@ rest7:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	VMOVUPS      160(BX), Z12
-	VMOVUPS      224(BX), Z13
-	VMOVUPS      288(BX), Y14
+	VMOVUPS      (DI)(BX*1), Z12
+	VMOVUPS      64(DI)(BX*1), Z13
+	VMOVUPS      128(DI)(BX*1), Y14
 	VBROADCASTSS 16(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21943,18 +21981,18 @@ rest7:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+320, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Y14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Y14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -21971,72 +22009,72 @@ k10:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Y15, Y14, Y11
-	ADDQ         $+160, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z4, 64(R9)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z7, 64(R9)
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y8, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z9, (R9)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z10, 64(R9)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 128(DI)
+	VMOVUPS      Y11, 128(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -22044,98 +22082,100 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t48_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(BX), Z3
+	VBROADCASTSS 4(DI), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(BX), Z6
+	VBROADCASTSS 8(DI), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(BX), Z9
+	VBROADCASTSS 12(DI), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
-	VMOVUPS 64(DI), Z4
-	VMOVUPS 128(DI), Z5
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS 128(DI), Z8
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z9
-	VMOVUPS 64(DI), Z10
-	VMOVUPS 128(DI), Z11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Z5
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS 128(R9), Z8
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z9
+	VMOVUPS 64(R9), Z10
+	VMOVUPS 128(R9), Z11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Z14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Z14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22152,9 +22192,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      192(BX), Z12
-	VMOVUPS      256(BX), Z13
-	VMOVUPS      320(BX), Z14
+	VMOVUPS      (DI)(BX*1), Z12
+	VMOVUPS      64(DI)(BX*1), Z13
+	VMOVUPS      128(DI)(BX*1), Z14
 	VBROADCASTSS 16(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22171,9 +22211,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      384(BX), Z12
-	VMOVUPS      448(BX), Z13
-	VMOVUPS      512(BX), Z14
+	VMOVUPS      (DI)(BX*2), Z12
+	VMOVUPS      64(DI)(BX*2), Z13
+	VMOVUPS      128(DI)(BX*2), Z14
 	VBROADCASTSS 32(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22190,9 +22230,9 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      576(BX), Z12
-	VMOVUPS      640(BX), Z13
-	VMOVUPS      704(BX), Z14
+	VMOVUPS      (DI)(SI*1), Z12
+	VMOVUPS      64(DI)(SI*1), Z13
+	VMOVUPS      128(DI)(SI*1), Z14
 	VBROADCASTSS 48(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22209,17 +22249,17 @@ round6:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+768, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Z14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Z14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22236,9 +22276,9 @@ rest7:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	VMOVUPS      192(BX), Z12
-	VMOVUPS      256(BX), Z13
-	VMOVUPS      320(BX), Z14
+	VMOVUPS      (DI)(BX*1), Z12
+	VMOVUPS      64(DI)(BX*1), Z13
+	VMOVUPS      128(DI)(BX*1), Z14
 	VBROADCASTSS 16(CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22255,18 +22295,18 @@ rest7:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+384, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z12
-	VMOVUPS      64(BX), Z13
-	VMOVUPS      128(BX), Z14
+	VMOVUPS      (DI), Z12
+	VMOVUPS      64(DI), Z13
+	VMOVUPS      128(DI), Z14
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z1
@@ -22283,72 +22323,72 @@ k10:
 	VFMADD231PS  Z15, Z12, Z9
 	VFMADD231PS  Z15, Z13, Z10
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         $+192, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z2, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z4, 64(R9)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z5, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z7, 64(R9)
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z8, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z9, (R9)
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z10, 64(R9)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 128(DI)
+	VMOVUPS      Z11, 128(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -22356,111 +22396,113 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t56_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t56_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Y0, Y3
-	VBROADCASTSS 4(BX), Z4
+	VBROADCASTSS 4(DI), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Y4, Y7
-	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(DI), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Y8, Y11
-	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Y12, Y15
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	VMOVUPS 128(DI), Z6
-	VMOVUPS 192(DI), Y7
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Z9
-	VMOVUPS 128(DI), Z10
-	VMOVUPS 192(DI), Y11
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Y15
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 128(R9), Z6
+	VMOVUPS 192(R9), Y7
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Z9
+	VMOVUPS 128(R9), Z10
+	VMOVUPS 192(R9), Y11
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	VMOVUPS 192(R9), Y15
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Y19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Y19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22481,10 +22523,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	VMOVUPS      224(BX), Z16
-	VMOVUPS      288(BX), Z17
-	VMOVUPS      352(BX), Z18
-	VMOVUPS      416(BX), Y19
+	VMOVUPS      (DI)(BX*1), Z16
+	VMOVUPS      64(DI)(BX*1), Z17
+	VMOVUPS      128(DI)(BX*1), Z18
+	VMOVUPS      192(DI)(BX*1), Y19
 	VBROADCASTSS 16(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22505,10 +22547,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	VMOVUPS      448(BX), Z16
-	VMOVUPS      512(BX), Z17
-	VMOVUPS      576(BX), Z18
-	VMOVUPS      640(BX), Y19
+	VMOVUPS      (DI)(BX*2), Z16
+	VMOVUPS      64(DI)(BX*2), Z17
+	VMOVUPS      128(DI)(BX*2), Z18
+	VMOVUPS      192(DI)(BX*2), Y19
 	VBROADCASTSS 32(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22529,10 +22571,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	VMOVUPS      672(BX), Z16
-	VMOVUPS      736(BX), Z17
-	VMOVUPS      800(BX), Z18
-	VMOVUPS      864(BX), Y19
+	VMOVUPS      (DI)(SI*1), Z16
+	VMOVUPS      64(DI)(SI*1), Z17
+	VMOVUPS      128(DI)(SI*1), Z18
+	VMOVUPS      192(DI)(SI*1), Y19
 	VBROADCASTSS 48(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22553,18 +22595,18 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	ADDQ         $+896, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Y19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Y19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22585,10 +22627,10 @@ rest7:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	VMOVUPS      224(BX), Z16
-	VMOVUPS      288(BX), Z17
-	VMOVUPS      352(BX), Z18
-	VMOVUPS      416(BX), Y19
+	VMOVUPS      (DI)(BX*1), Z16
+	VMOVUPS      64(DI)(BX*1), Z17
+	VMOVUPS      128(DI)(BX*1), Z18
+	VMOVUPS      192(DI)(BX*1), Y19
 	VBROADCASTSS 16(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22609,19 +22651,19 @@ rest7:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	ADDQ         $+448, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Y19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Y19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22642,84 +22684,84 @@ k10:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Y20, Y19, Y15
-	ADDQ         $+224, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z16
-	VBROADCASTSS hi+68(FP), Z17
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Y3, Y16, Y3
 	VMINPS       Y3, Y17, Y3
-	VMOVUPS      Y3, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z5, 64(R9)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z6, 128(R9)
 	VMAXPS       Y7, Y16, Y7
 	VMINPS       Y7, Y17, Y7
-	VMOVUPS      Y7, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y7, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z9, 64(R9)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z10, 128(R9)
 	VMAXPS       Y11, Y16, Y11
 	VMINPS       Y11, Y17, Y11
-	VMOVUPS      Y11, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y11, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z14, 128(R9)
 	VMAXPS       Y15, Y16, Y15
 	VMINPS       Y15, Y17, Y15
-	VMOVUPS      Y15, 192(DI)
+	VMOVUPS      Y15, 192(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -22727,111 +22769,113 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t64_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(BX), Z4
+	VBROADCASTSS 4(DI), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(DI), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	VMOVUPS 128(DI), Z6
-	VMOVUPS 192(DI), Z7
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Z9
-	VMOVUPS 128(DI), Z10
-	VMOVUPS 192(DI), Z11
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 128(R9), Z6
+	VMOVUPS 192(R9), Z7
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Z9
+	VMOVUPS 128(R9), Z10
+	VMOVUPS 192(R9), Z11
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	VMOVUPS 192(R9), Z15
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Z19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22852,10 +22896,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      256(BX), Z16
-	VMOVUPS      320(BX), Z17
-	VMOVUPS      384(BX), Z18
-	VMOVUPS      448(BX), Z19
+	VMOVUPS      (DI)(BX*1), Z16
+	VMOVUPS      64(DI)(BX*1), Z17
+	VMOVUPS      128(DI)(BX*1), Z18
+	VMOVUPS      192(DI)(BX*1), Z19
 	VBROADCASTSS 16(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22876,10 +22920,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      512(BX), Z16
-	VMOVUPS      576(BX), Z17
-	VMOVUPS      640(BX), Z18
-	VMOVUPS      704(BX), Z19
+	VMOVUPS      (DI)(BX*2), Z16
+	VMOVUPS      64(DI)(BX*2), Z17
+	VMOVUPS      128(DI)(BX*2), Z18
+	VMOVUPS      192(DI)(BX*2), Z19
 	VBROADCASTSS 32(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22900,10 +22944,10 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      768(BX), Z16
-	VMOVUPS      832(BX), Z17
-	VMOVUPS      896(BX), Z18
-	VMOVUPS      960(BX), Z19
+	VMOVUPS      (DI)(SI*1), Z16
+	VMOVUPS      64(DI)(SI*1), Z17
+	VMOVUPS      128(DI)(SI*1), Z18
+	VMOVUPS      192(DI)(SI*1), Z19
 	VBROADCASTSS 48(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22924,18 +22968,18 @@ round6:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+1024, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Z19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22956,10 +23000,10 @@ rest7:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	VMOVUPS      256(BX), Z16
-	VMOVUPS      320(BX), Z17
-	VMOVUPS      384(BX), Z18
-	VMOVUPS      448(BX), Z19
+	VMOVUPS      (DI)(BX*1), Z16
+	VMOVUPS      64(DI)(BX*1), Z17
+	VMOVUPS      128(DI)(BX*1), Z18
+	VMOVUPS      192(DI)(BX*1), Z19
 	VBROADCASTSS 16(CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -22980,19 +23024,19 @@ rest7:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+512, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z16
-	VMOVUPS      64(BX), Z17
-	VMOVUPS      128(BX), Z18
-	VMOVUPS      192(BX), Z19
+	VMOVUPS      (DI), Z16
+	VMOVUPS      64(DI), Z17
+	VMOVUPS      128(DI), Z18
+	VMOVUPS      192(DI), Z19
 	VBROADCASTSS (CX), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z1
@@ -23013,84 +23057,84 @@ k10:
 	VFMADD231PS  Z20, Z17, Z13
 	VFMADD231PS  Z20, Z18, Z14
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         $+256, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z16
-	VBROADCASTSS hi+68(FP), Z17
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z16
+	VBROADCASTSS hi+76(FP), Z17
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z16, Z0
 	VMINPS       Z0, Z17, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z16, Z1
 	VMINPS       Z1, Z17, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z16, Z2
 	VMINPS       Z2, Z17, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Z3, Z16, Z3
 	VMINPS       Z3, Z17, Z3
-	VMOVUPS      Z3, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z3, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z16, Z4
 	VMINPS       Z4, Z17, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z16, Z5
 	VMINPS       Z5, Z17, Z5
-	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z5, 64(R9)
 	VMAXPS       Z6, Z16, Z6
 	VMINPS       Z6, Z17, Z6
-	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z6, 128(R9)
 	VMAXPS       Z7, Z16, Z7
 	VMINPS       Z7, Z17, Z7
-	VMOVUPS      Z7, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z7, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z16, Z8
 	VMINPS       Z8, Z17, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Z9, Z16, Z9
 	VMINPS       Z9, Z17, Z9
-	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z9, 64(R9)
 	VMAXPS       Z10, Z16, Z10
 	VMINPS       Z10, Z17, Z10
-	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z10, 128(R9)
 	VMAXPS       Z11, Z16, Z11
 	VMINPS       Z11, Z17, Z11
-	VMOVUPS      Z11, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z11, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z16, Z12
 	VMINPS       Z12, Z17, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z16, Z13
 	VMINPS       Z13, Z17, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Z14, Z16, Z14
 	VMINPS       Z14, Z17, Z14
-	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z14, 128(R9)
 	VMAXPS       Z15, Z16, Z15
 	VMINPS       Z15, Z17, Z15
-	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z15, 192(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -23098,124 +23142,126 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t72_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t72_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m4_t72_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t72_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	PREFETCHT0 280(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	PREFETCHT0 280(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	PREFETCHT0 280(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	PREFETCHT0 280(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	PREFETCHT0 280(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	PREFETCHT0 280(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	PREFETCHT0 280(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	PREFETCHT0 280(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Y0, Y4
-	VBROADCASTSS 4(BX), Z5
+	VBROADCASTSS 4(DI), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Y5, Y9
-	VBROADCASTSS 8(BX), Z10
+	VBROADCASTSS 8(DI), Z10
 	VMOVAPS      Z10, Z11
 	VMOVAPS      Z10, Z12
 	VMOVAPS      Z10, Z13
 	VMOVAPS      Y10, Y14
-	VBROADCASTSS 12(BX), Z15
+	VBROADCASTSS 12(DI), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Y15, Y19
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Y4
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z5
-	VMOVUPS 64(DI), Z6
-	VMOVUPS 128(DI), Z7
-	VMOVUPS 192(DI), Z8
-	VMOVUPS 256(DI), Y9
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z10
-	VMOVUPS 64(DI), Z11
-	VMOVUPS 128(DI), Z12
-	VMOVUPS 192(DI), Z13
-	VMOVUPS 256(DI), Y14
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z15
-	VMOVUPS 64(DI), Z16
-	VMOVUPS 128(DI), Z17
-	VMOVUPS 192(DI), Z18
-	VMOVUPS 256(DI), Y19
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Y4
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z5
+	VMOVUPS 64(R9), Z6
+	VMOVUPS 128(R9), Z7
+	VMOVUPS 192(R9), Z8
+	VMOVUPS 256(R9), Y9
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z10
+	VMOVUPS 64(R9), Z11
+	VMOVUPS 128(R9), Z12
+	VMOVUPS 192(R9), Z13
+	VMOVUPS 256(R9), Y14
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z15
+	VMOVUPS 64(R9), Z16
+	VMOVUPS 128(R9), Z17
+	VMOVUPS 192(R9), Z18
+	VMOVUPS 256(R9), Y19
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Y24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Y24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23240,11 +23286,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	VMOVUPS      288(BX), Z20
-	VMOVUPS      352(BX), Z21
-	VMOVUPS      416(BX), Z22
-	VMOVUPS      480(BX), Z23
-	VMOVUPS      544(BX), Y24
+	VMOVUPS      (DI)(BX*1), Z20
+	VMOVUPS      64(DI)(BX*1), Z21
+	VMOVUPS      128(DI)(BX*1), Z22
+	VMOVUPS      192(DI)(BX*1), Z23
+	VMOVUPS      256(DI)(BX*1), Y24
 	VBROADCASTSS 16(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23269,11 +23315,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	VMOVUPS      576(BX), Z20
-	VMOVUPS      640(BX), Z21
-	VMOVUPS      704(BX), Z22
-	VMOVUPS      768(BX), Z23
-	VMOVUPS      832(BX), Y24
+	VMOVUPS      (DI)(BX*2), Z20
+	VMOVUPS      64(DI)(BX*2), Z21
+	VMOVUPS      128(DI)(BX*2), Z22
+	VMOVUPS      192(DI)(BX*2), Z23
+	VMOVUPS      256(DI)(BX*2), Y24
 	VBROADCASTSS 32(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23298,11 +23344,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	VMOVUPS      864(BX), Z20
-	VMOVUPS      928(BX), Z21
-	VMOVUPS      992(BX), Z22
-	VMOVUPS      1056(BX), Z23
-	VMOVUPS      1120(BX), Y24
+	VMOVUPS      (DI)(SI*1), Z20
+	VMOVUPS      64(DI)(SI*1), Z21
+	VMOVUPS      128(DI)(SI*1), Z22
+	VMOVUPS      192(DI)(SI*1), Z23
+	VMOVUPS      256(DI)(SI*1), Y24
 	VBROADCASTSS 48(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23327,19 +23373,19 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	ADDQ         $+1152, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Y24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Y24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23364,11 +23410,11 @@ rest7:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	VMOVUPS      288(BX), Z20
-	VMOVUPS      352(BX), Z21
-	VMOVUPS      416(BX), Z22
-	VMOVUPS      480(BX), Z23
-	VMOVUPS      544(BX), Y24
+	VMOVUPS      (DI)(BX*1), Z20
+	VMOVUPS      64(DI)(BX*1), Z21
+	VMOVUPS      128(DI)(BX*1), Z22
+	VMOVUPS      192(DI)(BX*1), Z23
+	VMOVUPS      256(DI)(BX*1), Y24
 	VBROADCASTSS 16(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23393,20 +23439,20 @@ rest7:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	ADDQ         $+576, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Y24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Y24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23431,96 +23477,96 @@ k10:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Y25, Y24, Y19
-	ADDQ         $+288, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z20
-	VBROADCASTSS hi+68(FP), Z21
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z20
+	VBROADCASTSS hi+76(FP), Z21
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z20, Z0
 	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z20, Z1
 	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z20, Z2
 	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Z3, Z20, Z3
 	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z3, 192(R9)
 	VMAXPS       Y4, Y20, Y4
 	VMINPS       Y4, Y21, Y4
-	VMOVUPS      Y4, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y4, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z5, Z20, Z5
 	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (DI)
+	VMOVUPS      Z5, (R9)
 	VMAXPS       Z6, Z20, Z6
 	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z6, 64(R9)
 	VMAXPS       Z7, Z20, Z7
 	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(DI)
+	VMOVUPS      Z7, 128(R9)
 	VMAXPS       Z8, Z20, Z8
 	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(DI)
+	VMOVUPS      Z8, 192(R9)
 	VMAXPS       Y9, Y20, Y9
 	VMINPS       Y9, Y21, Y9
-	VMOVUPS      Y9, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y9, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z10, Z20, Z10
 	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (DI)
+	VMOVUPS      Z10, (R9)
 	VMAXPS       Z11, Z20, Z11
 	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(DI)
+	VMOVUPS      Z11, 64(R9)
 	VMAXPS       Z12, Z20, Z12
 	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(DI)
+	VMOVUPS      Z12, 128(R9)
 	VMAXPS       Z13, Z20, Z13
 	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(DI)
+	VMOVUPS      Z13, 192(R9)
 	VMAXPS       Y14, Y20, Y14
 	VMINPS       Y14, Y21, Y14
-	VMOVUPS      Y14, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y14, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z15, Z20, Z15
 	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (DI)
+	VMOVUPS      Z15, (R9)
 	VMAXPS       Z16, Z20, Z16
 	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(DI)
+	VMOVUPS      Z16, 64(R9)
 	VMAXPS       Z17, Z20, Z17
 	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(DI)
+	VMOVUPS      Z17, 128(R9)
 	VMAXPS       Z18, Z20, Z18
 	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(DI)
+	VMOVUPS      Z18, 192(R9)
 	VMAXPS       Y19, Y20, Y19
 	VMINPS       Y19, Y21, Y19
-	VMOVUPS      Y19, 256(DI)
+	VMOVUPS      Y19, 256(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -23528,124 +23574,126 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m4_t80_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m4_t80_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	PREFETCHT0 312(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	PREFETCHT0 312(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	PREFETCHT0 312(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	PREFETCHT0 312(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	PREFETCHT0 312(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	PREFETCHT0 312(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	PREFETCHT0 312(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	PREFETCHT0 312(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
 	VMOVAPS      Z0, Z4
-	VBROADCASTSS 4(BX), Z5
+	VBROADCASTSS 4(DI), Z5
 	VMOVAPS      Z5, Z6
 	VMOVAPS      Z5, Z7
 	VMOVAPS      Z5, Z8
 	VMOVAPS      Z5, Z9
-	VBROADCASTSS 8(BX), Z10
+	VBROADCASTSS 8(DI), Z10
 	VMOVAPS      Z10, Z11
 	VMOVAPS      Z10, Z12
 	VMOVAPS      Z10, Z13
 	VMOVAPS      Z10, Z14
-	VBROADCASTSS 12(BX), Z15
+	VBROADCASTSS 12(DI), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
 	VMOVAPS      Z15, Z18
 	VMOVAPS      Z15, Z19
-	ADDQ         $+16, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+16, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	VMOVUPS 256(DI), Z4
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z5
-	VMOVUPS 64(DI), Z6
-	VMOVUPS 128(DI), Z7
-	VMOVUPS 192(DI), Z8
-	VMOVUPS 256(DI), Z9
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z10
-	VMOVUPS 64(DI), Z11
-	VMOVUPS 128(DI), Z12
-	VMOVUPS 192(DI), Z13
-	VMOVUPS 256(DI), Z14
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z15
-	VMOVUPS 64(DI), Z16
-	VMOVUPS 128(DI), Z17
-	VMOVUPS 192(DI), Z18
-	VMOVUPS 256(DI), Z19
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	VMOVUPS 256(R9), Z4
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z5
+	VMOVUPS 64(R9), Z6
+	VMOVUPS 128(R9), Z7
+	VMOVUPS 192(R9), Z8
+	VMOVUPS 256(R9), Z9
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z10
+	VMOVUPS 64(R9), Z11
+	VMOVUPS 128(R9), Z12
+	VMOVUPS 192(R9), Z13
+	VMOVUPS 256(R9), Z14
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z15
+	VMOVUPS 64(R9), Z16
+	VMOVUPS 128(R9), Z17
+	VMOVUPS 192(R9), Z18
+	VMOVUPS 256(R9), Z19
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Z24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Z24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23670,11 +23718,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      320(BX), Z20
-	VMOVUPS      384(BX), Z21
-	VMOVUPS      448(BX), Z22
-	VMOVUPS      512(BX), Z23
-	VMOVUPS      576(BX), Z24
+	VMOVUPS      (DI)(BX*1), Z20
+	VMOVUPS      64(DI)(BX*1), Z21
+	VMOVUPS      128(DI)(BX*1), Z22
+	VMOVUPS      192(DI)(BX*1), Z23
+	VMOVUPS      256(DI)(BX*1), Z24
 	VBROADCASTSS 16(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23699,11 +23747,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      640(BX), Z20
-	VMOVUPS      704(BX), Z21
-	VMOVUPS      768(BX), Z22
-	VMOVUPS      832(BX), Z23
-	VMOVUPS      896(BX), Z24
+	VMOVUPS      (DI)(BX*2), Z20
+	VMOVUPS      64(DI)(BX*2), Z21
+	VMOVUPS      128(DI)(BX*2), Z22
+	VMOVUPS      192(DI)(BX*2), Z23
+	VMOVUPS      256(DI)(BX*2), Z24
 	VBROADCASTSS 32(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23728,11 +23776,11 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      960(BX), Z20
-	VMOVUPS      1024(BX), Z21
-	VMOVUPS      1088(BX), Z22
-	VMOVUPS      1152(BX), Z23
-	VMOVUPS      1216(BX), Z24
+	VMOVUPS      (DI)(SI*1), Z20
+	VMOVUPS      64(DI)(SI*1), Z21
+	VMOVUPS      128(DI)(SI*1), Z22
+	VMOVUPS      192(DI)(SI*1), Z23
+	VMOVUPS      256(DI)(SI*1), Z24
 	VBROADCASTSS 48(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23757,19 +23805,19 @@ round6:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+1280, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+64, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Z24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Z24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23794,11 +23842,11 @@ rest7:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	VMOVUPS      320(BX), Z20
-	VMOVUPS      384(BX), Z21
-	VMOVUPS      448(BX), Z22
-	VMOVUPS      512(BX), Z23
-	VMOVUPS      576(BX), Z24
+	VMOVUPS      (DI)(BX*1), Z20
+	VMOVUPS      64(DI)(BX*1), Z21
+	VMOVUPS      128(DI)(BX*1), Z22
+	VMOVUPS      192(DI)(BX*1), Z23
+	VMOVUPS      256(DI)(BX*1), Z24
 	VBROADCASTSS 16(CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23823,20 +23871,20 @@ rest7:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+640, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+32, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z20
-	VMOVUPS      64(BX), Z21
-	VMOVUPS      128(BX), Z22
-	VMOVUPS      192(BX), Z23
-	VMOVUPS      256(BX), Z24
+	VMOVUPS      (DI), Z20
+	VMOVUPS      64(DI), Z21
+	VMOVUPS      128(DI), Z22
+	VMOVUPS      192(DI), Z23
+	VMOVUPS      256(DI), Z24
 	VBROADCASTSS (CX), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z1
@@ -23861,96 +23909,96 @@ k10:
 	VFMADD231PS  Z25, Z22, Z17
 	VFMADD231PS  Z25, Z23, Z18
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         $+320, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+16, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z20
-	VBROADCASTSS hi+68(FP), Z21
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z20
+	VBROADCASTSS hi+76(FP), Z21
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z20, Z0
 	VMINPS       Z0, Z21, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z20, Z1
 	VMINPS       Z1, Z21, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z20, Z2
 	VMINPS       Z2, Z21, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Z3, Z20, Z3
 	VMINPS       Z3, Z21, Z3
-	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z3, 192(R9)
 	VMAXPS       Z4, Z20, Z4
 	VMINPS       Z4, Z21, Z4
-	VMOVUPS      Z4, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z4, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z5, Z20, Z5
 	VMINPS       Z5, Z21, Z5
-	VMOVUPS      Z5, (DI)
+	VMOVUPS      Z5, (R9)
 	VMAXPS       Z6, Z20, Z6
 	VMINPS       Z6, Z21, Z6
-	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z6, 64(R9)
 	VMAXPS       Z7, Z20, Z7
 	VMINPS       Z7, Z21, Z7
-	VMOVUPS      Z7, 128(DI)
+	VMOVUPS      Z7, 128(R9)
 	VMAXPS       Z8, Z20, Z8
 	VMINPS       Z8, Z21, Z8
-	VMOVUPS      Z8, 192(DI)
+	VMOVUPS      Z8, 192(R9)
 	VMAXPS       Z9, Z20, Z9
 	VMINPS       Z9, Z21, Z9
-	VMOVUPS      Z9, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z9, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z10, Z20, Z10
 	VMINPS       Z10, Z21, Z10
-	VMOVUPS      Z10, (DI)
+	VMOVUPS      Z10, (R9)
 	VMAXPS       Z11, Z20, Z11
 	VMINPS       Z11, Z21, Z11
-	VMOVUPS      Z11, 64(DI)
+	VMOVUPS      Z11, 64(R9)
 	VMAXPS       Z12, Z20, Z12
 	VMINPS       Z12, Z21, Z12
-	VMOVUPS      Z12, 128(DI)
+	VMOVUPS      Z12, 128(R9)
 	VMAXPS       Z13, Z20, Z13
 	VMINPS       Z13, Z21, Z13
-	VMOVUPS      Z13, 192(DI)
+	VMOVUPS      Z13, 192(R9)
 	VMAXPS       Z14, Z20, Z14
 	VMINPS       Z14, Z21, Z14
-	VMOVUPS      Z14, 256(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z14, 256(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z15, Z20, Z15
 	VMINPS       Z15, Z21, Z15
-	VMOVUPS      Z15, (DI)
+	VMOVUPS      Z15, (R9)
 	VMAXPS       Z16, Z20, Z16
 	VMINPS       Z16, Z21, Z16
-	VMOVUPS      Z16, 64(DI)
+	VMOVUPS      Z16, 64(R9)
 	VMAXPS       Z17, Z20, Z17
 	VMINPS       Z17, Z21, Z17
-	VMOVUPS      Z17, 128(DI)
+	VMOVUPS      Z17, 128(R9)
 	VMAXPS       Z18, Z20, Z18
 	VMINPS       Z18, Z21, Z18
-	VMOVUPS      Z18, 192(DI)
+	VMOVUPS      Z18, 192(R9)
 	VMAXPS       Z19, Z20, Z19
 	VMINPS       Z19, Z21, Z19
-	VMOVUPS      Z19, 256(DI)
+	VMOVUPS      Z19, 256(R9)
 	ADDQ         $+16, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -23958,89 +24006,91 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t8_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t8_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	VBROADCASTSS 4(BX), Y1
-	VBROADCASTSS 8(BX), Y2
-	VBROADCASTSS 12(BX), Y3
-	VBROADCASTSS 16(BX), Y4
-	VBROADCASTSS 20(BX), Y5
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	VBROADCASTSS 16(DI), Y4
+	VBROADCASTSS 20(DI), Y5
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y4
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y5
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y4
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y5
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Y6
+	VMOVUPS      (DI), Y6
 	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 4(CX), Y7
@@ -24053,7 +24103,7 @@ round6:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 20(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      32(BX), Y6
+	VMOVUPS      (DI)(BX*1), Y6
 	VBROADCASTSS 24(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 28(CX), Y7
@@ -24066,7 +24116,7 @@ round6:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 44(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      64(BX), Y6
+	VMOVUPS      (DI)(BX*2), Y6
 	VBROADCASTSS 48(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 52(CX), Y7
@@ -24079,7 +24129,7 @@ round6:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 68(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      96(BX), Y6
+	VMOVUPS      (DI)(SI*1), Y6
 	VBROADCASTSS 72(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 76(CX), Y7
@@ -24092,15 +24142,15 @@ round6:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 92(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+128, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Y6
+	VMOVUPS      (DI), Y6
 	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 4(CX), Y7
@@ -24113,7 +24163,7 @@ rest7:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 20(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	VMOVUPS      32(BX), Y6
+	VMOVUPS      (DI)(BX*1), Y6
 	VBROADCASTSS 24(CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 28(CX), Y7
@@ -24126,16 +24176,16 @@ rest7:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 44(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+64, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Y6
+	VMOVUPS      (DI), Y6
 	VBROADCASTSS (CX), Y7
 	VFMADD231PS  Y7, Y6, Y0
 	VBROADCASTSS 4(CX), Y7
@@ -24148,62 +24198,62 @@ k10:
 	VFMADD231PS  Y7, Y6, Y4
 	VBROADCASTSS 20(CX), Y7
 	VFMADD231PS  Y7, Y6, Y5
-	ADDQ         $+32, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y6
-	VBROADCASTSS hi+68(FP), Y7
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y6
+	VBROADCASTSS hi+76(FP), Y7
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y4, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y5, (R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -24211,210 +24261,212 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t8_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·panelDense_f32_m6_t8_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t8_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
-	VBROADCASTSS 4(BX), Y1
-	VBROADCASTSS 8(BX), Y2
-	VBROADCASTSS 12(BX), Y3
-	VBROADCASTSS 16(BX), Y4
-	VBROADCASTSS 20(BX), Y5
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	VBROADCASTSS 16(DI), Y4
+	VBROADCASTSS 20(DI), Y5
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y4
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y5
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y4
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y5
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
-	VMOVUPS          (BX), Y6
+	VMOVUPS          (DI), Y6
 	VFMADD231PS.BCST (CX), Y6, Y0
 	VFMADD231PS.BCST 4(CX), Y6, Y1
 	VFMADD231PS.BCST 8(CX), Y6, Y2
 	VFMADD231PS.BCST 12(CX), Y6, Y3
 	VFMADD231PS.BCST 16(CX), Y6, Y4
 	VFMADD231PS.BCST 20(CX), Y6, Y5
-	VMOVUPS          32(BX), Y6
+	VMOVUPS          (DI)(BX*1), Y6
 	VFMADD231PS.BCST 24(CX), Y6, Y0
 	VFMADD231PS.BCST 28(CX), Y6, Y1
 	VFMADD231PS.BCST 32(CX), Y6, Y2
 	VFMADD231PS.BCST 36(CX), Y6, Y3
 	VFMADD231PS.BCST 40(CX), Y6, Y4
 	VFMADD231PS.BCST 44(CX), Y6, Y5
-	VMOVUPS          64(BX), Y6
+	VMOVUPS          (DI)(BX*2), Y6
 	VFMADD231PS.BCST 48(CX), Y6, Y0
 	VFMADD231PS.BCST 52(CX), Y6, Y1
 	VFMADD231PS.BCST 56(CX), Y6, Y2
 	VFMADD231PS.BCST 60(CX), Y6, Y3
 	VFMADD231PS.BCST 64(CX), Y6, Y4
 	VFMADD231PS.BCST 68(CX), Y6, Y5
-	VMOVUPS          96(BX), Y6
+	VMOVUPS          (DI)(SI*1), Y6
 	VFMADD231PS.BCST 72(CX), Y6, Y0
 	VFMADD231PS.BCST 76(CX), Y6, Y1
 	VFMADD231PS.BCST 80(CX), Y6, Y2
 	VFMADD231PS.BCST 84(CX), Y6, Y3
 	VFMADD231PS.BCST 88(CX), Y6, Y4
 	VFMADD231PS.BCST 92(CX), Y6, Y5
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+96, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Y6
+	VMOVUPS          (DI), Y6
 	VFMADD231PS.BCST (CX), Y6, Y0
 	VFMADD231PS.BCST 4(CX), Y6, Y1
 	VFMADD231PS.BCST 8(CX), Y6, Y2
 	VFMADD231PS.BCST 12(CX), Y6, Y3
 	VFMADD231PS.BCST 16(CX), Y6, Y4
 	VFMADD231PS.BCST 20(CX), Y6, Y5
-	VMOVUPS          32(BX), Y6
+	VMOVUPS          (DI)(BX*1), Y6
 	VFMADD231PS.BCST 24(CX), Y6, Y0
 	VFMADD231PS.BCST 28(CX), Y6, Y1
 	VFMADD231PS.BCST 32(CX), Y6, Y2
 	VFMADD231PS.BCST 36(CX), Y6, Y3
 	VFMADD231PS.BCST 40(CX), Y6, Y4
 	VFMADD231PS.BCST 44(CX), Y6, Y5
-	ADDQ             $+64, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+48, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Y6
+	VMOVUPS          (DI), Y6
 	VFMADD231PS.BCST (CX), Y6, Y0
 	VFMADD231PS.BCST 4(CX), Y6, Y1
 	VFMADD231PS.BCST 8(CX), Y6, Y2
 	VFMADD231PS.BCST 12(CX), Y6, Y3
 	VFMADD231PS.BCST 16(CX), Y6, Y4
 	VFMADD231PS.BCST 20(CX), Y6, Y5
-	ADDQ             $+32, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+24, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z6
-	VBROADCASTSS hi+68(FP), Z7
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z6
+	VBROADCASTSS hi+76(FP), Z7
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y6, Y0
 	VMINPS       Y0, Y7, Y0
-	VMOVUPS      Y0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y1, Y6, Y1
 	VMINPS       Y1, Y7, Y1
-	VMOVUPS      Y1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y6, Y2
 	VMINPS       Y2, Y7, Y2
-	VMOVUPS      Y2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y3, Y6, Y3
 	VMINPS       Y3, Y7, Y3
-	VMOVUPS      Y3, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y4, Y6, Y4
 	VMINPS       Y4, Y7, Y4
-	VMOVUPS      Y4, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y4, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y5, Y6, Y5
 	VMINPS       Y5, Y7, Y5
-	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y5, (R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -24422,102 +24474,104 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t16_avx2(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t16_avx2(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (DI), Y0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(BX), Y2
+	VBROADCASTSS 4(DI), Y2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(BX), Y4
+	VBROADCASTSS 8(DI), Y4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(BX), Y6
+	VBROADCASTSS 12(DI), Y6
 	VMOVAPS      Y6, Y7
-	VBROADCASTSS 16(BX), Y8
+	VBROADCASTSS 16(DI), Y8
 	VMOVAPS      Y8, Y9
-	VBROADCASTSS 20(BX), Y10
+	VBROADCASTSS 20(DI), Y10
 	VMOVAPS      Y10, Y11
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y0
-	VMOVUPS 32(DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y2
-	VMOVUPS 32(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y4
-	VMOVUPS 32(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y8
-	VMOVUPS 32(DI), Y9
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Y10
-	VMOVUPS 32(DI), Y11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y0
+	VMOVUPS 32(R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y2
+	VMOVUPS 32(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y4
+	VMOVUPS 32(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y6
+	VMOVUPS 32(R9), Y7
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y8
+	VMOVUPS 32(R9), Y9
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Y10
+	VMOVUPS 32(R9), Y11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24536,8 +24590,8 @@ round6:
 	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      64(BX), Y12
-	VMOVUPS      96(BX), Y13
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
 	VBROADCASTSS 24(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24556,8 +24610,8 @@ round6:
 	VBROADCASTSS 44(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      128(BX), Y12
-	VMOVUPS      160(BX), Y13
+	VMOVUPS      (DI)(BX*2), Y12
+	VMOVUPS      32(DI)(BX*2), Y13
 	VBROADCASTSS 48(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24576,8 +24630,8 @@ round6:
 	VBROADCASTSS 68(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      192(BX), Y12
-	VMOVUPS      224(BX), Y13
+	VMOVUPS      (DI)(SI*1), Y12
+	VMOVUPS      32(DI)(SI*1), Y13
 	VBROADCASTSS 72(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24596,16 +24650,16 @@ round6:
 	VBROADCASTSS 92(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+256, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24624,8 +24678,8 @@ rest7:
 	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	VMOVUPS      64(BX), Y12
-	VMOVUPS      96(BX), Y13
+	VMOVUPS      (DI)(BX*1), Y12
+	VMOVUPS      32(DI)(BX*1), Y13
 	VBROADCASTSS 24(CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24644,17 +24698,17 @@ rest7:
 	VBROADCASTSS 44(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+128, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Y12
-	VMOVUPS      32(BX), Y13
+	VMOVUPS      (DI), Y12
+	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (CX), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y1
@@ -24673,80 +24727,80 @@ k10:
 	VBROADCASTSS 20(CX), Y14
 	VFMADD231PS  Y14, Y12, Y10
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $+64, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Y12
-	VBROADCASTSS hi+68(FP), Y13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Y12
+	VBROADCASTSS hi+76(FP), Y13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y0, Y12, Y0
 	VMINPS       Y0, Y13, Y0
-	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y0, (R9)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y2, Y12, Y2
 	VMINPS       Y2, Y13, Y2
-	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y2, (R9)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y4, Y12, Y4
 	VMINPS       Y4, Y13, Y4
-	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y4, (R9)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y6, Y12, Y6
 	VMINPS       Y6, Y13, Y6
-	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y6, (R9)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y7, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y8, Y12, Y8
 	VMINPS       Y8, Y13, Y8
-	VMOVUPS      Y8, (DI)
+	VMOVUPS      Y8, (R9)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 32(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y9, 32(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Y10, Y12, Y10
 	VMINPS       Y10, Y13, Y10
-	VMOVUPS      Y10, (DI)
+	VMOVUPS      Y10, (R9)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 32(DI)
+	VMOVUPS      Y11, 32(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -24754,210 +24808,212 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t16_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t16_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
-	VBROADCASTSS 4(BX), Z1
-	VBROADCASTSS 8(BX), Z2
-	VBROADCASTSS 12(BX), Z3
-	VBROADCASTSS 16(BX), Z4
-	VBROADCASTSS 20(BX), Z5
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	VBROADCASTSS 16(DI), Z4
+	VBROADCASTSS 20(DI), Z5
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z1
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z5
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z1
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z5
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
-	VMOVUPS          (BX), Z6
+	VMOVUPS          (DI), Z6
 	VFMADD231PS.BCST (CX), Z6, Z0
 	VFMADD231PS.BCST 4(CX), Z6, Z1
 	VFMADD231PS.BCST 8(CX), Z6, Z2
 	VFMADD231PS.BCST 12(CX), Z6, Z3
 	VFMADD231PS.BCST 16(CX), Z6, Z4
 	VFMADD231PS.BCST 20(CX), Z6, Z5
-	VMOVUPS          64(BX), Z6
+	VMOVUPS          (DI)(BX*1), Z6
 	VFMADD231PS.BCST 24(CX), Z6, Z0
 	VFMADD231PS.BCST 28(CX), Z6, Z1
 	VFMADD231PS.BCST 32(CX), Z6, Z2
 	VFMADD231PS.BCST 36(CX), Z6, Z3
 	VFMADD231PS.BCST 40(CX), Z6, Z4
 	VFMADD231PS.BCST 44(CX), Z6, Z5
-	VMOVUPS          128(BX), Z6
+	VMOVUPS          (DI)(BX*2), Z6
 	VFMADD231PS.BCST 48(CX), Z6, Z0
 	VFMADD231PS.BCST 52(CX), Z6, Z1
 	VFMADD231PS.BCST 56(CX), Z6, Z2
 	VFMADD231PS.BCST 60(CX), Z6, Z3
 	VFMADD231PS.BCST 64(CX), Z6, Z4
 	VFMADD231PS.BCST 68(CX), Z6, Z5
-	VMOVUPS          192(BX), Z6
+	VMOVUPS          (DI)(SI*1), Z6
 	VFMADD231PS.BCST 72(CX), Z6, Z0
 	VFMADD231PS.BCST 76(CX), Z6, Z1
 	VFMADD231PS.BCST 80(CX), Z6, Z2
 	VFMADD231PS.BCST 84(CX), Z6, Z3
 	VFMADD231PS.BCST 88(CX), Z6, Z4
 	VFMADD231PS.BCST 92(CX), Z6, Z5
-	ADDQ             $+256, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+96, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z6
+	VMOVUPS          (DI), Z6
 	VFMADD231PS.BCST (CX), Z6, Z0
 	VFMADD231PS.BCST 4(CX), Z6, Z1
 	VFMADD231PS.BCST 8(CX), Z6, Z2
 	VFMADD231PS.BCST 12(CX), Z6, Z3
 	VFMADD231PS.BCST 16(CX), Z6, Z4
 	VFMADD231PS.BCST 20(CX), Z6, Z5
-	VMOVUPS          64(BX), Z6
+	VMOVUPS          (DI)(BX*1), Z6
 	VFMADD231PS.BCST 24(CX), Z6, Z0
 	VFMADD231PS.BCST 28(CX), Z6, Z1
 	VFMADD231PS.BCST 32(CX), Z6, Z2
 	VFMADD231PS.BCST 36(CX), Z6, Z3
 	VFMADD231PS.BCST 40(CX), Z6, Z4
 	VFMADD231PS.BCST 44(CX), Z6, Z5
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+48, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z6
+	VMOVUPS          (DI), Z6
 	VFMADD231PS.BCST (CX), Z6, Z0
 	VFMADD231PS.BCST 4(CX), Z6, Z1
 	VFMADD231PS.BCST 8(CX), Z6, Z2
 	VFMADD231PS.BCST 12(CX), Z6, Z3
 	VFMADD231PS.BCST 16(CX), Z6, Z4
 	VFMADD231PS.BCST 20(CX), Z6, Z5
-	ADDQ             $+64, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+24, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z6
-	VBROADCASTSS hi+68(FP), Z7
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z6
+	VBROADCASTSS hi+76(FP), Z7
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z6, Z0
 	VMINPS       Z0, Z7, Z0
-	VMOVUPS      Z0, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z0, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z1, Z6, Z1
 	VMINPS       Z1, Z7, Z1
-	VMOVUPS      Z1, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z1, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z6, Z2
 	VMINPS       Z2, Z7, Z2
-	VMOVUPS      Z2, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z2, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z6, Z3
 	VMINPS       Z3, Z7, Z3
-	VMOVUPS      Z3, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z3, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z6, Z4
 	VMINPS       Z4, Z7, Z4
-	VMOVUPS      Z4, (DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z4, (R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z5, Z6, Z5
 	VMINPS       Z5, Z7, Z5
-	VMOVUPS      Z5, (DI)
+	VMOVUPS      Z5, (R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -24965,108 +25021,110 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t24_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
-TEXT ·panelDense_f32_m6_t24_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t24_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Y0, Y1
-	VBROADCASTSS 4(BX), Z2
+	VBROADCASTSS 4(DI), Z2
 	VMOVAPS      Y2, Y3
-	VBROADCASTSS 8(BX), Z4
+	VBROADCASTSS 8(DI), Z4
 	VMOVAPS      Y4, Y5
-	VBROADCASTSS 12(BX), Z6
+	VBROADCASTSS 12(DI), Z6
 	VMOVAPS      Y6, Y7
-	VBROADCASTSS 16(BX), Z8
+	VBROADCASTSS 16(DI), Z8
 	VMOVAPS      Y8, Y9
-	VBROADCASTSS 20(BX), Z10
+	VBROADCASTSS 20(DI), Z10
 	VMOVAPS      Y10, Y11
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Y1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	VMOVUPS 64(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Y7
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Y9
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z10
-	VMOVUPS 64(DI), Y11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Y1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	VMOVUPS 64(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Y7
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Y9
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z10
+	VMOVUPS 64(R9), Y11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Y13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Y13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Y13, Y1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25079,8 +25137,8 @@ round6:
 	VFMADD231PS.BCST 16(CX), Y13, Y9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Y13, Y11
-	VMOVUPS          96(BX), Z12
-	VMOVUPS          160(BX), Y13
+	VMOVUPS          (DI)(BX*1), Z12
+	VMOVUPS          64(DI)(BX*1), Y13
 	VFMADD231PS.BCST 24(CX), Z12, Z0
 	VFMADD231PS.BCST 24(CX), Y13, Y1
 	VFMADD231PS.BCST 28(CX), Z12, Z2
@@ -25093,8 +25151,8 @@ round6:
 	VFMADD231PS.BCST 40(CX), Y13, Y9
 	VFMADD231PS.BCST 44(CX), Z12, Z10
 	VFMADD231PS.BCST 44(CX), Y13, Y11
-	VMOVUPS          192(BX), Z12
-	VMOVUPS          256(BX), Y13
+	VMOVUPS          (DI)(BX*2), Z12
+	VMOVUPS          64(DI)(BX*2), Y13
 	VFMADD231PS.BCST 48(CX), Z12, Z0
 	VFMADD231PS.BCST 48(CX), Y13, Y1
 	VFMADD231PS.BCST 52(CX), Z12, Z2
@@ -25107,8 +25165,8 @@ round6:
 	VFMADD231PS.BCST 64(CX), Y13, Y9
 	VFMADD231PS.BCST 68(CX), Z12, Z10
 	VFMADD231PS.BCST 68(CX), Y13, Y11
-	VMOVUPS          288(BX), Z12
-	VMOVUPS          352(BX), Y13
+	VMOVUPS          (DI)(SI*1), Z12
+	VMOVUPS          64(DI)(SI*1), Y13
 	VFMADD231PS.BCST 72(CX), Z12, Z0
 	VFMADD231PS.BCST 72(CX), Y13, Y1
 	VFMADD231PS.BCST 76(CX), Z12, Z2
@@ -25121,16 +25179,16 @@ round6:
 	VFMADD231PS.BCST 88(CX), Y13, Y9
 	VFMADD231PS.BCST 92(CX), Z12, Z10
 	VFMADD231PS.BCST 92(CX), Y13, Y11
-	ADDQ             $+384, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+96, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Y13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Y13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Y13, Y1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25143,8 +25201,8 @@ rest7:
 	VFMADD231PS.BCST 16(CX), Y13, Y9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Y13, Y11
-	VMOVUPS          96(BX), Z12
-	VMOVUPS          160(BX), Y13
+	VMOVUPS          (DI)(BX*1), Z12
+	VMOVUPS          64(DI)(BX*1), Y13
 	VFMADD231PS.BCST 24(CX), Z12, Z0
 	VFMADD231PS.BCST 24(CX), Y13, Y1
 	VFMADD231PS.BCST 28(CX), Z12, Z2
@@ -25157,17 +25215,17 @@ rest7:
 	VFMADD231PS.BCST 40(CX), Y13, Y9
 	VFMADD231PS.BCST 44(CX), Z12, Z10
 	VFMADD231PS.BCST 44(CX), Y13, Y11
-	ADDQ             $+192, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+48, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Y13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Y13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Y13, Y1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25180,80 +25238,80 @@ k10:
 	VFMADD231PS.BCST 16(CX), Y13, Y9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Y13, Y11
-	ADDQ             $+96, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+24, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Y1, Y12, Y1
 	VMINPS       Y1, Y13, Y1
-	VMOVUPS      Y1, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Y3, Y12, Y3
 	VMINPS       Y3, Y13, Y3
-	VMOVUPS      Y3, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Y5, Y12, Y5
 	VMINPS       Y5, Y13, Y5
-	VMOVUPS      Y5, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Y7, Y12, Y7
 	VMINPS       Y7, Y13, Y7
-	VMOVUPS      Y7, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y7, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Y9, Y12, Y9
 	VMINPS       Y9, Y13, Y9
-	VMOVUPS      Y9, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y9, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, (DI)
+	VMOVUPS      Z10, (R9)
 	VMAXPS       Y11, Y12, Y11
 	VMINPS       Y11, Y13, Y11
-	VMOVUPS      Y11, 64(DI)
+	VMOVUPS      Y11, 64(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -25261,108 +25319,110 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t32_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t32_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
-	VBROADCASTSS 4(BX), Z2
+	VBROADCASTSS 4(DI), Z2
 	VMOVAPS      Z2, Z3
-	VBROADCASTSS 8(BX), Z4
+	VBROADCASTSS 8(DI), Z4
 	VMOVAPS      Z4, Z5
-	VBROADCASTSS 12(BX), Z6
+	VBROADCASTSS 12(DI), Z6
 	VMOVAPS      Z6, Z7
-	VBROADCASTSS 16(BX), Z8
+	VBROADCASTSS 16(DI), Z8
 	VMOVAPS      Z8, Z9
-	VBROADCASTSS 20(BX), Z10
+	VBROADCASTSS 20(DI), Z10
 	VMOVAPS      Z10, Z11
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z2
-	VMOVUPS 64(DI), Z3
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Z9
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z10
-	VMOVUPS 64(DI), Z11
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z2
+	VMOVUPS 64(R9), Z3
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Z9
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z10
+	VMOVUPS 64(R9), Z11
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ             SI, $+3
+	CMPQ             R8, $+3
 	JLE              rest7
 	PREFETCHT0       2048(CX)
 	PREFETCHT0       2112(CX)
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Z13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Z13, Z1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25375,8 +25435,8 @@ round6:
 	VFMADD231PS.BCST 16(CX), Z13, Z9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Z13, Z11
-	VMOVUPS          128(BX), Z12
-	VMOVUPS          192(BX), Z13
+	VMOVUPS          (DI)(BX*1), Z12
+	VMOVUPS          64(DI)(BX*1), Z13
 	VFMADD231PS.BCST 24(CX), Z12, Z0
 	VFMADD231PS.BCST 24(CX), Z13, Z1
 	VFMADD231PS.BCST 28(CX), Z12, Z2
@@ -25389,8 +25449,8 @@ round6:
 	VFMADD231PS.BCST 40(CX), Z13, Z9
 	VFMADD231PS.BCST 44(CX), Z12, Z10
 	VFMADD231PS.BCST 44(CX), Z13, Z11
-	VMOVUPS          256(BX), Z12
-	VMOVUPS          320(BX), Z13
+	VMOVUPS          (DI)(BX*2), Z12
+	VMOVUPS          64(DI)(BX*2), Z13
 	VFMADD231PS.BCST 48(CX), Z12, Z0
 	VFMADD231PS.BCST 48(CX), Z13, Z1
 	VFMADD231PS.BCST 52(CX), Z12, Z2
@@ -25403,8 +25463,8 @@ round6:
 	VFMADD231PS.BCST 64(CX), Z13, Z9
 	VFMADD231PS.BCST 68(CX), Z12, Z10
 	VFMADD231PS.BCST 68(CX), Z13, Z11
-	VMOVUPS          384(BX), Z12
-	VMOVUPS          448(BX), Z13
+	VMOVUPS          (DI)(SI*1), Z12
+	VMOVUPS          64(DI)(SI*1), Z13
 	VFMADD231PS.BCST 72(CX), Z12, Z0
 	VFMADD231PS.BCST 72(CX), Z13, Z1
 	VFMADD231PS.BCST 76(CX), Z12, Z2
@@ -25417,16 +25477,16 @@ round6:
 	VFMADD231PS.BCST 88(CX), Z13, Z9
 	VFMADD231PS.BCST 92(CX), Z12, Z10
 	VFMADD231PS.BCST 92(CX), Z13, Z11
-	ADDQ             $+512, BX
+	LEAQ             (DI)(BX*4), DI
 	ADDQ             $+96, CX
-	ADDQ             $-4, SI
+	ADDQ             $-4, R8
 	JMP              round6
 
 rest7:
-	CMPQ             SI, $+1
+	CMPQ             R8, $+1
 	JLE              fewer8
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Z13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Z13, Z1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25439,8 +25499,8 @@ rest7:
 	VFMADD231PS.BCST 16(CX), Z13, Z9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Z13, Z11
-	VMOVUPS          128(BX), Z12
-	VMOVUPS          192(BX), Z13
+	VMOVUPS          (DI)(BX*1), Z12
+	VMOVUPS          64(DI)(BX*1), Z13
 	VFMADD231PS.BCST 24(CX), Z12, Z0
 	VFMADD231PS.BCST 24(CX), Z13, Z1
 	VFMADD231PS.BCST 28(CX), Z12, Z2
@@ -25453,17 +25513,17 @@ rest7:
 	VFMADD231PS.BCST 40(CX), Z13, Z9
 	VFMADD231PS.BCST 44(CX), Z12, Z10
 	VFMADD231PS.BCST 44(CX), Z13, Z11
-	ADDQ             $+256, BX
+	LEAQ             (DI)(BX*2), DI
 	ADDQ             $+48, CX
-	ADDQ             $-2, SI
+	ADDQ             $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS          (BX), Z12
-	VMOVUPS          64(BX), Z13
+	VMOVUPS          (DI), Z12
+	VMOVUPS          64(DI), Z13
 	VFMADD231PS.BCST (CX), Z12, Z0
 	VFMADD231PS.BCST (CX), Z13, Z1
 	VFMADD231PS.BCST 4(CX), Z12, Z2
@@ -25476,80 +25536,80 @@ k10:
 	VFMADD231PS.BCST 16(CX), Z13, Z9
 	VFMADD231PS.BCST 20(CX), Z12, Z10
 	VFMADD231PS.BCST 20(CX), Z13, Z11
-	ADDQ             $+128, BX
+	LEAQ             (DI)(BX*1), DI
 	ADDQ             $+24, CX
-	DECQ             SI
+	DECQ             R8
 	JNZ              k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z12
-	VBROADCASTSS hi+68(FP), Z13
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z12
+	VBROADCASTSS hi+76(FP), Z13
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z12, Z0
 	VMINPS       Z0, Z13, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z12, Z1
 	VMINPS       Z1, Z13, Z1
-	VMOVUPS      Z1, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z1, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z2, Z12, Z2
 	VMINPS       Z2, Z13, Z2
-	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z2, (R9)
 	VMAXPS       Z3, Z12, Z3
 	VMINPS       Z3, Z13, Z3
-	VMOVUPS      Z3, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z3, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z12, Z4
 	VMINPS       Z4, Z13, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z12, Z5
 	VMINPS       Z5, Z13, Z5
-	VMOVUPS      Z5, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z5, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z12, Z6
 	VMINPS       Z6, Z13, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z12, Z7
 	VMINPS       Z7, Z13, Z7
-	VMOVUPS      Z7, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z7, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z12, Z8
 	VMINPS       Z8, Z13, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Z9, Z12, Z9
 	VMINPS       Z9, Z13, Z9
-	VMOVUPS      Z9, 64(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z9, 64(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z10, Z12, Z10
 	VMINPS       Z10, Z13, Z10
-	VMOVUPS      Z10, (DI)
+	VMOVUPS      Z10, (R9)
 	VMAXPS       Z11, Z12, Z11
 	VMINPS       Z11, Z13, Z11
-	VMOVUPS      Z11, 64(DI)
+	VMOVUPS      Z11, 64(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -25557,127 +25617,129 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t40_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t40_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t40_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Y0, Y2
-	VBROADCASTSS 4(BX), Z3
+	VBROADCASTSS 4(DI), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Y3, Y5
-	VBROADCASTSS 8(BX), Z6
+	VBROADCASTSS 8(DI), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Y6, Y8
-	VBROADCASTSS 12(BX), Z9
+	VBROADCASTSS 12(DI), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Y9, Y11
-	VBROADCASTSS 16(BX), Z12
+	VBROADCASTSS 16(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Y12, Y14
-	VBROADCASTSS 20(BX), Z15
+	VBROADCASTSS 20(DI), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Y15, Y17
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Y2
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
-	VMOVUPS 64(DI), Z4
-	VMOVUPS 128(DI), Y5
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS 128(DI), Y8
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z9
-	VMOVUPS 64(DI), Z10
-	VMOVUPS 128(DI), Y11
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Y14
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z15
-	VMOVUPS 64(DI), Z16
-	VMOVUPS 128(DI), Y17
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Y2
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Y5
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS 128(R9), Y8
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z9
+	VMOVUPS 64(R9), Z10
+	VMOVUPS 128(R9), Y11
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Y14
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z15
+	VMOVUPS 64(R9), Z16
+	VMOVUPS 128(R9), Y17
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Y20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Y20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25702,9 +25764,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	VMOVUPS      160(BX), Z18
-	VMOVUPS      224(BX), Z19
-	VMOVUPS      288(BX), Y20
+	VMOVUPS      (DI)(BX*1), Z18
+	VMOVUPS      64(DI)(BX*1), Z19
+	VMOVUPS      128(DI)(BX*1), Y20
 	VBROADCASTSS 24(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25729,9 +25791,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	VMOVUPS      320(BX), Z18
-	VMOVUPS      384(BX), Z19
-	VMOVUPS      448(BX), Y20
+	VMOVUPS      (DI)(BX*2), Z18
+	VMOVUPS      64(DI)(BX*2), Z19
+	VMOVUPS      128(DI)(BX*2), Y20
 	VBROADCASTSS 48(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25756,9 +25818,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	VMOVUPS      480(BX), Z18
-	VMOVUPS      544(BX), Z19
-	VMOVUPS      608(BX), Y20
+	VMOVUPS      (DI)(SI*1), Z18
+	VMOVUPS      64(DI)(SI*1), Z19
+	VMOVUPS      128(DI)(SI*1), Y20
 	VBROADCASTSS 72(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25783,17 +25845,17 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	ADDQ         $+640, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Y20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Y20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25818,9 +25880,9 @@ rest7:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	VMOVUPS      160(BX), Z18
-	VMOVUPS      224(BX), Z19
-	VMOVUPS      288(BX), Y20
+	VMOVUPS      (DI)(BX*1), Z18
+	VMOVUPS      64(DI)(BX*1), Z19
+	VMOVUPS      128(DI)(BX*1), Y20
 	VBROADCASTSS 24(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25845,18 +25907,18 @@ rest7:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	ADDQ         $+320, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Y20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Y20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -25881,98 +25943,98 @@ k10:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Y21, Y20, Y17
-	ADDQ         $+160, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z18
-	VBROADCASTSS hi+68(FP), Z19
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z18
+	VBROADCASTSS hi+76(FP), Z19
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z18, Z1
 	VMINPS       Z1, Z19, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Y2, Y18, Y2
 	VMINPS       Y2, Y19, Y2
-	VMOVUPS      Y2, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y2, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z18, Z3
 	VMINPS       Z3, Z19, Z3
-	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z4, Z18, Z4
 	VMINPS       Z4, Z19, Z4
-	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z4, 64(R9)
 	VMAXPS       Y5, Y18, Y5
 	VMINPS       Y5, Y19, Y5
-	VMOVUPS      Y5, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y5, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z18, Z6
 	VMINPS       Z6, Z19, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z18, Z7
 	VMINPS       Z7, Z19, Z7
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z7, 64(R9)
 	VMAXPS       Y8, Y18, Y8
 	VMINPS       Y8, Y19, Y8
-	VMOVUPS      Y8, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y8, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z9, Z18, Z9
 	VMINPS       Z9, Z19, Z9
-	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z9, (R9)
 	VMAXPS       Z10, Z18, Z10
 	VMINPS       Z10, Z19, Z10
-	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z10, 64(R9)
 	VMAXPS       Y11, Y18, Y11
 	VMINPS       Y11, Y19, Y11
-	VMOVUPS      Y11, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y11, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z18, Z12
 	VMINPS       Z12, Z19, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z18, Z13
 	VMINPS       Z13, Z19, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Y14, Y18, Y14
 	VMINPS       Y14, Y19, Y14
-	VMOVUPS      Y14, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y14, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
-	VMOVUPS      Z15, (DI)
+	VMOVUPS      Z15, (R9)
 	VMAXPS       Z16, Z18, Z16
 	VMINPS       Z16, Z19, Z16
-	VMOVUPS      Z16, 64(DI)
+	VMOVUPS      Z16, 64(R9)
 	VMAXPS       Y17, Y18, Y17
 	VMINPS       Y17, Y19, Y17
-	VMOVUPS      Y17, 128(DI)
+	VMOVUPS      Y17, 128(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -25980,127 +26042,129 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t48_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t48_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
-	VBROADCASTSS 4(BX), Z3
+	VBROADCASTSS 4(DI), Z3
 	VMOVAPS      Z3, Z4
 	VMOVAPS      Z3, Z5
-	VBROADCASTSS 8(BX), Z6
+	VBROADCASTSS 8(DI), Z6
 	VMOVAPS      Z6, Z7
 	VMOVAPS      Z6, Z8
-	VBROADCASTSS 12(BX), Z9
+	VBROADCASTSS 12(DI), Z9
 	VMOVAPS      Z9, Z10
 	VMOVAPS      Z9, Z11
-	VBROADCASTSS 16(BX), Z12
+	VBROADCASTSS 16(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
-	VBROADCASTSS 20(BX), Z15
+	VBROADCASTSS 20(DI), Z15
 	VMOVAPS      Z15, Z16
 	VMOVAPS      Z15, Z17
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z3
-	VMOVUPS 64(DI), Z4
-	VMOVUPS 128(DI), Z5
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS 128(DI), Z8
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z9
-	VMOVUPS 64(DI), Z10
-	VMOVUPS 128(DI), Z11
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z15
-	VMOVUPS 64(DI), Z16
-	VMOVUPS 128(DI), Z17
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z3
+	VMOVUPS 64(R9), Z4
+	VMOVUPS 128(R9), Z5
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z6
+	VMOVUPS 64(R9), Z7
+	VMOVUPS 128(R9), Z8
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z9
+	VMOVUPS 64(R9), Z10
+	VMOVUPS 128(R9), Z11
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z15
+	VMOVUPS 64(R9), Z16
+	VMOVUPS 128(R9), Z17
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Z20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Z20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26125,9 +26189,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      192(BX), Z18
-	VMOVUPS      256(BX), Z19
-	VMOVUPS      320(BX), Z20
+	VMOVUPS      (DI)(BX*1), Z18
+	VMOVUPS      64(DI)(BX*1), Z19
+	VMOVUPS      128(DI)(BX*1), Z20
 	VBROADCASTSS 24(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26152,9 +26216,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      384(BX), Z18
-	VMOVUPS      448(BX), Z19
-	VMOVUPS      512(BX), Z20
+	VMOVUPS      (DI)(BX*2), Z18
+	VMOVUPS      64(DI)(BX*2), Z19
+	VMOVUPS      128(DI)(BX*2), Z20
 	VBROADCASTSS 48(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26179,9 +26243,9 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      576(BX), Z18
-	VMOVUPS      640(BX), Z19
-	VMOVUPS      704(BX), Z20
+	VMOVUPS      (DI)(SI*1), Z18
+	VMOVUPS      64(DI)(SI*1), Z19
+	VMOVUPS      128(DI)(SI*1), Z20
 	VBROADCASTSS 72(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26206,17 +26270,17 @@ round6:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+768, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Z20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Z20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26241,9 +26305,9 @@ rest7:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	VMOVUPS      192(BX), Z18
-	VMOVUPS      256(BX), Z19
-	VMOVUPS      320(BX), Z20
+	VMOVUPS      (DI)(BX*1), Z18
+	VMOVUPS      64(DI)(BX*1), Z19
+	VMOVUPS      128(DI)(BX*1), Z20
 	VBROADCASTSS 24(CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26268,18 +26332,18 @@ rest7:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+384, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z18
-	VMOVUPS      64(BX), Z19
-	VMOVUPS      128(BX), Z20
+	VMOVUPS      (DI), Z18
+	VMOVUPS      64(DI), Z19
+	VMOVUPS      128(DI), Z20
 	VBROADCASTSS (CX), Z21
 	VFMADD231PS  Z21, Z18, Z0
 	VFMADD231PS  Z21, Z19, Z1
@@ -26304,98 +26368,98 @@ k10:
 	VFMADD231PS  Z21, Z18, Z15
 	VFMADD231PS  Z21, Z19, Z16
 	VFMADD231PS  Z21, Z20, Z17
-	ADDQ         $+192, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z18
-	VBROADCASTSS hi+68(FP), Z19
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z18
+	VBROADCASTSS hi+76(FP), Z19
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z18, Z0
 	VMINPS       Z0, Z19, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z18, Z1
 	VMINPS       Z1, Z19, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z18, Z2
 	VMINPS       Z2, Z19, Z2
-	VMOVUPS      Z2, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z2, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z3, Z18, Z3
 	VMINPS       Z3, Z19, Z3
-	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z3, (R9)
 	VMAXPS       Z4, Z18, Z4
 	VMINPS       Z4, Z19, Z4
-	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z4, 64(R9)
 	VMAXPS       Z5, Z18, Z5
 	VMINPS       Z5, Z19, Z5
-	VMOVUPS      Z5, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z5, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z6, Z18, Z6
 	VMINPS       Z6, Z19, Z6
-	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z6, (R9)
 	VMAXPS       Z7, Z18, Z7
 	VMINPS       Z7, Z19, Z7
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z7, 64(R9)
 	VMAXPS       Z8, Z18, Z8
 	VMINPS       Z8, Z19, Z8
-	VMOVUPS      Z8, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z8, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z9, Z18, Z9
 	VMINPS       Z9, Z19, Z9
-	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z9, (R9)
 	VMAXPS       Z10, Z18, Z10
 	VMINPS       Z10, Z19, Z10
-	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z10, 64(R9)
 	VMAXPS       Z11, Z18, Z11
 	VMINPS       Z11, Z19, Z11
-	VMOVUPS      Z11, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z11, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z18, Z12
 	VMINPS       Z12, Z19, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z18, Z13
 	VMINPS       Z13, Z19, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Z14, Z18, Z14
 	VMINPS       Z14, Z19, Z14
-	VMOVUPS      Z14, 128(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z14, 128(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z15, Z18, Z15
 	VMINPS       Z15, Z19, Z15
-	VMOVUPS      Z15, (DI)
+	VMOVUPS      Z15, (R9)
 	VMAXPS       Z16, Z18, Z16
 	VMINPS       Z16, Z19, Z16
-	VMOVUPS      Z16, 64(DI)
+	VMOVUPS      Z16, 64(R9)
 	VMAXPS       Z17, Z18, Z17
 	VMINPS       Z17, Z19, Z17
-	VMOVUPS      Z17, 128(DI)
+	VMOVUPS      Z17, 128(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -26403,146 +26467,148 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t56_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·panelDense_f32_m6_t56_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t56_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 24(SI)
-	PREFETCHT0 88(SI)
-	PREFETCHT0 152(SI)
-	PREFETCHT0 216(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 24(R8)
+	PREFETCHT0 88(R8)
+	PREFETCHT0 152(R8)
+	PREFETCHT0 216(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Y0, Y3
-	VBROADCASTSS 4(BX), Z4
+	VBROADCASTSS 4(DI), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Y4, Y7
-	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(DI), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Y8, Y11
-	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Y12, Y15
-	VBROADCASTSS 16(BX), Z16
+	VBROADCASTSS 16(DI), Z16
 	VMOVAPS      Z16, Z17
 	VMOVAPS      Z16, Z18
 	VMOVAPS      Y16, Y19
-	VBROADCASTSS 20(BX), Z20
+	VBROADCASTSS 20(DI), Z20
 	VMOVAPS      Z20, Z21
 	VMOVAPS      Z20, Z22
 	VMOVAPS      Y20, Y23
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Y3
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	VMOVUPS 128(DI), Z6
-	VMOVUPS 192(DI), Y7
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Z9
-	VMOVUPS 128(DI), Z10
-	VMOVUPS 192(DI), Y11
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Y15
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z16
-	VMOVUPS 64(DI), Z17
-	VMOVUPS 128(DI), Z18
-	VMOVUPS 192(DI), Y19
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z20
-	VMOVUPS 64(DI), Z21
-	VMOVUPS 128(DI), Z22
-	VMOVUPS 192(DI), Y23
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Y3
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 128(R9), Z6
+	VMOVUPS 192(R9), Y7
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Z9
+	VMOVUPS 128(R9), Z10
+	VMOVUPS 192(R9), Y11
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	VMOVUPS 192(R9), Y15
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Y19
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z20
+	VMOVUPS 64(R9), Z21
+	VMOVUPS 128(R9), Z22
+	VMOVUPS 192(R9), Y23
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Y27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Y27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26573,10 +26639,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	VMOVUPS      224(BX), Z24
-	VMOVUPS      288(BX), Z25
-	VMOVUPS      352(BX), Z26
-	VMOVUPS      416(BX), Y27
+	VMOVUPS      (DI)(BX*1), Z24
+	VMOVUPS      64(DI)(BX*1), Z25
+	VMOVUPS      128(DI)(BX*1), Z26
+	VMOVUPS      192(DI)(BX*1), Y27
 	VBROADCASTSS 24(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26607,10 +26673,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	VMOVUPS      448(BX), Z24
-	VMOVUPS      512(BX), Z25
-	VMOVUPS      576(BX), Z26
-	VMOVUPS      640(BX), Y27
+	VMOVUPS      (DI)(BX*2), Z24
+	VMOVUPS      64(DI)(BX*2), Z25
+	VMOVUPS      128(DI)(BX*2), Z26
+	VMOVUPS      192(DI)(BX*2), Y27
 	VBROADCASTSS 48(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26641,10 +26707,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	VMOVUPS      672(BX), Z24
-	VMOVUPS      736(BX), Z25
-	VMOVUPS      800(BX), Z26
-	VMOVUPS      864(BX), Y27
+	VMOVUPS      (DI)(SI*1), Z24
+	VMOVUPS      64(DI)(SI*1), Z25
+	VMOVUPS      128(DI)(SI*1), Z26
+	VMOVUPS      192(DI)(SI*1), Y27
 	VBROADCASTSS 72(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26675,18 +26741,18 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	ADDQ         $+896, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Y27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Y27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26717,10 +26783,10 @@ rest7:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	VMOVUPS      224(BX), Z24
-	VMOVUPS      288(BX), Z25
-	VMOVUPS      352(BX), Z26
-	VMOVUPS      416(BX), Y27
+	VMOVUPS      (DI)(BX*1), Z24
+	VMOVUPS      64(DI)(BX*1), Z25
+	VMOVUPS      128(DI)(BX*1), Z26
+	VMOVUPS      192(DI)(BX*1), Y27
 	VBROADCASTSS 24(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26751,19 +26817,19 @@ rest7:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	ADDQ         $+448, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Y27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Y27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -26794,116 +26860,116 @@ k10:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Y28, Y27, Y23
-	ADDQ         $+224, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z24
-	VBROADCASTSS hi+68(FP), Z25
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z24
+	VBROADCASTSS hi+76(FP), Z25
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Y3, Y24, Y3
 	VMINPS       Y3, Y25, Y3
-	VMOVUPS      Y3, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y3, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z5, 64(R9)
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z6, 128(R9)
 	VMAXPS       Y7, Y24, Y7
 	VMINPS       Y7, Y25, Y7
-	VMOVUPS      Y7, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y7, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z9, 64(R9)
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z10, 128(R9)
 	VMAXPS       Y11, Y24, Y11
 	VMINPS       Y11, Y25, Y11
-	VMOVUPS      Y11, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y11, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z14, 128(R9)
 	VMAXPS       Y15, Y24, Y15
 	VMINPS       Y15, Y25, Y15
-	VMOVUPS      Y15, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y15, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, (DI)
+	VMOVUPS      Z16, (R9)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 64(DI)
+	VMOVUPS      Z17, 64(R9)
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, 128(DI)
+	VMOVUPS      Z18, 128(R9)
 	VMAXPS       Y19, Y24, Y19
 	VMINPS       Y19, Y25, Y19
-	VMOVUPS      Y19, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Y19, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, (DI)
+	VMOVUPS      Z20, (R9)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 64(DI)
+	VMOVUPS      Z21, 64(R9)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 128(DI)
+	VMOVUPS      Z22, 128(R9)
 	VMAXPS       Y23, Y24, Y23
 	VMINPS       Y23, Y25, Y23
-	VMOVUPS      Y23, 192(DI)
+	VMOVUPS      Y23, 192(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 
@@ -26911,146 +26977,148 @@ panel_end2:
 	VZEROUPPER
 	RET
 
-// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+// func panelDense_f32_m6_t64_avx512(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-104
-	MOVQ x+40(FP), AX
-	MOVQ w+48(FP), CX
-	MOVQ rows+32(FP), DX
+TEXT ·panelDense_f32_m6_t64_avx512(SB), NOSPLIT, $0-112
+	MOVQ   x+40(FP), AX
+	MOVQ   w+56(FP), CX
+	MOVQ   rows+32(FP), DX
+	MOVQ   ldx+48(FP), BX
+	IMUL3Q $+3, BX, SI
 
 panel1:
-	MOVQ       lda+96(FP), BX
-	TESTQ      BX, BX
+	MOVQ       lda+104(FP), DI
+	TESTQ      DI, DI
 	JZ         hinted3
-	MOVQ       ahead+88(FP), SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	PREFETCHT0 56(SI)
-	PREFETCHT0 120(SI)
-	PREFETCHT0 184(SI)
-	PREFETCHT0 248(SI)
-	ADDQ       BX, SI
-	MOVQ       SI, ahead+88(FP)
+	MOVQ       ahead+96(FP), R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	PREFETCHT0 56(R8)
+	PREFETCHT0 120(R8)
+	PREFETCHT0 184(R8)
+	PREFETCHT0 248(R8)
+	ADDQ       DI, R8
+	MOVQ       R8, ahead+96(FP)
 
 hinted3:
-	MOVQ         bias+56(FP), BX
-	TESTQ        BX, BX
+	MOVQ         bias+64(FP), DI
+	TESTQ        DI, DI
 	JZ           load4
-	VBROADCASTSS (BX), Z0
+	VBROADCASTSS (DI), Z0
 	VMOVAPS      Z0, Z1
 	VMOVAPS      Z0, Z2
 	VMOVAPS      Z0, Z3
-	VBROADCASTSS 4(BX), Z4
+	VBROADCASTSS 4(DI), Z4
 	VMOVAPS      Z4, Z5
 	VMOVAPS      Z4, Z6
 	VMOVAPS      Z4, Z7
-	VBROADCASTSS 8(BX), Z8
+	VBROADCASTSS 8(DI), Z8
 	VMOVAPS      Z8, Z9
 	VMOVAPS      Z8, Z10
 	VMOVAPS      Z8, Z11
-	VBROADCASTSS 12(BX), Z12
+	VBROADCASTSS 12(DI), Z12
 	VMOVAPS      Z12, Z13
 	VMOVAPS      Z12, Z14
 	VMOVAPS      Z12, Z15
-	VBROADCASTSS 16(BX), Z16
+	VBROADCASTSS 16(DI), Z16
 	VMOVAPS      Z16, Z17
 	VMOVAPS      Z16, Z18
 	VMOVAPS      Z16, Z19
-	VBROADCASTSS 20(BX), Z20
+	VBROADCASTSS 20(DI), Z20
 	VMOVAPS      Z20, Z21
 	VMOVAPS      Z20, Z22
 	VMOVAPS      Z20, Z23
-	ADDQ         $+24, BX
-	MOVQ         BX, bias+56(FP)
+	ADDQ         $+24, DI
+	MOVQ         DI, bias+64(FP)
 	JMP          ready5
 
 load4:
-	MOVQ    sums+16(FP), BX
-	MOVQ    lds+24(FP), SI
-	MOVL    (DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z0
-	VMOVUPS 64(DI), Z1
-	VMOVUPS 128(DI), Z2
-	VMOVUPS 192(DI), Z3
-	MOVQ    lds+24(FP), SI
-	MOVL    4(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z4
-	VMOVUPS 64(DI), Z5
-	VMOVUPS 128(DI), Z6
-	VMOVUPS 192(DI), Z7
-	MOVQ    lds+24(FP), SI
-	MOVL    8(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z8
-	VMOVUPS 64(DI), Z9
-	VMOVUPS 128(DI), Z10
-	VMOVUPS 192(DI), Z11
-	MOVQ    lds+24(FP), SI
-	MOVL    12(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	MOVQ    lds+24(FP), SI
-	MOVL    16(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z16
-	VMOVUPS 64(DI), Z17
-	VMOVUPS 128(DI), Z18
-	VMOVUPS 192(DI), Z19
-	MOVQ    lds+24(FP), SI
-	MOVL    20(DX), DI
-	IMULQ   SI, DI
-	ADDQ    BX, DI
-	VMOVUPS (DI), Z20
-	VMOVUPS 64(DI), Z21
-	VMOVUPS 128(DI), Z22
-	VMOVUPS 192(DI), Z23
+	MOVQ    sums+16(FP), DI
+	MOVQ    lds+24(FP), R8
+	MOVL    (DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z0
+	VMOVUPS 64(R9), Z1
+	VMOVUPS 128(R9), Z2
+	VMOVUPS 192(R9), Z3
+	MOVQ    lds+24(FP), R8
+	MOVL    4(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 128(R9), Z6
+	VMOVUPS 192(R9), Z7
+	MOVQ    lds+24(FP), R8
+	MOVL    8(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z8
+	VMOVUPS 64(R9), Z9
+	VMOVUPS 128(R9), Z10
+	VMOVUPS 192(R9), Z11
+	MOVQ    lds+24(FP), R8
+	MOVL    12(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS 128(R9), Z14
+	VMOVUPS 192(R9), Z15
+	MOVQ    lds+24(FP), R8
+	MOVL    16(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z16
+	VMOVUPS 64(R9), Z17
+	VMOVUPS 128(R9), Z18
+	VMOVUPS 192(R9), Z19
+	MOVQ    lds+24(FP), R8
+	MOVL    20(DX), R9
+	IMULQ   R8, R9
+	ADDQ    DI, R9
+	VMOVUPS (R9), Z20
+	VMOVUPS 64(R9), Z21
+	VMOVUPS 128(R9), Z22
+	VMOVUPS 192(R9), Z23
 
 ready5:
-	MOVQ AX, BX
-	MOVQ kb+80(FP), SI
+	MOVQ AX, DI
+	MOVQ kb+88(FP), R8
 
 round6:
-	CMPQ         SI, $+3
+	CMPQ         R8, $+3
 	JLE          rest7
 	PREFETCHT0   2048(CX)
 	PREFETCHT0   2112(CX)
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Z27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Z27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27081,10 +27149,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      256(BX), Z24
-	VMOVUPS      320(BX), Z25
-	VMOVUPS      384(BX), Z26
-	VMOVUPS      448(BX), Z27
+	VMOVUPS      (DI)(BX*1), Z24
+	VMOVUPS      64(DI)(BX*1), Z25
+	VMOVUPS      128(DI)(BX*1), Z26
+	VMOVUPS      192(DI)(BX*1), Z27
 	VBROADCASTSS 24(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27115,10 +27183,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      512(BX), Z24
-	VMOVUPS      576(BX), Z25
-	VMOVUPS      640(BX), Z26
-	VMOVUPS      704(BX), Z27
+	VMOVUPS      (DI)(BX*2), Z24
+	VMOVUPS      64(DI)(BX*2), Z25
+	VMOVUPS      128(DI)(BX*2), Z26
+	VMOVUPS      192(DI)(BX*2), Z27
 	VBROADCASTSS 48(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27149,10 +27217,10 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      768(BX), Z24
-	VMOVUPS      832(BX), Z25
-	VMOVUPS      896(BX), Z26
-	VMOVUPS      960(BX), Z27
+	VMOVUPS      (DI)(SI*1), Z24
+	VMOVUPS      64(DI)(SI*1), Z25
+	VMOVUPS      128(DI)(SI*1), Z26
+	VMOVUPS      192(DI)(SI*1), Z27
 	VBROADCASTSS 72(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27183,18 +27251,18 @@ round6:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+1024, BX
+	LEAQ         (DI)(BX*4), DI
 	ADDQ         $+96, CX
-	ADDQ         $-4, SI
+	ADDQ         $-4, R8
 	JMP          round6
 
 rest7:
-	CMPQ         SI, $+1
+	CMPQ         R8, $+1
 	JLE          fewer8
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Z27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Z27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27225,10 +27293,10 @@ rest7:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	VMOVUPS      256(BX), Z24
-	VMOVUPS      320(BX), Z25
-	VMOVUPS      384(BX), Z26
-	VMOVUPS      448(BX), Z27
+	VMOVUPS      (DI)(BX*1), Z24
+	VMOVUPS      64(DI)(BX*1), Z25
+	VMOVUPS      128(DI)(BX*1), Z26
+	VMOVUPS      192(DI)(BX*1), Z27
 	VBROADCASTSS 24(CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27259,19 +27327,19 @@ rest7:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+512, BX
+	LEAQ         (DI)(BX*2), DI
 	ADDQ         $+48, CX
-	ADDQ         $-2, SI
+	ADDQ         $-2, R8
 
 fewer8:
-	TESTQ SI, SI
+	TESTQ R8, R8
 	JZ    k_end9
 
 k10:
-	VMOVUPS      (BX), Z24
-	VMOVUPS      64(BX), Z25
-	VMOVUPS      128(BX), Z26
-	VMOVUPS      192(BX), Z27
+	VMOVUPS      (DI), Z24
+	VMOVUPS      64(DI), Z25
+	VMOVUPS      128(DI), Z26
+	VMOVUPS      192(DI), Z27
 	VBROADCASTSS (CX), Z28
 	VFMADD231PS  Z28, Z24, Z0
 	VFMADD231PS  Z28, Z25, Z1
@@ -27302,116 +27370,116 @@ k10:
 	VFMADD231PS  Z28, Z25, Z21
 	VFMADD231PS  Z28, Z26, Z22
 	VFMADD231PS  Z28, Z27, Z23
-	ADDQ         $+256, BX
+	LEAQ         (DI)(BX*1), DI
 	ADDQ         $+24, CX
-	DECQ         SI
+	DECQ         R8
 	JNZ          k10
 
 k_end9:
-	VBROADCASTSS lo+64(FP), Z24
-	VBROADCASTSS hi+68(FP), Z25
-	MOVQ         y+0(FP), BX
-	MOVQ         ldy+8(FP), SI
-	MOVL         (DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VBROADCASTSS lo+72(FP), Z24
+	VBROADCASTSS hi+76(FP), Z25
+	MOVQ         y+0(FP), DI
+	MOVQ         ldy+8(FP), R8
+	MOVL         (DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z0, Z24, Z0
 	VMINPS       Z0, Z25, Z0
-	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z0, (R9)
 	VMAXPS       Z1, Z24, Z1
 	VMINPS       Z1, Z25, Z1
-	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z1, 64(R9)
 	VMAXPS       Z2, Z24, Z2
 	VMINPS       Z2, Z25, Z2
-	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z2, 128(R9)
 	VMAXPS       Z3, Z24, Z3
 	VMINPS       Z3, Z25, Z3
-	VMOVUPS      Z3, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         4(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z3, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         4(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z4, Z24, Z4
 	VMINPS       Z4, Z25, Z4
-	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z4, (R9)
 	VMAXPS       Z5, Z24, Z5
 	VMINPS       Z5, Z25, Z5
-	VMOVUPS      Z5, 64(DI)
+	VMOVUPS      Z5, 64(R9)
 	VMAXPS       Z6, Z24, Z6
 	VMINPS       Z6, Z25, Z6
-	VMOVUPS      Z6, 128(DI)
+	VMOVUPS      Z6, 128(R9)
 	VMAXPS       Z7, Z24, Z7
 	VMINPS       Z7, Z25, Z7
-	VMOVUPS      Z7, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         8(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z7, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         8(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z8, Z24, Z8
 	VMINPS       Z8, Z25, Z8
-	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z8, (R9)
 	VMAXPS       Z9, Z24, Z9
 	VMINPS       Z9, Z25, Z9
-	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z9, 64(R9)
 	VMAXPS       Z10, Z24, Z10
 	VMINPS       Z10, Z25, Z10
-	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z10, 128(R9)
 	VMAXPS       Z11, Z24, Z11
 	VMINPS       Z11, Z25, Z11
-	VMOVUPS      Z11, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         12(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z11, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         12(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z12, Z24, Z12
 	VMINPS       Z12, Z25, Z12
-	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z12, (R9)
 	VMAXPS       Z13, Z24, Z13
 	VMINPS       Z13, Z25, Z13
-	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z13, 64(R9)
 	VMAXPS       Z14, Z24, Z14
 	VMINPS       Z14, Z25, Z14
-	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z14, 128(R9)
 	VMAXPS       Z15, Z24, Z15
 	VMINPS       Z15, Z25, Z15
-	VMOVUPS      Z15, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         16(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z15, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         16(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z16, Z24, Z16
 	VMINPS       Z16, Z25, Z16
-	VMOVUPS      Z16, (DI)
+	VMOVUPS      Z16, (R9)
 	VMAXPS       Z17, Z24, Z17
 	VMINPS       Z17, Z25, Z17
-	VMOVUPS      Z17, 64(DI)
+	VMOVUPS      Z17, 64(R9)
 	VMAXPS       Z18, Z24, Z18
 	VMINPS       Z18, Z25, Z18
-	VMOVUPS      Z18, 128(DI)
+	VMOVUPS      Z18, 128(R9)
 	VMAXPS       Z19, Z24, Z19
 	VMINPS       Z19, Z25, Z19
-	VMOVUPS      Z19, 192(DI)
-	MOVQ         ldy+8(FP), SI
-	MOVL         20(DX), DI
-	IMULQ        SI, DI
-	ADDQ         BX, DI
+	VMOVUPS      Z19, 192(R9)
+	MOVQ         ldy+8(FP), R8
+	MOVL         20(DX), R9
+	IMULQ        R8, R9
+	ADDQ         DI, R9
 	VMAXPS       Z20, Z24, Z20
 	VMINPS       Z20, Z25, Z20
-	VMOVUPS      Z20, (DI)
+	VMOVUPS      Z20, (R9)
 	VMAXPS       Z21, Z24, Z21
 	VMINPS       Z21, Z25, Z21
-	VMOVUPS      Z21, 64(DI)
+	VMOVUPS      Z21, 64(R9)
 	VMAXPS       Z22, Z24, Z22
 	VMINPS       Z22, Z25, Z22
-	VMOVUPS      Z22, 128(DI)
+	VMOVUPS      Z22, 128(R9)
 	VMAXPS       Z23, Z24, Z23
 	VMINPS       Z23, Z25, Z23
-	VMOVUPS      Z23, 192(DI)
+	VMOVUPS      Z23, 192(R9)
 	ADDQ         $+24, DX
-	MOVQ         n+72(FP), BX
-	ADDQ         $-1, BX
-	MOVQ         BX, n+72(FP)
-	TESTQ        BX, BX
+	MOVQ         n+80(FP), DI
+	ADDQ         $-1, DI
+	MOVQ         DI, n+80(FP)
+	TESTQ        DI, DI
 	JZ           panel_end2
 	JMP          panel1
 

@@ -142,47 +142,47 @@ func panelStep_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintp
 // panelDense_f32_m1_t8_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=8.
 //
 //go:noescape
-func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t16_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=16.
 //
 //go:noescape
-func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t24_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=24.
 //
 //go:noescape
-func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m1_t32_neon computes runtime.PanelDenseFunc for panelDense MR=1 T=32.
 //
 //go:noescape
-func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t8_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=8.
 //
 //go:noescape
-func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t16_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=16.
 //
 //go:noescape
-func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m4_t24_neon computes runtime.PanelDenseFunc for panelDense MR=4 T=24.
 //
 //go:noescape
-func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t8_neon computes runtime.PanelDenseFunc for panelDense MR=6 T=8.
 //
 //go:noescape
-func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // panelDense_f32_m6_t16_neon computes runtime.PanelDenseFunc for panelDense MR=6 T=16.
 //
 //go:noescape
-func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
 
 // lanesDense_f32_s16_b1_neon computes runtime.LanesFunc for lanesDense S=16 NB=1.
 //

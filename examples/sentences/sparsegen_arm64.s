@@ -12755,98 +12755,104 @@ list_end25:
 panel_end2:
 	RET
 
-// func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m1_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t8_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V4.S4]
 	VMOV V4.B16, V3.B16
 	ADD $4, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FMOVQ (R4), F2
-	FLDPQ (R1), (F1, F0)
+	PRFM 2048(R6), PLDL1KEEP
+	FMOVQ (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 64(R1), (F1, F0)
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 96(R1), (F1, F0)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $128, R1, R1
-	ADD $16, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $16, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FMOVD (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVD (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $64, R1, R1
-	ADD $8, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $8, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FMOVS (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVS (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $32, R1, R1
-	ADD $4, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $4, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
@@ -12859,132 +12865,138 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $4, R3, R3
-	MOVD n+72(FP), R0
+	ADD $4, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m1_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t16_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V6.S4]
 	VMOV V6.B16, V5.B16
 	VMOV V6.B16, V4.B16
 	VMOV V6.B16, V3.B16
 	ADD $4, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	FLDPQ 32(R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FMOVQ (R4), F2
-	FLDPQ (R1), (F1, F0)
+	PRFM 2048(R6), PLDL1KEEP
+	FMOVQ (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R1), (F1, F0)
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 160(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 192(R1), (F1, F0)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 224(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $256, R1, R1
-	ADD $16, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $16, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FMOVD (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVD (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 96(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $128, R1, R1
-	ADD $8, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $8, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FMOVS (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVS (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $64, R1, R1
-	ADD $4, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $4, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
@@ -13007,33 +13019,35 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 48(R0)
-	ADD $4, R3, R3
-	MOVD n+72(FP), R0
+	ADD $4, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m1_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t24_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V8.S4]
 	VMOV V8.B16, V7.B16
@@ -13042,13 +13056,13 @@ hinted3:
 	VMOV V8.B16, V4.B16
 	VMOV V8.B16, V3.B16
 	ADD $4, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
@@ -13056,108 +13070,112 @@ load4:
 	FLDPQ 64(R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FMOVQ (R4), F2
-	FLDPQ (R1), (F1, F0)
+	PRFM 2048(R6), PLDL1KEEP
+	FMOVQ (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R1), (F1, F0)
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	FLDPQ 224(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 256(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 288(R1), (F1, F0)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
-	FLDPQ 320(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 352(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $384, R1, R1
-	ADD $16, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $16, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FMOVD (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVD (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 128(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $192, R1, R1
-	ADD $8, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $8, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FMOVS (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVS (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $96, R1, R1
-	ADD $4, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $4, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
@@ -13190,33 +13208,35 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 80(R0)
-	ADD $4, R3, R3
-	MOVD n+72(FP), R0
+	ADD $4, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m1_t32_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m1_t32_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	PRFM 120(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
@@ -13227,13 +13247,13 @@ hinted3:
 	VMOV V10.B16, V4.B16
 	VMOV V10.B16, V3.B16
 	ADD $4, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
@@ -13242,129 +13262,133 @@ load4:
 	FLDPQ 96(R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FMOVQ (R4), F2
-	FLDPQ (R1), (F1, F0)
+	PRFM 2048(R6), PLDL1KEEP
+	FMOVQ (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R1), (F1, F0)
+	FLDPQ 96(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 224(R1), (F1, F0)
+	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	FLDPQ 256(R1), (F1, F0)
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4f82182a // fmla v10.4s, v1.4s, v2.s[2]
 	WORD $0x4f821809 // fmla v9.4s, v0.4s, v2.s[2]
-	FLDPQ 288(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4f821828 // fmla v8.4s, v1.4s, v2.s[2]
 	WORD $0x4f821807 // fmla v7.4s, v0.4s, v2.s[2]
-	FLDPQ 320(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4f821826 // fmla v6.4s, v1.4s, v2.s[2]
 	WORD $0x4f821805 // fmla v5.4s, v0.4s, v2.s[2]
-	FLDPQ 352(R1), (F1, F0)
+	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4f821824 // fmla v4.4s, v1.4s, v2.s[2]
 	WORD $0x4f821803 // fmla v3.4s, v0.4s, v2.s[2]
-	FLDPQ 384(R1), (F1, F0)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2182a // fmla v10.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21809 // fmla v9.4s, v0.4s, v2.s[3]
-	FLDPQ 416(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21828 // fmla v8.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21807 // fmla v7.4s, v0.4s, v2.s[3]
-	FLDPQ 448(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21826 // fmla v6.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21805 // fmla v5.4s, v0.4s, v2.s[3]
-	FLDPQ 480(R1), (F1, F0)
+	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4fa21824 // fmla v4.4s, v1.4s, v2.s[3]
 	WORD $0x4fa21803 // fmla v3.4s, v0.4s, v2.s[3]
-	ADD $512, R1, R1
-	ADD $16, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $16, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FMOVD (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVD (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R1), (F1, F0)
+	FLDPQ 96(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	FLDPQ 128(R1), (F1, F0)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F1, F0)
 	WORD $0x4fa2102a // fmla v10.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21009 // fmla v9.4s, v0.4s, v2.s[1]
-	FLDPQ 160(R1), (F1, F0)
+	FLDPQ 32(R0), (F1, F0)
 	WORD $0x4fa21028 // fmla v8.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21007 // fmla v7.4s, v0.4s, v2.s[1]
-	FLDPQ 192(R1), (F1, F0)
+	FLDPQ 64(R0), (F1, F0)
 	WORD $0x4fa21026 // fmla v6.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21005 // fmla v5.4s, v0.4s, v2.s[1]
-	FLDPQ 224(R1), (F1, F0)
+	FLDPQ 96(R0), (F1, F0)
 	WORD $0x4fa21024 // fmla v4.4s, v1.4s, v2.s[1]
 	WORD $0x4fa21003 // fmla v3.4s, v0.4s, v2.s[1]
-	ADD $256, R1, R1
-	ADD $8, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $8, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FMOVS (R4), F2
-	FLDPQ (R1), (F1, F0)
+	FMOVS (R6), F2
+	FLDPQ (R2), (F1, F0)
 	WORD $0x4f82102a // fmla v10.4s, v1.4s, v2.s[0]
 	WORD $0x4f821009 // fmla v9.4s, v0.4s, v2.s[0]
-	FLDPQ 32(R1), (F1, F0)
+	FLDPQ 32(R2), (F1, F0)
 	WORD $0x4f821028 // fmla v8.4s, v1.4s, v2.s[0]
 	WORD $0x4f821007 // fmla v7.4s, v0.4s, v2.s[0]
-	FLDPQ 64(R1), (F1, F0)
+	FLDPQ 64(R2), (F1, F0)
 	WORD $0x4f821026 // fmla v6.4s, v1.4s, v2.s[0]
 	WORD $0x4f821005 // fmla v5.4s, v0.4s, v2.s[0]
-	FLDPQ 96(R1), (F1, F0)
+	FLDPQ 96(R2), (F1, F0)
 	WORD $0x4f821024 // fmla v4.4s, v1.4s, v2.s[0]
 	WORD $0x4f821003 // fmla v3.4s, v0.4s, v2.s[0]
-	ADD $128, R1, R1
-	ADD $4, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $4, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
@@ -13407,26 +13431,28 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 112(R0)
-	ADD $4, R3, R3
-	MOVD n+72(FP), R0
+	ADD $4, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m4_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t8_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
@@ -13435,10 +13461,10 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V10.S4]
 	VMOV V10.B16, V9.B16
@@ -13452,42 +13478,42 @@ hinted3:
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
 	ADD $16, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	PRFM 2048(R6), PLDL1KEEP
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13496,8 +13522,9 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13506,8 +13533,9 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 32(R4), F0
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F2, F1)
+	FMOVQ 32(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13516,8 +13544,9 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 48(R4), F0
+	ADD R3, R2, R0
+	FLDPQ (R0), (F2, F1)
+	FMOVQ 48(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13526,16 +13555,16 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $128, R1, R1
-	ADD $64, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $64, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13544,8 +13573,9 @@ rest7:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13554,16 +13584,16 @@ rest7:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $64, R1, R1
-	ADD $32, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $32, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -13572,19 +13602,19 @@ k10:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $32, R1, R1
-	ADD $16, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $16, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
@@ -13598,7 +13628,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
@@ -13612,7 +13642,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
@@ -13626,7 +13656,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
@@ -13639,26 +13669,28 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $16, R3, R3
-	MOVD n+72(FP), R0
+	ADD $16, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m4_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t16_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
@@ -13667,10 +13699,10 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V20.S4]
 	VMOV V20.B16, V19.B16
@@ -13692,47 +13724,47 @@ hinted3:
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	ADD $16, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	PRFM 2048(R6), PLDL1KEEP
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13749,9 +13781,10 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R1), (F4, F3)
-	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13768,9 +13801,10 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 128(R1), (F4, F3)
-	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 32(R4), F0
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
+	FMOVQ 32(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13787,9 +13821,10 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 192(R1), (F4, F3)
-	FLDPQ 224(R1), (F2, F1)
-	FMOVQ 48(R4), F0
+	ADD R3, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
+	FMOVQ 48(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13806,17 +13841,17 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $256, R1, R1
-	ADD $64, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $64, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13833,9 +13868,10 @@ rest7:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R1), (F4, F3)
-	FLDPQ 96(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13852,17 +13888,17 @@ rest7:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $128, R1, R1
-	ADD $32, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $32, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -13879,19 +13915,19 @@ k10:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $64, R1, R1
-	ADD $16, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $16, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
@@ -13915,7 +13951,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
@@ -13939,7 +13975,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
@@ -13963,7 +13999,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
@@ -13986,26 +14022,28 @@ k_end9:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $16, R3, R3
-	MOVD n+72(FP), R0
+	ADD $16, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m4_t24_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m4_t24_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
@@ -14018,10 +14056,10 @@ panel1:
 	PRFM 24(R0), PLDL1KEEP
 	PRFM 88(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V30.S4]
 	VMOV V30.B16, V29.B16
@@ -14051,34 +14089,34 @@ hinted3:
 	VMOV V12.B16, V8.B16
 	VMOV V12.B16, V7.B16
 	ADD $16, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F30, F29)
 	FLDPQ 32(R0), (F28, F27)
 	FLDPQ 64(R0), (F26, F25)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	FLDPQ 64(R0), (F20, F19)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F18, F17)
 	FLDPQ 32(R0), (F16, F15)
 	FLDPQ 64(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
@@ -14086,17 +14124,17 @@ load4:
 	FLDPQ 64(R0), (F8, F7)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	FLDPQ (R1), (F6, F5)
-	FLDPQ 32(R1), (F4, F3)
-	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R4), F0
+	PRFM 2048(R6), PLDL1KEEP
+	FLDPQ (R2), (F6, F5)
+	FLDPQ 32(R2), (F4, F3)
+	FLDPQ 64(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14121,10 +14159,11 @@ round6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 96(R1), (F6, F5)
-	FLDPQ 128(R1), (F4, F3)
-	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F6, F5)
+	FLDPQ 32(R0), (F4, F3)
+	FLDPQ 64(R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14149,10 +14188,11 @@ round6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 192(R1), (F6, F5)
-	FLDPQ 224(R1), (F4, F3)
-	FLDPQ 256(R1), (F2, F1)
-	FMOVQ 32(R4), F0
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F6, F5)
+	FLDPQ 32(R0), (F4, F3)
+	FLDPQ 64(R0), (F2, F1)
+	FMOVQ 32(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14177,10 +14217,11 @@ round6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 288(R1), (F6, F5)
-	FLDPQ 320(R1), (F4, F3)
-	FLDPQ 352(R1), (F2, F1)
-	FMOVQ 48(R4), F0
+	ADD R3, R2, R0
+	FLDPQ (R0), (F6, F5)
+	FLDPQ 32(R0), (F4, F3)
+	FLDPQ 64(R0), (F2, F1)
+	FMOVQ 48(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14205,18 +14246,18 @@ round6:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $384, R1, R1
-	ADD $64, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $64, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FLDPQ (R1), (F6, F5)
-	FLDPQ 32(R1), (F4, F3)
-	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F6, F5)
+	FLDPQ 32(R2), (F4, F3)
+	FLDPQ 64(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14241,10 +14282,11 @@ rest7:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FLDPQ 96(R1), (F6, F5)
-	FLDPQ 128(R1), (F4, F3)
-	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 16(R4), F0
+	ADD R4, R2, R0
+	FLDPQ (R0), (F6, F5)
+	FLDPQ 32(R0), (F4, F3)
+	FLDPQ 64(R0), (F2, F1)
+	FMOVQ 16(R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14269,18 +14311,18 @@ rest7:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $192, R1, R1
-	ADD $32, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $32, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FLDPQ (R1), (F6, F5)
-	FLDPQ 32(R1), (F4, F3)
-	FLDPQ 64(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F6, F5)
+	FLDPQ 32(R2), (F4, F3)
+	FLDPQ 64(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f8010de // fmla v30.4s, v6.4s, v0.s[0]
 	WORD $0x4f8010bd // fmla v29.4s, v5.4s, v0.s[0]
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
@@ -14305,19 +14347,19 @@ k10:
 	WORD $0x4fa01869 // fmla v9.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	ADD $96, R1, R1
-	ADD $16, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $16, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ebee440 // fcmgt v0.4s, v2.4s, v30.4s
@@ -14351,7 +14393,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
@@ -14385,7 +14427,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V19.B16
 	FMOVQ F19, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb2e440 // fcmgt v0.4s, v2.4s, v18.4s
@@ -14419,7 +14461,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 80(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
@@ -14452,26 +14494,28 @@ k_end9:
 	WORD $0x6ea1e4e0 // fcmgt v0.4s, v7.4s, v1.4s
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 80(R0)
-	ADD $16, R3, R3
-	MOVD n+72(FP), R0
+	ADD $16, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m6_t8_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m6_t8_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
@@ -14484,10 +14528,10 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 24(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V14.S4]
 	VMOV V14.B16, V13.B16
@@ -14507,53 +14551,53 @@ hinted3:
 	VDUP V4.S[0], V4.S4
 	VMOV V4.B16, V3.B16
 	ADD $24, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	MOVD lds+24(FP), R1
-	MOVWU 16(R3), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F6, F5)
 	MOVD lds+24(FP), R1
-	MOVWU 20(R3), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F4, F3)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	PRFM 2112(R4), PLDL1KEEP
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	PRFM 2048(R6), PLDL1KEEP
+	PRFM 2112(R6), PLDL1KEEP
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -14562,17 +14606,18 @@ round6:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R4), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	FLDPQ 32(R1), (F2, F1)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F2, F1)
 	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R4), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -14581,8 +14626,9 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	FLDPQ 64(R1), (F2, F1)
-	FMOVQ 48(R4), F0
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F2, F1)
+	FMOVQ 48(R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -14591,17 +14637,18 @@ round6:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R4), F0
+	FMOVQ 64(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	FLDPQ 96(R1), (F2, F1)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F2, F1)
 	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R4), F0
+	FMOVQ 80(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -14610,16 +14657,16 @@ round6:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $128, R1, R1
-	ADD $96, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $96, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -14628,17 +14675,18 @@ rest7:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R4), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	FLDPQ 32(R1), (F2, F1)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F2, F1)
 	WORD $0x4f80184e // fmla v14.4s, v2.4s, v0.s[2]
 	WORD $0x4f80182d // fmla v13.4s, v1.4s, v0.s[2]
 	WORD $0x4fa0184c // fmla v12.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182b // fmla v11.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R4), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
 	WORD $0x4f801029 // fmla v9.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01048 // fmla v8.4s, v2.4s, v0.s[1]
@@ -14647,16 +14695,16 @@ rest7:
 	WORD $0x4f801825 // fmla v5.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01844 // fmla v4.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01823 // fmla v3.4s, v1.4s, v0.s[3]
-	ADD $64, R1, R1
-	ADD $48, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $48, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FLDPQ (R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80104e // fmla v14.4s, v2.4s, v0.s[0]
 	WORD $0x4f80102d // fmla v13.4s, v1.4s, v0.s[0]
 	WORD $0x4fa0104c // fmla v12.4s, v2.4s, v0.s[1]
@@ -14665,24 +14713,24 @@ k10:
 	WORD $0x4f801829 // fmla v9.4s, v1.4s, v0.s[2]
 	WORD $0x4fa01848 // fmla v8.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01827 // fmla v7.4s, v1.4s, v0.s[3]
-	FMOVD 16(R4), F0
+	FMOVD 16(R6), F0
 	WORD $0x4f801046 // fmla v6.4s, v2.4s, v0.s[0]
 	WORD $0x4f801025 // fmla v5.4s, v1.4s, v0.s[0]
 	WORD $0x4fa01044 // fmla v4.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01023 // fmla v3.4s, v1.4s, v0.s[1]
-	ADD $32, R1, R1
-	ADD $24, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $24, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eaee440 // fcmgt v0.4s, v2.4s, v14.4s
@@ -14696,7 +14744,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
@@ -14710,7 +14758,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V11.B16
 	FMOVQ F11, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eaae440 // fcmgt v0.4s, v2.4s, v10.4s
@@ -14724,7 +14772,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
@@ -14738,7 +14786,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V7.B16
 	FMOVQ F7, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R3), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea6e440 // fcmgt v0.4s, v2.4s, v6.4s
@@ -14752,7 +14800,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 16(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R3), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea4e440 // fcmgt v0.4s, v2.4s, v4.4s
@@ -14765,26 +14813,28 @@ k_end9:
 	WORD $0x6ea1e460 // fcmgt v0.4s, v3.4s, v1.4s
 	VBIT V0.B16, V1.B16, V3.B16
 	FMOVQ F3, 16(R0)
-	ADD $24, R3, R3
-	MOVD n+72(FP), R0
+	ADD $24, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 
 panel_end2:
 	RET
 
-// func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
-TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-104
-	MOVD x+40(FP), R5
-	MOVD w+48(FP), R4
-	MOVD rows+32(FP), R3
+// func panelDense_f32_m6_t16_neon(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w *float32, bias *float32, lo float32, hi float32, n int, kb int, ahead *float32, lda uintptr)
+TEXT ·panelDense_f32_m6_t16_neon(SB), NOSPLIT, $0-112
+	MOVD x+40(FP), R7
+	MOVD w+56(FP), R6
+	MOVD rows+32(FP), R5
+	MOVD ldx+48(FP), R4
+	ADD R4<<1, R4, R3
 
 panel1:
-	MOVD lda+96(FP), R1
+	MOVD lda+104(FP), R1
 	CBZ R1, hinted3
-	MOVD ahead+88(FP), R0
+	MOVD ahead+96(FP), R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
@@ -14797,10 +14847,10 @@ panel1:
 	ADD R1, R0, R0
 	PRFM 56(R0), PLDL1KEEP
 	ADD R1, R0, R0
-	MOVD R0, ahead+88(FP)
+	MOVD R0, ahead+96(FP)
 
 hinted3:
-	MOVD bias+56(FP), R0
+	MOVD bias+64(FP), R0
 	CBZ R0, load4
 	VLD1R (R0), [V28.S4]
 	VMOV V28.B16, V27.B16
@@ -14832,60 +14882,60 @@ hinted3:
 	VMOV V8.B16, V6.B16
 	VMOV V8.B16, V5.B16
 	ADD $24, R0, R0
-	MOVD R0, bias+56(FP)
+	MOVD R0, bias+64(FP)
 	JMP ready5
 
 load4:
 	MOVD sums+16(FP), R2
 	MOVD lds+24(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F28, F27)
 	FLDPQ 32(R0), (F26, F25)
 	MOVD lds+24(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F24, F23)
 	FLDPQ 32(R0), (F22, F21)
 	MOVD lds+24(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F20, F19)
 	FLDPQ 32(R0), (F18, F17)
 	MOVD lds+24(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F16, F15)
 	FLDPQ 32(R0), (F14, F13)
 	MOVD lds+24(FP), R1
-	MOVWU 16(R3), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F12, F11)
 	FLDPQ 32(R0), (F10, F9)
 	MOVD lds+24(FP), R1
-	MOVWU 20(R3), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	FLDPQ (R0), (F8, F7)
 	FLDPQ 32(R0), (F6, F5)
 
 ready5:
-	MOVD R5, R1
-	MOVD kb+80(FP), R0
+	MOVD R7, R2
+	MOVD kb+88(FP), R1
 
 round6:
-	CMP $3, R0
+	CMP $3, R1
 	BLE rest7
-	PRFM 2048(R4), PLDL1KEEP
-	PRFM 2112(R4), PLDL1KEEP
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	PRFM 2048(R6), PLDL1KEEP
+	PRFM 2112(R6), PLDL1KEEP
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -14902,7 +14952,7 @@ round6:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R4), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -14911,8 +14961,9 @@ round6:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FLDPQ 64(R1), (F4, F3)
-	FLDPQ 96(R1), (F2, F1)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
 	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
 	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
 	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
@@ -14921,7 +14972,7 @@ round6:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R4), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -14938,9 +14989,10 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	FLDPQ 128(R1), (F4, F3)
-	FLDPQ 160(R1), (F2, F1)
-	FMOVQ 48(R4), F0
+	ADD R4<<1, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
+	FMOVQ 48(R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -14957,7 +15009,7 @@ round6:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 64(R4), F0
+	FMOVQ 64(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -14966,8 +15018,9 @@ round6:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FLDPQ 192(R1), (F4, F3)
-	FLDPQ 224(R1), (F2, F1)
+	ADD R3, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
 	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
 	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
 	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
@@ -14976,7 +15029,7 @@ round6:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 80(R4), F0
+	FMOVQ 80(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -14993,17 +15046,17 @@ round6:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $256, R1, R1
-	ADD $96, R4, R4
-	SUB $4, R0, R0
+	ADD R4<<2, R2, R2
+	ADD $96, R6, R6
+	SUB $4, R1, R1
 	JMP round6
 
 rest7:
-	CMP $1, R0
+	CMP $1, R1
 	BLE fewer8
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -15020,7 +15073,7 @@ rest7:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVQ 16(R4), F0
+	FMOVQ 16(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -15029,8 +15082,9 @@ rest7:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	FLDPQ 64(R1), (F4, F3)
-	FLDPQ 96(R1), (F2, F1)
+	ADD R4, R2, R0
+	FLDPQ (R0), (F4, F3)
+	FLDPQ 32(R0), (F2, F1)
 	WORD $0x4f80189c // fmla v28.4s, v4.4s, v0.s[2]
 	WORD $0x4f80187b // fmla v27.4s, v3.4s, v0.s[2]
 	WORD $0x4f80185a // fmla v26.4s, v2.4s, v0.s[2]
@@ -15039,7 +15093,7 @@ rest7:
 	WORD $0x4fa01877 // fmla v23.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01856 // fmla v22.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01835 // fmla v21.4s, v1.4s, v0.s[3]
-	FMOVQ 32(R4), F0
+	FMOVQ 32(R6), F0
 	WORD $0x4f801094 // fmla v20.4s, v4.4s, v0.s[0]
 	WORD $0x4f801073 // fmla v19.4s, v3.4s, v0.s[0]
 	WORD $0x4f801052 // fmla v18.4s, v2.4s, v0.s[0]
@@ -15056,17 +15110,17 @@ rest7:
 	WORD $0x4fa01867 // fmla v7.4s, v3.4s, v0.s[3]
 	WORD $0x4fa01846 // fmla v6.4s, v2.4s, v0.s[3]
 	WORD $0x4fa01825 // fmla v5.4s, v1.4s, v0.s[3]
-	ADD $128, R1, R1
-	ADD $48, R4, R4
-	SUB $2, R0, R0
+	ADD R4<<1, R2, R2
+	ADD $48, R6, R6
+	SUB $2, R1, R1
 
 fewer8:
-	CBZ R0, k_end9
+	CBZ R1, k_end9
 
 k10:
-	FLDPQ (R1), (F4, F3)
-	FLDPQ 32(R1), (F2, F1)
-	FMOVQ (R4), F0
+	FLDPQ (R2), (F4, F3)
+	FLDPQ 32(R2), (F2, F1)
+	FMOVQ (R6), F0
 	WORD $0x4f80109c // fmla v28.4s, v4.4s, v0.s[0]
 	WORD $0x4f80107b // fmla v27.4s, v3.4s, v0.s[0]
 	WORD $0x4f80105a // fmla v26.4s, v2.4s, v0.s[0]
@@ -15083,7 +15137,7 @@ k10:
 	WORD $0x4fa0186f // fmla v15.4s, v3.4s, v0.s[3]
 	WORD $0x4fa0184e // fmla v14.4s, v2.4s, v0.s[3]
 	WORD $0x4fa0182d // fmla v13.4s, v1.4s, v0.s[3]
-	FMOVD 16(R4), F0
+	FMOVD 16(R6), F0
 	WORD $0x4f80108c // fmla v12.4s, v4.4s, v0.s[0]
 	WORD $0x4f80106b // fmla v11.4s, v3.4s, v0.s[0]
 	WORD $0x4f80104a // fmla v10.4s, v2.4s, v0.s[0]
@@ -15092,19 +15146,19 @@ k10:
 	WORD $0x4fa01067 // fmla v7.4s, v3.4s, v0.s[1]
 	WORD $0x4fa01046 // fmla v6.4s, v2.4s, v0.s[1]
 	WORD $0x4fa01025 // fmla v5.4s, v1.4s, v0.s[1]
-	ADD $64, R1, R1
-	ADD $24, R4, R4
-	SUBS $1, R0, R0
+	ADD R4, R2, R2
+	ADD $24, R6, R6
+	SUBS $1, R1, R1
 	BNE k10
 
 k_end9:
-	FMOVS lo+64(FP), F2
+	FMOVS lo+72(FP), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS hi+68(FP), F1
+	FMOVS hi+76(FP), F1
 	VDUP V1.S[0], V1.S4
 	MOVD y+0(FP), R2
 	MOVD ldy+8(FP), R1
-	MOVWU (R3), R0
+	MOVWU (R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ebce440 // fcmgt v0.4s, v2.4s, v28.4s
@@ -15128,7 +15182,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V25.B16
 	FMOVQ F25, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 4(R3), R0
+	MOVWU 4(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb8e440 // fcmgt v0.4s, v2.4s, v24.4s
@@ -15152,7 +15206,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V21.B16
 	FMOVQ F21, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 8(R3), R0
+	MOVWU 8(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb4e440 // fcmgt v0.4s, v2.4s, v20.4s
@@ -15176,7 +15230,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V17.B16
 	FMOVQ F17, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 12(R3), R0
+	MOVWU 12(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eb0e440 // fcmgt v0.4s, v2.4s, v16.4s
@@ -15200,7 +15254,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V13.B16
 	FMOVQ F13, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 16(R3), R0
+	MOVWU 16(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6eace440 // fcmgt v0.4s, v2.4s, v12.4s
@@ -15224,7 +15278,7 @@ k_end9:
 	VBIT V0.B16, V1.B16, V9.B16
 	FMOVQ F9, 48(R0)
 	MOVD ldy+8(FP), R1
-	MOVWU 20(R3), R0
+	MOVWU 20(R5), R0
 	MUL R1, R0, R0
 	ADD R2, R0, R0
 	WORD $0x6ea8e440 // fcmgt v0.4s, v2.4s, v8.4s
@@ -15247,10 +15301,10 @@ k_end9:
 	WORD $0x6ea1e4a0 // fcmgt v0.4s, v5.4s, v1.4s
 	VBIT V0.B16, V1.B16, V5.B16
 	FMOVQ F5, 48(R0)
-	ADD $24, R3, R3
-	MOVD n+72(FP), R0
+	ADD $24, R5, R5
+	MOVD n+80(FP), R0
 	SUB $1, R0, R0
-	MOVD R0, n+72(FP)
+	MOVD R0, n+80(FP)
 	CBZ R0, panel_end2
 	JMP panel1
 

@@ -3380,15 +3380,14 @@ func panelStep_f32_m4_t96_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 }
 
 // panelDense_f32_m1_t8_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3408,7 +3407,7 @@ func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 			}
 		}
 		for k := range kb {
-			xk := (*[8]float32)(xs[k*8:])
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3432,15 +3431,14 @@ func panelDense_f32_m1_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 }
 
 // panelDense_f32_m1_t16_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3460,7 +3458,7 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[16]float32)(xs[k*16:])
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3484,15 +3482,14 @@ func panelDense_f32_m1_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t24_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3512,7 +3509,7 @@ func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[24]float32)(xs[k*24:])
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3536,15 +3533,14 @@ func panelDense_f32_m1_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t32_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3564,7 +3560,7 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[32]float32)(xs[k*32:])
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3588,15 +3584,14 @@ func panelDense_f32_m1_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t40_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*40)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3616,7 +3611,7 @@ func panelDense_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[40]float32)(xs[k*40:])
+			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3640,15 +3635,14 @@ func panelDense_f32_m1_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t48_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3668,7 +3662,7 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[48]float32)(xs[k*48:])
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3692,15 +3686,14 @@ func panelDense_f32_m1_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t56_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*56)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3720,7 +3713,7 @@ func panelDense_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[56]float32)(xs[k*56:])
+			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3744,15 +3737,14 @@ func panelDense_f32_m1_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m1_t64_go computes n panels of 1 output rows over one
-// K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*1+i] of y, and row r of y is at y + r*ldy. bias is [n, 1], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 1].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*1)
-	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*1)
 	var panelBias []float32
 	if bias != nil {
@@ -3772,7 +3764,7 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[64]float32)(xs[k*64:])
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:1] {
 				a := &acc[i]
 				for l := range a {
@@ -3796,15 +3788,14 @@ func panelDense_f32_m1_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t8_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -3824,7 +3815,7 @@ func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 			}
 		}
 		for k := range kb {
-			xk := (*[8]float32)(xs[k*8:])
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -3848,15 +3839,14 @@ func panelDense_f32_m4_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 }
 
 // panelDense_f32_m4_t16_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -3876,7 +3866,7 @@ func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[16]float32)(xs[k*16:])
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -3900,15 +3890,14 @@ func panelDense_f32_m4_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t24_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -3928,7 +3917,7 @@ func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[24]float32)(xs[k*24:])
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -3952,15 +3941,14 @@ func panelDense_f32_m4_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t32_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -3980,7 +3968,7 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[32]float32)(xs[k*32:])
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4004,15 +3992,14 @@ func panelDense_f32_m4_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t40_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*40)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4032,7 +4019,7 @@ func panelDense_f32_m4_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[40]float32)(xs[k*40:])
+			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4056,15 +4043,14 @@ func panelDense_f32_m4_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t48_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4084,7 +4070,7 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[48]float32)(xs[k*48:])
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4108,15 +4094,14 @@ func panelDense_f32_m4_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t56_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*56)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4136,7 +4121,7 @@ func panelDense_f32_m4_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[56]float32)(xs[k*56:])
+			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4160,15 +4145,14 @@ func panelDense_f32_m4_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t64_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4188,7 +4172,7 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[64]float32)(xs[k*64:])
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4212,15 +4196,14 @@ func panelDense_f32_m4_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t72_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 72]; the 72 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 72 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t72_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t72_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*72)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4240,7 +4223,7 @@ func panelDense_f32_m4_t72_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[72]float32)(xs[k*72:])
+			xk := (*[72]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4264,15 +4247,14 @@ func panelDense_f32_m4_t72_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m4_t80_go computes n panels of 4 output rows over one
-// K-block. x is a tile [kb, 80]; the 80 lanes are batch columns. Row i of panel p
-// is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
+// K-block. The 80 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*4+i] of y, and row r of y is at y + r*ldy. bias is [n, 4], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 4].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*4)
-	xs := unsafe.Slice(x, kb*80)
 	ws := unsafe.Slice(w, n*kb*4)
 	var panelBias []float32
 	if bias != nil {
@@ -4292,7 +4274,7 @@ func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[80]float32)(xs[k*80:])
+			xk := (*[80]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:4] {
 				a := &acc[i]
 				for l := range a {
@@ -4316,15 +4298,14 @@ func panelDense_f32_m4_t80_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t8_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 8]; the 8 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 8 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*8)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4344,7 +4325,7 @@ func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 			}
 		}
 		for k := range kb {
-			xk := (*[8]float32)(xs[k*8:])
+			xk := (*[8]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4368,15 +4349,14 @@ func panelDense_f32_m6_t8_go(y *float32, ldy uintptr, sums *float32, lds uintptr
 }
 
 // panelDense_f32_m6_t16_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 16]; the 16 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 16 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*16)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4396,7 +4376,7 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[16]float32)(xs[k*16:])
+			xk := (*[16]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4420,15 +4400,14 @@ func panelDense_f32_m6_t16_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t24_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 24]; the 24 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 24 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t24_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*24)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4448,7 +4427,7 @@ func panelDense_f32_m6_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[24]float32)(xs[k*24:])
+			xk := (*[24]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4472,15 +4451,14 @@ func panelDense_f32_m6_t24_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t32_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 32]; the 32 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 32 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*32)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4500,7 +4478,7 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[32]float32)(xs[k*32:])
+			xk := (*[32]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4524,15 +4502,14 @@ func panelDense_f32_m6_t32_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t40_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 40]; the 40 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 40 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t40_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*40)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4552,7 +4529,7 @@ func panelDense_f32_m6_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[40]float32)(xs[k*40:])
+			xk := (*[40]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4576,15 +4553,14 @@ func panelDense_f32_m6_t40_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t48_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 48]; the 48 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 48 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*48)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4604,7 +4580,7 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[48]float32)(xs[k*48:])
+			xk := (*[48]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4628,15 +4604,14 @@ func panelDense_f32_m6_t48_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t56_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 56]; the 56 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 56 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t56_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*56)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4656,7 +4631,7 @@ func panelDense_f32_m6_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[56]float32)(xs[k*56:])
+			xk := (*[56]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {
@@ -4680,15 +4655,14 @@ func panelDense_f32_m6_t56_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 }
 
 // panelDense_f32_m6_t64_go computes n panels of 6 output rows over one
-// K-block. x is a tile [kb, 64]; the 64 lanes are batch columns. Row i of panel p
-// is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
+// K-block. The 64 lanes are batch columns. Row k of x is at x + k*ldx, row i of
+// panel p is row rows[p*6+i] of y, and row r of y is at y + r*ldy. bias is [n, 6], or
 // nil to go on from what sums holds, whose row r is at sums + r*lds. w is [n, kb, 6].
 //
 // Each output is one chain of fused multiply-adds that starts at bias or sums and
 // takes k ascending; then it is clamped.
-func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x, w *float32, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
+func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, sums *float32, lds uintptr, rows *uint32, x *float32, ldx uintptr, w, bias *float32, lo, hi float32, n, kb int, _ *float32, _ uintptr) {
 	panelRows := unsafe.Slice(rows, n*6)
-	xs := unsafe.Slice(x, kb*64)
 	ws := unsafe.Slice(w, n*kb*6)
 	var panelBias []float32
 	if bias != nil {
@@ -4708,7 +4682,7 @@ func panelDense_f32_m6_t64_go(y *float32, ldy uintptr, sums *float32, lds uintpt
 			}
 		}
 		for k := range kb {
-			xk := (*[64]float32)(xs[k*64:])
+			xk := (*[64]float32)(unsafe.Add(unsafe.Pointer(x), uintptr(k)*ldx))
 			for i, wk := range ws[:6] {
 				a := &acc[i]
 				for l := range a {

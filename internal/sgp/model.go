@@ -322,27 +322,25 @@ func FetchAhead(in, batch int) bool { return in*batch*4 >= l2 }
 // for a whole line at each load.
 func PackingTells(in, batch, lanes int) bool { return lanes > 8 && in*batch*4 >= l2/2 }
 
-// InPlaceTile is the width of the tiles, in batch columns, in which sparse panels should
+// InPlaceTile is the width of the tiles, in batch columns, in which panels should
 // read a feature-major x [in, batch] where it lies, at most widest, or 0 where packed
 // tiles are faster. With short vectors they are, unless x comes from beyond the
 // second-level cache, panels of one row take what they need of it, and each row of x is
-// used only a few times; with long ones packing tells up to some more uses. Rows of x must
-// consist of whole cache lines, and those of a tile must not fall into a few sets of the
+// used only a few times; with long ones packing tells up to some more uses, and always where
+// panels go through x row by row. Rows of x must consist of whole cache lines, and those of a tile must not fall into a few sets of the
 // first-level cache.
 func (p *Panel) InPlaceTile(in, batch, lanes, widest int) int {
 	const line, few, some = 64, 10, 20
-	stored, single := 0, true
+	stored, single, dense := 0, true, true
 	for _, s := range p.Segments {
-		if s.Kind == Dense {
-			return 0
-		}
 		stored += len(s.W)
 		single = single && s.MR == 1
+		dense = dense && s.Kind == Dense
 	}
 	uses := stored / max(in, 1)
 	gains := single && uses < few && in*batch*4 >= l2
 	if PackingTells(in, batch, lanes) {
-		gains = uses < some
+		gains = dense || uses < some
 	}
 	t := min(p.WidestTile(in, lanes, batch), widest)
 	apart := batch * 4 / line // from row to row

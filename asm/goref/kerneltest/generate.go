@@ -97,11 +97,7 @@ func (g generator) panel(c *Call) {
 		c.lds = t + g.IntN(9)
 		c.sums = g.floats((rows-1)*c.lds + t)
 	}
-	if c.key.Op == runtime.PanelDense {
-		c.x = g.floats(c.k * t)
-	} else {
-		g.input(c, c.k, t)
-	}
+	g.input(c, c.k, t)
 	if g.IntN(2) == 0 {
 		c.bias = g.floats(c.n * mr)
 	}

@@ -80,7 +80,7 @@ func (c *Call) wantPanel(y []float32) {
 				switch c.key.Op {
 				case runtime.PanelDense:
 					for k := range c.k {
-						acc = fma(c.w[(p*c.k+k)*mr+i], c.x[k*t+l], acc)
+						acc = fma(c.w[(p*c.k+k)*mr+i], c.x[k*c.ldx+l], acc)
 					}
 				case runtime.PanelBlock:
 					for range c.runs[p] {

@@ -28,7 +28,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	}
 	xAlign, outAlign := uintptr(4), uintptr(4)
 	switch c.key.Op {
-	case runtime.PanelDense, runtime.DeltaTile, runtime.UntransTile:
+	case runtime.DeltaTile, runtime.UntransTile:
 		xAlign = tile
 	case runtime.CopyTile, runtime.TransTile:
 		outAlign = tile
@@ -73,7 +73,7 @@ func (c *Call) Run(fn any) (image []float32, err error) {
 	case runtime.PanelFunc:
 		f(y, ldy, from, lds, rows, x, ldx, w, idx, runs, bias, c.lo, c.hi, c.n, x, ldx*uintptr(c.seed%2))
 	case runtime.PanelDenseFunc:
-		f(y, ldy, from, lds, rows, x, w, bias, c.lo, c.hi, c.n, c.k, x, 4*uintptr(c.key.T)*uintptr(c.seed%2))
+		f(y, ldy, from, lds, rows, x, ldx, w, bias, c.lo, c.hi, c.n, c.k, x, ldx*uintptr(c.seed%2))
 	case runtime.LanesFunc:
 		f(y, ldy, x, ldx, w, meta, cnt, c.k, bias, c.lo, c.hi, c.n)
 	case runtime.DeltaTileFunc:
