@@ -259,8 +259,12 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 		case runtime.LanesNM:
 			steps = float64(k / l.M * l.N)
 			tables := max(1, float64(l.M/m.lanes))
-			perStep = max(t*sv*(1+m.Shuffle*tables)/m.FMA, (sv+t*tables/g)/m.Load,
-				(t*sv*2+2*sv+(t*tables+1)/g)/m.Issue, m.Latency/g)
+			loads := t * tables // of activations, which may serve more than a step
+			if mc := machines[runs.isa]; sharesTokens(key, mc, l.S/m.lanes) {
+				loads /= float64(layoutNM(key, mc, l.S/m.lanes).side * l.N)
+			}
+			perStep = max(t*sv*(1+m.Shuffle*tables)/m.FMA, (sv+loads/g)/m.Load,
+				(t*sv*2+2*sv+(loads+1)/g)/m.Issue, m.Latency/g)
 		case runtime.LanesMask:
 			steps = float64(k)
 			perStep = max(sv*m.Expand+t*sv/m.FMA, m.Latency)

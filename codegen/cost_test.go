@@ -183,3 +183,25 @@ func TestShortVectors(t *testing.T) {
 		require.False(t, c.Config.Short)
 	}
 }
+
+// TestTokensByHand: two slabs of a vector in step, eight tokens: what is loaded of a token serves both, and all
+// four groups of 2:4 whose activations fill a vector.
+func TestTokensByHand(t *testing.T) {
+	p := Problem{Out: 32, In: 64, BatchMin: 8, BatchMax: 8}
+	avx512 := func(m *Core) { m.isa, m.lanes = runtime.AVX512, 16 }
+	for _, c := range []struct {
+		op    runtime.KernelOp
+		n, m  int
+		limit func(*Core)
+		want  float64
+	}{
+		{runtime.LanesDense, 0, 0, func(m *Core) { m.Load = 0.5 }, 2 * (64*(1+8/2)/0.5 + 20)},
+		{runtime.LanesNM, 2, 4, func(m *Core) { m.Load = 0.5 }, 2 * (32*(1+8./(4*2)/2)/0.5 + 20)},
+		{runtime.LanesNM, 2, 4, func(m *Core) { m.Issue = 2 }, 2 * (32*(8*2+2+(8./(4*2)+1)/2)/2 + 20)},
+		{runtime.LanesNM, 2, 4, func(m *Core) { m.FMA, m.Shuffle = 1, 0.5 }, 2 * (32*8*1.5 + 20)},
+	} {
+		v := sgp.Variant{Lanes: &sgp.Lanes{S: 16, N: c.n, M: c.m}}
+		got := estimateLanes(Config{Op: c.op, S: 16, N: c.n, M: c.m}, v, p, 8, free(func(m *Core) { avx512(m); c.limit(m) }))
+		require.InDelta(t, c.want, got, 1e-9, "%v %d:%d", c.op, c.n, c.m)
+	}
+}

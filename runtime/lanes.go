@@ -179,12 +179,18 @@ func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
 		}
 	}
 	d.once = d.cut(z, limit, step)
-	d.again = d.cut(z, min(limit, slabBytes/4), 1)
+	if step = min(step, slabsAgain); step*d.stored > slabs*slabBytes/4 {
+		step = 1
+	}
+	d.again = d.cut(z, min(limit, slabBytes/4), step)
 }
 
-// slabsInStep is how many slabs the kernels for one token walk at once, at most:
-// a chunk is a multiple of them where it can be.
-const slabsInStep = 4
+// slabsInStep is how many slabs the kernels for few tokens walk at once, at most, and
+// slabsAgain those for many: a chunk is a multiple of them where it can be.
+const (
+	slabsInStep = 4
+	slabsAgain  = 2
+)
 
 // cut makes chunks of at most limit multiply-adds, or of step slabs if those are
 // more. A partial last slab is a chunk of its own, because only its lanes need
