@@ -225,10 +225,10 @@ func (d *lanesLinear) cut(z slabSizes, limit, step int) []slabChunk {
 // caller's, and a y [tokens, slabs] for each thread.
 func (d *lanesLinear) reserve() {
 	tokens := d.most()
-	if d.cols != nil || d.featureMajor {
+	if d.cols != nil || d.featureMajor || d.collide(d.most()) {
 		tokens = max(tokens, d.maxBatch)
 	}
-	d.xSize = roundUp(tokens*d.k, 16)
+	d.xSize = tokens * d.pitch()
 	slabs := 0
 	for _, chunks := range [][]slabChunk{d.once, d.again} {
 		for _, c := range chunks {
@@ -237,6 +237,26 @@ func (d *lanesLinear) reserve() {
 	}
 	d.ySize = roundUp(d.most()*slabs*d.slab, 16)
 	d.calls = make([]tokenCall, 0, d.maxBatch/d.most()+len(d.kernels)+1)
+}
+
+// A first-level cache puts lines into the same set that are so many bytes apart, and has
+// room for so many there.
+const (
+	l1Sets = 4 << 10
+	l1Ways = 8
+)
+
+// collide reports whether the caller's x is no use to kernels of so many tokens: each of
+// its lines would drive out another before it is used up.
+func (d *lanesLinear) collide(tokens int) bool { return d.in*4%l1Sets == 0 && tokens > l1Ways }
+
+// pitch is the distance of tokens in scratch.
+func (d *lanesLinear) pitch() int {
+	n := roundUp(d.k, 16)
+	if n*4%l1Sets == 0 {
+		n += 16
+	}
+	return n
 }
 
 func (d *lanesLinear) scratch() int { return d.xSize + d.threads*d.ySize }
@@ -270,7 +290,8 @@ func (d *lanesLinear) prepare(batch int) runner {
 		d.chunks = d.again
 	}
 	transposed := d.featureMajor && batch > 1
-	d.gathers = d.cols != nil || transposed || d.calls[0].kernel.tokens > batch
+	tokens := d.calls[0].kernel.tokens
+	d.gathers = d.cols != nil || transposed || tokens > batch || !d.featureMajor && d.collide(tokens)
 	d.scatters = d.rows != nil || transposed
 	if len(d.chunks) == 1 && len(d.calls) == 1 && !d.gathers && d.direct(&d.chunks[0]) && d.act == nil && len(d.constRows) == 0 {
 		d.single = singleCall{
@@ -302,16 +323,16 @@ func (d *lanesLinear) run(c *control, x, _, y []float32, _ int) error {
 	return nil
 }
 
-// gather makes x token-major with the kept columns only, and fills up a batch
-// that is smaller than its kernel.
+// gather makes x token-major with the kept columns only, tokens at distances that caches
+// like, and fills up a batch that is smaller than its kernel.
 func (d *lanesLinear) gather() {
-	xs := d.c.scratch[:d.xSize]
+	xs, pitch := d.c.scratch[:d.xSize], d.pitch()
 	token, feature := d.in, 1
 	if d.featureMajor {
 		token, feature = 1, d.batch
 	}
 	for b := range d.batch {
-		dst, src := xs[b*d.k:][:d.k], d.x[b*token:]
+		dst, src := xs[b*pitch:][:d.k], d.x[b*token:]
 		switch {
 		case d.cols != nil:
 			for k, c := range d.cols {
@@ -326,9 +347,9 @@ func (d *lanesLinear) gather() {
 		}
 	}
 	if n := d.calls[0].kernel.tokens; n > d.batch {
-		clear(xs[d.batch*d.k : n*d.k])
+		clear(xs[d.batch*pitch : n*pitch])
 	}
-	d.x, d.ldx = xs, d.k
+	d.x, d.ldx = xs, pitch
 }
 
 // singleCall is an op that is one kernel call on its own x and y. Small layers
