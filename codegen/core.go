@@ -209,7 +209,7 @@ func zen4(machine string) bool {
 var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
 	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.2, 0}, {64 << 10, 1.26, 0}, {1 << 30, 1.75, 0}},
 	lists: listCost{chain: 0.8, alone: 0.15, weight: 0.95, shared: 0.72},
-	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 1.7, Issue: 3.7, Latency: 4, Mispredict: 8,
+	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 0.42, Issue: 3.7, Latency: 4, Mispredict: 8,
 		Expand: 3.5, Group: 9.2, Step: 7.2, Delta: 1.9, L2: 31, L3: 25, Memory: 8.6}}
 
 // cores are the built-in ones.
