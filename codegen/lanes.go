@@ -285,14 +285,17 @@ func (s *slab) column(wv []asm.Reg, xp asm.Reg) {
 	}
 }
 
-// loadWeights loads the weights that lie disp bytes on, and asks for as many of the slabs
-// that follow: the multiply-adds of several tokens fill the core's window, so that it does
-// not run ahead to the memory by itself.
+// loadWeights loads the weights that lie disp bytes on, and asks for what follows in each stream
+// and for as many weights of the slabs that follow, whose beginnings no stream leads to: the
+// multiply-adds of several tokens fill the core's window, so that it does not run ahead to
+// the memory by itself.
 func (s *slab) loadWeights(disp int) []asm.Reg {
 	wv := s.Vecs(s.g * s.n)
 	for v := range wv {
-		s.load(wv[v], s.weight(v, disp), v%s.n)
+		m := s.weight(v, disp)
+		s.load(wv[v], m, v%s.n)
 		if !s.next.IsZero() {
+			s.Prefetch(m.Plus(ahead))
 			s.PrefetchFar(asm.At(s.next, s.g*disp+v*int(s.key.S)*4))
 		}
 	}
