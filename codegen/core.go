@@ -10,14 +10,15 @@ import (
 // Core describes the core that a plan is made for: what the cost model knows of the
 // machine. The zero value is that of AVX2.
 type Core struct {
-	isa    runtime.ISA // level of the kernels; Generic: that of the zero value
-	name   string      // the kind of machine; "": any
-	short  bool        // plans weigh kernels with shorter vectors too
-	lanes  int         // float32 a vector
-	l2Size int         // bytes
-	l3Size int         // what others who share it leave of it
-	tile   []tileCost  // ascending; see tileCost
-	lists  listCost
+	isa     runtime.ISA // level of the kernels; Generic: that of the zero value
+	name    string      // the kind of machine; "": any
+	short   bool        // plans weigh kernels with shorter vectors too
+	lanes   int         // float32 a vector
+	l2Size  int         // bytes
+	l3Size  int         // what others who share it leave of it
+	tile    []tileCost  // ascending; see tileCost
+	packing float64     // where packing tiles tells: over what else it would take
+	lists   listCost
 	Rates
 }
 
@@ -164,11 +165,11 @@ func (c Core) Among(levels []runtime.ISA) Core {
 	return c
 }
 
-// With shorter vectors, c is a core of the level that has them, with the caches that it has.
+// shortened is c with shorter vectors: a core of the level that has them, with the caches and the jumps of c.
 func (c Core) shortened() Core {
 	s := cores[runtime.AVX2]
 	s.l2Size, s.l3Size = c.l2Size, c.l3Size
-	s.L2, s.L3, s.Memory = c.L2, c.L3, c.Memory
+	s.L2, s.L3, s.Memory, s.Mispredict = c.L2, c.L3, c.Memory, c.Mispredict
 	return s
 }
 
@@ -206,32 +207,32 @@ func zen4(machine string) bool {
 
 // zen4AVX512 runs a vector of 64 bytes in two halves: a multiply-add and a load a cycle, and
 // what AVX2 needs for as many bytes. Its third-level cache is fast. Fitted to the tuner's oracle.
-var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
-	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.2, 0}, {64 << 10, 1.26, 0}, {1 << 30, 1.75, 0}},
-	lists: listCost{chain: 0.8, alone: 0.15, weight: 0.95, shared: 0.72},
-	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 0.42, Issue: 3.7, Latency: 4, Mispredict: 8,
-		Expand: 3.5, Group: 9.2, Step: 7.2, Delta: 1.9, L2: 31, L3: 25, Memory: 8.6}}
+var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, packing: 1.4, l2Size: 1 << 20, l3Size: 24 << 20,
+	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.15, 0}, {64 << 10, 1.31, 0}, {1 << 30, 1.75, 0}},
+	lists: listCost{fma: 0.8, sharedFMA: 0.82, repeat: 0.2, chain: 0.58, alone: 0.78, weight: 0.29, shared: 0.69},
+	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 0.42, Issue: 3.8, Latency: 4, Mispredict: 4.7,
+		Expand: 3.5, Group: 9.6, Step: 8.3, Delta: 1.9, L2: 31, L3: 25, Memory: 8.6}}
 
 // cores are the built-in ones.
 var cores = map[runtime.ISA]Core{
 	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
 		tile:  []tileCost{{28 << 10, 1.1, 0}, {32 << 10, 1.1, 0.18}, {40 << 10, 1.1, 0.36}, {48 << 10, 1.1, 0.84}, {56 << 10, 1.1, 1.6}, {64 << 10, 1.1, 2.25}, {1 << 30, 1.1, 3.2}},
-		lists: listCost{chain: 0.87, alone: 0.5, step: 10, weight: 0.25, shared: 1},
+		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 0.87, alone: 0.5, step: 10, weight: 0.25, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
 			Expand: 2.4, Group: 8.4, Step: 4.6, Delta: 1.0, L2: 28, L3: 16, Memory: 6}},
-	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, l2Size: 1 << 20, l3Size: 24 << 20,
+	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, packing: 4, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.35, 0}, {40 << 10, 1.5, 0}, {64 << 10, 1.7, 0}, {1 << 30, 2.2, 0}},
-		lists: listCost{chain: 1, alone: 0.35, weight: 0.5, shared: 0.5},
+		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 0.5, shared: 0.5},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
 			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
 	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
-		lists: listCost{chain: 1, alone: 0.35, weight: 1, shared: 1},
+		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 4, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 20, L3: 10, Memory: 5}},
 	runtime.SVE: {isa: runtime.SVE, lanes: 8, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
-		lists: listCost{chain: 1, alone: 0.35, weight: 1, shared: 1},
+		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 5, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 30, L3: 12, Memory: 6}},
 }
@@ -242,14 +243,19 @@ func vectorLanes(isa runtime.ISA) int { return cores[isa].lanes }
 
 // listCost is what lists of columns cost beside what each column does, fitted to races.
 type listCost struct {
-	chain float64 // of the latency of multiply-adds: what is seen of it
-	alone float64 // of a loop exit not foreseen: what the columns cost that one row of a PanelStep has more than another
-	step  float64 // cycles of a panel of a PanelStep
+	// fma and sharedFMA are the time of a multiply-add over that in a dense kernel, in lists and in
+	// panels whose rows share columns.
+	fma, sharedFMA float64
+	chain          float64 // of the latency of multiply-adds: what is seen of it
+	alone          float64 // of a loop exit not foreseen: what the columns cost that one row of a PanelStep has more than another
+	step           float64 // cycles of a panel of a PanelStep
 	// weight and shared are what the load of a weight is, of one of a vector, in lists and
 	// in panels whose rows share columns: a load has the weights of a round of four where copies of
 	// lanes cost nothing beside multiply-adds, and where vectors of 64 bytes have two
 	// ports of three it may take the other one.
 	weight, shared float64
+	// repeat is the time that copying a weight to all lanes takes from multiply-adds, in cycles.
+	repeat float64
 }
 
 // tileCost is what loads from activation tiles up to a size cost: a factor on the

@@ -130,7 +130,7 @@ func estimatePanel(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 		} else if inPlace {
 			moved *= 0.5 // it still has to come
 		} else if sgp.PackingTells(k, batch, m.lanes) {
-			moved *= 4 // what is measured is 4 to 9 cycles a vector
+			moved *= m.packing
 		}
 		total += moved/m.Load + 200
 	}
@@ -187,12 +187,15 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 			continue
 		}
 		w, c := float64(weights), r.columns
-		fma, loads, issued := 1.15*w*nv/m.FMA, c*nv+w*m.lists.shared, w*nv+w+4*c+3
+		fma, loads, issued := m.lists.fma*w*nv/m.FMA, c*nv+w*m.lists.shared, w*nv+w+4*c+3
 		switch {
 		case w > c: // a shared column is loaded first
-			fma, issued = 1.3*w*nv/m.FMA, issued+nv
+			fma, issued = m.lists.sharedFMA*w*nv/m.FMA, issued+nv
+			if weights == s.MR {
+				fma = max(fma, w*nv/m.FMA) // no other set's work hides any
+			}
 		case s.Kind == sgp.Step || s.MR == 1:
-			loads = c*nv + w*m.lists.weight
+			fma, loads = fma+w*m.lists.repeat, c*nv+w*m.lists.weight
 		}
 		// Of a loop exit that is not foreseen, what is in flight hides a part; a
 		// chain overlaps with its neighbours, the more the shorter it is, and

@@ -17,7 +17,7 @@ import (
 // free is a core on which nothing takes time, but for what limit sets.
 func free(limit func(*Core)) Core {
 	inf := math.Inf(1)
-	m := Core{isa: runtime.AVX2, lanes: 8, lists: listCost{chain: 1, weight: 0.25, shared: 1}, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
+	m := Core{isa: runtime.AVX2, lanes: 8, lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, weight: 0.25, shared: 1}, Rates: Rates{FMA: inf, Load: inf, Issue: inf, L2: inf, L3: inf, Memory: inf}}
 	limit(&m)
 	return m
 }
@@ -31,9 +31,10 @@ func TestRunCyclesByHand(t *testing.T) {
 		runs  []uint16
 		want  float64
 	}{
-		"nothing":       {func(m *Core) {}, []uint16{4, 4}, 6},
-		"no entries":    {func(m *Core) { m.Load = 1 }, []uint16{0, 0}, 2},
-		"multiply-adds": {func(m *Core) { m.FMA = 0.5 }, []uint16{4, 4}, 6 + 8*1.15*3/0.5},
+		"nothing":            {func(m *Core) {}, []uint16{4, 4}, 6},
+		"no entries":         {func(m *Core) { m.Load = 1 }, []uint16{0, 0}, 2},
+		"multiply-adds":      {func(m *Core) { m.FMA = 0.5 }, []uint16{4, 4}, 6 + 8*1.15*3/0.5},
+		"copies of a weight": {func(m *Core) { m.FMA, m.lists.repeat = 0.5, 0.7 }, []uint16{4, 4}, 6 + 8*(1.15*3/0.5+0.7)},
 		// Three vectors of the tile and a quarter of four weights, at twice the price.
 		"loads": {func(m *Core) { m.Load = 0.5 }, []uint16{4, 4}, 6 + 8*2*(3+0.25)/0.5},
 		// Three multiply-adds, a broadcast, four for the column, three for the loop.
@@ -46,8 +47,14 @@ func TestRunCyclesByHand(t *testing.T) {
 		got := runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 1, Runs: c.runs}, tileCost{factor: 2}, 3, free(c.limit))
 		require.InDelta(t, c.want, got, 1e-9, what)
 	}
+	// Four columns that both rows share, two vectors each.
+	got := runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 2, Runs: []uint16{0, 0, 4}}, tileCost{}, 2, free(func(m *Core) { m.FMA, m.lists.repeat = 0.5, 0.7 }))
+	require.InDelta(t, 3+2+4*2*1.3*2/0.5, got, 1e-9)
+	// No less than the multiply-adds alone, where all rows share.
+	got = runCycles(sgp.Segment{Kind: sgp.Grouped, MR: 2, Runs: []uint16{0, 0, 4}}, tileCost{}, 2, free(func(m *Core) { m.FMA, m.lists.sharedFMA = 0.5, 0.8 }))
+	require.InDelta(t, 3+2+4*2*2/0.5, got, 1e-9)
 	// Two columns an entry, of which each waits a cycle and a half.
-	got := runCycles(sgp.Segment{Kind: sgp.Step, MR: 2, Runs: []uint16{4, 0, 0}}, tileCost{column: 1.5}, 3, free(func(*Core) {}))
+	got = runCycles(sgp.Segment{Kind: sgp.Step, MR: 2, Runs: []uint16{4, 0, 0}}, tileCost{column: 1.5}, 3, free(func(*Core) {}))
 	require.InDelta(t, 3+2+4*2*1.5, got, 1e-9)
 }
 
@@ -75,16 +82,16 @@ func TestLanesCyclesByHand(t *testing.T) {
 	}
 }
 
-// TestPackingByHand: with long vectors the packing of each tile is four times its moves, and
+// TestPackingByHand: with long vectors the packing of each tile is some times its moves, and
 // half of them where x is read in place: 49 vectors of each of 128 columns.
 func TestPackingByHand(t *testing.T) {
-	m := free(func(m *Core) { m.isa, m.lanes, m.Load = runtime.AVX512, 16, 1 })
+	m := free(func(m *Core) { m.isa, m.lanes, m.Load, m.packing = runtime.AVX512, 16, 1, 3 })
 	c, p := Config{Op: runtime.PanelGrouped, MR: 1, KB: 128}, Problem{Out: 1, In: 128, BatchMin: 784, BatchMax: 784}
 	estimate := func(uses int) float64 {
 		s := sgp.Segment{Kind: sgp.Grouped, MR: 1, Rows: []uint32{0}, Runs: []uint16{0}, W: make([]float32, 128*uses)}
 		return estimatePanel(c, sgp.Variant{Panel: &sgp.Panel{KB: 128, Segments: []sgp.Segment{s}}}, p, 784, m)
 	}
-	require.InDelta(t, 49*128*2*(4-0.5), estimate(20)-estimate(19), 1e-6)
+	require.InDelta(t, 49*128*2*(3-0.5), estimate(20)-estimate(19), 1e-6)
 	require.Equal(t, estimate(6), estimate(19))
 	m.lanes, m.isa = 8, runtime.AVX2
 	require.Equal(t, estimate(10), estimate(32), "short vectors: x is in the second-level cache")
@@ -137,7 +144,7 @@ func TestShortVectors(t *testing.T) {
 	}
 	forms := NewForms(m, patterns.MaskOf(m))
 	low := Builtin(runtime.AVX2)
-	low.l2Size, low.l3Size, low.L2, low.L3, low.Memory = zen4.l2Size, zen4.l3Size, zen4.L2, zen4.L3, zen4.Memory
+	low.l2Size, low.l3Size, low.L2, low.L3, low.Memory, low.Mispredict = zen4.l2Size, zen4.l3Size, zen4.L2, zen4.L3, zen4.Memory, zen4.Mispredict
 	shorts := 0
 	for _, c := range all {
 		if !c.Short {
