@@ -372,6 +372,7 @@ func TestShort(t *testing.T) {
 	if !AVX512.Available() {
 		t.Skip("no AVX-512 here")
 	}
+	t.Setenv(isaVariable, "")
 	used := Generic
 	set := func(levels ...ISA) (s Set) {
 		for _, isa := range levels {
