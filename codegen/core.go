@@ -206,7 +206,8 @@ func zen4(machine string) bool {
 }
 
 // zen4AVX512 runs a vector of 64 bytes in two halves: a multiply-add and a load a cycle, and
-// what AVX2 needs for as many bytes. Its third-level cache is fast. Fitted to the tuner's oracle.
+// what AVX2 needs for as many bytes. Its third-level cache is fast. Panels are
+// fitted to the tuner's oracle and the benchmark's grid; what one token takes is of weights in a cache.
 var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, packing: 1.4, l2Size: 1 << 20, l3Size: 8 << 20,
 	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.15, 0}, {64 << 10, 1.31, 0}, {1 << 30, 1.75, 0}},
 	lists: listCost{fma: 0.8, sharedFMA: 0.82, repeat: 0.2, chain: 0.58, alone: 0.78, weight: 0.29, shared: 0.69},
