@@ -9,7 +9,9 @@ import (
 // favours some kernels for tenths of seconds to seconds. So a race has sittings that lie apart in
 // time: the eliminations, and then play-offs of those who may be the fastest, until these agree.
 const (
-	mostSittings = 4
+	mostSittings = 6
+	// mostRefused is how many a race has that noise leaves without a conclusion.
+	mostRefused = 4
 	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
 	// nanoseconds, and in any case when it had the most of either.
 	leastPlayoff, mostPlayoff = 16, 120
@@ -39,7 +41,7 @@ func (r *Race) Again() bool {
 	v := r.Verdict()
 	switch {
 	case v.Refused:
-		return true
+		return r.Sittings() < mostRefused
 	case r.Sittings() == 1:
 		return v.Fastest != r.fallback || len(r.finalists()) > 1
 	}

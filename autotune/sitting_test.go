@@ -57,6 +57,36 @@ func TestOneSittingDecidesNothing(t *testing.T) {
 	}
 }
 
+// TestSittingsThatSeeNothing: a machine may be in one of two states by sitting, in one of which a candidate
+// gains much and in the other nothing. It replaces the default, unless it loses in the other.
+func TestSittingsThatSeeNothing(t *testing.T) {
+	for _, c := range []struct {
+		ratios []float64 // of the candidate's times to the default's, by sitting
+		winner int
+	}{
+		{[]float64{0.7, 1.003, 0.7, 1.003, 0.7}, 1},
+		{[]float64{0.7, 1.1, 0.7, 1.1, 0.7}, 0},
+		{[]float64{0.9, 1.003, 0.9, 1.003, 0.9}, 1},
+		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9}, 0},
+		{[]float64{0.96, 1.1, 1.2, 0.96, 0.97, 0.96}, 1},
+		{[]float64{0.96, 1.1, 1.2, 0.96, 1.1, 0.96}, 0},
+	} {
+		r := NewRace(3, 0, 2, 1)
+		for _, ratio := range c.ratios {
+			var rounds []int
+			for i := range leastPlayoff {
+				rounds = append(rounds, r.round)
+				for e, ns := range []float64{100, 100*ratio + float64(i)/1000, 100} {
+					r.rounds[e] = append(r.rounds[e], ns)
+				}
+				r.round++
+			}
+			r.behind, r.begun = append(r.behind, rounds), append(r.begun, r.round)
+		}
+		require.Equal(t, c.winner, r.Verdict().Winner, "%v", c.ratios)
+	}
+}
+
 // TestNothingAtStake: where the default leads by much, one sitting is enough; all others sit twice, and what is within a
 // percent of the default does not replace it.
 func TestNothingAtStake(t *testing.T) {

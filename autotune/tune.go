@@ -11,6 +11,7 @@ import (
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
 	"github.com/sparsegen/sparsegen/codegen"
+	"github.com/sparsegen/sparsegen/internal/atomicfile"
 	"github.com/sparsegen/sparsegen/runtime"
 )
 
@@ -205,6 +206,9 @@ func (t *tuner) run(ctx context.Context, linears []Linear) (sum *Summary, err er
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	if err := t.start(ctx, linears); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Sweep(filepath.Join(t.Dir, t.env.Microarch)); err != nil {
 		return nil, err
 	}
 	if t.journal, err = openJournal(journalPath(t.Dir, t.env.Microarch)); err != nil {

@@ -50,8 +50,11 @@ func (r *Race) against(e int, rounds []int) (ratios []float64) {
 	return ratios
 }
 
-// Verdict judges the race as it stands: by the rounds of two sittings and more, in each of which the
-// fastest has to gain something. Of three and more, the one that differs most from the middle does not count.
+// contradicts is what share of the whole race's gain a sitting has to see as a loss, so that it denies the gain.
+const contradicts = 1. / 8
+
+// Verdict judges the race as it stands: by the rounds of two sittings and more, none of which may deny
+// that the fastest gains. Of each three, the one that differs most from the middle does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
 	v.Noise = r.gap(slices.Concat(r.sittings()...)).time
@@ -65,9 +68,10 @@ func (r *Race) Verdict() Verdict {
 	if v.Fastest == r.fallback || len(sittings) == 0 {
 		return v
 	}
-	if len(sittings) > 2 {
+	for range len(sittings) / 3 {
 		sittings = withoutOdd(sittings)
 	}
+	v.Gain = 1 - median(slices.Concat(sittings...))
 	wins, n, denied := 0, 0, false
 	for _, ratios := range sittings {
 		for _, x := range ratios {
@@ -78,10 +82,9 @@ func (r *Race) Verdict() Verdict {
 				n++
 			}
 		}
-		denied = denied || median(ratios) >= 1
+		denied = denied || median(ratios) >= 1+contradicts*v.Gain
 	}
 	v.P = signTest(wins, n)
-	v.Gain = 1 - median(slices.Concat(sittings...))
 	if v.P < significance && v.gains() && !denied && !v.Refused && len(sittings) > 1 {
 		v.Winner = v.Fastest
 	}

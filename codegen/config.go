@@ -125,6 +125,8 @@ func upTo(most, step int) []int {
 func lanesTokens(c Config) []ladder {
 	wide, narrow, short := []int{8, 4, 2, 1}, []int{4, 2, 1}, []int{4, 2, 1}
 	switch {
+	case c.S == tokenRows && c.Op != runtime.LanesMask:
+		wide, narrow, short = []int{1}, []int{1}, []int{1}
 	case c.Op == runtime.LanesDense:
 		wide, narrow, short = []int{12, 8, 4, 2, 1}, []int{6, 4, 2, 1}, []int{6, 4, 2, 1}
 	case c.Op == runtime.LanesMask:

@@ -19,6 +19,7 @@ type Core struct {
 	tile    []tileCost  // ascending; see tileCost
 	packing float64     // where packing tiles tells: over what else it would take
 	lists   listCost
+	streams float64 // time to read weights from beyond the second-level cache in four streams over that in one
 	Rates
 }
 
@@ -152,8 +153,8 @@ func Builtin(isa runtime.ISA) Core { return cores[isa].known() }
 // (amd-25-17), that the model knows.
 func (c Core) On(machine string) Core {
 	c = c.known()
-	if c.isa == runtime.AVX512 && zen4(machine) {
-		return zen4AVX512
+	if k, ok := zen4Cores[c.isa]; ok && zen4(machine) {
+		return k
 	}
 	return c
 }
@@ -168,7 +169,7 @@ func (c Core) Among(levels []runtime.ISA) Core {
 // shortened is c with shorter vectors: a core of the level that has them, with the caches and the jumps of c.
 func (c Core) shortened() Core {
 	s := cores[runtime.AVX2]
-	s.l2Size, s.l3Size = c.l2Size, c.l3Size
+	s.l2Size, s.l3Size, s.streams = c.l2Size, c.l3Size, c.streams
 	s.L2, s.L3, s.Memory, s.Mispredict = c.L2, c.L3, c.Memory, c.Mispredict
 	return s
 }
@@ -205,33 +206,40 @@ func zen4(machine string) bool {
 	return err == nil && (model >= 16 && model < 32 || model >= 96)
 }
 
-// zen4AVX512 runs a vector of 64 bytes in two halves: a multiply-add and a load a cycle, and
-// what AVX2 needs for as many bytes. Its third-level cache is fast. Panels are
-// fitted to the tuner's oracle and the benchmark's grid; what one token takes is of weights in a cache.
-var zen4AVX512 = Core{isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, packing: 1.4, l2Size: 1 << 20, l3Size: 8 << 20,
-	tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.15, 0}, {64 << 10, 1.31, 0}, {1 << 30, 1.75, 0}},
-	lists: listCost{fma: 0.8, sharedFMA: 0.82, repeat: 0.2, chain: 0.58, alone: 0.78, weight: 0.29, shared: 0.69},
-	Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 0.42, Issue: 3.8, Latency: 4, Mispredict: 4.7,
-		Expand: 2.4, Group: 6.5, Step: 6.5, Delta: 1.9, L2: 31, L3: 25, Memory: 8.6}}
+// zen4Cores are a Zen 4's. It runs a vector of 64 bytes in two halves: a multiply-add and a load a
+// cycle, and what AVX2 needs for as many bytes. Its third-level cache is fast. Panels of AVX-512 are
+// fitted to the tuner's oracle and the benchmark's grid, as is what decodes one token's weights with AVX2; the
+// rest of AVX2 is a Zen 3's.
+var zen4Cores = map[runtime.ISA]Core{
+	runtime.AVX512: {isa: runtime.AVX512, name: "Zen 4", short: true, lanes: 16, packing: 1.4, streams: 1.1, l2Size: 1 << 20, l3Size: 8 << 20,
+		tile:  []tileCost{{32 << 10, 1, 0}, {40 << 10, 1.15, 0}, {64 << 10, 1.31, 0}, {1 << 30, 1.75, 0}},
+		lists: listCost{fma: 0.8, sharedFMA: 0.8, repeat: 0.2, chain: 0.58, alone: 0.5, step: -4, empty: 8, weight: 0.29, shared: 0.69},
+		Rates: Rates{FMA: 1, Load: 0.95, Shuffle: 0.42, Issue: 3.8, Latency: 4, Mispredict: 4.7,
+			Expand: 2.4, Group: 6.5, Step: 6.5, Delta: 1.9, L2: 31, L3: 25, Memory: 8.6}},
+	runtime.AVX2: {isa: runtime.AVX2, name: "Zen 4", lanes: 8, streams: 1.1, l2Size: 1 << 20, l3Size: 8 << 20,
+		tile: cores[runtime.AVX2].tile, lists: cores[runtime.AVX2].lists,
+		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
+			Expand: 2, Group: 6, Step: 6, Delta: 0.93, L2: 31, L3: 25, Memory: 8.6}},
+}
 
 // cores are the built-in ones.
 var cores = map[runtime.ISA]Core{
-	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, l2Size: 512 << 10, l3Size: 12 << 20,
+	runtime.AVX2: {isa: runtime.AVX2, lanes: 8, streams: 0.95, l2Size: 512 << 10, l3Size: 12 << 20,
 		tile:  []tileCost{{28 << 10, 1.1, 0}, {32 << 10, 1.1, 0.18}, {40 << 10, 1.1, 0.36}, {48 << 10, 1.1, 0.84}, {56 << 10, 1.1, 1.6}, {64 << 10, 1.1, 2.25}, {1 << 30, 1.1, 3.2}},
 		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 0.87, alone: 0.5, step: 10, weight: 0.25, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 0.75, Issue: 5, Latency: 4, Mispredict: 14,
 			Expand: 2.4, Group: 8.4, Step: 4.6, Delta: 1.0, L2: 28, L3: 16, Memory: 6}},
-	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, packing: 4, l2Size: 1 << 20, l3Size: 24 << 20,
+	runtime.AVX512: {isa: runtime.AVX512, lanes: 16, packing: 4, streams: 0.95, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{16 << 10, 1.2, 0}, {32 << 10, 1.35, 0}, {40 << 10, 1.5, 0}, {64 << 10, 1.7, 0}, {1 << 30, 2.2, 0}},
 		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 0.5, shared: 0.5},
 		Rates: Rates{FMA: 1.5, Load: 1.5, Shuffle: 0.84, Issue: 5, Latency: 4, Mispredict: 16,
 			Expand: 3, Group: 7.4, Step: 6.5, Delta: 1.33, L2: 30, L3: 14, Memory: 6}},
-	runtime.NEON: {isa: runtime.NEON, lanes: 4, l2Size: 1 << 20, l3Size: 24 << 20,
+	runtime.NEON: {isa: runtime.NEON, lanes: 4, streams: 0.95, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
 		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 4, Latency: 4, Mispredict: 11,
 			Expand: 2.9, Group: 8.4, Step: 4.6, Delta: 1.1, L2: 20, L3: 10, Memory: 5}},
-	runtime.SVE: {isa: runtime.SVE, lanes: 8, l2Size: 1 << 20, l3Size: 24 << 20,
+	runtime.SVE: {isa: runtime.SVE, lanes: 8, streams: 0.95, l2Size: 1 << 20, l3Size: 24 << 20,
 		tile:  []tileCost{{32 << 10, 1.1, 0}, {56 << 10, 1.3, 0}, {64 << 10, 1.6, 0}, {1 << 30, 2, 0}},
 		lists: listCost{fma: 1.15, sharedFMA: 1.3, chain: 1, alone: 0.35, weight: 1, shared: 1},
 		Rates: Rates{FMA: 2, Load: 2, Shuffle: 1, Issue: 5, Latency: 4, Mispredict: 11,
@@ -249,7 +257,8 @@ type listCost struct {
 	fma, sharedFMA float64
 	chain          float64 // of the latency of multiply-adds: what is seen of it
 	alone          float64 // of a loop exit not foreseen: what the columns cost that one row of a PanelStep has more than another
-	step           float64 // cycles of a panel of a PanelStep
+	step           float64 // cycles of a panel of a PanelStep, beside those of its rows
+	empty          float64 // cycles lost where one panel has a run of columns that another does not have
 	// weight and shared are what the load of a weight is, of one of a vector, in lists and
 	// in panels whose rows share columns: a load has the weights of a round of four where copies of
 	// lanes cost nothing beside multiply-adds, and where vectors of 64 bytes have two

@@ -146,7 +146,7 @@ func segmentCycles(s sgp.Segment, kb, k, t int, m Core) float64 {
 	perVec := 3 / m.Load
 	switch {
 	case s.Kind == sgp.Dense:
-		cycles = panels * float64(k) * max(mr*nv/m.FMA, (nv+mr)/m.Load, (mr*nv+nv+mr+4)/m.Issue, m.Latency/4)
+		cycles = panels * float64(k) * max(mr*nv/m.FMA, (nv+mr)/m.Load, (mr*nv+nv+mr+4)/m.Issue, m.Latency)
 	case s.MR == 1 || s.Kind == sgp.Step:
 		cycles = runCycles(s, m.tileCost(kb*t*4), nv, m)
 		turn, perVec = 10*mr, 5/m.Load
@@ -168,8 +168,10 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 	}
 	sums := make([]sum, s.MR+1) // by the weights of an entry
 	perPanel := s.Kind.Runs(s.MR)
+	some := make([]float64, perPanel) // panels with entries in each run
 	for i, n := range s.Runs {
 		if n > 0 {
+			some[i%perPanel]++
 			columns, weights := s.Kind.Entry(s.MR, i%perPanel)
 			r := &sums[weights]
 			if r.runs == 0 {
@@ -182,6 +184,11 @@ func runCycles(s sgp.Segment, tile tileCost, nv float64, m Core) float64 {
 		}
 	}
 	cycles := float64(len(s.Runs))
+	if s.Kind != sgp.Step && s.MR > 1 {
+		for _, n := range some {
+			cycles += m.lists.empty * min(n, float64(len(s.Runs)/perPanel)-n)
+		}
+	}
 	for weights, r := range sums {
 		if r.runs == 0 {
 			continue
@@ -290,7 +297,16 @@ func estimateLanes(c Config, v sgp.Variant, p Problem, batch int, m Core) float6
 		}
 		compute += slabs * (steps*perStep + turn)
 	}
-	return max(compute, m.stream(size, size))
+	read := m.stream(size, size)
+	if batch == 1 && c.S == slabRows && size > m.l2Size*3/4 {
+		switch c.Op {
+		case runtime.LanesDense:
+			read *= m.streams
+		case runtime.LanesNM: // indices come in as many
+			read *= m.streams + 0.1
+		}
+	}
+	return max(compute, read)
 }
 
 func estimateDeltaTile(v sgp.Variant, p Problem, batch int, m Core) float64 {

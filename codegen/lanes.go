@@ -54,17 +54,17 @@ func (s stream) of(j, disp int) asm.Mem {
 	return asm.Mem{Base: s.at, Index: s.stride, Scale: j, Disp: disp}
 }
 
-// inStep is how many slabs of some vectors each a kernel walks at once. With one token, one
-// stream leaves most of the memory's bandwidth unused: hardware fetches ahead in each
-// stream by itself, and stops at the end of each page. With several, slabs share what is
-// loaded of a token.
+// inStep is how many slabs of some vectors each a kernel walks at once. With one token, there
+// are machines where one stream leaves much of the memory's bandwidth unused: hardware fetches
+// ahead in each stream by itself, and stops at the end of each page. With several, slabs share
+// what is loaded of a token.
 func inStep(k runtime.KernelKey, mc asm.Machine, vectors int) int {
 	// Each slab has its accumulators and its indices in registers, all share a table.
 	fits := func(g int) bool {
 		return 2*g*vectors+tables(k, mc) < mc.Regs*3/4
 	}
 	switch {
-	case k.Op != runtime.LanesDense && k.Op != runtime.LanesNM:
+	case k.Op != runtime.LanesDense && k.Op != runtime.LanesNM, k.S > slabRows:
 		return 1
 	case sharesTokens(k, mc, vectors):
 		g := 4

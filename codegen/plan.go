@@ -59,12 +59,27 @@ const (
 	lanesTo   = 16 // above, a feature-major batch would be transposed for nothing
 )
 
+// Rows of a slab of LanesDense and LanesNM. For a token alone there are slabs with chains of
+// multiply-adds enough for themselves, so that weights are one stream: narrower ones go in
+// step, in a stream each, and where streams begin the memory may be waited for.
+const (
+	slabRows  = 16
+	tokenRows = 32
+)
+
 // Candidates are the configurations among which the planner chooses: dense
 // first, then every form that the levels allow. They follow from the spec alone.
 func Candidates(p Problem) []Config {
 	s := structureOf(p.Levels)
 	var cs []Config
 	lanes := p.TokenMajor || p.BatchMin <= lanesTo
+	var slabs []int // of LanesDense and LanesNM
+	if lanes && p.BatchMin == 1 {
+		slabs = append(slabs, tokenRows)
+	}
+	if lanes {
+		slabs = append(slabs, slabRows)
+	}
 	panels := p.BatchMax >= panelFrom
 	small := p.BatchMin <= lanesTo
 	compact := []bool{false}
@@ -72,8 +87,8 @@ func Candidates(p Problem) []Config {
 		compact = []bool{false, true}
 	}
 	for _, co := range compact {
-		if lanes {
-			cs = append(cs, Config{Op: runtime.LanesDense, S: 16, Compact: co})
+		for _, slab := range slabs {
+			cs = append(cs, Config{Op: runtime.LanesDense, S: slab, Compact: co})
 		}
 		if panels {
 			cs = append(cs, Config{Op: runtime.PanelDense, MR: 6, KB: 256, Compact: co},
@@ -83,8 +98,10 @@ func Candidates(p Problem) []Config {
 	if !s.listed {
 		return cs
 	}
-	if s.m > 0 && s.m <= 32 && powerOfTwo(s.m) && lanes {
-		cs = append(cs, Config{Op: runtime.LanesNM, S: 16, N: s.n, M: s.m})
+	if s.m > 0 && s.m <= 32 && powerOfTwo(s.m) {
+		for _, slab := range slabs {
+			cs = append(cs, Config{Op: runtime.LanesNM, S: slab, N: s.n, M: s.m})
+		}
 	}
 	for _, r := range []int{8, 4} {
 		if s.blockRows%r == 0 && s.blockRows > 0 && panels {
@@ -359,6 +376,22 @@ func (all *Forms) Plan(p Problem, core Core, only func(Config) bool, tuned Tuned
 		if stay <= change*worthPacking && (pick[i] == pick[i-1] || pays(pick[i-1], i)) {
 			pick[i] = pick[i-1]
 		}
+	}
+	// So does it share one with the batches behind it.
+	for last := len(bs) - 2; last >= 0; last-- {
+		first, next := last, pick[last+1]
+		for first > 0 && pick[first-1] == pick[last] {
+			first--
+		}
+		shares := true
+		for i := first; i <= last; i++ {
+			shares = shares && !isMeasured[i] && forms[next].t[i] <= forms[pick[i]].t[i]*worthPacking &&
+				(pays(next, i) || forms[next].c.dense() && forms[next].t[i] <= base[i])
+		}
+		for i := first; i <= last && shares; i++ {
+			pick[i] = next
+		}
+		last = first
 	}
 	var vs []sgp.Variant
 	low := p.BatchMin

@@ -146,8 +146,9 @@ func Probes(isa runtime.ISA, l2, llc int) []Probe {
 		shape{sign: 1, out: 32, in: 192, keep: kept(80)}, shape{sign: -1, out: 32, in: 192, keep: kept(16)})
 	// Bandwidths.
 	add("l2", dense, true, 1, bytes, inverse, shape{sign: 1, out: half, in: 256})
-	add("l3", dense, true, 1, bytes, inverse, shape{sign: 1, out: eighth, in: 1024})
-	add("memory", dense, true, 1, bytes, inverse, shape{sign: 1, out: eighth, in: 1024, cold: true})
+	stream := Config{Op: runtime.LanesDense, S: tokenRows}
+	add("l3", stream, true, 1, bytes, inverse, shape{sign: 1, out: eighth, in: 1024})
+	add("memory", stream, true, 1, bytes, inverse, shape{sign: 1, out: eighth, in: 1024, cold: true})
 	return ps
 }
 

@@ -181,6 +181,15 @@ func (d *linear) strides(batch int) (row, column int) {
 // fillConstant writes the constant rows of batch columns first..first+n.
 func (d *linear) fillConstant(y []float32, batch, first, n int) {
 	row, column := d.strides(batch)
+	if row == 1 { // token by token: a column's outputs share lines
+		for t := range n {
+			out := y[(first+t)*column:]
+			for i, r := range d.constRows {
+				out[r] = d.constants[i]
+			}
+		}
+		return
+	}
 	for i, r := range d.constRows {
 		at := int(r)*row + first*column
 		for range n {

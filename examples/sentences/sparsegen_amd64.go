@@ -514,6 +514,16 @@ func lanesDense_f32_s16_b8_avx512(y *float32, ldy uintptr, x *float32, ldx uintp
 //go:noescape
 func lanesDense_f32_s16_b12_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
+// lanesDense_f32_s32_b1_avx2 computes runtime.LanesFunc for lanesDense S=32 NB=1.
+//
+//go:noescape
+func lanesDense_f32_s32_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
+// lanesDense_f32_s32_b1_avx512 computes runtime.LanesFunc for lanesDense S=32 NB=1.
+//
+//go:noescape
+func lanesDense_f32_s32_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
 // lanesNM_f32_s16_b1_n2m4_avx2 computes runtime.LanesFunc for lanesNM S=16 NB=1 N=2 M=4.
 //
 //go:noescape
@@ -548,6 +558,16 @@ func lanesNM_f32_s16_b4_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uin
 //
 //go:noescape
 func lanesNM_f32_s16_b8_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
+// lanesNM_f32_s32_b1_n2m4_avx2 computes runtime.LanesFunc for lanesNM S=32 NB=1 N=2 M=4.
+//
+//go:noescape
+func lanesNM_f32_s32_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
+// lanesNM_f32_s32_b1_n2m4_avx512 computes runtime.LanesFunc for lanesNM S=32 NB=1 N=2 M=4.
+//
+//go:noescape
+func lanesNM_f32_s32_b1_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
 // lanesMask_f32_s32_b1_avx2 computes runtime.LanesFunc for lanesMask S=32 NB=1.
 //

@@ -28805,6 +28805,92 @@ end1:
 	VZEROUPPER
 	RET
 
+// func lanesDense_f32_s32_b1_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, FMA3
+TEXT ·lanesDense_f32_s32_b1_avx2(SB), NOSPLIT, $0-88
+	MOVQ n+80(FP), AX
+	MOVQ y+0(FP), CX
+	MOVQ w+32(FP), DX
+
+slab2:
+	MOVQ    bias+64(FP), BX
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	ADDQ    $+128, BX
+	MOVQ    BX, bias+64(FP)
+	MOVQ    x+16(FP), BX
+	MOVQ    k+56(FP), SI
+
+k3:
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  (DX), Y4, Y0
+	VFMADD231PS  32(DX), Y4, Y1
+	VFMADD231PS  64(DX), Y4, Y2
+	VFMADD231PS  96(DX), Y4, Y3
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          k3
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (CX)
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(CX)
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 64(CX)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 96(CX)
+	ADDQ         $+128, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
+// func lanesDense_f32_s32_b1_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·lanesDense_f32_s32_b1_avx512(SB), NOSPLIT, $0-88
+	MOVQ n+80(FP), AX
+	MOVQ y+0(FP), CX
+	MOVQ w+32(FP), DX
+
+slab2:
+	MOVQ    bias+64(FP), BX
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	ADDQ    $+128, BX
+	MOVQ    BX, bias+64(FP)
+	MOVQ    x+16(FP), BX
+	MOVQ    k+56(FP), SI
+
+k3:
+	VBROADCASTSS (BX), Z2
+	VFMADD231PS  (DX), Z2, Z0
+	VFMADD231PS  64(DX), Z2, Z1
+	ADDQ         $+128, DX
+	ADDQ         $+4, BX
+	DECQ         SI
+	JNZ          k3
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (CX)
+	VMAXPS       Z1, Z2, Z1
+	VMINPS       Z1, Z3, Z1
+	VMOVUPS      Z1, 64(CX)
+	ADDQ         $+128, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
 // func lanesNM_f32_s16_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·lanesNM_f32_s16_b1_n2m4_avx2(SB), NOSPLIT, $0-88
@@ -33731,6 +33817,486 @@ end10:
 	ADDQ         $+64, CX
 
 end1:
+	VZEROUPPER
+	RET
+
+// func lanesNM_f32_s32_b1_n2m4_avx2(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·lanesNM_f32_s32_b1_n2m4_avx2(SB), NOSPLIT, $0-88
+	MOVQ n+80(FP), AX
+	MOVQ y+0(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
+
+slab2:
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	ADDQ    $+128, SI
+	MOVQ    SI, bias+64(FP)
+	MOVQ    x+16(FP), SI
+	MOVQ    k+56(FP), DI
+	SHRQ    $0x02, DI
+
+word3:
+	CMPQ           DI, $+7
+	JLE            rest4
+	VMOVUPS        (BX), Y4
+	VMOVUPS        32(BX), Y5
+	VMOVUPS        64(BX), Y6
+	VMOVUPS        96(BX), Y7
+	ADDQ           $+128, BX
+	VBROADCASTF128 (SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    128(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    160(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    192(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    224(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    256(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    288(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    320(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    352(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 16(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    384(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    416(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    448(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    480(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    512(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    544(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    576(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    608(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 32(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    640(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    672(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    704(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    736(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    768(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    800(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    832(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    864(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 48(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    896(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    928(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    960(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    992(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1024(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1056(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1088(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1120(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 64(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1152(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1184(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1216(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1248(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1280(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1312(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1344(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1376(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 80(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1408(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1440(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1472(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1504(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1536(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1568(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1600(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1632(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 96(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1664(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1696(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1728(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1760(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    1792(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    1824(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    1856(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    1888(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 112(SI), Y8
+	VPERMILPS      Y4, Y8, Y4
+	VFMADD231PS    1920(DX), Y4, Y0
+	VPERMILPS      Y5, Y8, Y4
+	VFMADD231PS    1952(DX), Y4, Y1
+	VPERMILPS      Y6, Y8, Y4
+	VFMADD231PS    1984(DX), Y4, Y2
+	VPERMILPS      Y7, Y8, Y4
+	VFMADD231PS    2016(DX), Y4, Y3
+	ADDQ           $+128, SI
+	ADDQ           $+2048, DX
+	ADDQ           $-8, DI
+	JMP            word3
+
+rest4:
+	TESTQ   DI, DI
+	JZ      end5
+	VMOVUPS (BX), Y4
+	VMOVUPS 32(BX), Y5
+	VMOVUPS 64(BX), Y6
+	VMOVUPS 96(BX), Y7
+	ADDQ    $+128, BX
+
+group6:
+	VBROADCASTF128 (SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    (DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    32(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    64(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    96(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	VBROADCASTF128 (SI), Y8
+	VPERMILPS      Y4, Y8, Y9
+	VFMADD231PS    128(DX), Y9, Y0
+	VPERMILPS      Y5, Y8, Y9
+	VFMADD231PS    160(DX), Y9, Y1
+	VPERMILPS      Y6, Y8, Y9
+	VFMADD231PS    192(DX), Y9, Y2
+	VPERMILPS      Y7, Y8, Y8
+	VFMADD231PS    224(DX), Y8, Y3
+	VPSRLD         $0x02, Y4, Y4
+	VPSRLD         $0x02, Y5, Y5
+	VPSRLD         $0x02, Y6, Y6
+	VPSRLD         $0x02, Y7, Y7
+	ADDQ           $+16, SI
+	ADDQ           $+256, DX
+	DECQ           DI
+	JNZ            group6
+
+end5:
+	VBROADCASTSS lo+72(FP), Y4
+	VBROADCASTSS hi+76(FP), Y5
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (CX)
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, 32(CX)
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, 64(CX)
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, 96(CX)
+	ADDQ         $+128, CX
+	DECQ         AX
+	JNZ          slab2
+	VZEROUPPER
+	RET
+
+// func lanesNM_f32_s32_b1_n2m4_avx512(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·lanesNM_f32_s32_b1_n2m4_avx512(SB), NOSPLIT, $0-88
+	MOVQ n+80(FP), AX
+	MOVQ y+0(FP), CX
+	MOVQ w+32(FP), DX
+	MOVQ meta+40(FP), BX
+
+slab2:
+	MOVQ    bias+64(FP), SI
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	ADDQ    $+128, SI
+	MOVQ    SI, bias+64(FP)
+	MOVQ    x+16(FP), SI
+	MOVQ    k+56(FP), DI
+	SHRQ    $0x02, DI
+
+word3:
+	CMPQ            DI, $+7
+	JLE             rest4
+	VMOVUPS         (BX), Z2
+	VMOVUPS         64(BX), Z3
+	ADDQ            $+128, BX
+	VBROADCASTF32X4 (SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     (DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     64(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 (SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     128(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     192(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 16(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     256(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     320(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 16(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     384(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     448(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 32(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     512(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     576(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 32(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     640(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     704(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 48(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     768(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     832(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 48(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     896(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     960(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 64(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1024(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1088(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 64(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1152(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1216(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 80(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1280(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1344(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 80(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1408(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1472(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 96(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1536(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1600(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 96(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1664(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1728(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 112(SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     1792(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     1856(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 112(SI), Z4
+	VPERMILPS       Z2, Z4, Z2
+	VFMADD231PS     1920(DX), Z2, Z0
+	VPERMILPS       Z3, Z4, Z2
+	VFMADD231PS     1984(DX), Z2, Z1
+	ADDQ            $+128, SI
+	ADDQ            $+2048, DX
+	ADDQ            $-8, DI
+	JMP             word3
+
+rest4:
+	TESTQ   DI, DI
+	JZ      end5
+	VMOVUPS (BX), Z2
+	VMOVUPS 64(BX), Z3
+	ADDQ    $+128, BX
+
+group6:
+	VBROADCASTF32X4 (SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     (DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     64(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	VBROADCASTF32X4 (SI), Z4
+	VPERMILPS       Z2, Z4, Z5
+	VFMADD231PS     128(DX), Z5, Z0
+	VPERMILPS       Z3, Z4, Z4
+	VFMADD231PS     192(DX), Z4, Z1
+	VPSRLD          $0x02, Z2, Z2
+	VPSRLD          $0x02, Z3, Z3
+	ADDQ            $+16, SI
+	ADDQ            $+256, DX
+	DECQ            DI
+	JNZ             group6
+
+end5:
+	VBROADCASTSS lo+72(FP), Z2
+	VBROADCASTSS hi+76(FP), Z3
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMOVUPS      Z0, (CX)
+	VMAXPS       Z1, Z2, Z1
+	VMINPS       Z1, Z3, Z1
+	VMOVUPS      Z1, 64(CX)
+	ADDQ         $+128, CX
+	DECQ         AX
+	JNZ          slab2
 	VZEROUPPER
 	RET
 

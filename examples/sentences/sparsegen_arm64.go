@@ -204,6 +204,11 @@ func lanesDense_f32_s16_b4_neon(y *float32, ldy uintptr, x *float32, ldx uintptr
 //go:noescape
 func lanesDense_f32_s16_b6_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
+// lanesDense_f32_s32_b1_neon computes runtime.LanesFunc for lanesDense S=32 NB=1.
+//
+//go:noescape
+func lanesDense_f32_s32_b1_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
 // lanesNM_f32_s16_b1_n2m4_neon computes runtime.LanesFunc for lanesNM S=16 NB=1 N=2 M=4.
 //
 //go:noescape
@@ -218,6 +223,11 @@ func lanesNM_f32_s16_b2_n2m4_neon(y *float32, ldy uintptr, x *float32, ldx uintp
 //
 //go:noescape
 func lanesNM_f32_s16_b4_n2m4_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
+
+// lanesNM_f32_s32_b1_n2m4_neon computes runtime.LanesFunc for lanesNM S=32 NB=1 N=2 M=4.
+//
+//go:noescape
+func lanesNM_f32_s32_b1_n2m4_neon(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo float32, hi float32, n int)
 
 // lanesMask_f32_s32_b1_neon computes runtime.LanesFunc for lanesMask S=32 NB=1.
 //

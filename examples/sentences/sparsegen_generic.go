@@ -91,10 +91,12 @@ func genericKernels() []runtime.Kernel {
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 6}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b6_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 8}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b8_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 16, NB: 12}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s16_b12_go)},
+		{Key: runtime.KernelKey{Op: runtime.LanesDense, S: 32, NB: 1}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesDense_f32_s32_b1_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesNM, S: 16, NB: 1, N: 2, M: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesNM_f32_s16_b1_n2m4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesNM, S: 16, NB: 2, N: 2, M: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesNM_f32_s16_b2_n2m4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesNM, S: 16, NB: 4, N: 2, M: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesNM_f32_s16_b4_n2m4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesNM, S: 16, NB: 8, N: 2, M: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesNM_f32_s16_b8_n2m4_go)},
+		{Key: runtime.KernelKey{Op: runtime.LanesNM, S: 32, NB: 1, N: 2, M: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesNM_f32_s32_b1_n2m4_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 1}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b1_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 2}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b2_go)},
 		{Key: runtime.KernelKey{Op: runtime.LanesMask, S: 32, NB: 4}, ISA: runtime.Generic, Fn: runtime.LanesFunc(lanesMask_f32_s32_b4_go)},
@@ -4963,6 +4965,49 @@ func lanesDense_f32_s16_b12_go(y *float32, ldy uintptr, x *float32, ldx uintptr,
 	}
 }
 
+// lanesDense_f32_s32_b1_go computes n slabs of 32 output rows for
+// 1 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32], w is [n, k, 32]; meta and
+// cnt are not read.
+//
+// Each output is one chain of fused multiply-adds that starts at bias and takes
+// k ascending; then it is clamped.
+func lanesDense_f32_s32_b1_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
+	ws := unsafe.Slice(w, n*k*32)
+	var tokens [1][]float32
+	for b := range tokens {
+		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)
+	}
+	for j := range n {
+		var acc [1][32]float32
+		for b := range acc {
+			acc[b] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(bias), j*(32*4)))
+		}
+		for kk := range k {
+			wk := (*[32]float32)(ws)
+			ws = ws[32:]
+			for b := range acc {
+				a, xk := &acc[b], tokens[b][kk]
+				for l := range a {
+					a[l] = runtime.FMA32(wk[l], xk, a[l])
+				}
+			}
+		}
+		for b := range acc {
+			out := (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(b)*ldy+uintptr(j)*(32*4)))
+			for l, a := range &acc[b] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[l] = a
+			}
+		}
+	}
+}
+
 // lanesNM_f32_s16_b1_n2m4_go computes n slabs of 16 output rows for
 // 1 tokens of k inputs; the 16 lanes are output rows. Token b of x begins at
 // x + b*ldx, slab j of its outputs at y + b*ldy + j*16*4. bias is [n, 16]; cnt is not read.
@@ -5166,6 +5211,60 @@ func lanesNM_f32_s16_b8_n2m4_go(y *float32, ldy uintptr, x *float32, ldx uintptr
 		}
 		for b := range acc {
 			out := (*[16]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(b)*ldy+uintptr(j)*(16*4)))
+			for l, a := range &acc[b] {
+				if lo > a {
+					a = lo
+				}
+				if a > hi {
+					a = hi
+				}
+				out[l] = a
+			}
+		}
+	}
+}
+
+// lanesNM_f32_s32_b1_n2m4_go computes n slabs of 32 output rows for
+// 1 tokens of k inputs; the 32 lanes are output rows. Token b of x begins at
+// x + b*ldx, slab j of its outputs at y + b*ldy + j*32*4. bias is [n, 32]; cnt is not read.
+//
+// Of each group of 4 inputs a lane has 2: w is [n, k/4, 2, 32]. meta is uint32
+// [n, words, 32], a lane its own words, with 2-bit indices within the group.
+// A word holds 8 groups: index q of the e-th is at bit (e*2+q)*2.
+//
+// Each output is one chain of fused multiply-adds that starts at bias and takes
+// groups ascending, and the 2 of a group in stored order; then it is clamped.
+func lanesNM_f32_s32_b1_n2m4_go(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, meta *byte, cnt *uint32, k int, bias *float32, lo, hi float32, n int) {
+	groups := k / 4
+	words := (groups + 8 - 1) / 8 // per lane and slab
+	ws := unsafe.Slice(w, n*groups*(2*32))
+	indices := unsafe.Slice((*uint32)(unsafe.Pointer(meta)), n*words*32)
+	var tokens [1][]float32
+	for b := range tokens {
+		tokens[b] = unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(x), uintptr(b)*ldx)), k)
+	}
+	for j := range n {
+		slab := indices[j*words*32:][:words*32]
+		var acc [1][32]float32
+		for b := range acc {
+			acc[b] = *(*[32]float32)(unsafe.Add(unsafe.Pointer(bias), j*(32*4)))
+		}
+		for g := range groups {
+			for q := range 2 {
+				word := (*[32]uint32)(slab[g/8*32:])
+				shift := (g%8*2 + q) * 2
+				wk := (*[32]float32)(ws)
+				ws = ws[32:]
+				for b := range acc {
+					a, xg := &acc[b], tokens[b][g*4:][:4]
+					for l := range a {
+						a[l] = runtime.FMA32(wk[l], xg[word[l]>>shift&(4-1)], a[l])
+					}
+				}
+			}
+		}
+		for b := range acc {
+			out := (*[32]float32)(unsafe.Add(unsafe.Pointer(y), uintptr(b)*ldy+uintptr(j)*(32*4)))
 			for l, a := range &acc[b] {
 				if lo > a {
 					a = lo

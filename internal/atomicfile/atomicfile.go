@@ -72,6 +72,21 @@ func Bytes(data []byte) func(io.Writer) error {
 	}
 }
 
+// Sweep removes from a folder what processes left there that were killed before Commit or Discard.
+// The caller knows that no other process writes there.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if staged, _ := filepath.Match(".sparsegen-*.tmp", e.Name()); staged {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
+}
+
 // create makes a new file in path's folder, with the permissions of an ordinary
 // file (os.CreateTemp's would be the owner's alone).
 func create(path string) (*os.File, error) {

@@ -88,3 +88,17 @@ func TestStagedFilesAppearTogether(t *testing.T) {
 	require.Equal(t, []string{"a"}, names(t, dir))
 	requireContent(t, filepath.Join(dir, "a"), "A")
 }
+
+// TestKilledWritersLeaveNothing: a process that was killed between Stage and Commit leaves a file, which
+// Sweep removes, and nothing else.
+func TestKilledWritersLeaveNothing(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, WriteBytes(filepath.Join(dir, "a"), nil))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "b.tmp"), nil, 0o666))
+	_, err := Stage(filepath.Join(dir, "a"), Bytes([]byte("half")))
+	require.NoError(t, err)
+	require.Len(t, names(t, dir), 3)
+	require.NoError(t, Sweep(dir))
+	require.Equal(t, []string{"a", "b.tmp"}, names(t, dir))
+	require.NoError(t, Sweep(filepath.Join(dir, "none")))
+}
