@@ -14,6 +14,9 @@ const slabBytes = 256 << 10
 const (
 	inCache     = 2 << 20 / 4
 	callWeights = 768 << 10 / 4
+	// callCached is what one call for one token reads where nothing has to be decoded, at some
+	// 25 GB/s from a cache.
+	callCached = 1200 << 10 / 4
 )
 
 // lanesLinear is a linear op whose kernels have output rows as lanes. Slabs
@@ -43,6 +46,7 @@ type lanesLinear struct {
 	gathers  bool // x goes through scratch
 	scatters bool // y does too
 	single   singleCall
+	token    []float32 // of single, where it gathers
 
 	// Of the run at hand.
 	c    *control
@@ -169,6 +173,9 @@ func (d *lanesLinear) cutSlabs(f *sgp.Lanes, slabs int) {
 		d.stored += c
 	}
 	limit, step := callFMA/min(d.most(), d.maxBatch), slabsInStep
+	if limit == callFMA && (f.Kind == sgp.LanesDense || f.Kind == sgp.LanesNM) {
+		limit = callCached
+	}
 	if d.stored > inCache {
 		limit = min(limit, callWeights)
 	}
@@ -229,6 +236,9 @@ func (d *lanesLinear) reserve() {
 		tokens = max(tokens, d.maxBatch)
 	}
 	d.xSize = tokens * d.pitch()
+	if d.cols != nil {
+		d.token = alignedFloats(roundUp(d.k, 16))[:d.k]
+	}
 	slabs := 0
 	for _, chunks := range [][]slabChunk{d.once, d.again} {
 		for _, c := range chunks {
@@ -293,10 +303,12 @@ func (d *lanesLinear) prepare(batch int) runner {
 	tokens := d.calls[0].kernel.tokens
 	d.gathers = d.cols != nil || transposed || tokens > batch || !d.featureMajor && d.collide(tokens)
 	d.scatters = d.rows != nil || transposed
-	if len(d.chunks) == 1 && len(d.calls) == 1 && !d.gathers && d.direct(&d.chunks[0]) && d.act == nil && len(d.constRows) == 0 {
+	alone := batch == 1 && tokens == 1 && d.k > 0 // all there is to gather are the kept columns
+	if len(d.chunks) == 1 && len(d.calls) == 1 && (!d.gathers || alone) && d.direct(&d.chunks[0]) && d.act == nil && len(d.constRows) == 0 {
 		d.single = singleCall{
 			d.calls[0].kernel.f, uintptr(d.out) * 4, uintptr(d.in) * 4,
 			from(d.w, 0), from(d.meta, 0), from(d.cnt, 0), d.k, &d.bias[0], d.lo, d.hi, d.chunks[0].n,
+			d.cols, d.token,
 		}
 		return &d.single
 	}
@@ -364,6 +376,8 @@ type singleCall struct {
 	bias     *float32
 	lo, hi   float32
 	n        int
+	cols     []uint32  // what is kept of x, which is one token then, or nil
+	token    []float32 // place for that
 }
 
 func (s *singleCall) run(_ *control, x, _, y []float32, _ int) error {
@@ -372,6 +386,12 @@ func (s *singleCall) run(_ *control, x, _, y []float32, _ int) error {
 }
 
 func (s *singleCall) call(x, y []float32) {
+	if s.cols != nil {
+		for k, c := range s.cols {
+			s.token[k] = x[c]
+		}
+		x = s.token
+	}
 	s.f(&y[0], s.ldy, &x[0], s.ldx, s.w, s.meta, s.cnt, s.k, s.bias, s.lo, s.hi, s.n)
 }
 
