@@ -133,7 +133,7 @@ func TestSingleCall(t *testing.T) {
 		batch := 1 + rng.IntN(6)
 		x, y := randomFloats(rng, 16*batch), randomFloats(rng, 8*batch)
 		require.NoError(t, s.Run(t.Context(), [][]float32{x}, [][]float32{y}))
-		require.Equal(t, batch&(batch-1) == 0, s.single != nil, "a kernel takes 1, 2, 4 or 8 tokens")
+		require.Equal(t, batch&(batch-1) == 0, s.single.f != nil, "a kernel takes 1, 2, 4 or 8 tokens")
 		for b := range batch {
 			for i := range 8 {
 				want := float32(0)

@@ -71,8 +71,9 @@ type plan struct {
 	arena           []float32
 	sizes           sizes
 	batchMin        int
-	length, batch   int         // of the first input in the last run, and what it meant
-	single          *singleCall // the whole run at this batch, where it is one kernel call
+	length, batch   int        // of the first input in the last run, and what it meant
+	single          singleCall // the whole run at this batch, where it is one kernel call
+	singleOut       int        // the length of its output
 }
 
 type step struct {
@@ -194,7 +195,7 @@ func roundUp(n, to int) int { return (n + to - 1) / to * to }
 // fits reports whether the run is one kernel call, as the last one was, and the
 // arguments suit it: what check finds out too, but slower than such a call.
 func (p *plan) fits(in, out [][]float32) bool {
-	return p.single != nil && len(in) == 1 && len(out) == 1 && len(in[0]) == p.length && len(out[0]) == p.outputs[0].length && !overlap(out[0], in[0])
+	return p.single.f != nil && len(in) == 1 && len(out) == 1 && len(in[0]) == p.length && len(out[0]) == p.singleOut && !overlap(out[0], in[0])
 }
 
 // check checks a run's arguments and prepares the plan for their batch.
@@ -280,9 +281,11 @@ func (p *plan) setBatch(length int) error {
 	for i := range p.steps {
 		p.steps[i].now = p.steps[i].op.prepare(batch)
 	}
+	p.single = singleCall{}
 	if len(p.steps) == 1 && len(p.inputs) == 1 && len(p.outputs) == 1 {
-		if s := &p.steps[0]; s.x == p.inputs[0].value && s.out == p.outputs[0].value {
-			p.single, _ = s.now.(*singleCall)
+		s := &p.steps[0]
+		if call, ok := s.now.(*singleCall); ok && s.x == p.inputs[0].value && s.out == p.outputs[0].value {
+			p.single, p.singleOut = *call, p.outputs[0].length // here, not elsewhere in memory
 		}
 	}
 	return nil

@@ -211,7 +211,7 @@ func (s *Session) Run(ctx context.Context, in, out [][]float32) (err error) {
 	if s.runner != nil {
 		return s.runner.Run(ctx, s.batch, in, out)
 	}
-	if s.single != nil {
+	if s.single.f != nil {
 		s.single.call(in[0], out[0])
 		return nil
 	}

@@ -420,7 +420,7 @@ func TestTruncatedWhileMapped(t *testing.T) {
 			in, out := [][]float32{randomFloats(rng, d.in)}, [][]float32{make([]float32, d.out)}
 			if threads == 1 {
 				require.NoError(t, s.Run(context.Background(), in, out))
-				require.Equal(t, d.out == 8, s.single != nil)
+				require.Equal(t, d.out == 8, s.single.f != nil)
 				require.NoError(t, os.Truncate(m.path, 8192))
 			}
 			for range 2 {
