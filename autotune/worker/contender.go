@@ -23,6 +23,7 @@ type contender struct {
 	isa     runtime.ISA
 	batch   int
 	between [][]byte // see shift
+	small   place
 
 	models   []*runtime.Model
 	sessions []*runtime.Session
@@ -156,14 +157,46 @@ func (c *contender) shift() {
 	c.between = append(c.between, pages)
 }
 
+// place is memory for copies of small files: in large pages, as small layers lie in the file of a
+// model that is large enough for such.
+type place struct {
+	left []byte
+	free []func() error
+}
+
+// room is n bytes from the beginning of a page on, some pages behind what was taken before.
+func (p *place) room(n int) []byte {
+	const page, most = 4096, 32 // see shift
+	skip := page * rand.IntN(most)
+	if len(p.left) < skip+n {
+		memory, free, err := sgp.HugePages(int64(max(2<<20, skip+n)))
+		if err != nil { // the system has none
+			memory = make([]byte, skip+n+page)
+			memory = memory[-uintptr(unsafe.Pointer(unsafe.SliceData(memory)))%page:]
+		} else {
+			p.free = append(p.free, free)
+		}
+		p.left = memory
+	}
+	room := p.left[skip:][:n:n]
+	p.left = p.left[min(len(p.left), (skip+n+page-1)/page*page):]
+	return room
+}
+
+// close ends what room gave.
+func (p *place) close() {
+	for _, free := range p.free {
+		_ = free() // nobody uses it any more
+	}
+	*p = place{}
+}
+
 // add opens a further copy of the weights.
 func (c *contender) add() error {
 	c.shift()
 	room := c.packed
 	if !sgp.Copies(int64(len(room))) {
-		const page = 4096 // as a file is mapped
-		room = make([]byte, len(c.packed)+page)
-		room = room[-uintptr(unsafe.Pointer(unsafe.SliceData(room)))%page:][:len(c.packed)]
+		room = c.small.room(len(c.packed))
 		copy(room, c.packed)
 	}
 	m, err := runtime.OpenBytes(c.path, room, c.kernels)
@@ -280,4 +313,5 @@ func (c *contender) close() {
 	for _, m := range c.models {
 		_ = m.Close() // no session runs
 	}
+	c.small.close()
 }

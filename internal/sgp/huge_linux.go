@@ -28,6 +28,10 @@ func newHugePages(n int64) (h hugePages, err error) {
 	if !Copies(n) {
 		return h, errSmallPages
 	}
+	return mapHuge(n)
+}
+
+func mapHuge(n int64) (h hugePages, err error) {
 	size := (int(n) + hugePage - 1) / hugePage * hugePage
 	if h.all, err = syscall.Mmap(-1, 0, size+hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON); err != nil {
 		return h, err
@@ -42,6 +46,13 @@ func newHugePages(n int64) (h hugePages, err error) {
 func Copies(n int64) bool {
 	var info syscall.Sysinfo_t
 	return n >= hugePage/2 && syscall.Sysinfo(&info) == nil && uint64(n) <= uint64(info.Totalram)*uint64(info.Unit)/4
+}
+
+// HugePages is n bytes of memory in large pages, as far as the system gives such, and what ends it: for
+// several small packed files in a row, as layers lie in a larger one that Parse copies.
+func HugePages(n int64) (memory []byte, free func() error, err error) {
+	h, err := mapHuge(n)
+	return h.bytes, h.free, err
 }
 
 // protect makes the memory read-only.

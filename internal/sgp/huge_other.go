@@ -15,3 +15,8 @@ func (hugePages) free() error { return nil }
 
 // Copies reports whether Parse of n bytes makes a copy of its own.
 func Copies(int64) bool { return false }
+
+// HugePages is memory in large pages.
+func HugePages(int64) (memory []byte, free func() error, err error) {
+	return nil, nil, errors.ErrUnsupported
+}
