@@ -45,7 +45,16 @@ func (r *Race) Again() bool {
 	case r.Sittings() == 1:
 		return v.Fastest != r.fallback || len(r.finalists()) > 1
 	}
-	return len(r.sittings()) < 2 || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
+	return len(r.sittings()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
+}
+
+// enough is how many sittings that count decide: a gain that matters, and that a sitting may be
+// mistaken by, takes one more.
+func (r *Race) enough(v Verdict) int {
+	if v.Gain < leastGain/2 || v.Gain > contested {
+		return 2
+	}
+	return 3
 }
 
 // agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three

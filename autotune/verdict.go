@@ -68,7 +68,8 @@ func (r *Race) Verdict() Verdict {
 	if v.Fastest == r.fallback || len(sittings) == 0 {
 		return v
 	}
-	for range len(sittings) / 3 {
+	count := len(sittings)
+	for range count / 3 {
 		sittings = withoutOdd(sittings)
 	}
 	v.Gain = 1 - median(slices.Concat(sittings...))
@@ -85,7 +86,7 @@ func (r *Race) Verdict() Verdict {
 		denied = denied || median(ratios) >= 1+contradicts*v.Gain
 	}
 	v.P = signTest(wins, n)
-	if v.P < significance && v.gains() && !denied && !v.Refused && len(sittings) > 1 {
+	if v.P < significance && v.gains() && !denied && !v.Refused && count >= r.enough(v) {
 		v.Winner = v.Fastest
 	}
 	return v
