@@ -48,13 +48,16 @@ func (r *Race) Again() bool {
 	return len(r.sittings()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
 }
 
-// enough is how many sittings that count decide: a gain that matters, and that a sitting may be
-// mistaken by, takes one more.
+// enough is how many sittings that count decide: the less a gain is beside what sittings may be mistaken
+// by, the more, unless it is too small to matter.
 func (r *Race) enough(v Verdict) int {
-	if v.Gain < leastGain/2 || v.Gain > contested {
+	switch {
+	case v.Gain < leastGain/2 || v.Gain > contested:
 		return 2
+	case v.Gain > contested/2:
+		return 3
 	}
-	return 3
+	return 5
 }
 
 // agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three
