@@ -177,3 +177,27 @@ func TestConcurrentSingleCall(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestSingleCallOfKeptColumns: one token of kept columns is one kernel call, which reads those
+// columns of x and no others.
+func TestSingleCallOfKeptColumns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	d, cols := randomDense(rng, 8, 16, 1), []uint32{1, 4, 5, 11, 15}
+	lin := &sgp.Linear{Out: 8, In: 16, Variants: []sgp.Variant{{BatchMin: 1, BatchMax: 8, Lanes: packLanes(d, sgp.LanesDense, 8, 0, 0, nil, cols)}}}
+	for _, featureMajor := range []bool{false, true} {
+		s, err := openModel(t, linearLayer(lin, featureMajor, 8)).NewSession("l")
+		require.NoError(t, err)
+		for range 3 { // the call that prepares, and those that find it ready
+			x, y := randomFloats(rng, 16), randomFloats(rng, 8)
+			require.NoError(t, s.Run(t.Context(), [][]float32{x}, [][]float32{y}))
+			require.True(t, s.single.f != nil)
+			for i := range 8 {
+				want := float32(0)
+				for _, k := range cols {
+					want = FMA32(d.at(i, int(k)), x[k], want)
+				}
+				require.Equal(t, want, y[i])
+			}
+		}
+	}
+}
