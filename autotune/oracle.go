@@ -20,8 +20,8 @@ import (
 // the fastest, are measured as often again, alone: whoever is the fastest of many, or beaten
 // by few percent, may only have been so in rounds that many others shared.
 const (
-	oracleRounds = 152
-	oracleTrial  = 30
+	oracleRounds = 154
+	oracleTrial  = 16 // within the first sitting
 	oracleFar    = 1.5
 	oracleNear   = 1.02
 	oracleFinal  = 6 // near the fastest

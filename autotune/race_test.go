@@ -94,7 +94,7 @@ func TestPlayoffsEnd(t *testing.T) {
 		winner   int
 	}{
 		{[]float64{5e7, 3e7}, 0.01, first + leastLong, 2, 1},
-		{[]float64{100, 90, 95}, 0, first + leastPlayoff, 2, 1},
+		{[]float64{100, 90, 95}, 0, first + 2*leastPlayoff, 3, 1},
 		{[]float64{100, 99.7}, 0, first + leastPlayoff, 2, 0},
 		{[]float64{100, 102}, 0, first + leastPlayoff, 2, 0},
 		{[]float64{100, 106}, 0, first, 1, 0},
@@ -198,7 +198,7 @@ func TestNoiseRefuses(t *testing.T) {
 	require.Equal(t, 1, v.Winner)
 	require.InDelta(t, 0.01, v.Noise, 1e-12)
 	require.InDelta(t, 1-50/math.Sqrt(100*101), v.Gain, 1e-12)
-	require.InDelta(t, math.Pow(2, -(4+leastPlayoff)), v.P, 1e-12) // the first two rounds do not count
+	require.InDelta(t, math.Pow(2, -leastPlayoff), v.P, 1e-12) // eliminations do not count
 	require.False(t, v.Noisy || v.Refused)
 	require.True(t, verdict(103).Noisy)
 	require.False(t, verdict(103).Refused)

@@ -9,7 +9,7 @@ import (
 // favours some kernels for tenths of seconds to seconds. So a race has sittings that lie apart in
 // time: the eliminations, and then play-offs of those who may be the fastest, until these agree.
 const (
-	mostSittings = 6
+	mostSittings = 7
 	// mostRefused is how many a race has that noise leaves without a conclusion.
 	mostRefused = 4
 	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
@@ -27,6 +27,8 @@ const (
 	// not agree with it.
 	contested = 0.05
 	mostAgain = 6
+	// decisive is a gain that no moment feigns.
+	decisive = 0.25
 )
 
 // Sittings is the number of those that are over or have begun.
@@ -45,14 +47,17 @@ func (r *Race) Again() bool {
 	case r.Sittings() == 1:
 		return v.Fastest != r.fallback || len(r.finalists()) > 1
 	}
-	return len(r.sittings()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
+	return len(r.playoffs()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
 }
 
-// enough is how many sittings that count decide: the less a gain is beside what sittings may be mistaken
-// by, the more, unless it is too small to matter.
+// enough is how many play-offs that count decide: the less a gain is beside what they may be mistaken
+// by, the more, unless it is too small to matter. Eliminations are no vote: their rounds are few, and what
+// is slow until the caches know it has not had the time.
 func (r *Race) enough(v Verdict) int {
 	switch {
-	case v.Gain < leastGain/2 || v.Gain > contested:
+	case v.Gain < leastGain/2 || v.Gain > decisive:
+		return 1
+	case v.Gain > contested:
 		return 2
 	case v.Gain > contested/2:
 		return 3
@@ -63,7 +68,7 @@ func (r *Race) enough(v Verdict) int {
 // agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three
 // and more.
 func (r *Race) agrees(winner int) bool {
-	sittings, odd := r.sittings(), 0
+	sittings, odd := r.every(), 0
 	for _, rounds := range sittings {
 		scores := r.scoresIn([][]int{rounds})
 		for _, s := range scores {
@@ -146,9 +151,23 @@ func (r *Race) finalists() (es []int) {
 	return es
 }
 
-// sittings are the rounds that count, of each sitting that does, or of the present one if none
-// does.
+// sittings are the rounds that decide: those of the play-offs, or, before one counts, of the
+// eliminations.
 func (r *Race) sittings() [][]int {
+	if playoffs := r.playoffs(); len(playoffs) > 0 {
+		return playoffs
+	}
+	return r.every()
+}
+
+// playoffs are the rounds that count, of each play-off that does.
+func (r *Race) playoffs() [][]int {
+	return slices.DeleteFunc(r.every(), func(rounds []int) bool { return len(r.begun) == 1 || rounds[0] < r.begun[1] })
+}
+
+// every is the rounds that count, of each sitting that does, or of the present one if none
+// does.
+func (r *Race) every() [][]int {
 	all := slices.Clone(r.behind)
 	if rounds := r.counting(); len(rounds) > 0 && (len(all) == 0 || r.counts(rounds)) {
 		all = append(all, rounds)

@@ -53,7 +53,7 @@ func (r *Race) against(e int, rounds []int) (ratios []float64) {
 // contradicts is what share of the whole race's gain a sitting has to see as a loss, so that it denies the gain.
 const contradicts = 1. / 8
 
-// Verdict judges the race as it stands: by the rounds of two sittings and more, none of which may deny
+// Verdict judges the race as it stands: by the rounds of two play-offs and more, none of which may deny
 // that the fastest gains. Of each three, the one that differs most from the middle does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
@@ -68,8 +68,7 @@ func (r *Race) Verdict() Verdict {
 	if v.Fastest == r.fallback || len(sittings) == 0 {
 		return v
 	}
-	count := len(sittings)
-	for range count / 3 {
+	for range len(sittings) / 3 {
 		sittings = withoutOdd(sittings)
 	}
 	v.Gain = 1 - median(slices.Concat(sittings...))
@@ -86,7 +85,7 @@ func (r *Race) Verdict() Verdict {
 		denied = denied || median(ratios) >= 1+contradicts*v.Gain
 	}
 	v.P = signTest(wins, n)
-	if v.P < significance && v.gains() && !denied && !v.Refused && count >= r.enough(v) {
+	if v.P < significance && v.gains() && !denied && !v.Refused && len(r.playoffs()) >= r.enough(v) {
 		v.Winner = v.Fastest
 	}
 	return v

@@ -138,10 +138,23 @@ func (d *linear) biasOf(row int) float32 {
 	return d.bias[row]
 }
 
+// zeros is what kernels read where a layer has no bias: the same lines for all layers, so that
+// caches have them when a layer's turn comes. Nobody writes it.
+var zeros [1 << 14]float32
+
 // slabBias is the bias in the order of a lanes form's lanes, and which output
-// rows it covers.
+// rows it covers. Where it can be it is not a copy.
 func (d *linear) slabBias(f *sgp.Lanes, slabs int) (bias []float32, covered []bool) {
-	bias, covered = make([]float32, slabs*f.S), make([]bool, d.out)
+	covered = make([]bool, d.out)
+	n, copied := slabs*f.S, false
+	switch {
+	case d.bias == nil && n <= len(zeros):
+		bias = zeros[:n]
+	case d.bias != nil && f.Rows == nil && n == d.out:
+		bias = d.bias
+	default:
+		bias, copied = make([]float32, n), true
+	}
 	for i := range bias {
 		row := i
 		if f.Rows != nil && i < len(f.Rows) {
@@ -149,7 +162,10 @@ func (d *linear) slabBias(f *sgp.Lanes, slabs int) (bias []float32, covered []bo
 		} else if f.Rows != nil || i >= d.out {
 			break
 		}
-		bias[i], covered[row] = d.biasOf(row), true
+		covered[row] = true
+		if copied {
+			bias[i] = d.biasOf(row)
+		}
 	}
 	return bias, covered
 }

@@ -473,3 +473,40 @@ func transposed(m []float32, rows, cols int) []float32 {
 	}
 	return out
 }
+
+// TestBiasIsReadWhereItIs: slabs in the order of the output read the file's bias, those without one the
+// zeros of all layers; only where lanes are in another order, or beyond the last row, there is a copy.
+func TestBiasIsReadWhereItIs(t *testing.T) {
+	bias := []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+	for _, c := range []struct {
+		name  string
+		bias  []float32
+		rows  []uint32
+		out   int
+		place *float32 // nil: a copy
+		want  []float32
+	}{
+		{"in order", bias, nil, 16, &bias[0], bias},
+		{"none", nil, nil, 16, &zeros[0], make([]float32, 16)},
+		{"none, padded", nil, nil, 13, &zeros[0], make([]float32, 16)},
+		{"padded", bias[:13], nil, 13, nil, append(slices.Clone(bias[:13]), 0, 0, 0)},
+		{"other rows", bias, []uint32{3, 1, 0, 2, 4, 5, 6, 7}, 16, nil, []float32{4, 2, 1, 3, 5, 6, 7, 8}},
+		{"none, of more rows than there are zeros", nil, nil, len(zeros) + 8, nil, make([]float32, len(zeros)+8)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := &linear{out: c.out, bias: c.bias}
+			f := &sgp.Lanes{S: 8, Rows: c.rows}
+			got, covered := d.slabBias(f, f.Slabs(c.out))
+			require.Equal(t, c.want, got)
+			if c.place != nil {
+				require.Same(t, c.place, &got[0])
+			} else if c.bias != nil {
+				require.NotSame(t, &c.bias[0], &got[0])
+			}
+			for r, is := range covered {
+				require.Equal(t, c.rows == nil || slices.Contains(c.rows, uint32(r)), is)
+			}
+		})
+	}
+	require.Zero(t, zeros)
+}

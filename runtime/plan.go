@@ -61,8 +61,12 @@ type runner interface {
 	run(c *control, x, y, out []float32, batch int) error
 }
 
-// plan is a layer bound to kernels and sizes.
+// plan is a layer bound to kernels and sizes. What a run of one kernel call reads comes first:
+// such runs are so short that lines of memory count.
 type plan struct {
+	single          singleCall // the whole run at this batch, where it is one kernel call
+	singleOut       int        // the length of its output
+	length, batch   int        // of the first input in the last run, and what it meant
 	steps           []step
 	values          [][]float32 // of the run at hand; none of a single call
 	inputs, outputs []port
@@ -71,9 +75,6 @@ type plan struct {
 	arena           []float32
 	sizes           sizes
 	batchMin        int
-	length, batch   int        // of the first input in the last run, and what it meant
-	single          singleCall // the whole run at this batch, where it is one kernel call
-	singleOut       int        // the length of its output
 }
 
 type step struct {

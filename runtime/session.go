@@ -14,13 +14,12 @@ import (
 // this takes; kernels are bound when it is made. One goroutine may use it at a
 // time: a second one gets ErrBusy.
 type Session struct {
-	model *Model
-	layer string
-	state atomic.Uint32
-
+	model  *Model
+	state  atomic.Uint32
+	runner Runner // of a layer on a GPU, in place of the plan's steps
 	plan
 	control control
-	runner  Runner // of a layer on a GPU, in place of the plan's steps
+	layer   string
 }
 
 const (

@@ -15,6 +15,7 @@ const (
 	decodeFill    = 66   // bytes that a block takes a cycle
 	decodeBoth    = 80   // and two on a multiprocessor together
 	decodeWeights = 36   // bytes that a block takes from memory
+	decodeL2      = 8500 // bytes that all multiprocessors take from L2
 	decodeLatency = 2400 // from the request of a stage to its arrival under load
 	decodeStart   = 2000 // first bytes and last results, if the launch overlaps its predecessor
 	decodeSerial  = 3000 // more, if it does not
@@ -98,10 +99,13 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 	stage := float64(c.stageBytes())
 	fill := stage / min(decodeFill, decodeBoth/float64(together))
 	later := max(fill, decodeLatency/float64(c.Stages-1))
+	if rounds > 1 && p.Tokens > c.TileN { // blocks of the same weights no longer meet
+		later = max(later, stage/decodeWeights)
+	}
 	g := GEMM{TileN: max(64, c.TileN)}.tile()
-	wgmmas, wgmma := c.consumers()*c.Blocks*gemmStage/32*together, g.dense
+	wgmmas, wgmma := c.consumers()*c.Blocks*gemmStage/32*together, g.denseWGMMA
 	if c.Form == gpu.NM24 {
-		wgmmas, wgmma = wgmmas/2, g.sparse
+		wgmmas, wgmma = wgmmas/2, g.sparseWGMMA
 	}
 	product := float64(wgmmas) * wgmma
 	early := min(steps, c.Stages)
@@ -122,7 +126,7 @@ func (c Decode) cycles(p gpu.Problem, d gpu.Device) float64 {
 	default:
 		start += decodeSerial
 	}
-	busy = max(busy, float64(rounds*steps*f.StageBytes())/decodeWeights, float64(blocks*steps*c.stageBytes())/gemmL2)
+	busy = max(busy, float64(rounds*steps*f.StageBytes())/decodeWeights, float64(blocks*steps*c.stageBytes())/decodeL2)
 	t := max(busy, float64(weights+other)/stream) + start + float64(rounds-1)*decodeRound
 	if c.Split > 1 {
 		t += decodeMeet * float64(c.Split-1)
