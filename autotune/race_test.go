@@ -95,8 +95,8 @@ func TestPlayoffsEnd(t *testing.T) {
 	}{
 		{[]float64{5e7, 3e7}, 0.01, first + leastLong, 2, 1},
 		{[]float64{100, 90, 95}, 0, first + 2*leastPlayoff, 3, 1},
-		{[]float64{100, 99.7}, 0, first + leastPlayoff, 2, 0},
-		{[]float64{100, 102}, 0, first + leastPlayoff, 2, 0},
+		{[]float64{100, 99.7}, 0, first + 2*leastPlayoff, 3, 0},
+		{[]float64{100, 102}, 0, first + 2*leastPlayoff, 3, 0},
 		{[]float64{100, 106}, 0, first, 1, 0},
 		{[]float64{100}, 0, first, 1, 0},
 	} {

@@ -50,14 +50,14 @@ func (r *Race) Again() bool {
 	return len(r.playoffs()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
 }
 
-// enough is how many play-offs that count decide: the less a gain is beside what they may be mistaken
+// enough is how many play-offs that count decide, for the default too: the less a gain is beside what they may be mistaken
 // by, the more, unless it is too small to matter. Eliminations are no vote: their rounds are few, and what
 // is slow until the caches know it has not had the time.
 func (r *Race) enough(v Verdict) int {
 	switch {
-	case v.Gain < leastGain/2 || v.Gain > decisive:
+	case v.Gain > decisive:
 		return 1
-	case v.Gain > contested:
+	case v.Gain < leastGain/2 || v.Gain > contested:
 		return 2
 	case v.Gain > contested/2:
 		return 3
