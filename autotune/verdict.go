@@ -53,7 +53,7 @@ func (r *Race) against(e int, rounds []int) (ratios []float64) {
 // contradicts is what share of the whole race's gain a sitting has to see as a loss, so that it denies the gain.
 const contradicts = 1. / 8
 
-// Verdict judges the race as it stands: by the rounds of two play-offs and more, none of which may deny
+// Verdict judges the race as it stands: by the rounds of as many play-offs as its gain takes, none of which may deny
 // that the fastest gains. Of each three, the one that differs most from the middle does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
