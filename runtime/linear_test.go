@@ -500,8 +500,9 @@ func TestBiasIsReadWhereItIs(t *testing.T) {
 			require.Equal(t, c.want, got)
 			if c.place != nil {
 				require.Same(t, c.place, &got[0])
-			} else if c.bias != nil {
-				require.NotSame(t, &c.bias[0], &got[0])
+			} else {
+				require.NotSame(t, &zeros[0], &got[0])
+				require.NotSame(t, &bias[0], &got[0])
 			}
 			for r, is := range covered {
 				require.Equal(t, c.rows == nil || slices.Contains(c.rows, uint32(r)), is)

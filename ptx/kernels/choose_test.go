@@ -10,7 +10,8 @@ import (
 	"github.com/sparsegen/sparsegen/runtime/gpu"
 )
 
-// The tiles are those that were the fastest when all were timed on an H200.
+// The tiles are those that were the fastest when all were timed on an H200. Not among them is
+// 14336×4096 at 1024 tokens, where 128 was: the model takes 256, which is 3.7 % slower.
 func TestLinearChoosesMeasuredTiles(t *testing.T) {
 	l := Linear{Target: ptx.SM90a(), DType: gpu.BF16, Form: gpu.NM24, Y: gpu.BF16}
 	for _, c := range []struct{ out, in, tokens, tile int }{

@@ -11,7 +11,8 @@ import (
 // gemmTile is a tile's tokens and the cycles of a stage whose operands are there, with the loop
 // that suits the tile. Fitted, as the constants below, to the times of all candidates of 190
 // problems on an H200, 512 to 14336 outputs of 768 to 14336 inputs at 256 to 8192 tokens: 4 %
-// root mean square, and plans that are 0.6 % above the fastest; 0.8 % in 108 problems of other shapes. The last two are the cycles of
+// root mean square, and plans that are 0.6 % above the fastest; in 108 problems of other shapes 1.6 %, or 0.8 % with what these
+// corrected in the figures of decode kernels. The last two are the cycles of
 // one wgmma, with two warpgroups that keep the tensor cores busy: a dense one is bound by its
 // products, a sparse one has half as many per byte of activations, and the reads of its operands
 // from shared memory show.
