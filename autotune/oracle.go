@@ -14,21 +14,25 @@ import (
 	"github.com/sparsegen/sparsegen/codegen"
 )
 
-// The oracle: all candidates of a race in so many interleaved rounds, in as many sittings as a race
-// has at most, between those of the races that it judges. Those slower than far times the fastest
+// The oracle: all candidates of a race in so many interleaved rounds, in so many sittings, between those of the races
+// that it judges. Those slower than far times the fastest
 // after some rounds are not it and run no further. Of the others all that a policy chose, and a few near
 // the fastest, are measured as often again, alone: whoever is the fastest of many, or beaten
 // by few percent, may only have been so in rounds that many others shared.
 const (
-	oracleRounds = 154
-	oracleTrial  = 16
-	oracleFar    = 1.5
-	oracleNear   = 1.02
-	oracleFinal  = 6 // near the fastest
+	oracleRounds   = 154
+	oracleSittings = 7
+	oracleTrial    = 16
+	oracleFar      = 1.5
+	oracleNear     = 1.02
+	oracleFinal    = 6 // near the fastest
 )
 
 // The trial ends within the first sitting; this does not compile where it would not.
-const _ = uint(oracleRounds/mostSittings - oracleTrial - 1)
+const _ = uint(oracleRounds/oracleSittings - oracleTrial - 1)
+
+// All further sittings of a race find their place between those of the oracle.
+const _ = -uint((mostSittings - 1) % oracleSittings)
 
 // The naive policy: each candidate alone for a while, then timed for a while, and the
 // smallest median wins.
@@ -170,21 +174,22 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 		}
 		races[k] = r
 	}
-	var again []*contest // none behind the first sitting
-	for range mostSittings {
-		for _, r := range again {
-			lost, err := t.sitAgain(ctx, r)
-			if err == nil && lost != nil {
-				err = lost.of(f.linear, j)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
+	for range oracleSittings {
 		if err := x.sit(ctx, t, j); err != nil {
 			return nil, err
 		}
-		again = races
+		// The first sittings are over. Each pass is one further sitting of each race.
+		for range (mostSittings - 1) / oracleSittings {
+			for _, r := range races {
+				lost, err := t.sitAgain(ctx, r)
+				if err == nil && lost != nil {
+					err = lost.of(f.linear, j)
+				}
+				if err != nil {
+					return nil, err
+				}
+			}
+		}
 	}
 	for k, r := range races {
 		v := r.race.Verdict()
@@ -211,7 +216,7 @@ func (t *tuner) regret(ctx context.Context, f, wide *field, j job, repeats int, 
 		chosen = append(chosen, c.Config)
 	}
 	x.narrow(func(c *candidate) bool { return slices.ContainsFunc(chosen, c.is) })
-	for range mostSittings {
+	for range oracleSittings {
 		if err := x.sit(ctx, t, j); err != nil {
 			return nil, err
 		}
@@ -307,7 +312,7 @@ func (x *exhaustion) sit(ctx context.Context, t *tuner, j job) error {
 	}
 	first := len(x.ratios[0]) == 0
 	ns, ratios := make([][]float64, len(x.files)), make([]float64, len(x.files))
-	for round := range oracleRounds / mostSittings {
+	for round := range oracleRounds / oracleSittings * j.finer() {
 		x.rng.Shuffle(len(x.alive), func(a, b int) { x.alive[a], x.alive[b] = x.alive[b], x.alive[a] })
 		bytes := 0
 		for _, i := range x.alive {

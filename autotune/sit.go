@@ -14,8 +14,8 @@ import (
 )
 
 // apart is the least time between two sittings of a race. Where a tuning has several
-// problems, their races fill it.
-const apart = time.Second
+// problems, their races fill it. On the machine of sampleTime the findings of sittings this far apart are not correlated.
+const apart = 400 * time.Millisecond
 
 // contest is the race of a problem, with what it takes to go on with it at another time.
 type contest struct {
@@ -34,6 +34,7 @@ type contest struct {
 func newContest(l Linear, j job, names []string, behind [][]Sample) *contest {
 	n := len(names)
 	c := &contest{linear: l, job: j, names: names, cycles: map[string]float64{}, race: NewRace(n+1, 0, n, seedOf(j.problem))}
+	c.race.finer = j.finer()
 	for _, samples := range behind {
 		if c.race.Next() == nil {
 			if !c.race.Again() {
@@ -44,6 +45,20 @@ func newContest(l Linear, j job, names []string, behind [][]Sample) *contest {
 		c.race.Add(samples)
 	}
 	return c
+}
+
+// cold reports whether a problem's weights come from memory.
+func (j job) cold() bool { return j.problem.Weights == "cold" }
+
+// coldFiner is how many rounds there are of a problem whose weights come from memory, for one of others: a
+// sample of it scatters by 10 % however long it is, and so it is short.
+const coldFiner = 3
+
+func (j job) finer() int {
+	if j.cold() {
+		return coldFiner
+	}
+	return 1
 }
 
 // loss is a candidate that a race cannot go on with.
@@ -165,7 +180,7 @@ func (t *tuner) sit(ctx context.Context, c *contest, f *field, entrants []*candi
 			bytes += candidateOf(e).Bytes()
 		}
 		stage := race.stage()
-		samples, err := t.settled(ctx, j, order, bytes, min(warmCopies(entrants[0]), stage.copies), stage.settle)
+		samples, err := t.timed(ctx, j, order, bytes, min(warmCopies(entrants[0]), stage.copies), stage.long)
 		if err != nil {
 			return lost(err)
 		}
@@ -186,13 +201,13 @@ func (t *tuner) sit(ctx context.Context, c *contest, f *field, entrants []*candi
 // round times a round of entrants, whose weights have so many bytes together, with
 // so many copies where they stay in the caches.
 func (t *tuner) round(ctx context.Context, j job, order []int, bytes, copies int) ([]Sample, error) {
-	return t.settled(ctx, j, order, bytes, copies, settleTime)
+	return t.timed(ctx, j, order, bytes, copies, sampleTime)
 }
 
-// settled is round where each candidate runs for some time before its clock starts.
-func (t *tuner) settled(ctx context.Context, j job, order []int, bytes, copies int, settle time.Duration) ([]Sample, error) {
-	r := worker.Round{Order: order, Copies: copies, Settle: int64(settle)}
-	if j.problem.Weights == "cold" { // so many that they push each other out of the last cache
+// timed is round with samples of another length.
+func (t *tuner) timed(ctx context.Context, j job, order []int, bytes, copies int, long time.Duration) ([]Sample, error) {
+	r := worker.Round{Order: order, Copies: copies, Long: int64(long)}
+	if j.cold() { // so many that they push each other out of the last cache
 		r.Cold, r.Cache = true, t.llc
 		r.Copies = 1 + int(math.Ceil(rotation*float64(t.llc)/float64(max(bytes, 1))))
 	}

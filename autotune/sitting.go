@@ -7,16 +7,17 @@ import (
 
 // What a machine gives at a moment, who else has the other half of the core or the last cache,
 // favours some kernels for tenths of seconds to seconds. So a race has sittings that lie apart in
-// time: the eliminations, and then play-offs of those who may be the fastest, until these agree.
+// time: the eliminations, and then play-offs of those who may be the fastest, until these agree. Many short ones
+// are right more often than few long ones.
 const (
-	mostSittings = 7
+	mostSittings = 15
 	// mostRefused is how many a race has that noise leaves without a conclusion.
-	mostRefused = 4
+	mostRefused = 8
 	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
 	// nanoseconds, and in any case when it had the most of either.
-	leastPlayoff, mostPlayoff = 16, 120
-	leastLong                 = 8
-	leastTime, mostTime       = 0.1e9, 0.25e9
+	leastPlayoff, mostPlayoff = 6, 60
+	leastLong                 = 4
+	leastTime, mostTime       = 0.04e9, 0.08e9
 	// beaten is by how many standard errors those are behind that leave it.
 	beaten = 3
 	// tolerable is by how much another may still be faster than the fastest when a play-off is
@@ -26,7 +27,9 @@ const (
 	// mostAgain how many may, beside the default. A choice that is further behind in a sitting does
 	// not agree with it.
 	contested = 0.05
-	mostAgain = 6
+	mostAgain = 8
+	// doubtful is what contested is behind the eliminations, whose few short samples say less.
+	doubtful = 0.10
 	// decisive is a gain that no moment feigns.
 	decisive = 0.25
 )
@@ -56,17 +59,16 @@ func (r *Race) Again() bool {
 func (r *Race) enough(v Verdict) int {
 	switch {
 	case v.Gain > decisive:
-		return 1
-	case v.Gain < leastGain/2 || v.Gain > contested:
 		return 2
+	case v.Gain < leastGain/2 || v.Gain > contested:
+		return 6
 	case v.Gain > contested/2:
-		return 3
+		return 8
 	}
-	return 5
+	return 12
 }
 
-// agrees reports whether an entrant is near the fastest in each sitting, or in all but one of three
-// and more.
+// agrees reports whether an entrant is near the fastest in each sitting, or in all but one of each three.
 func (r *Race) agrees(winner int) bool {
 	sittings, odd := r.every(), 0
 	for _, rounds := range sittings {
@@ -78,7 +80,7 @@ func (r *Race) agrees(winner int) bool {
 			}
 		}
 	}
-	return odd == 0 || odd == 1 && len(sittings) > 2
+	return odd <= len(sittings)/3
 }
 
 // Sit begins another sitting, of the default, its alias and those that may be the fastest.
@@ -94,7 +96,7 @@ func (r *Race) Sit() {
 // sat ends a play-off as soon as it is settled, or has to be, and ends it before for those
 // who are behind.
 func (r *Race) sat() {
-	n, took := r.round-r.begun[len(r.begun)-1], r.spent-r.before
+	n, took := (r.round-r.begun[len(r.begun)-1])/r.finer, r.spent-r.before
 	switch {
 	case n < leastLong || n < leastPlayoff && took < leastTime:
 		return
@@ -142,9 +144,12 @@ func (r *Race) lag(e, fastest int) score {
 
 // finalists are those that may be the fastest, the one that seems so first.
 func (r *Race) finalists() (es []int) {
-	score, order := r.scores(), r.order()
+	score, order, share := r.scores(), r.order(), contested
+	if r.Sittings() == 1 {
+		share = doubtful
+	}
 	for i, e := range order {
-		if i < mostAgain && score[e].within(contested, score[order[0]]) {
+		if i < mostAgain && score[e].within(share, score[order[0]]) {
 			es = append(es, e)
 		}
 	}

@@ -199,7 +199,7 @@ func TestRefusedRaceStartsAnew(t *testing.T) {
 	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 48, 64, 16, 16)
 	other := linearOf(t, "out", "unstructured(sparsity=0.8)", 64, 64, 16, 16)
 	opened := 0
-	noisy := &fake{ns: func(v sgp.Variant) float64 { opened++; return 1000 * math.Pow(1.1, float64(opened)) }, stop: 12 + 5*mostPlayoff + 10}
+	noisy := &fake{ns: func(v sgp.Variant) float64 { opened++; return 1000 * math.Pow(1.1, float64(opened%16)) }, stop: 12 + 13*mostPlayoff + 10}
 	_, notes, err := tuned(t, dir, noisy, Options{}, l, other)
 	require.ErrorIs(t, err, errStop, "in the last sitting of the other")
 	require.Len(t, notes, 1)

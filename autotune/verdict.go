@@ -50,10 +50,14 @@ func (r *Race) against(e int, rounds []int) (ratios []float64) {
 	return ratios
 }
 
-// contradicts is what share of the whole race's gain a sitting has to see as a loss, so that it denies the gain.
-const contradicts = 1. / 8
+// contradicts is what share of the whole race's gain a sitting has to see as a loss, so that it denies the gain,
+// and deniers of how many sittings one may.
+const (
+	contradicts = 1. / 8
+	deniers     = 4
+)
 
-// Verdict judges the race as it stands: by the rounds of as many play-offs as its gain takes, none of which may deny
+// Verdict judges the race as it stands: by the rounds of as many play-offs as its gain takes, hardly any of which may deny
 // that the fastest gains. Of each three, the one that differs most from the middle does not count.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
@@ -72,7 +76,7 @@ func (r *Race) Verdict() Verdict {
 		sittings = withoutOdd(sittings)
 	}
 	v.Gain = 1 - median(slices.Concat(sittings...))
-	wins, n, denied := 0, 0, false
+	wins, n, denied := 0, 0, 0
 	for _, ratios := range sittings {
 		for _, x := range ratios {
 			if x < 1 {
@@ -82,10 +86,10 @@ func (r *Race) Verdict() Verdict {
 				n++
 			}
 		}
-		denied = denied || median(ratios) >= 1+contradicts*v.Gain
+		denied += btoi(median(ratios) >= 1+contradicts*v.Gain)
 	}
 	v.P = signTest(wins, n)
-	if v.P < significance && v.gains() && !denied && !v.Refused && len(r.playoffs()) >= r.enough(v) {
+	if v.P < significance && v.gains() && denied <= len(sittings)/deniers && !v.Refused && len(r.playoffs()) >= r.enough(v) {
 		v.Winner = v.Fastest
 	}
 	return v

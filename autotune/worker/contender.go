@@ -31,7 +31,6 @@ type contender struct {
 	used     int        // of the copies
 	next     int        // the copy whose turn it is
 	runs     int        // a block; 0: not known yet
-	last     int64      // time of the last run, in ns
 }
 
 // elements is the size of a tensor at a batch.
@@ -121,7 +120,7 @@ func (s *server) open(o *Open, f File) (r Result) {
 		c = &contender{path: f.Path, packed: packed, kernels: s.kernels}
 	}
 	s.contenders[f.ID] = c
-	c.isa, c.batch, c.next, c.runs, c.last = isa, o.Batch, 0, 0, 0
+	c.isa, c.batch, c.next, c.runs = isa, o.Batch, 0, 0
 	if err := c.copies(1); err != nil {
 		return fail(err)
 	}
@@ -250,63 +249,39 @@ func (c *contender) run(n int, inTurn bool) error {
 	return nil
 }
 
-// What a run finds in the caches and in the branch predictors depends on who ran
-// before, and takes several runs to become what the same run leaves: so many runs come
-// before the clock starts, unless they take long.
-const mostSettle = 16
+// coldBlocks is how many blocks a sample has at most whose weights come from memory.
+const coldBlocks = 4
 
-// coldSettle is the same where each timed run finds its weights in memory: what is left to settle is
-// the code.
-const coldSettle = 4
-
-// A sample is the fastest of so many blocks, or of one that takes as long.
-const (
-	blocks    = 3
-	longBlock = 300_000 // ns
-)
-
-// longRun is the time of a run beside which it no longer counts that its weights may
-// come from memory.
-const longRun = 1_000_000 // ns
-
-// sample times blocks of runs that last at least block nanoseconds each, behind one run
-// and more of them up to settle nanoseconds: on the next copy of the weights, or, where
-// these are to come from memory, each timed run on the next one. Where settle is 0, long
-// runs are timed at once.
-func (c *contender) sample(block, settle int64, cold bool) (Sample, error) {
+// sample is the fastest of some blocks of runs of at least block nanoseconds each, which follow each other until they took
+// long nanoseconds together: two at least, or one where long is 0. What a run finds in the caches and in the branch
+// predictors depends on who ran before, and takes several runs to become what the same run leaves: the first blocks are
+// among the slower ones. All are on the next copy of the weights. Where these are to come from memory, there are coldBlocks
+// at most, since more hardly scatter less, each run is on the next copy, and no third block takes one for the second time.
+func (c *contender) sample(block, long int64, cold bool) (Sample, error) {
 	s := Sample{NS: math.Inf(1)}
-	timed := func(n int, inTurn bool) (took int64, err error) {
+	least := 2
+	if long == 0 {
+		least = 1
+	}
+	if !cold {
+		c.next = (c.next + 1) % c.used
+	}
+	for k, spent := 0, int64(0); k < least || spent < long && !(cold && (k == coldBlocks || s.Runs+c.runs > c.used)); k++ {
+		runs := max(c.runs, 1)
 		begin := now()
-		err = c.run(n, inTurn || s.Runs == 0)
-		s.Runs += n
-		return max(now()-begin, 1), err
-	}
-	var err error
-	most := mostSettle
-	if cold {
-		most = coldSettle
-	}
-	if settle > 0 || c.last < longRun {
-		for settled := int64(0); err == nil && s.Runs < most && (s.Runs == 0 || settled < settle); settled += c.last {
-			c.last, err = timed(1, false)
+		err := c.run(runs, cold)
+		took := max(now()-begin, 1)
+		if err != nil {
+			return s, err
 		}
-	}
-	if c.runs == 0 {
-		c.runs = int(max(1, (block+c.last-1)/c.last))
-	}
-	for k := 0; err == nil && k < blocks; k++ {
-		var took int64
-		runs := c.runs
-		if took, err = timed(runs, cold); took < block/2 { // the first estimate was of a slow moment
-			c.runs = int(int64(runs)*block/took) + 1
+		if took < block/2 || c.runs == 0 { // it is not known yet how many runs make a block, or was found at a slow moment
+			c.runs = int((int64(runs)*block + took - 1) / took)
 		}
-		c.last = took / int64(runs)
+		s.Runs += runs
 		s.NS = min(s.NS, float64(took)/float64(runs))
-		if took >= longBlock {
-			break
-		}
+		spent += took
 	}
-	return s, err
+	return s, nil
 }
 
 func (c *contender) close() {

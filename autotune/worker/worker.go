@@ -60,9 +60,8 @@ type Round struct {
 	// in turn, or with Cold its runs, so that none finds its weights in a cache.
 	Copies int  `json:"copies"`
 	Cold   bool `json:"cold,omitempty"`
-	// Settle is the time in ns after which a candidate's caches and branch predictors
-	// count as its own: it runs for as long before the clock starts.
-	Settle int64 `json:"settle,omitempty"`
+	// Long is for how many ns together the blocks of a sample are timed. 0: it is one block.
+	Long int64 `json:"long,omitempty"`
 	// Cache is the size in bytes of the last cache. With Cold, copies that are made
 	// leave it before the first sample.
 	Cache int `json:"cache,omitempty"`
@@ -217,7 +216,7 @@ func (s *server) round(r *Round) ([]Sample, error) {
 		if err := s.mark(id); err != nil {
 			return nil, err
 		}
-		sample, err := c.sample(s.block, r.Settle, r.Cold)
+		sample, err := c.sample(s.block, r.Long, r.Cold)
 		if err != nil {
 			return nil, err
 		}

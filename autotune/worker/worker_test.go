@@ -144,6 +144,48 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestSamples: warm ones have one copy of the weights and are as long as they are to be; cold ones take each copy once; one block is a
+// sample where nothing is said of its length.
+func TestSamples(t *testing.T) {
+	s := serving(t, dense)
+	path := model(t, 32, 20, 1)
+	o := &Open{Batch: 1, ISA: "avx2"}
+	s.reopen(o)
+	require.Empty(t, s.open(o, File{0, path}).Err)
+	defer s.close()
+	c := s.contenders[0]
+	require.NoError(t, c.copies(5))
+
+	const long = 300_000
+	sample, err := c.sample(20_000, long, false)
+	require.NoError(t, err)
+	require.Equal(t, 1, c.next)
+	require.GreaterOrEqual(t, sample.NS*float64(sample.Runs), 0.1*long, "the fastest block, times all runs")
+	require.Greater(t, sample.Runs, 2)
+
+	_, err = c.sample(20_000, 0, false)
+	require.NoError(t, err)
+	require.Equal(t, 2, c.next)
+
+	c.runs = 1
+	sample, err = c.sample(1, 1<<60, true)
+	require.NoError(t, err)
+	require.Equal(t, coldBlocks, sample.Runs)
+	require.Equal(t, (2+coldBlocks)%5, c.next)
+	require.NoError(t, c.copies(3))
+	sample, err = c.sample(1, 1<<60, true)
+	require.NoError(t, err)
+	require.Equal(t, 3, sample.Runs, "no copy twice")
+
+	c.runs = 7
+	sample, err = c.sample(1, 0, false)
+	require.NoError(t, err)
+	require.Equal(t, 7, sample.Runs)
+	sample, err = c.sample(1, 1, false)
+	require.NoError(t, err)
+	require.Equal(t, 14, sample.Runs, "two blocks at least")
+}
+
 // TestReopened: a candidate that is opened again, at another batch or with other weights
 // in its file, computes what one that was opened for the first time does.
 func TestReopened(t *testing.T) {
