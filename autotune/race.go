@@ -23,8 +23,8 @@ type stage struct {
 }
 
 // sampleTime is for how long blocks of runs are timed, of which the fastest is a sample. Of 25 problems on a
-// Zen 4 beside neighbours this tells candidates apart in less than 0.6 of the time that a millisecond takes that is not
-// timed, and the fastest of three blocks behind it; half or twice as long is no better.
+// Zen 4 beside neighbours this tells candidates apart in about 0.6 of the time that a millisecond takes that is not
+// timed, and the fastest of three blocks behind it; half or twice as long is so to a tenth.
 const sampleTime = time.Millisecond
 
 // stages are the eliminations, the first sitting. Nobody leaves before four samples.

@@ -38,7 +38,7 @@ const (
 func (r *Race) Sittings() int { return len(r.begun) }
 
 // Again reports whether the race wants another sitting, at another time, which Sit begins: no
-// single one replaces the default, and further ones settle whether it stays where the first two do not.
+// single one replaces the default, and further ones settle whether it stays.
 func (r *Race) Again() bool {
 	if r.Next() != nil || r.Sittings() >= mostSittings || len(r.alive) == 0 {
 		return false
