@@ -73,6 +73,7 @@ func (a *arena) enter(s source, pattern string, w []float32, ref *reference, poo
 		if last, c.err = add(); c.err != nil {
 			return c
 		}
+		c.runs[len(c.runs)-1]() // a first run prepares for its batch, which is not what cold weights cost
 	}
 	if last != nil {
 		c.err = a.verify(c, last, w, ref)

@@ -155,6 +155,44 @@ func TestColdCasesRotateCopies(t *testing.T) {
 	t.Fatal("the grid has no cold case of that shape")
 }
 
+// TestFirstRunsWereTimed: in cold cases, a contender's rounds were as few as its copies, most of them the
+// first run of theirs, which costs microseconds once.
+func TestFirstRunsWereTimed(t *testing.T) {
+	p := peers.Problem{Out: 8, In: 16, Batch: 1, Layout: peers.TokenMajor}
+	w, err := drawWeights(rngFor("first", 1), dense, p.Out, p.In)
+	require.NoError(t, err)
+	a := &arena{p: p}
+	a.x, err = peers.NewBuffer(p.In)
+	require.NoError(t, err)
+	defer a.x.Free()
+	a.y, err = peers.NewBuffer(p.Out)
+	require.NoError(t, err)
+	defer a.y.Free()
+	values(rngFor("first", 2), a.x.Data)
+	var made []*counted
+	c := a.enter(source{oursName, func() (peers.Runner, error) {
+		r, err := plain{}.Prepare(w, p.Out, p.In, dense.Spec, p.Layout, p.Batch)
+		made = append(made, &counted{OursRunner: r})
+		return made[len(made)-1], err
+	}}, "", w, newReference(w, a.x.Data, p), 10*12*int64(len(w)))
+	require.NoError(t, c.err)
+	require.Len(t, made, 10)
+	for i, r := range made {
+		require.Positive(t, r.runs, "copy %d", i)
+	}
+}
+
+// counted counts its runs.
+type counted struct {
+	OursRunner
+	runs int
+}
+
+func (c *counted) Run(x, y []float32) {
+	c.runs++
+	c.OursRunner.Run(x, y)
+}
+
 func TestReportIsReplacedWhole(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out.json")
