@@ -21,7 +21,7 @@ type hugePages struct {
 
 var errSmallPages = errors.New("not for huge pages")
 
-// newHugePages maps n bytes. It fails where they would not fill half of a large page,
+// newHugePages maps n bytes. It fails where they would not fill a quarter of a large page,
 // or would take more than a quarter of the machine's memory, in which a mapped file is
 // better off: the system can take that back.
 func newHugePages(n int64) (h hugePages, err error) {
@@ -45,7 +45,7 @@ func mapHuge(n int64) (h hugePages, err error) {
 // Copies reports whether Parse of n bytes makes a copy of its own.
 func Copies(n int64) bool {
 	var info syscall.Sysinfo_t
-	return n >= hugePage/2 && syscall.Sysinfo(&info) == nil && uint64(n) <= uint64(info.Totalram)*uint64(info.Unit)/4
+	return n >= hugePage/4 && syscall.Sysinfo(&info) == nil && uint64(n) <= uint64(info.Totalram)*uint64(info.Unit)/4
 }
 
 // HugePages is n bytes of memory in large pages, as far as the system gives such, and what ends it: for
