@@ -120,7 +120,7 @@ func (s *server) open(o *Open, f File) (r Result) {
 		c = &contender{path: f.Path, packed: packed, kernels: s.kernels}
 	}
 	s.contenders[f.ID] = c
-	c.isa, c.batch, c.next, c.runs = isa, o.Batch, 0, 0
+	c.isa, c.batch, c.next, c.runs, c.operands = isa, o.Batch, 0, 0, nil
 	if err := c.copies(1); err != nil {
 		return fail(err)
 	}
@@ -205,8 +205,8 @@ func (c *contender) add() error {
 	return err
 }
 
-// copies has as many copies of the weights used, each with a session. Those that there are beyond
-// stay for later rounds.
+// copies has as many copies of the weights used, each with a session, which ran once: a first run prepares for its
+// batch. Copies that there are beyond stay for later rounds.
 func (c *contender) copies(n int) error {
 	for len(c.models) < n {
 		if err := c.add(); err != nil {
@@ -221,6 +221,11 @@ func (c *contender) copies(n int) error {
 			return err
 		}
 		c.sessions = append(c.sessions, s)
+		if c.operands != nil {
+			if err := s.Run(context.Background(), c.operands[0].in, c.operands[0].out); err != nil {
+				return err
+			}
+		}
 	}
 	c.used = n
 	c.next %= n

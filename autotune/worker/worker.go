@@ -202,7 +202,12 @@ func (s *server) round(r *Round) ([]Sample, error) {
 		if c == nil {
 			return nil, fmt.Errorf("candidate %d is not open", id)
 		}
-		made = made || len(c.models) < r.Copies
+		if len(c.sessions) < r.Copies { // they run
+			made = true
+			if err := s.mark(id); err != nil {
+				return nil, err
+			}
+		}
 		if err := c.copies(r.Copies); err != nil {
 			return nil, err
 		}

@@ -186,6 +186,33 @@ func TestSamples(t *testing.T) {
 	require.Equal(t, 14, sample.Runs, "two blocks at least")
 }
 
+// TestFirstRunsWereSamples: a session's first run, which prepares for its batch, was timed: of copies whose runs are cold
+// each has hardly more than one.
+func TestFirstRunsWereSamples(t *testing.T) {
+	at := map[*float32]int{} // calls, by where the weights are
+	s := serving(t, func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, m *byte, c *uint32, k int, bias *float32, lo, hi float32, n int) {
+		at[w]++
+		dense(y, ldy, x, ldx, w, m, c, k, bias, lo, hi, n)
+	})
+	defer s.close()
+	path := model(t, 32, 20, 1)
+	for _, batch := range []int{1, 2} { // the second one is on copies of the first
+		o := &Open{Files: []File{{0, path}}, Batch: batch, ISA: "avx2"}
+		s.reopen(o)
+		require.Empty(t, s.open(o, o.Files[0]).Err)
+		clear(at)
+		c := s.contenders[0]
+		require.NoError(t, c.copies(5))
+		require.Len(t, at, 4, "of the first one the output was compared")
+		require.NoError(t, c.copies(3))
+		require.NoError(t, c.copies(5))
+		require.Len(t, at, 4)
+		for _, calls := range at {
+			require.Equal(t, batch, calls, "one a token")
+		}
+	}
+}
+
 // TestReopened: a candidate that is opened again, at another batch or with other weights
 // in its file, computes what one that was opened for the first time does.
 func TestReopened(t *testing.T) {
