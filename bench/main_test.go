@@ -155,8 +155,8 @@ func TestColdCasesRotateCopies(t *testing.T) {
 	t.Fatal("the grid has no cold case of that shape")
 }
 
-// TestFirstRunsWereTimed: in cold cases, a contender's rounds were as few as its copies, most of them the
-// first run of theirs, which costs microseconds once.
+// TestFirstRunsWereTimed: in cold cases, a contender has about as many copies as timed runs, and many of these were the
+// first run of theirs, which prepares for its batch.
 func TestFirstRunsWereTimed(t *testing.T) {
 	p := peers.Problem{Out: 8, In: 16, Batch: 1, Layout: peers.TokenMajor}
 	w, err := drawWeights(rngFor("first", 1), dense, p.Out, p.In)
