@@ -12,7 +12,7 @@ import (
 // outcome is what became of a problem.
 type outcome struct {
 	problem        Problem
-	gain           float64 // the time before over the time after
+	gain           float64 // the time of what stays where nothing is faster over that of the choice
 	changed, noisy bool
 }
 
@@ -29,7 +29,11 @@ func (t *tuner) provisional(linears []Linear, jobs map[int][]job) (list []*conte
 			if _, err := t.lookup.validate(rec, l.Problem, t.ISA); err != nil {
 				return false
 			}
-			c := newContest(l, j, old.entrants, old.rounds)
+			plan := slices.Index(old.entrants, rec.Default)
+			if plan < 0 {
+				return false
+			}
+			c := newContest(l, j, old.entrants, plan, old.rounds)
 			for _, e := range rec.Timings {
 				c.cycles[e.Config] = e.Cycles
 			}
@@ -95,7 +99,7 @@ func (t *tuner) conclude(c *contest) error {
 		return err
 	}
 	rec := Record{
-		Problem: j.problem, Config: c.names[v.Winner], Default: c.names[0], P: 1, Noise: round4(v.Noise), Quality: "ok",
+		Problem: j.problem, Config: c.names[v.Winner], Default: c.names[c.plan], P: 1, Noise: round4(v.Noise), Quality: "ok",
 		Sittings: c.race.Sittings(), Provisional: c.race.Again(), Timings: c.timings(),
 		Raced: len(c.names), Kernels: hash, Generator: generator(), Date: t.now().UTC().Format(time.DateOnly), Machine: t.env, Load: c.load,
 	}
@@ -106,9 +110,15 @@ func (t *tuner) conclude(c *contest) error {
 	if v.Noisy {
 		rec.Quality = "noisy"
 	}
+	if c.plan != 0 {
+		rec.Before = c.names[0]
+	}
 	if v.Winner != 0 {
-		rec.Gain, rec.P = round4(v.Gain), round4(v.P)
 		o.gain = 1 / (1 - v.Gain)
+	}
+	if v.Winner != c.plan {
+		gain, p := c.race.Gain(v.Winner, c.plan)
+		rec.Gain, rec.P = round4(gain), round4(p)
 	}
 	t.outcomes = append(slices.DeleteFunc(t.outcomes, func(o outcome) bool { return o.problem == j.problem }), o)
 	if rec.Provisional {

@@ -47,11 +47,22 @@ func (rec Record) inSittings() string {
 
 func explainRecord(w io.Writer, l Linear, rec Record, batch int, core codegen.Core) error {
 	fmt.Fprintf(w, "%s, %s weights, measured %s%s, noise %.1f %%\n", rec.Config, rec.Weights, rec.Date, rec.inSittings(), 100*rec.Noise)
-	if rec.Config == rec.Default {
-		fmt.Fprintf(w, "  the plan without records stays: of %d candidates none was faster beyond doubt\n", rec.Raced)
-	} else {
-		fmt.Fprintf(w, "  of %d candidates it takes %.1f %% less time than the plan without records, %s (sign test p = %.1g)\n",
-			rec.Raced, 100*rec.Gain, rec.Default, rec.P)
+	switch rec.Config {
+	case rec.Before:
+		fmt.Fprintf(w, "  the choice of before stays: of %d candidates none was faster beyond doubt; it takes %s time than the plan without records, %s (sign test p = %.1g)\n",
+			rec.Raced, rec.Saves(), rec.Default, rec.P)
+	case rec.Default:
+		if rec.Before == "" {
+			fmt.Fprintf(w, "  the plan without records stays: of %d candidates none was faster beyond doubt\n", rec.Raced)
+			break
+		}
+		fmt.Fprintf(w, "  of %d candidates the plan without records is the fastest\n", rec.Raced)
+	default:
+		fmt.Fprintf(w, "  of %d candidates it takes %s time than the plan without records, %s (sign test p = %.1g)\n",
+			rec.Raced, rec.Saves(), rec.Default, rec.P)
+	}
+	if rec.Before != "" && rec.Before != rec.Config {
+		fmt.Fprintf(w, "  it took the place of the choice of before, %s\n", rec.Before)
 	}
 	best := rec.chosen().Min
 	packed := map[string]codegen.Packed{}
@@ -75,6 +86,14 @@ func explainRecord(w io.Writer, l Linear, rec Record, batch int, core codegen.Co
 		fmt.Fprintf(w, "  why: %s\n", reasons(l, rec, packed, win, batch, core))
 	}
 	return nil
+}
+
+// Saves is what the choice saves of the default's time, as "2.0 % less", or takes beyond it, as "0.3 % more".
+func (rec Record) Saves() string {
+	if rec.Gain < 0 {
+		return fmt.Sprintf("%.1f %% more", -100*rec.Gain)
+	}
+	return fmt.Sprintf("%.1f %% less", 100*rec.Gain)
 }
 
 // reasons says in words what bounds the winner and what its first rival does more

@@ -38,7 +38,7 @@ const (
 	// be preferred.
 	disturbed = 0.05
 
-	// significance is the probability of error at which the default is replaced,
+	// significance is the probability of error at which the fallback is replaced,
 	// leastGain the gain that it takes at least.
 	significance = 0.01
 	leastGain    = 0.01
@@ -61,8 +61,9 @@ type Sample struct {
 // whether another sitting is to follow, which Sit begins.
 type Race struct {
 	entrants int
-	fallback int // the default, which stays to the end
-	alias    int // the default once more: what they differ by is noise
+	fallback int   // what is chosen unless another is faster beyond doubt: the default, or an earlier race's choice
+	alias    int   // the fallback once more: what they differ by is noise
+	held     []int // these two and others that stay to the end
 
 	seed    uint64
 	finer   int // so many of its rounds are one of those that the figures here name
@@ -79,10 +80,11 @@ type Race struct {
 	before float64 // spent in these
 }
 
-// NewRace is a race of entrants 0 to n-1, of which fallback is the default and
-// alias the default under another name. seed decides the order within rounds.
-func NewRace(n, fallback, alias int, seed uint64) *Race {
-	r := &Race{entrants: n, fallback: fallback, alias: alias, seed: seed, finer: 1, begun: []int{0}}
+// NewRace is a race of entrants 0 to n-1, of which fallback is chosen unless another is faster
+// beyond doubt, and alias is fallback under another name. Both stay to the end, and so do those that are held. seed
+// decides the order within rounds.
+func NewRace(n, fallback, alias int, seed uint64, held ...int) *Race {
+	r := &Race{entrants: n, fallback: fallback, alias: alias, held: append(held, fallback, alias), seed: seed, finer: 1, begun: []int{0}}
 	for i := range n {
 		r.alive = append(r.alive, i)
 		r.minimum = append(r.minimum, math.Inf(1))
@@ -145,7 +147,10 @@ func (r *Race) Add(samples []Sample) {
 // eliminate ends a stage.
 func (r *Race) eliminate(s stage) {
 	score, fastest := r.scores(), r.order()
-	keep := map[int]bool{r.fallback: true, r.alias: true}
+	keep := map[int]bool{}
+	for _, e := range r.held {
+		keep[e] = true
+	}
 	for i, e := range fastest {
 		if i < s.most && score[e].within(s.slack-1, score[fastest[0]]) {
 			keep[e] = true

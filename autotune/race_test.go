@@ -59,6 +59,25 @@ func TestNobodyLeavesEarly(t *testing.T) {
 	require.Equal(t, []int{1, 0, 2}, r.Ranking()[:3])
 }
 
+// TestHeldStays: who is held runs in every round, however slow, and what it loses by is known.
+func TestHeldStays(t *testing.T) {
+	times := []float64{90, 140, 88.5, 91, 90}
+	r := hold(NewRace(5, 0, 4, 3, 1), func(order []int) (samples []Sample) {
+		for _, e := range order {
+			samples = append(samples, Sample{e, times[e], 1})
+		}
+		return samples
+	})
+	require.Equal(t, r.Timing(0).Samples, r.Timing(1).Samples)
+	require.Equal(t, 2, r.Verdict().Winner)
+	gain, p := r.Gain(2, 1)
+	require.InDelta(t, 1-88.5/140, gain, 1e-12)
+	require.Less(t, p, 1e-9)
+	gain, p = r.Gain(1, 2)
+	require.InDelta(t, 1-140/88.5, gain, 1e-12)
+	require.InDelta(t, 1, p, 1e-12)
+}
+
 func TestTheFewestStayOfMany(t *testing.T) {
 	var times []float64
 	for i := range 100 {

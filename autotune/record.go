@@ -15,11 +15,14 @@ import (
 // Record is what was found for one problem on one kind of machine.
 type Record struct {
 	Problem
-	Config  string  `json:"config"`  // the choice
-	Default string  `json:"default"` // what it was measured against: the plan without records
+	Config  string `json:"config"`  // the choice
+	Default string `json:"default"` // the plan without records
+	// Before is the choice of an earlier race, which had the default's place in this one and stays unless
+	// another is faster beyond doubt; "" where there was none.
+	Before  string  `json:"before,omitempty"`
 	Gain    float64 `json:"gain"`    // share of the default's time that the choice saves
 	P       float64 `json:"p"`       // of the sign test; 1 where the default stays
-	Noise   float64 `json:"noise"`   // gap between the default and itself
+	Noise   float64 `json:"noise"`   // gap between the default, or the choice of before, and itself
 	Quality string  `json:"quality"` // ok, or noisy
 	// Sittings is in how many of them the race was; Provisional says that it wants one more.
 	Sittings    int         `json:"sittings,omitempty"`

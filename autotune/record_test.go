@@ -320,4 +320,21 @@ func TestExplainSaysWhy(t *testing.T) {
 	} {
 		require.Contains(t, text, want)
 	}
+	for _, c := range []struct {
+		config, before string
+		gain           float64
+		want           string
+	}{
+		{rec.Config, rec.Config, 0.28, "the choice of before stays: of 31 candidates none was faster beyond doubt; it takes 28.0 % less time than the plan without records, panelDense mr=4 kb=64 (sign test p = 1e-09)\n"},
+		{rec.Config, rec.Config, -0.003, "none was faster beyond doubt; it takes 0.3 % more time than the plan without records"},
+		{rec.Config, "deltaTile s=8", 0.28, "(sign test p = 1e-09)\n  it took the place of the choice of before, deltaTile s=8\n"},
+		{rec.Default, "deltaTile s=8", 0, "of 31 candidates the plan without records is the fastest\n  it took the place of the choice of before, deltaTile s=8\n"},
+	} {
+		again := rec
+		again.Config, again.Before, again.Gain, again.Kernels = c.config, c.before, c.gain, someRecord(t, l, 16, "test-1", c.config).Kernels
+		require.NoError(t, Load(dir).Save(again))
+		out.Reset()
+		require.NoError(t, Explain(&out, l, Load(dir), "test-1", codegen.Builtin(runtime.AVX2)))
+		require.Contains(t, out.String(), c.want)
+	}
 }

@@ -25,7 +25,7 @@ func middle(xs []float64) score {
 	return score{xs[(n-1)/2], (xs[3*n/4] - xs[n/4]) / math.Sqrt(float64(n))}
 }
 
-// time is an entrant's time in a round, 0 for none. The default runs as its alias, too, and has
+// time is an entrant's time in a round, 0 for none. The fallback runs as its alias, too, and has
 // the geometric mean of both.
 func (r *Race) time(e, round int) float64 {
 	t := r.rounds[e][round]

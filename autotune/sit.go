@@ -21,7 +21,8 @@ const apart = 400 * time.Millisecond
 type contest struct {
 	linear Linear
 	job    job
-	names  []string           // configurations of the entrants
+	names  []string           // configurations of the entrants: first what stays unless another is faster
+	plan   int                // the default among them
 	cycles map[string]float64 // the model's estimates of them, as far as they are known
 	race   *Race
 	load   Conditions
@@ -29,11 +30,11 @@ type contest struct {
 	ended  time.Time     // the last one
 }
 
-// newContest is a race of configurations, the default first, as far as it went: entrant
-// len(names) is the default once more.
-func newContest(l Linear, j job, names []string, behind [][]Sample) *contest {
+// newContest is a race of configurations as far as it went: what stays unless another is faster is the first of
+// them, and as entrant len(names) takes part once more; the default is the one at plan.
+func newContest(l Linear, j job, names []string, plan int, behind [][]Sample) *contest {
 	n := len(names)
-	c := &contest{linear: l, job: j, names: names, cycles: map[string]float64{}, race: NewRace(n+1, 0, n, seedOf(j.problem))}
+	c := &contest{linear: l, job: j, names: names, plan: plan, cycles: map[string]float64{}, race: NewRace(n+1, 0, n, seedOf(j.problem), plan)}
 	c.race.finer = j.finer()
 	for _, samples := range behind {
 		if c.race.Next() == nil {
@@ -72,7 +73,8 @@ func (l *loss) of(op Linear, j job) error {
 	return fmt.Errorf("layer %s, batch %d: %v: %s", op.Layer, j.batch, l.candidate.Config, l.why)
 }
 
-// race holds the first sitting of a race among entrants.
+// race holds the first sitting of a race among entrants, the plan without records among them. The first
+// one stays unless another is faster.
 func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate) (*contest, *loss, error) {
 	start := time.Now()
 	names := make([]string, len(entrants))
@@ -83,7 +85,11 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 	if t.journal != nil {
 		behind = t.journal.behind(j.problem, t.worker, names)
 	}
-	c := newContest(f.linear, j, names, behind)
+	plan := slices.IndexFunc(entrants, func(c *candidate) bool { return c.Config == f.planned(j.batch) })
+	if plan < 0 {
+		return nil, nil, fmt.Errorf("layer %s: the planner's own choice, %v, does not run on this machine", f.linear.Layer, f.planned(j.batch))
+	}
+	c := newContest(f.linear, j, names, plan, behind)
 	for i, e := range entrants {
 		c.cycles[names[i]] = e.Estimate(f.linear.Problem, j.batch, f.core)
 	}

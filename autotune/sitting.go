@@ -24,7 +24,7 @@ const (
 	// settled.
 	tolerable = 0.02
 	// contested is by how much of the fastest's time others may be behind it and sit again, and
-	// mostAgain how many may, beside the default. A choice that is further behind in a sitting does
+	// mostAgain how many may, beside the fallback. A choice that is further behind in a sitting does
 	// not agree with it.
 	contested = 0.05
 	mostAgain = 8
@@ -38,7 +38,7 @@ const (
 func (r *Race) Sittings() int { return len(r.begun) }
 
 // Again reports whether the race wants another sitting, at another time, which Sit begins: no
-// single one replaces the default, and further ones settle whether it stays.
+// single one replaces the fallback, and further ones settle whether it stays.
 func (r *Race) Again() bool {
 	if r.Next() != nil || r.Sittings() >= mostSittings || len(r.alive) == 0 {
 		return false
@@ -53,7 +53,7 @@ func (r *Race) Again() bool {
 	return len(r.playoffs()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
 }
 
-// enough is how many play-offs that count decide, for the default too: the less a gain is beside what they may be mistaken
+// enough is how many play-offs that count decide, for the fallback too: the less a gain is beside what they may be mistaken
 // by, the more, unless it is too small to matter. Eliminations are no vote: their rounds are few, and what
 // is slow until the caches know it has not had the time.
 func (r *Race) enough(v Verdict) int {
@@ -83,9 +83,9 @@ func (r *Race) agrees(winner int) bool {
 	return odd <= len(sittings)/3
 }
 
-// Sit begins another sitting, of the default, its alias and those that may be the fastest.
+// Sit begins another sitting, of those that are held and those that may be the fastest.
 func (r *Race) Sit() {
-	keep := append(r.finalists(), r.fallback, r.alias)
+	keep := append(r.finalists(), r.held...)
 	if rounds := r.counting(); r.counts(rounds) {
 		r.behind = append(r.behind, rounds)
 	}
@@ -106,7 +106,7 @@ func (r *Race) sat() {
 	}
 	fastest := r.order()[0]
 	r.alive = slices.DeleteFunc(r.alive, func(e int) bool {
-		if e == r.fallback || e == r.alias || e == fastest {
+		if e == fastest || slices.Contains(r.held, e) {
 			return false
 		}
 		lag := r.lag(e, fastest)

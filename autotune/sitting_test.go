@@ -136,7 +136,7 @@ func TestNothingAtStake(t *testing.T) {
 // eliminations and play-offs.
 func TestColdRacesHaveMoreRounds(t *testing.T) {
 	rounds := func(weights string) int {
-		c := newContest(Linear{}, job{problem: Problem{Weights: weights}}, []string{"a", "b"}, nil)
+		c := newContest(Linear{}, job{problem: Problem{Weights: weights}}, []string{"a", "b"}, 0, nil)
 		hold(c.race, func(order []int) (samples []Sample) {
 			for _, e := range order {
 				samples = append(samples, Sample{e, []float64{100, 99.7, 100}[e], 1})
@@ -190,7 +190,7 @@ func TestSameSamplesSameSittings(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	l, j := Linear{}, job{problem: Problem{Op: "linear"}}
 	names := []string{"a", "b", "c"}
-	c := newContest(l, j, names, nil)
+	c := newContest(l, j, names, 0, nil)
 	for {
 		for order := c.race.Next(); order != nil; order = c.race.Next() {
 			var samples []Sample
@@ -199,7 +199,7 @@ func TestSameSamplesSameSittings(t *testing.T) {
 			}
 			behind = append(behind, samples)
 			c.race.Add(samples)
-			require.Equal(t, c.race, newContest(l, j, names, behind).race)
+			require.Equal(t, c.race, newContest(l, j, names, 0, behind).race)
 		}
 		if !c.race.Again() {
 			break
@@ -207,7 +207,7 @@ func TestSameSamplesSameSittings(t *testing.T) {
 		c.race.Sit()
 	}
 	require.Greater(t, c.race.Sittings(), 1)
-	require.Equal(t, c.race, newContest(l, j, names, append(behind, behind...)).race, "what no race wants does not count")
+	require.Equal(t, c.race, newContest(l, j, names, 0, append(behind, behind...)).race, "what no race wants does not count")
 }
 
 // gains is the time of panels of four rows, somewhat less than the others'.

@@ -21,7 +21,7 @@ type Options struct {
 	ISA    runtime.ISA   // the level to tune for
 	Levels []runtime.ISA // the levels that the program will have kernels of
 	Budget time.Duration // no race starts after it; 0: none
-	Again  bool          // measure what has a record already
+	Again  bool          // measure what has a record already, whose choice stays unless another is faster
 	// Only, where it is set, says which layers to tune. The others' candidates are
 	// compiled too: however a model is tuned, its worker is the same program.
 	Only func(layer string) bool
@@ -48,7 +48,7 @@ type Summary struct {
 	Problems int // distinct ones
 	Known    int // had a record
 	Tuned    int
-	Changed  int // of these, where the default was replaced
+	Changed  int // of these, where the default, or an earlier choice, was replaced
 	Noisy    int
 	Refused  int // too noisy to conclude anything
 	Left     int // beyond the budget
@@ -395,6 +395,32 @@ func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool)
 	return nil
 }
 
+// lead moves the entrant to the front that stays unless another is faster: the choice of a record that
+// counts, in the place of the default. Where the journal has the race, its order counts, since the record may
+// be of this race already.
+func (t *tuner) lead(l Linear, j job, entrants []*candidate) {
+	first := func(name string) {
+		if i := slices.IndexFunc(entrants, func(c *candidate) bool { return c.is(name) }); i > 0 {
+			c := entrants[i]
+			copy(entrants[1:], entrants[:i])
+			entrants[0] = c
+		}
+	}
+	if t.journal != nil {
+		if old := t.journal.races[j.problem]; old != nil && old.worker == t.worker && len(old.entrants) > 0 {
+			first(old.entrants[0])
+			return
+		}
+	}
+	rec, ok := t.records.exact(t.env.Microarch, j.problem)
+	if !ok || rec.Provisional {
+		return
+	}
+	if _, err := t.lookup.validate(rec, l.Problem, t.ISA); err == nil {
+		first(rec.Config)
+	}
+}
+
 // tuneJob holds the first sitting of one problem's race and keeps the record.
 func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 	const crashes = 5 // of different candidates
@@ -405,9 +431,7 @@ func (t *tuner) tuneJob(ctx context.Context, f *field, j job) error {
 				entrants = append(entrants, c)
 			}
 		}
-		if len(entrants) == 0 || entrants[0].Config != f.planned(j.batch) {
-			return fmt.Errorf("layer %s: the planner's own choice, %v, does not run on this machine", f.linear.Layer, f.planned(j.batch))
-		}
+		t.lead(f.linear, j, entrants)
 		s, lost, err := t.race(ctx, f, j, entrants)
 		if err != nil {
 			return err

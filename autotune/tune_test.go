@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,111 @@ func TestStoppedTuningGoesOn(t *testing.T) {
 		require.Empty(t, notes)
 		require.Equal(t, whole.rounds-stop, second.rounds, "stopped after %d", stop)
 		require.Equal(t, 2, sum.Tuned+sum.Known)
+	}
+}
+
+// panels is the time of panels of four rows over 64 columns, and of such over all 96, 3000 of all others.
+func panels(kb64, kb96 float64) func(v sgp.Variant) float64 {
+	return func(v sgp.Variant) float64 {
+		if v.Panel == nil || v.Panel.Segments[0].MR != 4 || v.Panel.Segments[0].Kind != sgp.Step {
+			return 3000
+		}
+		switch v.Panel.KB {
+		case 64:
+			return kb64
+		case 96:
+			return kb96
+		}
+		return 3000
+	}
+}
+
+// TestTunedAgainTheChoiceStays: unless another is faster beyond doubt, the default among them. What is said of the default is
+// measured anew.
+func TestTunedAgainTheChoiceStays(t *testing.T) {
+	dir := t.TempDir()
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 16, 16)
+	again := func(kb64, kb96 float64, changed int) Record {
+		sum, notes, err := tuned(t, dir, &fake{ns: panels(kb64, kb96), exact: true}, Options{Again: true}, l)
+		require.NoError(t, err)
+		require.Empty(t, notes)
+		require.Equal(t, []int{1, changed}, []int{sum.Tuned, sum.Changed})
+		return Load(dir).All("test-1")[0]
+	}
+	const kb64, kb96 = "panelStep mr=4 kb=64", "panelStep mr=4 kb=96"
+	rec := again(1000, 1005, 1)
+	require.Equal(t, []string{kb64, ""}, []string{rec.Config, rec.Before})
+	require.NotContains(t, []string{kb64, kb96}, rec.Default)
+
+	rec = again(1000, 995, 0) // which is too little
+	require.Equal(t, []string{kb64, kb64}, []string{rec.Config, rec.Before})
+	require.InDelta(t, 2./3, rec.Gain, 1e-4)
+	require.Less(t, rec.P, significance)
+	i := slices.IndexFunc(rec.Timings, func(e Entry) bool { return e.Config == rec.Default })
+	require.Equal(t, rec.chosen().Samples, rec.Timings[i].Samples, "the default runs in every round")
+
+	rec = again(1000, 950, 1)
+	require.Equal(t, []string{kb96, kb64}, []string{rec.Config, rec.Before})
+	require.InDelta(t, 1-950./3000, rec.Gain, 1e-4)
+
+	rec = again(3010, 3015, 0) // slower than the default, but not by what counts
+	require.Equal(t, []string{kb96, kb96}, []string{rec.Config, rec.Before})
+	require.InDelta(t, -15./3000, rec.Gain, 1e-4)
+	require.InDelta(t, 1, rec.P, 1e-4)
+
+	rec = again(3100, 3100, 1)
+	require.Equal(t, []string{rec.Default, kb96}, []string{rec.Config, rec.Before})
+	require.Zero(t, rec.Gain)
+	rec = again(3100, 3100, 0)
+	require.Equal(t, []string{rec.Default, ""}, []string{rec.Config, rec.Before})
+}
+
+// TestTunedAgainWithoutWhatHolds: a record that is stale or provisional has its choice take part, and no more.
+func TestTunedAgainWithoutWhatHolds(t *testing.T) {
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 16, 16)
+	for _, spoil := range []func(*Record){
+		func(r *Record) { r.Kernels = "other" },
+		func(r *Record) { r.Provisional = true },
+	} {
+		dir := t.TempDir()
+		_, _, err := tuned(t, dir, &fake{ns: panels(1000, 1005), exact: true}, Options{}, l)
+		require.NoError(t, err)
+		rec := Load(dir).All("test-1")[0]
+		spoil(&rec)
+		require.NoError(t, Load(dir).Save(rec))
+		_, _, err = tuned(t, dir, &fake{ns: panels(1000, 995), exact: true}, Options{Again: true}, l)
+		require.NoError(t, err)
+		now := Load(dir).All("test-1")[0]
+		require.Equal(t, []string{"panelStep mr=4 kb=96", ""}, []string{now.Config, now.Before})
+	}
+}
+
+// TestStoppedTuningAgainGoesOn: what was measured anew before a stop is not measured once more, though its record has another
+// choice by then.
+func TestStoppedTuningAgainGoesOn(t *testing.T) {
+	l := linearOf(t, "ffn", "unstructured(sparsity=0.8)", 64, 96, 8, 16)
+	first := func() string {
+		dir := t.TempDir()
+		_, _, err := tuned(t, dir, &fake{ns: panels(1000, 1005), exact: true}, Options{}, l)
+		require.NoError(t, err)
+		return dir
+	}
+	whole, dir := &fake{ns: panels(1000, 900), exact: true}, first()
+	_, _, err := tuned(t, dir, whole, Options{Again: true}, l)
+	require.NoError(t, err)
+	want := Load(dir).All("test-1")
+	for stop := 1; stop < whole.rounds; stop += 11 {
+		dir := first()
+		_, _, err := tuned(t, dir, &fake{ns: panels(1000, 900), exact: true, stop: stop}, Options{Again: true}, l)
+		require.ErrorIs(t, err, errStop)
+		rest := &fake{ns: panels(1000, 900), exact: true}
+		_, notes, err := tuned(t, dir, rest, Options{Again: true}, l)
+		require.NoError(t, err)
+		require.Empty(t, notes)
+		require.Equal(t, whole.rounds-stop, rest.rounds, "stopped after %d", stop)
+		for i, rec := range Load(dir).All("test-1") {
+			require.Equal(t, []string{want[i].Config, want[i].Before}, []string{rec.Config, rec.Before}, "stopped after %d", stop)
+		}
 	}
 }
 

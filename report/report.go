@@ -54,7 +54,8 @@ type Range struct {
 type Race struct {
 	Batch           int
 	Config, Default string
-	Gain, Noise, P  float64
+	Saves           string // of the default's time
+	Noise, P        float64
 	Raced           int
 	entries         []autotune.Entry
 }
@@ -97,7 +98,7 @@ func (r *Report) Add(l autotune.Linear, pattern string, plan *codegen.LayerPlan,
 		}
 		rec := found.Record
 		r.Records++
-		layer.Races = append(layer.Races, Race{b, rec.Config, rec.Default, rec.Gain, rec.Noise, rec.P, rec.Raced, rec.Timings})
+		layer.Races = append(layer.Races, Race{b, rec.Config, rec.Default, rec.Saves(), rec.Noise, rec.P, rec.Raced, rec.Timings})
 		for _, t := range rec.Timings {
 			if t.Config != rec.Config {
 				continue

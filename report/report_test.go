@@ -44,7 +44,7 @@ func somePage(t *testing.T) string {
 	r := &Report{Spec: "model.sg", ISA: runtime.AVX2, Machine: "test-1", Roofs: &autotune.Roofs{GFlops: 90, L2: 60, L3: 40, Memory: 20}}
 	r.Add(l, "unstructured", plan, autotune.NewLookup(autotune.Load(t.TempDir()), "test-1"))
 	r.Layers[0].Races = []Race{{
-		Batch: 8, Config: "panelStep mr=4 kb=64", Default: "deltaTile s=8", Gain: 0.3, Noise: 0.01, P: 1e-9, Raced: 30,
+		Batch: 8, Config: "panelStep mr=4 kb=64", Default: "deltaTile s=8", Saves: "30.0 % less", Noise: 0.01, P: 1e-9, Raced: 30,
 		entries: []autotune.Entry{{Config: "panelStep mr=4 kb=64", Min: 700, Median: 800, Samples: 58}, {Config: "deltaTile s=8", Min: 1000, Median: 1e5, Samples: 58}},
 	}}
 	r.Layers[0].points = []point{{8, 2, 40}, {16, 0.01, 0.2}, {64, 500, 300}}

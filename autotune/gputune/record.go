@@ -72,12 +72,13 @@ func (p Problem) distance(q Problem) float64 {
 // Record is what was found for one problem on one kind of GPU.
 type Record struct {
 	Problem
-	Config  string           `json:"config"`  // name of the kernel chosen
-	Default string           `json:"default"` // that of the plan without records
-	Gain    float64          `json:"gain"`    // share of the default's time that the choice saves
-	P       float64          `json:"p"`       // of the sign test; 1 where the default stays
-	Noise   float64          `json:"noise"`   // gap between the default and itself
-	Quality string           `json:"quality"` // ok, or noisy
+	Config  string           `json:"config"`           // name of the kernel chosen
+	Default string           `json:"default"`          // that of the plan without records
+	Before  string           `json:"before,omitempty"` // as in autotune.Record
+	Gain    float64          `json:"gain"`             // share of the default's time that the choice saves
+	P       float64          `json:"p"`                // of the sign test; 1 where the default stays
+	Noise   float64          `json:"noise"`            // gap between the default, or the choice of before, and itself
+	Quality string           `json:"quality"`          // ok, or noisy
 	Timings []autotune.Entry `json:"timings"`
 	Raced   int              `json:"raced"`
 	Kernel  string           `json:"kernel"` // hash of the choice's PTX

@@ -25,7 +25,7 @@ type Options struct {
 	Weights codegen.Weights
 	Prune   bool          // weights that do not fit their pattern are pruned
 	Budget  time.Duration // no race starts after it; 0: none
-	Again   bool          // measure what has a record already
+	Again   bool          // measure what has a record already, whose choice stays unless another is faster
 	// Report is told how far the tuning is, and Note what went wrong on the way, a
 	// line each; either may be nil.
 	Report func(autotune.Progress)
@@ -38,7 +38,7 @@ type Summary struct {
 	Problems int
 	Known    int // had a record
 	Tuned    int
-	Changed  int // of these, where the default was replaced
+	Changed  int // of these, where the default, or an earlier choice, was replaced
 	Noisy    int
 	Refused  int
 	Left     int      // beyond the budget
@@ -77,6 +77,7 @@ func Tune(ctx context.Context, dev *cuda.Device, plans []*gpuplan.LayerPlan, o O
 		note("%s", n)
 	}
 	var trials []gpuplan.Trial
+	var committed []string // of each
 	seen := map[Problem]bool{}
 	for _, p := range plans {
 		all, left, err := p.Trials()
@@ -91,11 +92,12 @@ func Tune(ctx context.Context, dev *cuda.Device, plans []*gpuplan.LayerPlan, o O
 			}
 			seen[q] = true
 			sum.Problems++
-			if _, known := records.exact(sum.GPU, t.Linear, t.Problem); known && !o.Again {
+			rec, known := records.exact(sum.GPU, t.Linear, t.Problem)
+			if known && !o.Again {
 				sum.Known++
 				continue
 			}
-			trials = append(trials, t)
+			trials, committed = append(trials, t), append(committed, rec.Config)
 		}
 	}
 	b, err := newBench(dev)
@@ -120,7 +122,7 @@ func Tune(ctx context.Context, dev *cuda.Device, plans []*gpuplan.LayerPlan, o O
 			o.Report(autotune.Progress{Done: sum.Known + i, Total: sum.Problems, What: fmt.Sprintf("race %s at %d tokens", t.Name(), t.Problem.Tokens)})
 		}
 		before := clocks(ctx)
-		race, entrants, err := b.race(ctx, t, p, dir, func(c kernels.Config, why error) {
+		race, entrants, err := b.race(ctx, t, committed[i], p, dir, func(c kernels.Config, why error) {
 			text := fmt.Sprintf("a bug in sparsegen: %v, %s on %s: %v; it is left out, please report this line", problemOf(t.Linear, t.Problem), c.Name(), info.Name, why)
 			sum.Bugs = append(sum.Bugs, text)
 			note("%s", text)
@@ -166,20 +168,23 @@ func clocks(ctx context.Context) string {
 	return strings.TrimSpace(string(out))
 }
 
-// entrants are the candidates of a race: the default first, then the model's best.
-func entrantsOf(t *gpuplan.Trial) []kernels.Config {
+// entrantsOf are the candidates of a race: what is committed, if anything is, the default, and then the model's best.
+func entrantsOf(t *gpuplan.Trial, committed string) []kernels.Config {
 	list := []kernels.Config{t.Default}
 	for _, c := range t.Candidates {
-		if len(list) < mostRaced && c.Config != t.Default && c.Cycles <= hopelessly*t.Candidates[0].Cycles {
+		if len(list) < mostRaced && c.Config != t.Default && c.Name() != committed && c.Cycles <= hopelessly*t.Candidates[0].Cycles {
 			list = append(list, c.Config)
 		}
+	}
+	if i := slices.IndexFunc(t.Candidates, func(c kernels.Candidate) bool { return c.Name() == committed }); i >= 0 && t.Candidates[i].Config != t.Default {
+		list = slices.Insert(list, 0, t.Candidates[i].Config)
 	}
 	return list
 }
 
-// race runs the race of a trial. Entrant len(entrants) is the default once more,
-// with buffers of its own.
-func (b *bench) race(ctx context.Context, t *gpuplan.Trial, p *packing, dir string, bug func(kernels.Config, error)) (_ *autotune.Race, _ []*entrant, err error) {
+// race runs the race of a trial, in which the choice of an earlier one stays unless another is
+// faster; committed is "" without. Entrant len(entrants) is the first one once more, with buffers of its own.
+func (b *bench) race(ctx context.Context, t *gpuplan.Trial, committed string, p *packing, dir string, bug func(kernels.Config, error)) (_ *autotune.Race, _ []*entrant, err error) {
 	x, err := operandsOf(t, p)
 	if err != nil {
 		return nil, nil, err
@@ -190,25 +195,35 @@ func (b *bench) race(ctx context.Context, t *gpuplan.Trial, p *packing, dir stri
 			err = errors.Join(err, e.close())
 		}
 	}()
-	for i, c := range append(entrantsOf(t), t.Default) {
+	enter := func(c kernels.Config) error {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return err
 		}
 		e, err := b.enter(t, c, p, x, dir)
-		var wrong *wrongError
-		switch {
-		case err == nil:
+		if err == nil {
 			all = append(all, e)
-		case i == 0 || !errors.As(err, &wrong):
-			return nil, nil, fmt.Errorf("%s at %d tokens, %s: %w", t.Name(), t.Problem.Tokens, c.Name(), err)
-		default:
-			bug(c, err)
 		}
+		return err
+	}
+	plan := 0
+	for _, c := range entrantsOf(t, committed) {
+		if c == t.Default {
+			plan = len(all)
+		}
+		var wrong *wrongError
+		if err := enter(c); errors.As(err, &wrong) && c != t.Default {
+			bug(c, err)
+		} else if err != nil {
+			return nil, nil, fmt.Errorf("%s at %d tokens, %s: %w", t.Name(), t.Problem.Tokens, c.Name(), err)
+		}
+	}
+	if err := enter(all[0].config); err != nil {
+		return nil, nil, fmt.Errorf("%s at %d tokens, %s: %w", t.Name(), t.Problem.Tokens, all[0].config.Name(), err)
 	}
 	alias := len(all) - 1
 	h := fnv.New64a()
 	fmt.Fprint(h, problemOf(t.Linear, t.Problem))
-	race := autotune.NewRace(len(all), 0, alias, h.Sum64())
+	race := autotune.NewRace(len(all), 0, alias, h.Sum64(), plan)
 	for {
 		order := race.Next()
 		if order == nil {
@@ -243,8 +258,13 @@ func record(t *gpuplan.Trial, race *autotune.Race, v autotune.Verdict, entrants 
 	if v.Noisy {
 		rec.Quality = "noisy"
 	}
-	if v.Winner != 0 {
-		rec.Gain, rec.P = round4(v.Gain), v.P
+	plan := slices.IndexFunc(entrants, func(e *entrant) bool { return e.config == t.Default })
+	if plan != 0 {
+		rec.Before = entrants[0].config.Name()
+	}
+	if v.Winner != plan {
+		gain, p := race.Gain(v.Winner, plan)
+		rec.Gain, rec.P = round4(gain), p
 	}
 	ranking := race.Ranking()
 	for _, e := range slices.Clip(ranking) {

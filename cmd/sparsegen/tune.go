@@ -47,7 +47,7 @@ A tuning may be stopped at any time and goes on where it was.`,
 	f.DurationVar(&o.Budget, "budget", time.Minute, "time after which no further race starts; 0 is no limit")
 	f.StringVar(&o.Layers, "layers", "", "regular `expression` of layer names (default: all)")
 	f.StringVar(&o.ISA, "isa", "", "instruction set to tune for: avx2, avx512, neon or sve (default: this machine's best of the spec's)")
-	f.BoolVar(&o.Again, "again", false, "measure what has a record already")
+	f.BoolVar(&o.Again, "again", false, "measure what has a record already; what it chose stays unless another is faster beyond doubt")
 	f.BoolVar(&o.Calibrate, "calibrate", false, "measure again what a core can do: the cost model's figures, printed beside the built-in ones")
 	f.BoolVar(&oracle, "oracle", false, "judge the race by exhaustive measurement, beside a naive policy; writes no records")
 	f.IntVar(&o.Repeat, "repeat", 3, "--oracle: how often each race is repeated")
