@@ -10,7 +10,10 @@ import (
 // time: the eliminations, and then play-offs of those who may be the fastest, until these agree. Many short ones
 // are right more often than few long ones.
 const (
-	mostSittings = 15
+	// mostSittings is how many a race has, mostLong of one whose samples took longNS nanoseconds.
+	mostSittings = 22
+	mostLong     = 15
+	longNS       = 1e9
 	// mostRefused is how many a race has that noise leaves without a conclusion.
 	mostRefused = 8
 	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
@@ -40,7 +43,7 @@ func (r *Race) Sittings() int { return len(r.begun) }
 // Again reports whether the race wants another sitting, at another time, which Sit begins: no
 // single one replaces the fallback, and further ones settle whether it stays.
 func (r *Race) Again() bool {
-	if r.Next() != nil || r.Sittings() >= mostSittings || len(r.alive) == 0 {
+	if r.Next() != nil || len(r.alive) == 0 || r.Sittings() >= mostSittings || r.Sittings() >= mostLong && r.spent > longNS {
 		return false
 	}
 	v := r.Verdict()
@@ -50,7 +53,29 @@ func (r *Race) Again() bool {
 	case r.Sittings() == 1:
 		return v.Fastest != r.fallback || len(r.finalists()) > 1
 	}
-	return len(r.playoffs()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner)
+	return len(r.playoffs()) < r.enough(v) || v.Noisy || v.Winner == r.fallback && (v.gains() || !r.settled()) || !r.agrees(v.Winner) ||
+		r.spent <= longNS && r.doubts(v.Winner)
+}
+
+// likely is how many standard errors of its play-offs' middle another is at most from what they say of it.
+const likely = 1.5
+
+// doubts reports whether, by how its play-offs scatter, another may be faster than the winner by what counts. Rounds of
+// one play-off have the machine's state in common, and say nothing of that.
+func (r *Race) doubts(winner int) bool {
+	return slices.ContainsFunc(r.alive, func(e int) bool {
+		if e == winner || e == r.alias {
+			return false
+		}
+		var sittings []float64
+		for _, rounds := range r.playoffs() {
+			if ratios := r.against(e, winner, rounds); len(ratios) > 0 {
+				sittings = append(sittings, math.Log(median(ratios)))
+			}
+		}
+		mean, err := meanOf(sittings)
+		return len(sittings) > 1 && mean-likely*err < math.Log(1-leastGain)
+	})
 }
 
 // enough is how many play-offs that count decide, for the fallback too: the less a gain is beside what they may be mistaken

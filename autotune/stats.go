@@ -29,6 +29,18 @@ func median(xs []float64) float64 {
 	return s[len(s)/2]
 }
 
+// meanOf is the mean of xs, with its standard error.
+func meanOf(xs []float64) (mean, err float64) {
+	n := float64(len(xs))
+	for _, x := range xs {
+		mean += x / n
+	}
+	for _, x := range xs {
+		err += (x - mean) * (x - mean)
+	}
+	return mean, math.Sqrt(err / (n - 1) / n)
+}
+
 // geomean is the geometric mean.
 func geomean(xs []float64) float64 {
 	sum := 0.0
