@@ -33,7 +33,7 @@ func (t *tuner) calibrate(ctx context.Context) (*Calibration, error) {
 		l2 = 512 << 10
 	}
 	probes := codegen.Probes(t.ISA, l2, t.llc)
-	f := &field{dir: t.temp, files: 1 << 24} // beside those of candidates
+	f := &field{dir: t.temp}
 	files := make([][]string, len(probes))
 	for i, p := range probes {
 		for _, form := range p.Forms {

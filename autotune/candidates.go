@@ -3,10 +3,8 @@ package autotune
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"sync"
@@ -54,7 +52,6 @@ type field struct {
 	candidates []*candidate
 	plan       []codegen.Choice // without records
 	dir        string
-	files      int
 }
 
 // newField packs the configurations of the op's space that its weights allow, and
@@ -257,8 +254,6 @@ func (f *field) write(c *candidate) (string, error) {
 
 // writeModel writes a packed model of one layer, the op with a random bias.
 func (f *field) writeModel(v sgp.Variant, p codegen.Problem) (string, error) {
-	f.files++
-	path := filepath.Join(f.dir, fmt.Sprintf("c%d.sgp", f.files))
 	v.BatchMin, v.BatchMax = p.BatchMin, p.BatchMax
 	x, y := []int{0, p.In}, []int{0, p.Out}
 	if !p.TokenMajor {
@@ -276,7 +271,7 @@ func (f *field) writeModel(v sgp.Variant, p codegen.Problem) (string, error) {
 			Out: p.Out, In: p.In, Bias: bias, Variants: []sgp.Variant{v},
 		}}},
 	}}}
-	out, err := os.Create(path) // in a folder of ours that is gone after a crash: nothing to be whole
+	out, err := os.CreateTemp(f.dir, "c*.sgp") // in a folder of ours that is gone after a crash: nothing to be whole
 	if err != nil {
 		return "", err
 	}
@@ -284,18 +279,23 @@ func (f *field) writeModel(v sgp.Variant, p codegen.Problem) (string, error) {
 	if e := out.Close(); err == nil {
 		err = e
 	}
-	return path, err
+	return out.Name(), err
 }
 
 // remove deletes the candidates' files.
 func (f *field) remove() {
 	for _, c := range f.candidates {
-		for _, file := range []string{c.file, c.twin} {
-			if file != "" {
-				_ = os.Remove(file) // its folder goes too, later
-			}
+		c.remove()
+	}
+}
+
+func (c *candidate) remove() {
+	for _, file := range []string{c.file, c.twin} {
+		if file != "" {
+			_ = os.Remove(file) // its folder goes too, later
 		}
 	}
+	c.file, c.twin = "", ""
 }
 
 // small is the op cut down to what the kernels in Go compute at once: a corner of

@@ -46,6 +46,9 @@ func (t *tuner) provisional(linears []Linear, jobs map[int][]job) (list []*conte
 
 // confirm holds another sitting of each race that wants one.
 func (t *tuner) confirm(ctx context.Context) error {
+	for _, f := range t.shelf {
+		t.tidy(f)
+	}
 	all := t.unsettled
 	t.unsettled = nil
 	for i, c := range all {

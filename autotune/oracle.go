@@ -105,7 +105,6 @@ func (t *tuner) oracle(ctx context.Context, linears []Linear, repeats int) (rep 
 		if err != nil {
 			return nil, err
 		}
-		wide.files = 1 << 10 // beside those of f
 		for k, j := range jobs[i] {
 			if t.overBudget() {
 				rep.Left += len(jobs[i]) - k

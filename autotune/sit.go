@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sparsegen/sparsegen/autotune/worker"
-	"github.com/sparsegen/sparsegen/codegen"
 )
 
 // apart is the least time between two sittings of a race. Where a tuning has several
@@ -98,7 +97,7 @@ func (t *tuner) race(ctx context.Context, f *field, j job, entrants []*candidate
 	return c, lost, err
 }
 
-// sitAgain holds another sitting of a race, with those that are left of it packed anew.
+// sitAgain holds another sitting of a race, with those that are left of it, packed anew where they are no longer on the shelf.
 func (t *tuner) sitAgain(ctx context.Context, c *contest) (*loss, error) {
 	if c.race.Next() == nil {
 		if !c.race.Again() {
@@ -113,31 +112,11 @@ func (t *tuner) sitAgain(ctx context.Context, c *contest) (*loss, error) {
 	}
 	start := time.Now()
 	defer func() { c.took += time.Since(start) }()
-	f := &field{linear: c.linear, core: t.core, dir: t.temp, files: 1 << 21} // beside those of others
-	defer f.remove()
-	var configs []codegen.Config
-	var left []int
-	for e, name := range c.names {
-		if !slices.Contains(c.race.alive, e) {
-			continue
-		}
-		config, err := codegen.ParseConfig(name)
-		if err != nil {
-			return nil, err
-		}
-		configs, left = append(configs, config), append(left, e)
-	}
-	packed, err := packAll(ctx, codegen.NewForms(c.linear.Matrix, c.linear.Mask), configs)
+	f := t.unshelve(c.linear)
+	defer func() { t.shelve(f) }()
+	entrants, err := f.entrants(ctx, c)
 	if err != nil {
 		return nil, err
-	}
-	entrants := make([]*candidate, len(c.names))
-	for i, e := range left {
-		if packed[i] == nil {
-			return nil, fmt.Errorf("layer %s: the weights do not have the form of %v", c.linear.Layer, configs[i])
-		}
-		entrants[e] = &candidate{Packed: *packed[i]}
-		f.candidates = append(f.candidates, entrants[e])
 	}
 	return t.sit(ctx, c, f, entrants, true)
 }

@@ -36,7 +36,7 @@ func TestOneSittingDecidesNothing(t *testing.T) {
 		sittings    int
 	}{
 		{115, 93, 0, 0, 7},
-		{115, 93, 3, 0, 1}, // never
+		{115, 93, 3, 0, 1},    // never
 		{100.5, 93, 1, 0, 14}, // one that scatters so leaves doubts
 		{102, 93, 1, 0, 9},
 		{111, 93, 1, 0, 1},

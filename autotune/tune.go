@@ -113,6 +113,8 @@ type tuner struct {
 	done       int
 	outcomes   []outcome
 	unsettled  []*contest      // races that want another sitting
+	shelf      []*field        // what these have of candidates, the latest last
+	room       int             // bytes on it, at most
 	apart      time.Duration   // at least, between two sittings of a race
 	crashed    map[string]bool // op and configuration
 	// elsewhere has the weights of each race lie elsewhere in memory.
@@ -133,7 +135,7 @@ func Tune(ctx context.Context, linears []Linear, o Options) (*Summary, error) {
 }
 
 func newTuner(o Options) *tuner {
-	return &tuner{Options: o, env: Machine(), now: time.Now, apart: apart}
+	return &tuner{Options: o, env: Machine(), now: time.Now, apart: apart, room: shelfBytes}
 }
 
 func (o Options) note(format string, args ...any) {
@@ -291,7 +293,10 @@ func (t *tuner) tuneLinear(ctx context.Context, l Linear, jobs []job) error {
 	if err != nil {
 		return err
 	}
-	defer f.remove()
+	defer func() {
+		t.tidy(f)
+		t.shelve(f)
+	}()
 	for i, j := range jobs {
 		if t.overBudget() {
 			t.sum.Left += len(jobs) - i
@@ -355,7 +360,7 @@ func (t *tuner) bug(l Linear, c *candidate, what string) {
 // gate checks candidates on a corner of the matrix.
 func (t *tuner) gate(ctx context.Context, f *field, entered map[*candidate]bool) error {
 	small := f.linear.small()
-	corner := &field{linear: small, core: f.core, dir: f.dir, files: 1 << 20}
+	corner := &field{linear: small, core: f.core, dir: f.dir}
 	var files []worker.File
 	var who []*candidate
 	for _, c := range f.candidates {

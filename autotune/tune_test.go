@@ -126,7 +126,7 @@ func tuned(t *testing.T, dir string, b *fake, o Options, linears ...Linear) (*Su
 	env := Machine()
 	env.Microarch = "test-1"
 	require.NoError(t, (&Calibration{ISA: "avx2", Clock: 2, Machine: env}).save(dir, runtime.AVX2)) // nothing is to be measured
-	tn := &tuner{Options: o, env: env, bench: b, worker: "fake", now: func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) }}
+	tn := &tuner{Options: o, env: env, bench: b, worker: "fake", room: shelfBytes, now: func() time.Time { return time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC) }}
 	sum, err := tn.run(context.Background(), linears)
 	return sum, notes, err
 }

@@ -73,9 +73,13 @@ func placed(l runtime.Layer, batch int) []operands {
 	var all []operands
 	for k := range placements {
 		var o operands
-		for _, t := range l.Inputs {
+		for i, t := range l.Inputs {
 			x := placedFloats(elements(t, batch), 11*k)
-			fill(x)
+			if k == 0 {
+				fill(x)
+			} else {
+				copy(x, all[0].in[i])
+			}
 			o.in = append(o.in, x)
 		}
 		for _, t := range l.Outputs {
