@@ -13,7 +13,7 @@ const (
 	// mostSittings is how many a race has, mostLong of one whose samples took longNS nanoseconds.
 	mostSittings = 22
 	mostLong     = 15
-	longNS       = 1e9
+	longNS       = 0.8e9
 	// mostRefused is how many a race has that noise leaves without a conclusion.
 	mostRefused = 8
 	// A play-off is over when it is settled, behind so many rounds, or the fewer whose samples took so many
