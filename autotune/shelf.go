@@ -35,7 +35,7 @@ func (t *tuner) shelve(f *field) {
 func (t *tuner) tidy(f *field) {
 	races := map[string]bool{}
 	for _, c := range t.unsettled {
-		if !c.of(f.linear) {
+		if !c.linear.is(f.linear) {
 			continue
 		}
 		for _, e := range c.race.alive {
@@ -57,7 +57,7 @@ func (t *tuner) tidy(f *field) {
 func (t *tuner) unshelve(l Linear) *field {
 	f := &field{linear: l, core: t.core, dir: t.temp}
 	t.shelf = slices.DeleteFunc(t.shelf, func(s *field) bool {
-		same := s.linear.Tensor == l.Tensor && s.linear.Mask == l.Mask
+		same := s.linear.is(l)
 		if same {
 			f.candidates = append(f.candidates, s.candidates...)
 		}
@@ -66,8 +66,8 @@ func (t *tuner) unshelve(l Linear) *field {
 	return f
 }
 
-// of reports whether a race is one of an op.
-func (c *contest) of(l Linear) bool { return c.linear.Tensor == l.Tensor && c.linear.Mask == l.Mask }
+// is reports whether two are the same op.
+func (l Linear) is(o Linear) bool { return l.Tensor == o.Tensor && l.Mask == o.Mask }
 
 // entrants are those that are left of a race, by their numbers; nil for the others. What f lacks of them is packed.
 func (f *field) entrants(ctx context.Context, c *contest) ([]*candidate, error) {
