@@ -57,25 +57,37 @@ func (r *Race) Again() bool {
 		r.spent <= longNS && r.doubts(v.Winner)
 }
 
-// likely is how many standard errors of its play-offs' middle another is at most from what they say of it.
-const likely = 1.5
+// likely is how many standard errors of its play-offs' middle another is at most from what they say of it, and
+// hardly how many it is by no chance.
+const likely, hardly = 1.5, 2.5
 
-// doubts reports whether, by how its play-offs scatter, another may be faster than the winner by what counts. Rounds of
-// one play-off have the machine's state in common, and say nothing of that.
+// doubts reports whether, by how its play-offs scatter, another may be faster than the winner by what counts.
 func (r *Race) doubts(winner int) bool {
 	return slices.ContainsFunc(r.alive, func(e int) bool {
 		if e == winner || e == r.alias {
 			return false
 		}
-		var sittings []float64
-		for _, rounds := range r.playoffs() {
-			if ratios := r.against(e, winner, rounds); len(ratios) > 0 {
-				sittings = append(sittings, math.Log(median(ratios)))
-			}
-		}
+		sittings := r.middles(e, winner)
 		mean, err := meanOf(sittings)
 		return len(sittings) > 1 && mean-likely*err < math.Log(1-leastGain)
 	})
+}
+
+// risks reports whether, by how its play-offs scatter but for what few of them saw, an entrant may be slower than the fallback by what counts.
+func (r *Race) risks(e int) bool {
+	m := middle(r.middles(e, r.fallback))
+	return m.time+hardly*m.err > -math.Log(1-leastGain)
+}
+
+// middles are the logarithms of the middle ratio of an entrant's time to another's in each play-off. Rounds of one have
+// the machine's state in common, and say nothing of how they scatter.
+func (r *Race) middles(e, base int) (sittings []float64) {
+	for _, rounds := range r.playoffs() {
+		if ratios := r.against(e, base, rounds); len(ratios) > 0 {
+			sittings = append(sittings, math.Log(median(ratios)))
+		}
+	}
+	return sittings
 }
 
 // enough is how many play-offs that count decide, for the fallback too: the less a gain is beside what they may be mistaken

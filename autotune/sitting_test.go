@@ -3,6 +3,7 @@ package autotune
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,24 +74,28 @@ func TestEliminationsAreNoVote(t *testing.T) {
 }
 
 // TestSittingsThatSeeNothing: a machine may be in one of two states by sitting, in one of which a candidate
-// gains much and in the other nothing. It replaces the default, unless it loses in more than a few that are in the other.
+// gains much and in the other nothing. It replaces the default when enough sittings say so, unless it loses in more than a few.
 func TestSittingsThatSeeNothing(t *testing.T) {
 	for _, c := range []struct {
 		ratios []float64 // of the candidate's times to the default's, by sitting
+		times  int       // that they repeat
 		winner int
 	}{
-		{[]float64{0.7, 1.003, 0.7, 1.003, 0.7}, 1},
-		{[]float64{0.7, 1.1, 0.7, 1.1, 0.7}, 1},
-		{[]float64{0.7, 1.1, 0.7, 1.1}, 0},
-		{[]float64{0.9, 1.003, 0.9, 1.003, 0.9, 1.003, 0.9}, 1},
-		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02, 0.9}, 1},
-		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02}, 0},
-		{[]float64{0.96, 1.1, 1.2, 0.96, 0.97, 0.96, 0.96, 0.96}, 1},
-		{[]float64{0.96, 1.1, 1.2, 0.96, 1.1, 0.96, 1.1, 0.96, 0.96}, 1},
-		{[]float64{0.96, 1.1, 0.96, 1.1, 0.96, 1.1, 0.96, 1.1}, 0},
+		{[]float64{0.7, 1.003, 0.7, 1.003, 0.7}, 1, 0},
+		{[]float64{0.7, 1.003, 0.7, 1.003, 0.7}, 2, 1},
+		{[]float64{0.7, 1.1, 0.7, 1.1, 0.7}, 1, 0},
+		{[]float64{0.7, 1.1, 0.7, 1.1, 0.7}, 2, 1},
+		{[]float64{0.7, 1.1, 0.7, 1.1}, 2, 0},
+		{[]float64{0.9, 1.003, 0.9, 1.003, 0.9, 1.003, 0.9}, 1, 1},
+		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02, 0.9}, 1, 0},
+		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02, 0.9}, 2, 1},
+		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02}, 3, 0},
+		{[]float64{0.96, 1.1, 0.96, 0.96, 0.97, 0.96, 0.96, 0.96}, 1, 1},
+		{[]float64{0.96, 1.1, 1.2, 0.96, 0.97, 0.96, 0.96, 0.96}, 2, 0},
+		{[]float64{0.96, 1.1, 0.96, 1.1, 0.96, 1.1, 0.96, 1.1}, 1, 0},
 	} {
 		r := NewRace(3, 0, 2, 1)
-		for _, ratio := range append([]float64{1}, c.ratios...) { // eliminations, and play-offs
+		for _, ratio := range append([]float64{1}, slices.Repeat(c.ratios, c.times)...) { // eliminations, and play-offs
 			var rounds []int
 			for i := range 16 {
 				rounds = append(rounds, r.round)
@@ -101,7 +106,7 @@ func TestSittingsThatSeeNothing(t *testing.T) {
 			}
 			r.behind, r.begun = append(r.behind, rounds), append(r.begun, r.round)
 		}
-		require.Equal(t, c.winner, r.Verdict().Winner, "%v", c.ratios)
+		require.Equal(t, c.winner, r.Verdict().Winner, "%v %d times", c.ratios, c.times)
 	}
 }
 
@@ -127,6 +132,23 @@ func TestDoubtsHaveFurtherSittings(t *testing.T) {
 		r := held(2, 0, 1, func(s, e int) float64 { return ns * []float64{1, []float64{0.96, 1.04}[s%2]}[e] })
 		require.Equal(t, want, r.Sittings())
 		require.Equal(t, 0, r.Verdict().Winner)
+	}
+}
+
+// TestScatterIsNoGain: a gain that most play-offs see, by all their rounds, does not let a kernel replace the default where it is small
+// beside what they scatter by.
+func TestScatterIsNoGain(t *testing.T) {
+	for slow, want := range map[float64]int{1.08: 0, 0.99: 1} {
+		r := held(2, 0.001, 1, func(s, e int) float64 {
+			if e == 1 && s%7 > 4 {
+				return 100 * slow
+			}
+			return []float64{100, 98.5}[e]
+		})
+		v := r.Verdict()
+		require.Equal(t, want, v.Winner, "%v", slow)
+		require.Less(t, v.P, significance)
+		require.True(t, v.gains())
 	}
 }
 

@@ -58,7 +58,7 @@ const (
 )
 
 // Verdict judges the race as it stands: by the rounds of as many play-offs as its gain takes, hardly any of which may deny
-// that the fastest gains.
+// that the fastest gains, and which must not scatter so much that it may lose.
 func (r *Race) Verdict() Verdict {
 	v := Verdict{Winner: r.fallback, Fastest: r.order()[0], P: 1}
 	v.Noise = r.gap(slices.Concat(r.sittings()...)).time
@@ -68,7 +68,7 @@ func (r *Race) Verdict() Verdict {
 	}
 	var denied bool
 	v.Gain, v.P, denied = r.gain(v.Fastest, r.fallback)
-	if v.P < significance && v.gains() && !denied && !v.Refused && len(r.playoffs()) >= r.enough(v) {
+	if v.P < significance && v.gains() && !denied && !v.Refused && len(r.playoffs()) >= r.enough(v) && !r.risks(v.Fastest) {
 		v.Winner = v.Fastest
 	}
 	return v
