@@ -125,7 +125,7 @@ func (s *server) open(o *Open, f File) (r Result) {
 	}
 	s.contenders[f.ID] = c
 	c.isa, c.batch, c.next, c.runs, c.operands = isa, o.Batch, 0, 0, nil
-	if err := c.copies(1); err != nil {
+	if err := c.copies(1, false); err != nil {
 		return fail(err)
 	}
 	l := c.models[0].Layers()[0]
@@ -209,17 +209,30 @@ func (c *contender) add() error {
 	return err
 }
 
-// copies has as many copies of the weights used, each with a session, which ran once: a first run prepares for its
-// batch. Copies that there are beyond stay for later rounds.
-func (c *contender) copies(n int) error {
-	for len(c.models) < n {
+// sharing is how many sessions read the same copy of the weights where these lie in large pages of their own, which begin
+// at the same sets of a cache, and are not to come from memory: to make copies takes as long as to time them.
+const sharing = 2
+
+// weights is how many copies of the weights so many sessions have.
+func (c *contender) weights(sessions int, cold bool) int {
+	if cold || !sgp.Copies(int64(len(c.packed))) {
+		return sessions
+	}
+	return (sessions + sharing - 1) / sharing
+}
+
+// copies has as many sessions used, each of which ran once: a first run prepares for its
+// batch. Those that there are beyond stay for later rounds, as do copies of the weights.
+func (c *contender) copies(n int, cold bool) error {
+	weights := c.weights(n, cold)
+	for len(c.models) < weights {
 		if err := c.add(); err != nil {
 			return err
 		}
 	}
 	for len(c.sessions) < n {
 		c.shift()
-		m := c.models[len(c.sessions)]
+		m := c.models[len(c.sessions)%weights]
 		s, err := m.NewSession(m.Layers()[0].Name, runtime.MaxBatch(c.batch), runtime.WithISA(c.isa), runtime.Threads(1))
 		if err != nil {
 			return err

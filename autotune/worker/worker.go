@@ -55,9 +55,10 @@ type Open struct {
 // Round times one sample of each candidate, in this order.
 type Round struct {
 	Order []int `json:"order"`
-	// Copies is how many copies of its weights each candidate has, since where in
+	// Copies is how many sessions each candidate has, with copies of its weights, since where in
 	// memory they lie decides how well the caches hold them. Its samples take them
-	// in turn, or with Cold its runs, so that none finds its weights in a cache.
+	// in turn, or with Cold its runs, so that none finds its weights in a cache. Large
+	// copies are for two sessions each, unless Cold.
 	Copies int  `json:"copies"`
 	Cold   bool `json:"cold,omitempty"`
 	// Long is for how many ns together the blocks of a sample are timed. 0: it is one block.
@@ -208,7 +209,7 @@ func (s *server) round(r *Round) ([]Sample, error) {
 				return nil, err
 			}
 		}
-		if err := c.copies(r.Copies); err != nil {
+		if err := c.copies(r.Copies, r.Cold); err != nil {
 			return nil, err
 		}
 	}

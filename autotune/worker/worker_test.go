@@ -154,7 +154,7 @@ func TestSamples(t *testing.T) {
 	require.Empty(t, s.open(o, File{0, path}).Err)
 	defer s.close()
 	c := s.contenders[0]
-	require.NoError(t, c.copies(5))
+	require.NoError(t, c.copies(5, false))
 
 	const long = 300_000
 	sample, err := c.sample(20_000, long, false)
@@ -172,7 +172,7 @@ func TestSamples(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, coldBlocks, sample.Runs)
 	require.Equal(t, (2+coldBlocks)%5, c.next)
-	require.NoError(t, c.copies(3))
+	require.NoError(t, c.copies(3, false))
 	sample, err = c.sample(1, 1<<60, true)
 	require.NoError(t, err)
 	require.Equal(t, 3, sample.Runs, "no copy twice")
@@ -202,14 +202,41 @@ func TestFirstRunsWereSamples(t *testing.T) {
 		require.Empty(t, s.open(o, o.Files[0]).Err)
 		clear(at)
 		c := s.contenders[0]
-		require.NoError(t, c.copies(5))
+		require.NoError(t, c.copies(5, false))
 		require.Len(t, at, 4, "of the first one the output was compared")
-		require.NoError(t, c.copies(3))
-		require.NoError(t, c.copies(5))
+		require.NoError(t, c.copies(3, false))
+		require.NoError(t, c.copies(5, false))
 		require.Len(t, at, 4)
 		for _, calls := range at {
 			require.Equal(t, batch, calls, "one a token")
 		}
+	}
+}
+
+// TestSessionsShareLargeCopies: two sessions of large weights share a copy, unless these are to come from memory; each has one of
+// its own of small ones.
+func TestSessionsShareLargeCopies(t *testing.T) {
+	if !sgp.Copies(1 << 20) {
+		t.Skip("this system has no large pages for weights")
+	}
+	for _, c := range []struct {
+		in     int
+		cold   bool
+		copies int
+	}{{512, false, 3}, {512, true, 5}, {32, false, 5}} {
+		at := map[*float32]bool{}
+		s := serving(t, func(y *float32, ldy uintptr, x *float32, ldx uintptr, w *float32, m *byte, c *uint32, k int, bias *float32, lo, hi float32, n int) {
+			at[w] = true
+			dense(y, ldy, x, ldx, w, m, c, k, bias, lo, hi, n)
+		})
+		o := &Open{Files: []File{{0, model(t, c.in, 512, 1)}}, Batch: 1, ISA: "avx2"}
+		s.reopen(o)
+		require.Empty(t, s.open(o, o.Files[0]).Err)
+		calls := len(at)
+		require.NoError(t, s.contenders[0].copies(5, c.cold))
+		require.Len(t, s.contenders[0].sessions, 5)
+		require.Len(t, at, c.copies*calls)
+		s.close()
 	}
 }
 
