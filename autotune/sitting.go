@@ -99,8 +99,6 @@ func (r *Race) enough(v Verdict) int {
 		return 2
 	case v.Gain < leastGain/2 || v.Gain > contested:
 		return 6
-	case v.Gain > contested/2:
-		return 8
 	}
 	return 12
 }

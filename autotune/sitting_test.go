@@ -90,7 +90,8 @@ func TestSittingsThatSeeNothing(t *testing.T) {
 		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02, 0.9}, 1, 0},
 		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02, 0.9}, 2, 1},
 		{[]float64{0.9, 1.02, 0.9, 1.02, 0.9, 1.02}, 3, 0},
-		{[]float64{0.96, 1.1, 0.96, 0.96, 0.97, 0.96, 0.96, 0.96}, 1, 1},
+		{[]float64{0.96, 1.1, 0.96, 0.96, 0.97, 0.96, 0.96, 0.96}, 1, 0},
+		{[]float64{0.96, 1.1, 0.96, 0.96, 0.97, 0.96, 0.96, 0.96}, 2, 1},
 		{[]float64{0.96, 1.1, 1.2, 0.96, 0.97, 0.96, 0.96, 0.96}, 2, 0},
 		{[]float64{0.96, 1.1, 0.96, 1.1, 0.96, 1.1, 0.96, 1.1}, 1, 0},
 	} {
@@ -126,7 +127,7 @@ func TestDoubtsHaveFurtherSittings(t *testing.T) {
 		sittings += r.Sittings()
 	}
 	require.Greater(t, found, races*95/100)
-	require.Less(t, sittings, 11*races)
+	require.Less(t, sittings, 12*races)
 
 	for ns, want := range map[float64]int{100: mostSittings, 2e8: 8} {
 		r := held(2, 0, 1, func(s, e int) float64 { return ns * []float64{1, []float64{0.96, 1.04}[s%2]}[e] })
@@ -153,7 +154,7 @@ func TestScatterIsNoGain(t *testing.T) {
 }
 
 // TestNothingAtStake: where the default leads by much, eliminations are enough, and where it loses by a quarter two play-offs; all others
-// have six, eight for a gain of 2.5 to five percent and twelve for half a percent to that; what is within a percent of the default does not replace it.
+// have six, twelve for a gain of half a percent to five; what is within a percent of the default does not replace it.
 func TestNothingAtStake(t *testing.T) {
 	for _, c := range []struct {
 		times    []float64
@@ -170,7 +171,7 @@ func TestNothingAtStake(t *testing.T) {
 		{[]float64{100, 98, 97.9}, 2, 13},
 		{[]float64{100, 99.6}, 0, 7},
 		{[]float64{100, 101}, 0, 7},
-		{[]float64{100, 97, 97}, 1, 9},
+		{[]float64{100, 97, 97}, 1, 13},
 		{[]float64{100, 94, 97}, 1, 7},
 	} {
 		r := held(len(c.times), 0, 1, func(_, e int) float64 { return c.times[e] })
