@@ -70,8 +70,8 @@ const Scratch = "sparsegen-race-*"
 // blockTime is the least time of a sample.
 const blockTime = 20 * time.Microsecond
 
-// In how many places of memory a candidate's weights lie while they are timed in the
-// caches: the smaller they are, the more of them, as many as share so many bytes.
+// How many sessions a candidate has while its weights are timed in the caches, with copies as
+// worker.Round says: the smaller they are, the more of them, as many as share so many bytes.
 const (
 	fewestCopies = 4
 	mostCopies   = 16
